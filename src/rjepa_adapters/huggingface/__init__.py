@@ -1,0 +1,1 @@
+"""The Hugging Face backend: dense, GGUF and AWQ checkpoints, generated and encoded in batches."""

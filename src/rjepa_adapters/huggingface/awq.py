@@ -1,0 +1,197 @@
+"""AWQ 4-bit checkpoints (Lin et al. 2023, arXiv:2306.00978).
+
+Three ways, the first that is available: transformers' own (needs `gptqmodel`), AutoAWQ's kernels on
+CUDA, and, on a CPU, weights dequantised at load: AutoAWQ's kernels must not be called there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib.util
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rjepa_core.errors import UsageError
+
+from .naming import Checkpoint
+from .settings import HuggingFaceSettings
+
+log = logging.getLogger(__name__)
+
+
+def awq_path(device_type: str) -> tuple[str, str]:
+    """Which way an AWQ checkpoint would take on a kind of device, and why."""
+    if importlib.util.find_spec("gptqmodel"):
+        return "transformers", "gptqmodel is installed"
+    if importlib.util.find_spec("awq"):
+        if device_type == "cuda":
+            return "autoawq kernels", "autoawq is installed and there is a CUDA device"
+        return "dequantised", "autoawq is installed; its kernels need CUDA"
+    return "none", "neither gptqmodel nor autoawq is installed"
+
+
+def load_awq(
+    checkpoint: Checkpoint,
+    config: Any,
+    quantisation: Mapping[str, Any],
+    device: torch.device,
+    dtype: torch.dtype,
+    settings: HuggingFaceSettings,
+) -> tuple[Any, dict[str, str]]:
+    """The model, and a note on how it was loaded.
+
+    Raises:
+        UsageError: no package for AWQ is installed, or a kind of packing that is not supported.
+    """
+    way, why = awq_path(device.type)
+    if way == "none":
+        raise UsageError(
+            f"model.name: {checkpoint.name} is an AWQ checkpoint, and {why}; "
+            "pip install 'rjepa[awq]' (or gptqmodel)"
+        )
+    if way == "transformers":
+        from .loading import _from_pretrained
+
+        return _from_pretrained(checkpoint, settings, dtype, device), {"awq": f"{way}: {why}"}
+    bits, version = int(quantisation.get("bits", 4)), str(quantisation.get("version", "gemm"))
+    if bits != 4 or version.lower() != "gemm":
+        raise UsageError(
+            f"model.name: {checkpoint.name} is AWQ {bits}-bit {version!r}; AutoAWQ's path takes "
+            "4-bit gemm (for others install gptqmodel)"
+        )
+    group = int(quantisation.get("group_size", 128))
+    model = _empty_model(config, dtype, settings)
+    files = _weight_files(checkpoint, settings)
+    if way == "dequantised":
+        log.warning("AWQ weights are dequantised to %s at load: no CUDA device", str(dtype)[6:])
+        _fill(model, _dequantised(files, group, dtype))
+    else:
+        _replace_linears(model, files, group)
+        _fill(model, _on_device(files, device, dtype))
+    model.tie_weights()
+    return model, {"awq": f"{way}: {why}"}
+
+
+def _empty_model(config: Any, dtype: torch.dtype, settings: HuggingFaceSettings) -> Any:
+    """The architecture with parameters on `meta`; buffers that no checkpoint holds are real."""
+    from accelerate import init_empty_weights
+    from transformers import AutoModelForCausalLM
+
+    plain = copy.deepcopy(config)
+    if hasattr(plain, "quantization_config"):
+        del plain.quantization_config
+    more = {"attn_implementation": settings.attention} if settings.attention else {}
+    with init_empty_weights(include_buffers=False):
+        return AutoModelForCausalLM.from_config(
+            plain, dtype=dtype, trust_remote_code=settings.trust_remote_code, **more
+        )
+
+
+def _weight_files(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> list[Path]:
+    folder = checkpoint.folder
+    if folder is None:
+        from huggingface_hub import snapshot_download
+
+        folder = Path(
+            snapshot_download(
+                checkpoint.location,
+                revision=settings.revision,
+                allow_patterns=["*.safetensors", "*.json"],
+            )
+        )
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return [folder / name for name in sorted(set(named))]
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UsageError(f"model.name: {folder} holds no .safetensors files")
+    return files
+
+
+def _tensors(files: list[Path], device: str = "cpu") -> Iterator[tuple[str, Tensor]]:
+    from safetensors import safe_open
+
+    for file in files:
+        with safe_open(file, framework="pt", device=device) as opened:
+            for name in opened.keys():  # noqa: SIM118  not a mapping
+                yield name, opened.get_tensor(name)
+
+
+def _names(files: list[Path]) -> list[str]:
+    from safetensors import safe_open
+
+    names: list[str] = []
+    for file in files:
+        with safe_open(file, framework="pt") as opened:
+            names += opened.keys()
+    return names
+
+
+def _dequantised(files: list[Path], group: int, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """Ordinary weights; three packed tensors of a layer are held at a time."""
+    with _autoawq():
+        from awq.utils.packing_utils import dequantize_gemm
+    parts: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in _tensors(files):
+        module, _, kind = name.rpartition(".")
+        if kind not in ("qweight", "qzeros", "scales"):
+            yield name, tensor.to(dtype) if tensor.is_floating_point() else tensor
+            continue
+        found = parts.setdefault(module, {})
+        found[kind] = tensor
+        if len(found) == 3:
+            del parts[module]
+            rows = found["qweight"].shape[0]
+            weight = dequantize_gemm(
+                found["qweight"],
+                found["qzeros"],
+                found["scales"].float(),
+                4,
+                group if group > 0 else rows,
+            )
+            yield f"{module}.weight", weight.t().contiguous().to(dtype)
+
+
+def _replace_linears(model: Any, files: list[Path], group: int) -> None:
+    with _autoawq():
+        from awq.modules.linear.gemm import WQLinear_GEMM
+    for name in _names(files):
+        if not name.endswith(".qweight"):
+            continue
+        parent_name, _, child = name.removesuffix(".qweight").rpartition(".")
+        parent = model.get_submodule(parent_name)
+        linear = getattr(parent, child)
+        assert isinstance(linear, nn.Linear)
+        setattr(parent, child, WQLinear_GEMM.from_linear(linear, 4, group, init_only=True))
+
+
+def _on_device(
+    files: list[Path], device: torch.device, dtype: torch.dtype
+) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in _tensors(files, str(device)):
+        packed = name.endswith((".qweight", ".qzeros", ".scales"))
+        yield name, tensor if packed else tensor.to(dtype)
+
+
+def _fill(model: Any, tensors: Iterator[tuple[str, Tensor]]) -> None:
+    """Give the model its tensors one by one; what stays on `meta` is found by `check_placement`."""
+    for name, tensor in tensors:
+        model.load_state_dict({name: tensor}, strict=False, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+
+
+@contextlib.contextmanager
+def _autoawq() -> Iterator[None]:
+    """Import AutoAWQ without the farewell that it prints."""
+    with warnings.catch_warnings(record=True):
+        yield

@@ -1,0 +1,122 @@
+"""The Hugging Face backend: `generate` and `encode` over one loaded model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rjepa_core.latents import Encoding
+from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo, Refused
+from rjepa_core.problems import GivenSolution
+from rjepa_core.settings import EncodingSettings, SamplingSettings
+from rjepa_core.traces import TOO_LONG, Completion, Prompt, Trace
+
+from .encoding import LayerReader, encode_batch
+from .generating import generate_batch
+from .loading import Loaded
+from .memory import guarded
+from .settings import HuggingFaceSettings
+from .text import TextCodec
+
+
+class HuggingFaceBackend(BatchBackend):
+    """A causal LM of transformers on one device."""
+
+    def __init__(self, loaded: Loaded, settings: HuggingFaceSettings) -> None:
+        self.model = loaded.model
+        self.codec = TextCodec(loaded.tokenizer)
+        self._settings = settings
+        self._reader = LayerReader(loaded.model)
+        self._end_ids = loaded.end_ids
+        self._pad_id = loaded.pad_id
+        config = loaded.model.config.get_text_config()
+        self._longest = int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
+        self.info = ModelInfo(
+            content=loaded.content,
+            name=loaded.name,
+            quantisation=loaded.quantisation,
+            compute_dtype=str(loaded.model.dtype).removeprefix("torch."),
+            hidden_size=int(config.hidden_size),
+            hidden_states=self._reader.hidden_states,
+            chat_format=self.codec.chat_format,
+            device=str(loaded.model.device),
+            notes=loaded.notes,
+        )
+
+    def count_tokens(self, text: str) -> int:
+        return self.codec.count(text)
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: SamplingSettings
+    ) -> Sequence[Completion | Refused]:
+        rendered = [self.codec.render(prompt) for prompt in prompts]
+        answers: list[Completion | Refused | None] = [
+            self._refuse(
+                len(ids) + sampling.max_new_tokens,
+                f"the prompt's {len(ids)} tokens and {sampling.max_new_tokens} new ones",
+            )
+            for _, ids, _ in rendered
+        ]
+        fitting = [i for i, answer in enumerate(answers) if answer is None]
+        if fitting:
+            generated = guarded(
+                self.model.device,
+                lambda: generate_batch(
+                    self.model,
+                    [rendered[i][1] for i in fitting],
+                    [prompts[i].key for i in fitting],
+                    sampling,
+                    self._end_ids,
+                    self._pad_id,
+                ),
+            )
+            for i, ids in zip(fitting, generated, strict=True):
+                text, offsets = self.codec.decode(ids.tolist())
+                ended = len(ids) > 0 and int(ids[-1]) in self._end_ids
+                answers[i] = Completion(
+                    prompt_text=rendered[i][0],
+                    prompt_ids=rendered[i][1],
+                    statement_span=rendered[i][2],
+                    text=text,
+                    ids=ids,
+                    offsets=offsets,
+                    finish_reason="stop" if ended else "length",
+                )
+        return [answer for answer in answers if answer is not None]
+
+    def read(
+        self, prompts: Sequence[Prompt], solutions: Sequence[GivenSolution]
+    ) -> Sequence[Completion | Refused]:
+        answers: list[Completion | Refused] = []
+        for prompt, solution in zip(prompts, solutions, strict=True):
+            read = self.codec.read(prompt, solution)
+            tokens = len(read.prompt_ids) + len(read.ids)
+            answers.append(self._refuse(tokens, f"prompt and solution, {tokens} tokens,") or read)
+        return answers
+
+    def encode(
+        self, traces: Sequence[Trace], encoding: EncodingSettings
+    ) -> Sequence[Encoding | Refused]:
+        return guarded(
+            self.model.device,
+            lambda: encode_batch(
+                self._reader,
+                self.model,
+                traces,
+                encoding,
+                self._pad_id,
+                self._settings.logprob_rows,
+            ),
+        )
+
+    def _refuse(self, tokens: int, what: str) -> Refused | None:
+        if tokens <= self._longest:
+            return None
+        return Refused(TOO_LONG, f"{what} are more than the model's {self._longest} positions")
+
+    def close(self) -> None:
+        import torch
+
+        device = self.model.device
+        del self.model, self._reader
+        if device.type == "cuda":
+            torch.cuda.empty_cache()

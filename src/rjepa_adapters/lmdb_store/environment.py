@@ -1,0 +1,342 @@
+"""One LMDB environment a process and store, shared by all handles, reopened after a fork.
+
+LMDB forbids to open the same files twice in a process and to use an environment across a fork.
+Handles therefore go through `acquire`, and every use through `read` or `write` asks for the process
+id first.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lmdb
+import lmdb._envid
+
+from rjepa_core.errors import DiskFullError, StoreError
+
+from .place import DATA
+
+TABLES = ("meta", "history", "index", "order", "vectors", "texts", "failures")
+_READERS = 512
+_MARGIN = 2**24
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_SYNC = {
+    "full": {"sync": True, "metasync": True},
+    "data": {"sync": True, "metasync": False},
+    "none": {"sync": False, "metasync": False},
+}
+T = TypeVar("T")
+
+
+class Environment:
+    """The LMDB environment of one store in this process; made by `acquire`."""
+
+    def __init__(self, path: Path, map_bytes: int, sync: str, readonly: bool = False) -> None:
+        self.path = path
+        self.users = 0
+        self._want_readonly = readonly
+        self._sync = sync
+        self._pid = os.getpid()
+        self.writing = threading.RLock()
+        self._idle = threading.Condition(threading.RLock())
+        self._readers = 0
+        self._env: Any = None
+        self._tables: dict[str, Any] = {}
+        self._open(map_bytes)
+
+    @property
+    def map_bytes(self) -> int:
+        """Address space that is reserved now."""
+        return int(self._env.info()["map_size"])
+
+    @property
+    def idle(self) -> bool:
+        """Whether no transaction of this process reads in it."""
+        return self._readers == 0
+
+    def table(self, name: str) -> Any:
+        """Handle of a table; KeyError where the store has none yet."""
+        return self._tables[name]
+
+    @property
+    def has_tables(self) -> bool:
+        return bool(self._tables)
+
+    @contextmanager
+    def read(self) -> Iterator[Any]:
+        """A read transaction, whose buffers live as long as it does."""
+        txn = self._begin_read()
+        try:
+            yield txn
+        except lmdb.Error as error:
+            raise self._explain(error) from error
+        finally:
+            if os.getpid() == self._pid:
+                txn.abort()
+                with self._idle:
+                    self._readers -= 1
+                    self._idle.notify_all()
+                _close_unused(self)
+            else:
+                _kept.append(txn)  # Ended here, it would end in the parent, too.
+
+    def write(self, apply: Callable[[Any], T]) -> T:
+        """Run `apply` in a write transaction and commit it; grows the map and tries again.
+
+        Raises:
+            DiskFullError: no room; the store is as it was before.
+            StoreError: LMDB cannot go on.
+        """
+        while True:
+            try:
+                with self.writing, self._env.begin(write=True, buffers=True) as txn:
+                    return apply(txn)
+            except lmdb.MapFullError:
+                self._remap(self.map_bytes * 2)
+            except lmdb.MapResizedError:
+                self._remap(0)
+            except (lmdb.Error, OSError) as error:
+                raise self._explain(error) from error
+
+    def make_tables(self) -> None:
+        """Make the tables of a new store."""
+
+        def apply(txn: Any) -> None:
+            self._open_tables(txn, create=True)
+
+        self._tables = {}
+        self.write(apply)
+
+    def find_tables(self) -> None:
+        """Look for tables that another process has made since."""
+        if not self._tables:
+            self._open_tables(None, create=False)
+
+    def use_sync(self, sync: str) -> None:
+        """What commits wait for from now on."""
+        if sync != self._sync:
+            self._sync = sync
+            self._remap(0)
+
+    def clear_stale_readers(self) -> int:
+        """Free the slots of readers whose processes are gone."""
+        return int(self._env.reader_check())
+
+    def close(self) -> None:
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def disown(self) -> None:
+        """In a forked child: let go of what the parent opened, without touching what it uses.
+
+        LMDB touches nothing of the parent's when an environment without transactions is closed.
+        Ending the parent's transactions here would end them there, so an environment with some is
+        kept as it is and never used again.
+        """
+        if self._readers:
+            _inherited[self.path] = self
+        else:
+            self.close()
+
+    def _begin_read(self) -> Any:
+        for _ in range(20):
+            with self._idle:
+                try:
+                    txn = self._env.begin(buffers=True)
+                except lmdb.MapResizedError:
+                    txn = None
+                except lmdb.ReadersFullError:
+                    if not self.clear_stale_readers():
+                        raise StoreError(
+                            f"{self.path}: more than {_READERS} readers at once; end some"
+                        ) from None
+                    txn = None
+                except lmdb.Error as error:
+                    raise self._explain(error) from error
+                if txn is not None:
+                    self._readers += 1
+                    return txn
+            self._remap(0)
+        raise StoreError(f"{self.path}: the map keeps growing while it is opened; try again")
+
+    def _remap(self, map_bytes: int) -> None:
+        """Open again with another map, once no transaction of this process looks into the old."""
+        with self._idle:
+            if not self._idle.wait_for(lambda: self._readers == 0, timeout=10):
+                raise StoreError(
+                    f"{self.path}: the store's map has to grow, but a snapshot is open in this "
+                    "process; close it and try again"
+                )
+            before = self.map_bytes
+            self.close()
+            try:
+                self._open(map_bytes or before)
+            except StoreError:
+                self._open(before)
+                raise DiskFullError(
+                    f"{self.path}: no address space is left to grow the store's map beyond "
+                    f"{before / 2**30:.3g} GiB; raise the limit (ulimit -v) and resume"
+                ) from None
+            if map_bytes and self.map_bytes <= before:
+                raise DiskFullError(
+                    f"{self.path}: the store's map cannot grow beyond {before / 2**30:.3g} GiB; "
+                    "raise the limit on address space (ulimit -v) and resume"
+                )
+
+    def _open(self, map_bytes: int) -> None:
+        """Open with `map_bytes` of address space, or less where the system grants less."""
+        data = self.path / DATA
+        used = data.stat().st_size if data.exists() else 0
+        size = max(map_bytes, used + _MARGIN)
+        writable = not self._want_readonly and os.access(self.path, os.W_OK) and (not data.exists() or os.access(data, os.W_OK))
+        while True:
+            try:
+                self._env = self._open_environment(size, writable)
+                break
+            except (lmdb.MemoryError, MemoryError) as error:
+                if size <= used + _MARGIN:
+                    raise StoreError(
+                        f"{self.path}: no address space for the store's map of {size} bytes; "
+                        "raise the limit (ulimit -v)"
+                    ) from error
+                size = max(size // 2, used + _MARGIN)
+            except (lmdb.Error, OSError) as error:
+                raise self._explain(error) from error
+        self._env.reader_check()
+        self._tables = {}
+        self.find_tables()
+
+    def _open_environment(self, size: int, writable: bool) -> Any:
+        options: dict[str, Any] = {
+            "map_size": size,
+            "max_dbs": 16,
+            "max_readers": _READERS,
+            # Records are read one by one in any order; reading ahead would only fill the cache.
+            "readahead": False,
+            "readonly": not writable,
+            "mode": 0o644,
+            **_SYNC[self._sync],
+        }
+        try:
+            with _beside_inherited(self.path):
+                return lmdb.open(str(self.path), **options)
+        except (lmdb.ReadonlyError, lmdb.LockError, PermissionError):
+            if writable:
+                raise
+            # Nobody can write here either, as far as this user can tell.
+            return lmdb.open(str(self.path), lock=False, **options)
+
+    def _open_tables(self, txn: Any, create: bool) -> None:
+        try:
+            self._tables = {
+                name: self._env.open_db(name.encode(), txn=txn, create=create) for name in TABLES
+            }
+        except lmdb.NotFoundError:
+            self._tables = {}
+
+    def _explain(self, error: Exception) -> StoreError:
+        code = getattr(error, "code", None) or getattr(error, "errno", None)
+        if code in _FULL or isinstance(error, lmdb.DiskError):
+            return DiskFullError(
+                f"{self.path}: no room is left to write the store ({error}); what was committed is "
+                "safe: free some space and resume"
+            )
+        if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)):
+            return StoreError(
+                f"{self.path}: the store's pages are damaged ({error}); "
+                "run `rjepa-cli store repair`"
+            )
+        if isinstance(error, lmdb.VersionMismatchError):
+            return StoreError(f"{self.path}: made by another version of LMDB ({error})")
+        return StoreError(f"{self.path}: LMDB cannot go on ({error}); open the store again")
+
+
+_open: dict[Path, Environment] = {}
+_inherited: dict[Path, Environment] = {}
+_kept: list[Any] = []
+_guard = threading.RLock()
+
+
+def acquire(path: Path, map_bytes: int, sync: str | None = None) -> Environment:
+    """The environment of the store at `path`, opened if this process has not done so yet.
+
+    Args:
+        sync: what the writer's commits wait for; None for a reader.
+    """
+    path = path.resolve()
+    with _guard:
+        environment = _open.get(path)
+        if environment is None:
+            environment = _open[path] = Environment(path, map_bytes, sync or "full")
+        elif sync is not None:
+            environment.use_sync(sync)
+        environment.users += 1
+        return environment
+
+
+def release(environment: Environment) -> None:
+    """Give an environment back; the last one closes it."""
+    with _guard:
+        environment.users -= 1
+        _close_unused(environment)
+
+
+def _close_unused(environment: Environment) -> None:
+    """Close what no handle uses any more, once the last snapshot has ended."""
+    with _guard:
+        if environment.users or not environment.idle:
+            return
+        if _open.get(environment.path) is environment:
+            del _open[environment.path]
+            environment.close()
+
+
+@contextmanager
+def _beside_inherited(path: Path) -> Iterator[None]:
+    """Let LMDB open files again which a parent had open, in a snapshot, when it forked."""
+    if path not in _inherited:
+        yield
+        return
+    # py-lmdb remembers over the fork which files are open, and offers no way to make it forget.
+    with _guard:
+        kept = lmdb._envid.env_keys
+        lmdb._envid.env_keys = lambda *_: ()
+        try:
+            yield
+        finally:
+            lmdb._envid.env_keys = kept
+
+
+def _before_fork() -> None:
+    """No fork in the middle of a commit: its transaction could never end in the child."""
+    _guard.acquire()
+    for environment in _open.values():
+        environment.writing.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    for environment in _open.values():
+        environment.writing.release()
+    _guard.release()
+
+
+def _after_fork_in_child() -> None:
+    global _guard
+    _guard = threading.RLock()
+    for environment in _open.values():
+        environment.disown()
+    _open.clear()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

@@ -1,0 +1,244 @@
+"""Reads a whole store, in a process of its own: `python -m rjepa_adapters.lmdb_store.inspector`.
+
+Started and watched by `watching.watch`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import lmdb
+
+from rjepa_core.errors import RJepaError, StoreError, StoreLockedError
+
+from .codec import (
+    Head,
+    MismatchError,
+    check_block,
+    checksum,
+    decode_failure,
+    decode_head,
+    decode_key,
+    decode_place,
+    decode_sequence,
+    decode_texts,
+    encode_key,
+    encode_sequence,
+    is_hashed,
+)
+from .environment import Environment
+from .layout import Tally, check_header, has_header, read_identity, read_tally
+from .pages import meta_problems
+from .reading import Reader
+from .sidecar import read_sidecar
+from .wire import Wire
+from .writer_lock import WriterLock
+
+
+def verify(path: Path, wire: Wire) -> dict[str, Any]:
+    """Read everything, send each damage; counts of what is sound."""
+    _verify_pages(path, wire)
+    try:
+        environment = Environment(path, 0, "full", readonly=True)
+        if not has_header(environment):
+            wire.damage("header", "store", "the header is missing")
+            return {"records": 0, "failures": 0}
+        with environment.read() as txn:
+            return _Check(environment, txn, wire).run()
+    except StoreError as error:
+        wire.damage("pages", "store", str(error))
+        return {"records": 0, "failures": 0}
+
+
+def _verify_pages(path: Path, wire: Wire) -> None:
+    """Structure of LMDB's pages, read as bytes; a running writer would change them meanwhile."""
+    try:
+        lock = WriterLock(path)
+    except StoreLockedError:
+        wire.note("the structure of the pages was not checked: a run is writing to the store")
+        return
+    except RJepaError as error:
+        wire.note(f"the structure of the pages was not checked: {error}")
+        return
+    try:
+        for problem in meta_problems(path):
+            wire.damage("pages", "meta pages", problem)
+        try:
+            from lmdb.verify import VerifyError
+            from lmdb.verify import verify as verify_pages
+        except ImportError:
+            wire.note("the structure of the pages was not checked: it needs lmdb 3.0 or newer")
+            return
+        with wire.alive("pages"):
+            try:
+                problems = verify_pages(str(path))
+            except VerifyError as error:
+                problems = [str(error)]
+        for number, problem in enumerate(problems[:20]):
+            wire.damage("pages", f"structure {number + 1}", problem)
+    finally:
+        lock.release()
+
+
+class _Check:
+    """One pass over every table of a store in one transaction."""
+
+    def __init__(self, environment: Environment, txn: Any, wire: Wire) -> None:
+        self.environment = environment
+        self.reader = Reader(environment, txn)
+        self.txn = txn
+        self.wire = wire
+        self.found = Tally()
+        self.total = 0
+        self.broken = 0
+
+    def run(self) -> dict[str, Any]:
+        tally = self._fixed()
+        self.total = tally.records if tally else 0
+        for step in (self._records, self._index, self._failures, self._history):
+            try:
+                step()
+            except lmdb.Error as error:
+                self._damage("pages", step.__name__.strip("_"), f"LMDB cannot read on: {error}")
+        if tally is not None:
+            self._compare(tally)
+        return {"records": self.found.records, "failures": self.found.failures}
+
+    def _damage(self, kind: str, name: str, why: str) -> None:
+        self.broken += 1
+        self.wire.damage(kind, name, why)
+
+    def _fixed(self) -> Tally | None:
+        tally = None
+        try:
+            check_header(self.environment)
+        except RJepaError as error:
+            self._damage("header", "header", str(error))
+        try:
+            identity = read_identity(self.environment, self.txn)
+            if identity is not None and read_sidecar(self.environment.path) != identity:
+                self._damage("identity", "identity.json", "it is not the store's identity")
+        except RJepaError as error:
+            self._damage("identity", "identity", str(error))
+        try:
+            tally = read_tally(self.environment, self.txn)
+        except RJepaError as error:
+            self._damage("tally", "tally", str(error))
+        return tally
+
+    def _records(self) -> None:
+        index = self.environment.table("index")
+        with self.txn.cursor(self.environment.table("order")) as cursor:
+            for number, value in cursor:
+                self.wire.progress("records", self.found.records, self.total)
+                name = f"number {decode_sequence(number)}" if len(number) == 8 else "number ?"
+                try:
+                    raw_key = decode_place(number, value)
+                    name = _name(raw_key, None)
+                    entry = self.txn.get(raw_key, db=index)
+                    if entry is None:
+                        raise MismatchError("it is missing from the index")
+                    head = decode_head(raw_key, entry)
+                    name = _name(raw_key, head)
+                    self._record(raw_key, head, bytes(number))
+                except (MismatchError, lmdb.Error) as error:
+                    self._damage("record", name, str(error))
+
+    def _record(self, raw_key: bytes, head: Head, number: bytes) -> None:
+        if encode_sequence(head.sequence) != number:
+            raise MismatchError("its blocks are another record's")
+        blocks = {}
+        for table in ("vectors", "texts"):
+            blocks[table] = self.txn.get(number, db=self.environment.table(table))
+            if blocks[table] is None:
+                raise MismatchError(f"its {table} are missing")
+        check_block(raw_key, blocks["vectors"], head.vectors_sum, head.vectors_bytes, "vectors")
+        check_block(raw_key, blocks["texts"], head.texts_sum, head.texts_bytes, "texts")
+        trace = decode_texts(blocks["texts"])
+        if encode_key(trace.key) != raw_key:
+            raise MismatchError("its texts are another record's")
+        self.found = self.found.changed(
+            1, records=1, steps=head.steps, tokens=head.tokens, records_digest=head.digest(raw_key)
+        )
+
+    def _index(self) -> None:
+        """Every entry of the index must be in the order, so that a pass meets it."""
+        order = self.environment.table("order")
+        before = b""
+        with self.txn.cursor(self.environment.table("index")) as cursor:
+            for key, value in cursor:
+                self.wire.progress("index", self.found.records, self.total)
+                raw_key = bytes(key)
+                head = None
+                try:
+                    head = decode_head(raw_key, value)
+                    number = encode_sequence(head.sequence)
+                    place = self.txn.get(number, db=order)
+                    if place is None or decode_place(number, place) != raw_key:
+                        raise MismatchError("it is missing from the order of records")
+                except (MismatchError, lmdb.Error) as error:
+                    self._damage("record", _name(raw_key, head), str(error))
+                self.found = self.found.changed(1, problems=int(raw_key[:-4] != before))
+                before = raw_key[:-4]
+
+    def _failures(self) -> None:
+        with self.txn.cursor(self.environment.table("failures")) as cursor:
+            for key, value in cursor:
+                self.wire.progress("failures", self.found.failures)
+                raw_key = bytes(key)
+                try:
+                    decode_failure(raw_key, value)
+                except MismatchError as error:
+                    self._damage("failure", _name(raw_key, None), str(error))
+                    continue
+                digest = int.from_bytes(checksum(raw_key, value), "little")
+                self.found = self.found.changed(1, failures=1, failures_digest=digest)
+
+    def _history(self) -> None:
+        try:
+            for _ in self.reader.history():
+                self.wire.progress("history")
+        except RJepaError as error:
+            self._damage("history", "history", str(error))
+
+    def _compare(self, tally: Tally) -> None:
+        """Lost and swapped records show in the counts and digests alone."""
+        for field in attrs.fields(Tally):
+            name = field.name
+            if name in ("commit", "next_sequence"):
+                continue
+            kept, found = getattr(tally, name), getattr(self.found, name)
+            if kept != found and (not self.broken or "digest" not in name):
+                self._damage("tally", name, f"the last commit counted {kept}, found are {found}")
+        for table in ("vectors", "texts", "order", "index"):
+            entries = self.txn.stat(self.environment.table(table))["entries"]
+            if entries != tally.records:
+                self._damage(
+                    "tally", table, f"it has {entries} entries for {tally.records} records"
+                )
+
+
+def _name(raw_key: bytes, head: Head | None) -> str:
+    if head is not None:
+        return str(decode_key(raw_key, head.full_id))
+    if is_hashed(raw_key) or len(raw_key) < 5:
+        return raw_key.hex()
+    return str(decode_key(raw_key, raw_key[:-5].decode("utf-8", "replace")))
+
+
+def main(arguments: list[str]) -> None:
+    """`verify PATH` or `salvage PATH TARGET SKIPPED`."""
+    wire = Wire()
+    if arguments[0] == "verify":
+        wire.send(end=verify(Path(arguments[1]), wire))
+    else:
+        from .salvaging import salvage
+
+        wire.send(end=salvage(Path(arguments[1]), arguments[2], arguments[3], wire))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,85 @@
+"""Where a store lives: checks of its directory that need no LMDB."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from rjepa_core.errors import StoreNotFoundError, UsageError
+
+DATA = "data.mdb"
+LOCK = "lock.mdb"
+WRITER = "writer.lock"
+SIDECAR = "identity.json"
+COMPACTING = ".compacting"
+OWN_FILES = frozenset({DATA, LOCK, WRITER, SIDECAR, SIDECAR + ".new", COMPACTING})
+
+
+def has_store(location: str) -> bool:
+    """Whether `location` is a directory with a store's data file in it."""
+    try:
+        return (Path(location) / DATA).is_file()
+    except OSError:
+        return False
+
+
+def require_store(location: str) -> Path:
+    """The directory of an existing store.
+
+    Raises:
+        StoreNotFoundError: there is none.
+    """
+    path = Path(location)
+    if path.is_file():
+        raise StoreNotFoundError(f"{location}: is a file; an LMDB store is a directory")
+    if not path.is_dir():
+        raise StoreNotFoundError(f"{location}: no such directory, so no store; check the path")
+    if not has_store(location):
+        raise StoreNotFoundError(f"{location}: the directory holds no store; check the path")
+    return path
+
+
+def make_place(location: str) -> Path:
+    """The directory of a store to be written, made if it is not there.
+
+    Raises:
+        UsageError: it cannot be made or written, is a file, or holds other things and no store.
+    """
+    path = Path(location)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{location}: is a file; a store is a directory, name another --store")
+    try:
+        if not path.is_dir():
+            path.mkdir(parents=True)
+            sync_directory(path.resolve().parent)
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        raise UsageError(_cannot(location, error)) from error
+    if not has_store(location):
+        others = [name for name in names if name not in OWN_FILES]
+        if others:
+            shown = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+            raise UsageError(
+                f"{location}: the directory holds other things ({shown}) and no store; "
+                "name an empty or new directory"
+            )
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"{location}: cannot be written (permission denied); name another --store")
+    data = path / DATA
+    if data.exists() and not os.access(data, os.W_OK):
+        raise UsageError(f"{data}: cannot be written (permission denied); mend its permissions")
+    return path
+
+
+def sync_directory(path: Path) -> None:
+    """Make a new name in the directory `path` survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot(location: str, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{location}: a store cannot be made there ({reason}); name another --store"

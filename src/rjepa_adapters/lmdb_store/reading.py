@@ -1,0 +1,215 @@
+"""Reading records and failures in a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
+
+import attrs
+import lmdb
+import numpy as np
+from numpy.typing import NDArray
+
+from rjepa_core.errors import DamagedRecordError
+from rjepa_core.latents import LatentRecord, Vectors
+from rjepa_core.ports.latent_store import Entry
+from rjepa_core.traces import Failure, RecordKey
+
+from .codec import (
+    Head,
+    MismatchError,
+    check_block,
+    decode_failure,
+    decode_head,
+    decode_json,
+    decode_key,
+    decode_place,
+    decode_sequence,
+    decode_texts,
+    encode_key,
+    encode_sequence,
+    is_hashed,
+    view_vectors,
+)
+from .environment import Environment
+
+
+@attrs.frozen(eq=False)
+class Reader:
+    """Reads in one transaction.
+
+    Attributes:
+        environment: the store's environment.
+        txn: a transaction of it.
+        verify: compare what is read with its checksums.
+    """
+
+    environment: Environment
+    txn: Any
+    verify: bool = True
+
+    def entry(self, key: RecordKey) -> Entry | None:
+        """What is kept of a key."""
+        raw_key = encode_key(key)
+        value = self._fetch(raw_key, "index", str(key))
+        if value is not None:
+            return _entry(self._head(raw_key, value, str(key)))
+        value = self._fetch(raw_key, "failures", str(key))
+        if value is not None:
+            return Entry(self._failure(raw_key, value).statement_hash, failed=True)
+        return None
+
+    def keys(self) -> Iterator[RecordKey]:
+        """Keys of the records, in the order of their blocks on disk."""
+        for raw_key, _ in self.raw_keys():
+            yield self._key(raw_key)
+
+    def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
+        """Keys and entries of the records, in the order of their blocks on disk."""
+        index = self.environment.table("index")
+        for raw_key, number in self.raw_keys():
+            value = self.txn.get(raw_key, db=index)
+            if value is None:
+                self._broken(f"record {number}", "it is missing from the index")
+            head = self._head(raw_key, value, f"record {number}")
+            yield decode_key(raw_key, head.full_id), _entry(head)
+
+    def raw_keys(self) -> Iterator[tuple[bytes, int]]:
+        """Encoded keys and sequence numbers, in the order of their blocks on disk."""
+        with self.txn.cursor(self.environment.table("order")) as cursor:
+            for number, value in cursor:
+                try:
+                    yield decode_place(number, value), decode_sequence(number)
+                except MismatchError as error:
+                    self._broken(f"record {bytes(number).hex()}", str(error))
+
+    def failures(self) -> Iterator[Failure]:
+        """The failures, in the order of their keys."""
+        with self.txn.cursor(self.environment.table("failures")) as cursor:
+            for raw_key, value in cursor:
+                yield self._failure(bytes(raw_key), value)
+
+    def history(self) -> Iterator[dict[str, Any]]:
+        """Entries of the run history, oldest first."""
+        with self.txn.cursor(self.environment.table("history")) as cursor:
+            for raw_key, value in cursor:
+                try:
+                    yield decode_json(bytes(raw_key), value)
+                except MismatchError as error:
+                    name = f"entry {decode_sequence(raw_key)} of the run history"
+                    self._broken(name, str(error))
+
+    def get(self, key: RecordKey, views: bool = False) -> LatentRecord:
+        """A record; with `views`, its arrays die with the transaction where they can be views."""
+        raw_key, head = self.find(key)
+        block = self.vectors(key, raw_key, head)
+        latents, prompt, logprobs = view_vectors(head, block)
+        texts = self._block("texts", head, key)
+        self._check(key, raw_key, texts, head.texts_sum, head.texts_bytes, "texts")
+        try:
+            trace = decode_texts(texts)
+        except MismatchError as error:
+            self._broken(str(key), str(error))
+        copy = not views
+        return LatentRecord(
+            trace,
+            _owned(latents, copy),
+            _owned(prompt, copy),
+            None if logprobs is None else _owned(logprobs, copy),
+        )
+
+    def read_latents(
+        self, keys: Iterable[RecordKey], latents: Vectors, prompts: Vectors | None
+    ) -> NDArray[np.int64]:
+        """See `LatentStore.read_latents`."""
+        found = [(*self.find(key), row, key) for row, key in enumerate(keys)]
+        if len(found) > len(latents):
+            raise ValueError(f"{len(found)} keys, but room for {len(latents)} records")
+        steps = np.zeros(len(found), np.int64)
+        # In the order on disk, so that the disk's head or its read-ahead moves one way.
+        for raw_key, head, row, key in sorted(found, key=lambda item: item[1].sequence):
+            if (head.layers, head.width) != (latents.shape[1], latents.shape[3]) or (
+                head.steps > latents.shape[2]
+            ):
+                raise ValueError(
+                    f"{key} is [{head.layers}, {head.steps}, {head.width}], the buffer's rows are "
+                    f"{list(latents.shape[1:])}"
+                )
+            block = self.vectors(key, raw_key, head)
+            values, prompt, _ = view_vectors(head, block)
+            latents[row, :, : head.steps] = values
+            latents[row, :, head.steps :] = 0
+            if prompts is not None:
+                prompts[row] = prompt
+            steps[row] = head.steps
+        return steps
+
+    def find(self, key: RecordKey) -> tuple[bytes, Head]:
+        """Encoded key and head; KeyError where there is no such record."""
+        raw_key = encode_key(key)
+        value = self._fetch(raw_key, "index", str(key))
+        if value is None:
+            raise KeyError(f"{self.environment.path} holds no record {key}")
+        return raw_key, self._head(raw_key, value, str(key))
+
+    def vectors(self, key: RecordKey, raw_key: bytes, head: Head) -> Any:
+        """The checked block of vectors, a view."""
+        block = self._block("vectors", head, key)
+        self._check(key, raw_key, block, head.vectors_sum, head.vectors_bytes, "vectors")
+        return block
+
+    def _block(self, table: str, head: Head, key: RecordKey) -> Any:
+        block = self._fetch(encode_sequence(head.sequence), table, str(key))
+        if block is None:
+            self._broken(str(key), f"its {table} are missing")
+        return block
+
+    def _fetch(self, raw_key: bytes, table: str, name: str) -> Any:
+        try:
+            return self.txn.get(raw_key, db=self.environment.table(table))
+        except lmdb.Error as error:
+            self._broken(name, f"LMDB cannot read its page ({error})")
+
+    def _check(
+        self, key: RecordKey, raw_key: bytes, block: Any, expected: bytes, size: int, what: str
+    ) -> None:
+        if not self.verify and len(block) == size:
+            return
+        try:
+            check_block(raw_key, block, expected, size, what)
+        except MismatchError as error:
+            self._broken(str(key), str(error))
+
+    def _key(self, raw_key: bytes) -> RecordKey:
+        if not is_hashed(raw_key):
+            return decode_key(raw_key)
+        value = self.txn.get(raw_key, db=self.environment.table("index"))
+        if value is None:
+            self._broken(raw_key.hex(), "it is missing from the index")
+        return decode_key(raw_key, self._head(raw_key, value, raw_key.hex()).full_id)
+
+    def _head(self, raw_key: bytes, value: Any, name: str) -> Head:
+        try:
+            return decode_head(raw_key, value)
+        except MismatchError as error:
+            self._broken(name, str(error))
+
+    def _failure(self, raw_key: bytes, value: Any) -> Failure:
+        try:
+            return decode_failure(raw_key, value)
+        except MismatchError as error:
+            self._broken(f"failure {raw_key!r}", str(error))
+
+    def _broken(self, name: str, why: str) -> NoReturn:
+        raise DamagedRecordError(
+            f"{self.environment.path}: {name} is damaged: {why}; run `rjepa-cli store repair`"
+        )
+
+
+def _entry(head: Head) -> Entry:
+    return Entry(head.statement_hash, steps=head.steps, tokens=head.tokens)
+
+
+def _owned(array: Any, copy: bool) -> Any:
+    # A value small enough to share a page with others may start at any even byte.
+    return array.copy() if copy or not array.flags.aligned else array

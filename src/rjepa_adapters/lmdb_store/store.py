@@ -1,0 +1,373 @@
+"""The LMDB latent store: one environment, one writer and what waits for its next commit."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rjepa_core.errors import StoreError, StoreNotFoundError
+from rjepa_core.identity import Identity, check_same
+from rjepa_core.latents import LatentRecord, Vectors, check_fits
+from rjepa_core.ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
+from rjepa_core.traces import Failure, RecordKey
+
+from .codec import EncodedRecord, encode_record
+from .environment import Environment, acquire, release
+from .layout import (
+    append_history,
+    check_header,
+    has_header,
+    make_header,
+    read_identity,
+    read_tally,
+    write_identity,
+)
+from .place import DATA, make_place, require_store, sync_directory
+from .reading import Reader
+from .settings import LmdbSettings
+from .sidecar import write_sidecar
+from .writer_lock import WriterLock
+from .writing import Pending, apply_delete, apply_pending, changed_statement
+
+# A commit's records wait in memory; bounding their size keeps merge and import flat.
+_MOST_PENDING_BYTES = 64 * 2**20
+
+
+class LmdbStore:
+    """A store in the directory `location`. One thread of one process writes, any may read.
+
+    A handle can be pickled and survives a fork: it opens the store again, for reading.
+
+    Raises:
+        StoreNotFoundError: mode `read`, and there is no store.
+        UsageError: mode `write`, and no store can be made or written there.
+        StoreLockedError: mode `write`, and another writer has the store.
+    """
+
+    def __init__(
+        self, location: str, mode: StoreMode = "read", settings: LmdbSettings | None = None
+    ) -> None:
+        self._settings = settings or LmdbSettings()
+        self._location = location
+        self._closed = False
+        self._lock: WriterLock | None = None
+        if mode == "write":
+            self._path = make_place(location)
+            self._lock = WriterLock(self._path)
+        else:
+            self._path = require_store(location)
+        try:
+            self._open()
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+
+    def _open(self) -> None:
+        self._pid = os.getpid()
+        self._mutex = threading.RLock()
+        self._pending = Pending()
+        self._timer: threading.Timer | None = None
+        self._last_commit = time.monotonic()
+        new = not (self._path / DATA).exists()
+        sync = self._settings.sync if self._lock is not None else None
+        self._environment = acquire(self._path, self._settings.map_bytes, sync)
+        try:
+            if not has_header(self._environment):
+                if self._lock is None:
+                    raise StoreNotFoundError(
+                        f"{self._location}: a store was begun here, never written; check the path"
+                    )
+                make_header(self._environment)
+            check_header(self._environment)
+            if new:
+                sync_directory(self._path)
+        except BaseException:
+            release(self._environment)
+            raise
+        with self._reader() as reader:
+            tally = read_tally(self._environment, reader.txn)
+            self._identity = read_identity(self._environment, reader.txn)
+        self._committed = tally.records
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"location": str(self._path), "settings": self._settings, "closed": self._closed}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._settings = state["settings"]
+        self._location = state["location"]
+        self._closed = state["closed"]
+        self._lock = None
+        self._path = require_store(self._location)
+        if not self._closed:
+            self._open()
+
+    @property
+    def location(self) -> str:
+        return self._location
+
+    @property
+    def settings(self) -> LmdbSettings:
+        """Settings it was opened with."""
+        return self._settings
+
+    @property
+    def identity(self) -> Identity | None:
+        if self._identity is None and not self._closed:
+            with self._reader() as reader:
+                self._identity = read_identity(self._environment, reader.txn)
+        return self._identity
+
+    def begin(self, identity: Identity) -> None:
+        known = self.identity
+        if known is not None:
+            check_same(identity, known, self._location)
+            return
+        environment = self._writable()
+        write_sidecar(self._path, identity)
+        environment.write(lambda txn: write_identity(environment, txn, identity))
+        self._identity = identity
+
+    def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:
+        self._writable()
+        identity = self.identity
+        if identity is None:
+            raise StoreError(f"{self._location}: written before begin(identity)")
+        with self._mutex:
+            known: dict[RecordKey, Entry] = {}
+            encoded = []
+            for record in records:
+                check_fits(record, identity)
+                self._same_statement(known, record.key, record.trace.problem.statement_hash)
+                known[record.key] = Entry(record.trace.problem.statement_hash)
+                encoded.append(encode_record(record))
+            kept = []
+            for failure in failures:
+                self._same_statement(known, failure.key, failure.statement_hash)
+                entry = known.get(failure.key)
+                if entry is None or entry.failed:
+                    known[failure.key] = Entry(failure.statement_hash, failed=True)
+                    kept.append(failure)
+            self._take(encoded, kept)
+
+    def write_encoded(
+        self, records: Sequence[EncodedRecord], failures: Sequence[Failure] = ()
+    ) -> None:
+        """Write what was read, checked and never decoded: for copies of whole stores."""
+        self._writable()
+        with self._mutex:
+            self._take(records, failures)
+
+    def commit(self) -> None:
+        environment = self._writable()
+        with self._mutex:
+            self._stop_timer()
+            if self._pending:
+                pending = self._pending
+                tally = environment.write(lambda txn: apply_pending(environment, txn, pending))
+                self._committed = tally.records
+                self._pending = Pending()
+                environment.clear_stale_readers()
+            self._last_commit = time.monotonic()
+
+    def __len__(self) -> int:
+        with self._reader() as reader:
+            committed = read_tally(self._environment, reader.txn).records
+            if not self._pending.records:
+                return committed
+            with self._mutex:
+                keys = list(self._pending.records)
+            new = 0
+            for key in keys:
+                entry = reader.entry(key)
+                new += entry is None or entry.failed
+            return committed + new
+
+    def entry(self, key: RecordKey) -> Entry | None:
+        waiting = self._use()._pending.entry(key)
+        if waiting is not None:
+            return waiting
+        with self._reader() as reader:
+            return reader.entry(key)
+
+    def keys(self) -> Iterator[RecordKey]:
+        with self._reader() as reader:
+            yield from reader.keys()
+
+    def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
+        with self._reader() as reader:
+            yield from reader.entries()
+
+    def get(self, key: RecordKey) -> LatentRecord:
+        with self._reader() as reader:
+            return reader.get(key)
+
+    def read_latents(
+        self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
+    ) -> NDArray[np.int64]:
+        with self._reader() as reader:
+            return reader.read_latents(keys, latents, prompts)
+
+    def failures(self) -> Iterator[Failure]:
+        with self._reader() as reader:
+            yield from reader.failures()
+
+    def delete(self, keys: Iterable[RecordKey]) -> int:
+        environment = self._writable()
+        wanted = list(keys)
+        with self._mutex:
+            self.commit()
+            return environment.write(lambda txn: apply_delete(environment, txn, wanted))
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        with self._reader() as reader:
+            yield LmdbSnapshot(reader)
+
+    def add_history(self, entry: Mapping[str, Any]) -> None:
+        environment = self._writable()
+        with self._mutex:
+            self.commit()
+            environment.write(lambda txn: append_history(environment, txn, entry))
+
+    def history(self) -> list[dict[str, Any]]:
+        with self._reader() as reader:
+            return list(reader.history())
+
+    def stats(self) -> StoreStats:
+        with self._reader() as reader:
+            tally = read_tally(self._environment, reader.txn)
+        size = (self._path / DATA).stat().st_size
+        return StoreStats(
+            tally.records, tally.problems, tally.steps, tally.tokens, tally.failures, size
+        )
+
+    def digest(self) -> str:
+        """32 hexadecimal digits that agree for stores with equal records and failures."""
+        with self._reader() as reader:
+            tally = read_tally(self._environment, reader.txn)
+        return f"{(tally.records_digest + 3 * tally.failures_digest) % 2**128:032x}"
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        try:
+            if self._lock is not None and os.getpid() == self._pid:
+                self.commit()
+        finally:
+            self._closed = True
+            if os.getpid() == self._pid:
+                self._stop_timer()
+                release(self._environment)
+                if self._lock is not None:
+                    self._lock.release()
+
+    def __enter__(self) -> LmdbStore:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @contextmanager
+    def _reader(self) -> Iterator[Reader]:
+        environment = self._use()._environment
+        with environment.read() as txn:
+            yield Reader(environment, txn, self._settings.verify_reads)
+
+    def _use(self) -> LmdbStore:
+        """This handle, open in this process."""
+        if self._closed:
+            raise StoreError(f"{self._location}: this handle is closed; open the store again")
+        if os.getpid() != self._pid:
+            # A forked child: the parent keeps the lock and what it has pending.
+            self._lock = None
+            self._open()
+        return self
+
+    def _writable(self) -> Environment:
+        environment = self._use()._environment
+        if self._lock is None:
+            raise StoreError(
+                f"{self._location}: this handle only reads; open the store in mode 'write', in the "
+                "process that writes"
+            )
+        return environment
+
+    def _same_statement(
+        self, known: Mapping[RecordKey, Entry], key: RecordKey, statement_hash: str
+    ) -> None:
+        entry = known.get(key) or self.entry(key)
+        if entry is not None and entry.statement_hash != statement_hash:
+            raise changed_statement(self._location, key)
+
+    def _take(self, records: Sequence[EncodedRecord], failures: Sequence[Failure]) -> None:
+        self._pending.add(records, failures)
+        if self._due():
+            self.commit()
+        elif self._pending and self._timer is None:
+            self._start_timer()
+
+    def _due(self) -> bool:
+        if self._pending.bytes > _MOST_PENDING_BYTES:
+            return True
+        every = self._settings.checkpoint_every
+        if every is not None:
+            return self._pending.since_commit >= every
+        return time.monotonic() - self._last_commit >= self._settings.checkpoint_seconds
+
+    def _start_timer(self) -> None:
+        """Commit on time even if nothing more is written; with `checkpoint_every` there is none."""
+        if self._settings.checkpoint_every is not None:
+            return
+        left = self._last_commit + self._settings.checkpoint_seconds - time.monotonic()
+        self._timer = threading.Timer(max(0.0, left), self._on_time)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _on_time(self) -> None:
+        with self._mutex:
+            self._timer = None
+            try:
+                if not self._closed and os.getpid() == self._pid:
+                    self.commit()
+            except StoreError:
+                pass  # It stays pending: the next write or the closing tries again and tells.
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class LmdbSnapshot:
+    """A read transaction; see `Snapshot`."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def __len__(self) -> int:
+        return read_tally(self._reader.environment, self._reader.txn).records
+
+    def keys(self) -> Iterator[RecordKey]:
+        return self._reader.keys()
+
+    def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
+        return self._reader.entries()
+
+    def get(self, key: RecordKey) -> LatentRecord:
+        return self._reader.get(key, views=True)
+
+    def read_latents(
+        self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
+    ) -> NDArray[np.int64]:
+        return self._reader.read_latents(keys, latents, prompts)
+
+    def failures(self) -> Iterator[Failure]:
+        return self._reader.failures()

@@ -1,0 +1,112 @@
+"""Runs the inspection of a store in another process, and says how that process ended.
+
+LMDB trusts its pages: a flipped bit in one can crash the process that reads it, or send it round in
+circles. `watch` survives both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from rjepa_core.errors import StoreError
+
+SILENCE = 30.0
+
+
+@attrs.frozen
+class Ended:
+    """How an inspecting process ended.
+
+    Attributes:
+        result: what it sent as its end, or None if it did not come to one.
+        why: what stopped it, if so.
+        at: the last thing that it said it would read.
+    """
+
+    result: dict[str, Any] | None
+    why: str = ""
+    at: str | None = None
+
+
+def watch(
+    arguments: Sequence[str],
+    take: Callable[[Mapping[str, Any]], None],
+    silence: float = SILENCE,
+) -> Ended:
+    """Run `python -m rjepa_adapters.lmdb_store.inspector` with the arguments.
+
+    Args:
+        take: called with each line that is neither `at` nor `end`.
+        silence: seconds without a line after which the process is taken to be trapped and killed.
+
+    Raises:
+        StoreError: the inspection itself failed, which is no statement about the store.
+    """
+    paths = os.pathsep.join(path for path in sys.path if path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rjepa_adapters.lmdb_store.inspector", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": paths},
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    lines: queue.Queue[str | None] = queue.Queue(maxsize=1000)
+    errors: list[str] = []
+    readers = [
+        threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True),
+        threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    result: dict[str, Any] | None = None
+    at: str | None = None
+    try:
+        while True:
+            try:
+                line = lines.get(timeout=silence)
+            except queue.Empty:
+                return Ended(None, f"reading made no progress for {silence:g} s", at)
+            if line is None:
+                break
+            fields = json.loads(line)
+            if "at" in fields:
+                at = fields["at"]
+            elif "end" in fields:
+                result = fields["end"]
+            else:
+                take(fields)
+        code = process.wait()
+    finally:
+        process.kill()
+        process.wait()
+        for reader in readers:
+            reader.join(timeout=5)
+        process.stdout.close()
+        process.stderr.close()
+    if code < 0:
+        return Ended(None, f"reading crashed ({signal.Signals(-code).name})", at)
+    if result is None or code:
+        text = "".join(errors).strip()
+        if "SystemError" in text or "MemoryError" in text:
+            return Ended(None, f"reading failed ({text.splitlines()[-1]})", at)
+        raise StoreError(f"the inspection failed: {text or f'exit code {code}'}")
+    return Ended(result, at=at)
+
+
+def _forward(stream: Any, lines: queue.Queue[str | None]) -> None:
+    for line in stream:
+        lines.put(line)
+    lines.put(None)

@@ -1,0 +1,184 @@
+"""Writing: what is collected for a commit, and how a transaction applies it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from rjepa_core.errors import StatementChangedError
+from rjepa_core.ports.latent_store import Entry
+from rjepa_core.traces import Failure, RecordKey
+
+from .codec import (
+    EncodedRecord,
+    Head,
+    checksum,
+    decode_head,
+    encode_failure,
+    encode_head,
+    encode_key,
+    encode_place,
+    encode_sequence,
+)
+from .environment import Environment
+from .layout import Tally, read_tally, write_tally
+
+
+@attrs.define
+class Pending:
+    """Records and failures that wait for the next commit; at most one of them a key."""
+
+    records: dict[RecordKey, EncodedRecord] = attrs.field(factory=dict)
+    failures: dict[RecordKey, Failure] = attrs.field(factory=dict)
+    bytes: int = 0
+    since_commit: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.failures)
+
+    def entry(self, key: RecordKey) -> Entry | None:
+        if key in self.records:
+            head = self.records[key].head
+            return Entry(head.statement_hash, steps=head.steps, tokens=head.tokens)
+        if key in self.failures:
+            return Entry(self.failures[key].statement_hash, failed=True)
+        return None
+
+    def add(self, records: Sequence[EncodedRecord], failures: Iterable[Failure]) -> None:
+        for record in records:
+            self.records[record.key] = record
+            self.failures.pop(record.key, None)
+            self.bytes += len(record.vectors) + len(record.texts)
+            self.since_commit += 1
+        for failure in failures:
+            self.failures[failure.key] = failure
+            self.since_commit += 1
+
+
+class Writer:
+    """Applies changes in one write transaction and writes the tally at its end."""
+
+    def __init__(self, environment: Environment, txn: Any) -> None:
+        self._table = environment.table
+        self._environment = environment
+        self._txn = txn
+        self._tally = read_tally(environment, txn)
+
+    def put_record(self, record: EncodedRecord) -> None:
+        """Store a record in place of the record or failure of its key."""
+        self.remove_failure(record.raw_key)
+        self.remove_record(record.raw_key)
+        head = attrs.evolve(record.head, sequence=self._tally.next_sequence)
+        number = encode_sequence(head.sequence)
+        new_problem = not self._has_problem(record.raw_key)
+        # Numbers only grow: appending fills pages whole and keeps blocks in order on disk.
+        self._txn.put(number, record.vectors, db=self._table("vectors"), append=True)
+        self._txn.put(number, record.texts, db=self._table("texts"), append=True)
+        place = encode_place(number, record.raw_key)
+        self._txn.put(number, place, db=self._table("order"), append=True)
+        self._txn.put(record.raw_key, encode_head(record.raw_key, head), db=self._table("index"))
+        self._count(1, record.raw_key, head, new_problem)
+        self._tally = attrs.evolve(self._tally, next_sequence=head.sequence + 1)
+
+    def put_failure(self, failure: Failure) -> None:
+        """Store a failure, unless its key has a record."""
+        raw_key, value = encode_failure(failure)
+        if self._txn.get(raw_key, db=self._table("index")) is not None:
+            return
+        self.remove_failure(raw_key)
+        self._txn.put(raw_key, value, db=self._table("failures"))
+        self._tally = self._tally.changed(
+            1, failures=1, failures_digest=_failure_digest(raw_key, value)
+        )
+
+    def remove_record(self, raw_key: bytes) -> bool:
+        """Remove the record of a key; whether there was one."""
+        value = self._txn.get(raw_key, db=self._table("index"))
+        if value is None:
+            return False
+        head = decode_head(raw_key, value)
+        number = encode_sequence(head.sequence)
+        for table in ("vectors", "texts", "order"):
+            self._txn.delete(number, db=self._table(table))
+        self._txn.delete(raw_key, db=self._table("index"))
+        self._count(-1, raw_key, head, not self._has_problem(raw_key))
+        return True
+
+    def remove_failure(self, raw_key: bytes) -> bool:
+        """Remove the failure of a key; whether there was one."""
+        value = self._txn.get(raw_key, db=self._table("failures"))
+        if value is None:
+            return False
+        digest = _failure_digest(raw_key, value)
+        self._txn.delete(raw_key, db=self._table("failures"))
+        self._tally = self._tally.changed(-1, failures=1, failures_digest=digest)
+        return True
+
+    def finish(self) -> Tally:
+        """Write the tally; the last thing in the transaction."""
+        tally = attrs.evolve(self._tally, commit=self._tally.commit + 1)
+        write_tally(self._environment, self._txn, tally)
+        return tally
+
+    def _has_problem(self, raw_key: bytes) -> bool:
+        """Whether any sample of the key's problem has a record."""
+        prefix = raw_key[:-4]
+        with self._txn.cursor(self._table("index")) as cursor:
+            return bool(cursor.set_range(prefix)) and bytes(cursor.key())[:-4] == prefix
+
+    def _count(self, sign: int, raw_key: bytes, head: Head, problem: bool) -> None:
+        self._tally = self._tally.changed(
+            sign,
+            records=1,
+            problems=int(problem),
+            steps=head.steps,
+            tokens=head.tokens,
+            records_digest=head.digest(raw_key),
+        )
+
+
+def apply_pending(environment: Environment, txn: Any, pending: Pending) -> Tally:
+    """Everything that is pending, in one transaction."""
+    writer = Writer(environment, txn)
+    for record in pending.records.values():
+        writer.put_record(record)
+    for failure in pending.failures.values():
+        writer.put_failure(failure)
+    return writer.finish()
+
+
+def apply_delete(environment: Environment, txn: Any, keys: Iterable[RecordKey]) -> int:
+    """Remove records and failures; how many there were."""
+    writer = Writer(environment, txn)
+    count = 0
+    for key in keys:
+        raw_key = encode_key(key)
+        count += writer.remove_record(raw_key) + writer.remove_failure(raw_key)
+    writer.finish()
+    return count
+
+
+def changed_statement(location: str, key: RecordKey) -> StatementChangedError:
+    """The error for a key that is written again with another statement."""
+    return StatementChangedError(
+        f"{location}: {key} is stored with another statement; use another store, or give the "
+        "changed problem another id"
+    )
+
+
+def _failure_digest(raw_key: bytes, value: Any) -> int:
+    return int.from_bytes(checksum(raw_key, value), "little")
+
+
+def chunks(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """The items in lists of at most `size`."""
+    chunk: list[Any] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

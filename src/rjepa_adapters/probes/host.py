@@ -1,0 +1,75 @@
+"""The host's memory: the cgroup's limit or the machine's, whichever binds first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from rjepa_core.ports.memory_probe import MemoryReading
+
+_CGROUP = Path("/sys/fs/cgroup")
+_PRESSURE = Path("/proc/pressure/memory")
+# Version 1 writes "no limit" as a number near 2^63.
+_NO_LIMIT = 1 << 60
+
+
+class HostProbe:
+    """Reads the cgroup (v2, else v1), the machine, and the kernel's pressure-stall figures."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+
+    def read(self) -> MemoryReading:
+        machine = psutil.virtual_memory()
+        used, limit = machine.total - machine.available, machine.total
+        group_used, group_limit = cgroup_memory()
+        if group_used is not None and group_limit is not None and group_limit < limit:
+            used, limit = group_used, group_limit
+        peak = self._process.memory_info().rss
+        return MemoryReading(used, limit, peak, None, pressure())
+
+
+def cgroup_memory(root: Path = _CGROUP) -> tuple[int | None, int | None]:
+    """Bytes used and allowed by the control group; None where there is none or no limit.
+
+    The page cache that can be dropped at once does not count as used.
+    """
+    for used_at, limit_at, stat_at, cache_key in (
+        ("memory.current", "memory.max", "memory.stat", "inactive_file"),
+        (
+            "memory/memory.usage_in_bytes",
+            "memory/memory.limit_in_bytes",
+            "memory/memory.stat",
+            "total_inactive_file",
+        ),
+    ):
+        used, limit = _number(root / used_at), _number(root / limit_at)
+        if used is not None:
+            used -= _stat(root / stat_at, cache_key)
+            return used, limit if limit is not None and limit < _NO_LIMIT else None
+    return None, None
+
+
+def pressure(path: Path = _PRESSURE) -> float | None:
+    """Share of the last 10 seconds in which some task waited for memory; None if not told."""
+    try:
+        line = path.read_text().splitlines()[0]
+        return float(line.split("avg10=")[1].split()[0]) / 100
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _stat(path: Path, key: str) -> int:
+    try:
+        pairs = (line.split() for line in path.read_text().splitlines())
+        return int(next((p[1] for p in pairs if p[0] == key), 0))
+    except (OSError, ValueError):
+        return 0

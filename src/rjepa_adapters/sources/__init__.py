@@ -1,0 +1,1 @@
+"""Problem sources: JSON Lines, CSV, Parquet, Hugging Face datasets, and the demo's problems."""

@@ -1,0 +1,46 @@
+"""JSON Lines: one object a line."""
+
+from __future__ import annotations
+
+import json
+
+from rjepa_core.errors import InputError
+from rjepa_core.settings import ProblemSettings
+
+from .files import check_file, text_lines
+from .reader import RowReader
+from .record import kind_of
+from .rows import Records, RecordSource
+
+
+def source(location: str, problems: ProblemSettings) -> RecordSource:
+    """The source of a JSON Lines file."""
+    check_file(location)
+    return RecordSource(location, lambda: _records(location), RowReader.of(problems))
+
+
+def _records(location: str) -> Records:
+    first = True
+    for number, line in text_lines(location):
+        text = line.strip()
+        if not text:
+            continue
+        where = f"{location}:{number}"
+        if first and text.startswith("["):
+            raise InputError(
+                f"{where}: one JSON array, not one object a line; "
+                "convert it first: jq -c '.[]' OLD > NEW.jsonl"
+            )
+        first = False
+        try:
+            record = json.loads(text)
+        except json.JSONDecodeError as error:
+            spread = "; a row must stand on one line" if text in ("{", "}") else ""
+            raise InputError(
+                f"{where}: broken JSON: {error.msg} (column {error.colno}){spread}"
+            ) from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: JSON that cannot be read: {error}") from None
+        if not isinstance(record, dict):
+            raise InputError(f"{where}: a row is {kind_of(record)}; it must be an object {{…}}")
+        yield where, record

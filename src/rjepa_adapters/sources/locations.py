@@ -1,0 +1,88 @@
+"""Who reads a location: by its extension, else by the first bytes of an existing file.
+
+The answers exclude one another, so the order in which adapters are asked does not matter.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import zlib
+from pathlib import Path
+
+HUB_PREFIX = "hf:"
+_KINDS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+_DATASET_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_GZIP = b"\x1f\x8b"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_PEEK = 1 << 16
+
+
+def is_jsonl(location: str) -> bool:
+    return _kind(location) == "jsonl"
+
+
+def is_csv(location: str) -> bool:
+    return _kind(location) == "csv"
+
+
+def is_parquet(location: str) -> bool:
+    return _kind(location) == "parquet"
+
+
+def is_dataset(location: str) -> bool:
+    """A dataset with its prefix, saved on disk, or by a name that can be no file's."""
+    if location.startswith(HUB_PREFIX) or is_saved_dataset(location):
+        return True
+    path = Path(location)
+    # `data/gsm8k` beside a folder `data` is a mistyped path, not a reason to ask the network.
+    return (
+        _DATASET_NAME.fullmatch(location) is not None
+        and _kind(location) is None
+        and not path.parent.exists()
+    )
+
+
+def is_saved_dataset(location: str) -> bool:
+    """A folder that `save_to_disk` of `datasets` made."""
+    folder = Path(location).expanduser()
+    return (folder / "dataset_dict.json").is_file() or (
+        (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
+    )
+
+
+def _kind(location: str) -> str | None:
+    if location.startswith(HUB_PREFIX) or is_saved_dataset(location):
+        return None
+    name = location.lower().removesuffix(".gz")
+    kind = _KINDS.get(os.path.splitext(name)[1])
+    if kind is not None:
+        return kind
+    head = _head(Path(location).expanduser())
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    return "jsonl" if head.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"{") else None
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a regular file, unzipped; nothing where there is no such file."""
+    if not path.is_file():
+        return b""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_PEEK)
+        if head.startswith(_GZIP):
+            with gzip.open(path) as unzipped:
+                head = unzipped.read(_PEEK)
+    except (OSError, EOFError, zlib.error):
+        return b""
+    return head

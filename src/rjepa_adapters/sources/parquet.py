@@ -1,0 +1,55 @@
+"""Parquet, a batch of rows at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rjepa_core.errors import InputError, UsageError
+from rjepa_core.settings import ProblemSettings
+
+from .files import check_file
+from .reader import RowReader
+from .rows import Records, RecordSource
+
+BATCH_ROWS = 256
+
+
+def source(location: str, problems: ProblemSettings) -> RecordSource:
+    """The source of a Parquet file.
+
+    Raises:
+        UsageError: pyarrow is not installed.
+    """
+    check_file(location)
+    arrow, parquet = _pyarrow(location)
+    return RecordSource(
+        location, lambda: _records(location, arrow, parquet), RowReader.of(problems)
+    )
+
+
+def _pyarrow(location: str) -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UsageError(
+            f"{location}: reading Parquet needs pyarrow: pip install 'rjepa[data]'"
+        ) from None
+    return pyarrow, pyarrow.parquet
+
+
+def _records(location: str, arrow: Any, parquet: Any) -> Records:
+    path = check_file(location)
+    if not path.stat().st_size:
+        raise InputError(f"{location}: is empty")
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield f"{location}, row {number}", record
+    except (arrow.ArrowException, OSError) as error:
+        place = f"{location}, row {number + 1}" if number else location
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{place}: not a Parquet file, or a damaged one: {line}") from None

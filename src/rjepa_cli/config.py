@@ -1,0 +1,197 @@
+"""Settings in layers: YAML file, `--set`, flags; each value remembers where it came from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import attrs
+import yaml
+
+from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.structuring import as_section
+
+Tree = dict[str, Any]
+
+
+@attrs.define
+class Layers:
+    """Plain settings, merged layer by layer.
+
+    Attributes:
+        root: the settings class that the sections belong to.
+        tree: the values so far, as `structure` takes them.
+        origins: where the value of a full key came from (`run.yaml, line 3`; `--set`; `--dtype`).
+        flags: the flag of a full key, for messages about values that nobody gave.
+    """
+
+    root: type[Any]
+    tree: Tree = attrs.field(factory=dict)
+    origins: dict[str, str] = attrs.field(factory=dict)
+    flags: dict[str, str] = attrs.field(factory=dict)
+
+    def add_file(self, path: str) -> None:
+        """Merge a YAML file over what is there."""
+        values, lines = read_yaml(path)
+        hints = get_type_hints(self.root)
+        for key in list(values):
+            if key in hints and attrs.has(hints[key]):
+                values[key] = as_section(hints[key], values[key])
+        _merge(self.tree, values)
+        self.origins.update({key: f"{path}, line {line}" for key, line in lines.items()})
+
+    def add_given(self, settings: Iterable[str], flags: Iterable[tuple[str, str, Any]]) -> None:
+        """Merge `--set KEY=VALUE` and flags (key, flag, value) over what is there.
+
+        Raises:
+            SettingsError: malformed, or a key is given two values.
+        """
+        given: dict[str, tuple[str, Any]] = {}
+        items = [(key, "--set", value) for key, value in map(parse_assignment, settings)]
+        for key, origin, value in [*((self._full_key(k), o, v) for k, o, v in items), *flags]:
+            if key in given and _words(given[key][1]) != _words(value):
+                raise SettingsError(
+                    f"{key}: {given[key][0]} says {_words(given[key][1])} and {origin} says "
+                    f"{_words(value)}; give one"
+                )
+            given[key] = (origin, value)
+        for key, (origin, value) in given.items():
+            self._put(key, value)
+            self.origins[key] = origin
+
+    def annotate(self, error: UsageError) -> UsageError:
+        """The same error, with where the value came from behind its key, if it names one."""
+        key, colon, rest = str(error).partition(": ")
+        origin = self._origin(key) if colon else None
+        return type(error)(f"{key} ({origin}): {rest}") if origin else error
+
+    def _origin(self, key: str) -> str | None:
+        key = re.sub(r"\[\d+\]$", "", key)
+        if key in self.origins:
+            return self.origins[key]
+        if key in self.flags:
+            return self.flags[key]
+        parent = key.rpartition(".")[0]
+        return self.origins.get(parent) if parent else None
+
+    def _full_key(self, key: str) -> str:
+        """`--set backend=seeded` is short for `--set backend.name=seeded`."""
+        hint = get_type_hints(self.root).get(key)
+        if hint is not None and attrs.has(hint):
+            section = as_section(hint, "")
+            if isinstance(section, Mapping) and section:
+                return f"{key}.{next(iter(section))}"
+        return key
+
+    def _put(self, key: str, value: Any) -> None:
+        *parents, last = key.split(".")
+        node = self.tree
+        for i, part in enumerate(parents):
+            child = node.setdefault(part, {})
+            if not isinstance(child, dict):
+                above = ".".join(parents[: i + 1])
+                raise SettingsError(f"{key}: {above} is {child!r}, which has no keys")
+            node = child
+        node[last] = value
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """`KEY=VALUE`; a value in brackets or braces is read as YAML, any other as it stands."""
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key or any(not part for part in key.split(".")):
+        raise SettingsError(f"--set {text!r}: write it as KEY=VALUE, for example run.max_hours=2")
+    if value.lstrip()[:1] in ("[", "{"):
+        try:
+            return key, yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise SettingsError(f"--set {text!r}: the value is not valid YAML") from None
+    return key, value
+
+
+def read_yaml(path: str) -> tuple[Tree, dict[str, int]]:
+    """A YAML file's values, and the line of every full key.
+
+    Raises:
+        SettingsError: naming file and line.
+    """
+    text = read_text(path, "--config")
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        values = loader.construct_document(node) if node is not None else None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}, line {mark.line + 1}" if mark is not None else path
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise SettingsError(f"{place}: not valid YAML: {problem}") from None
+    if values is None:
+        raise SettingsError(f"{path}: holds no settings")
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: expected sections with keys, got {values!r:.60}")
+    lines: dict[str, int] = {}
+    for key, line in _lines(node, ""):
+        if key in lines:
+            raise SettingsError(f"{path}, line {line}: {key} stands on line {lines[key]} already")
+        lines[key] = line
+    return values, lines
+
+
+def to_yaml(tree: Mapping[str, Any]) -> str:
+    """Settings as YAML; a text of several lines stands as one reads it."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    )
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def read_text(path: str, flag: str) -> str:
+    """A text file named on the command line.
+
+    Raises:
+        SettingsError: missing, a directory, unreadable, or not UTF-8.
+    """
+    try:
+        return Path(path).read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise SettingsError(f"{flag} {path}: no such file") from None
+    except IsADirectoryError:
+        raise SettingsError(f"{flag} {path}: is a directory, not a file") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{flag} {path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise SettingsError(f"{flag} {path}: {error.strerror}") from None
+
+
+def _lines(node: yaml.Node | None, where: str) -> Iterator[tuple[str, int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            path = f"{where}.{key.value}" if where else str(key.value)
+            yield path, key.start_mark.line + 1
+            yield from _lines(value, path)
+
+
+def _merge(into: Tree, values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(str(v) for v in value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,90 @@
+"""Whatever ends a command early: one line on stderr, and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import tempfile
+import traceback
+
+import click
+
+from rjepa_core.errors import RJepaError, UsageError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+class InterruptedRunError(Exception):
+    """Ctrl-C or SIGTERM, with what there is to say about it."""
+
+
+def exit_code(error: BaseException, debug: bool = False) -> int:
+    """Say what happened on stderr; the exit code that fits."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else FAILED
+    if debug and not isinstance(error, click.ClickException):
+        traceback.print_exception(error)
+    if isinstance(error, InterruptedRunError | KeyboardInterrupt | click.Abort):
+        _say(str(error) or "interrupted")
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has gone; writing the rest at exit would complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    text, code = explain(error)
+    if text is None:
+        where = "above" if debug else f"in {_keep_traceback(error)} (or use --debug)"
+        text = f"unexpected {_first_line(error)}; the traceback is {where}"
+    _say(f"error: {text}")
+    return code
+
+
+def explain(error: BaseException) -> tuple[str | None, int]:
+    """Text and exit code of an error that a user can meet; no text for an unexpected one."""
+    if isinstance(error, click.ClickException):
+        return _usage(error), USAGE
+    if isinstance(error, UsageError):
+        return str(error), USAGE
+    if isinstance(error, RJepaError):
+        return str(error), FAILED
+    if isinstance(error, MemoryError):
+        return (
+            "out of memory: use a smaller --batch-size, a smaller model, or another --device; "
+            "what was finished is kept, go on with --resume",
+            FAILED,
+        )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = f" ({error.filename})" if error.filename else ""
+        return f"the disk is full{place}: make room and go on with --resume", FAILED
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}", FAILED
+    return None, FAILED
+
+
+def _usage(error: click.ClickException) -> str:
+    text = error.format_message().strip().rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        text = f"no such option: {error.option_name}"
+        if error.possibilities:
+            text += f"; did you mean {error.possibilities[0]}?"
+    text = text[:1].lower() + text[1:]
+    ctx = getattr(error, "ctx", None)
+    return f"{text} (see {ctx.command_path} --help)" if ctx is not None else text
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _keep_traceback(error: BaseException) -> str:
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="rjepa-cli-", suffix=".log", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(" ".join(sys.argv) + "\n\n")
+        traceback.print_exception(error, file=file)
+    return file.name
+
+
+def _say(text: str) -> None:
+    click.echo(f"rjepa-cli: {text}", err=True)

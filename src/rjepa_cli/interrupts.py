@@ -1,0 +1,75 @@
+"""Ctrl-C and SIGTERM: strike while the model computes, wait while the store writes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """Entered around a run. The first signal raises KeyboardInterrupt, at once outside of
+    `holding`; inside of it, when `computing` is entered or `check` is called. The second kills."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._held = False
+        self._before: dict[int, Any] = {}
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Nothing in here is struck, but for what is `computing`."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """May be struck at any moment."""
+        self.check()
+        self._held = False
+        try:
+            yield
+        finally:
+            self._held = True
+
+    def check(self) -> bool:
+        """Raise KeyboardInterrupt if a signal has come; false otherwise."""
+        if self._asked:
+            raise KeyboardInterrupt
+        return False
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._asked:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self._asked = True
+        with suppress(OSError):
+            # Straight to the descriptor: a stream may be in the middle of a write of its own.
+            os.write(2, b"\nstopping: committing what is finished (again to stop at once)\n")
+        if not self._held:
+            raise KeyboardInterrupt

@@ -1,0 +1,114 @@
+"""`rjepa-cli`: finds a command by name and turns whatever ends it into an exit code.
+
+Nothing of the library is imported here before a command is called, so that `--help` stays instant.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+# name: (module, one line for --help). The module holds a click command named `command`.
+COMMANDS = {
+    "extract": ("rjepa_cli.extract", "Problems in, stored step latents out."),
+    "show": ("rjepa_cli.show", "What a store holds, or one of its records."),
+    "plugins": ("rjepa_cli.plugins", "The adapters found, and what failed to load."),
+    "doctor": ("rjepa_cli.doctor", "Versions, devices, memory: what would run here."),
+}
+
+EPILOG = """\b
+Examples:
+  rjepa-cli extract --problems demo --model smollm2 --store runs/first
+  rjepa-cli extract --problems gsm8k.jsonl --model Qwen/Qwen3-8B-AWQ --store s1 --dry-run
+  rjepa-cli show runs/first
+  rjepa-cli doctor
+
+\b
+Exit codes: 0 done, 1 could not go on, 2 bad usage or input, 3 done but problems
+failed, 4 stopped by --max-hours, 130 interrupted.
+"""
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from rjepa_core import __version__
+
+        click.echo(f"rjepa-cli {__version__}")
+        ctx.exit()
+
+
+class Cli(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
+            raise click.UsageError(f"no such command: {args[0]}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = "rjepa-cli",
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        """Run, and leave with an exit code; a mistake is one line on stderr."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
+        except BaseException as error:
+            from .failing import exit_code
+
+            sys.exit(exit_code(error, debug="--debug" in arguments))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(
+    "rjepa-cli",
+    cls=Cli,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Step latents of an LLM's reasoning: extract, store, look.
+
+    A frozen LLM solves problems step by step; the hidden states of each step, pooled to one vector,
+    are kept in a store.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

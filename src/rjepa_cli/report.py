@@ -1,0 +1,218 @@
+"""What an extraction is about to do, would do, and did: as facts and as lines."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rjepa_core.extraction import Ending, Progress
+from rjepa_core.latents import STORE_DTYPES
+from rjepa_core.opening import split_location
+from rjepa_core.runner import Extraction, Summary, Trial
+
+from .words import count, duration, rate, size
+
+Facts = dict[str, Any]
+# Until something is stored: what GSM8K answers look like.
+_STEPS, _SHARE_OF_LONGEST, _CHARACTERS_A_TOKEN = 6, 0.7, 4
+_ENOUGH_RECORDS = 20
+
+
+def plan(extraction: Extraction) -> Facts:
+    """What there is to do, and where."""
+    survey, before, info = extraction.survey, extraction.before, extraction.info
+    space, settings = extraction.identity.space, extraction.settings
+    each = bytes_per_record(extraction)
+    return {
+        "problems": survey.problems,
+        "available": survey.available,
+        "duplicates": survey.duplicates,
+        "domains": survey.domains,
+        "samples": settings.problems.samples,
+        "asked": survey.work,
+        "stored": before.stored,
+        "failed": before.failed,
+        "missing": before.missing,
+        "model": info.name,
+        "backend": settings.backend.name,
+        "device": info.device,
+        "compute_dtype": info.compute_dtype,
+        "quantisation": info.quantisation,
+        "notes": dict(info.notes),
+        "layers": list(space.layers),
+        "pooling": space.pooling,
+        "store": settings.store.path,
+        "store_dtype": space.store_dtype,
+        "bytes_needed": round(each * before.missing),
+        "bytes_free": free_bytes(settings.store.path),
+    }
+
+
+def plan_lines(facts: Facts) -> list[str]:
+    """The plan for people."""
+    domains = ", ".join(f"{name} {n:,}" for name, n in facts["domains"].items())
+    samples = f", {facts['samples']} samples each" if facts["samples"] > 1 else ""
+    limited = facts["available"] is not None and facts["available"] > facts["problems"]
+    whole = f" of {facts['available']:,}" if limited else ""
+    precision = facts["compute_dtype"]
+    if facts["quantisation"] != "none":
+        precision += f", {facts['quantisation']}"
+    layers = ", ".join(map(str, facts["layers"]))
+    free = f"; {size(facts['bytes_free'])} free" if facts["bytes_free"] is not None else ""
+    lines = [
+        f"problems  {count(facts['problems'], 'problem')}{whole} ({domains}){samples}: "
+        f"{facts['stored']:,} stored, {facts['failed']:,} failed, {facts['missing']:,} to do",
+        f"model     {facts['model']} ({precision}) on {facts['device']}; "
+        f"layer{'s' if len(facts['layers']) > 1 else ''} {layers}, {facts['pooling']} pooling",
+        f"store     {facts['store']} in {facts['store_dtype']}: "
+        f"about {size(facts['bytes_needed'])} more{free}",
+    ]
+    if facts["duplicates"]:
+        lines[0] += f"; {count(facts['duplicates'], 'repeated row')} skipped"
+    lines += [f"note      {topic}: {text}" for topic, text in facts["notes"].items()]
+    return lines
+
+
+def bytes_per_record(extraction: Extraction) -> float:
+    """As in the store so far, or a guess from the shape of what is asked for."""
+    stats = extraction.store.stats()
+    if stats.records >= _ENOUGH_RECORDS and stats.bytes_on_disk:
+        return stats.bytes_on_disk / stats.records
+    survey, settings = extraction.survey, extraction.settings
+    space = extraction.identity.space
+    characters = survey.characters / max(1, survey.work)
+    tokens = characters / _CHARACTERS_A_TOKEN
+    if not settings.problems.traces:
+        answer = settings.sampling.max_new_tokens * _SHARE_OF_LONGEST
+        tokens += answer
+        characters += answer * _CHARACTERS_A_TOKEN
+    vector = len(space.layers) * space.hidden_size * STORE_DTYPES[space.store_dtype].itemsize
+    # The completion is kept whole and by steps, the statement alone and in its prompt.
+    return (_STEPS + 1) * vector + 2 * characters + 4 * tokens + 500
+
+
+def free_bytes(location: str) -> int | None:
+    """Room on the disk that the store is or will be on; None where there is no such disk."""
+    path = Path(split_location(location)[1]).absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return None
+
+
+def forecast(extraction: Extraction, trial: Trial) -> Facts:
+    """What the whole run would take, told from a trial."""
+    todo, survey = extraction.before.missing, extraction.survey
+    seconds = trial.seconds_per_problem
+    facts = {
+        "tried": trial.problems,
+        "tried_failed": trial.progress.failures,
+        "tried_seconds": round(trial.seconds, 2),
+        "seconds_per_problem": round(seconds * survey.work / survey.problems, 3),
+        "hours": round(todo * seconds / 3600, 3),
+        "bytes_needed": round(todo * trial.bytes_per_record),
+        "bytes_free": free_bytes(extraction.settings.store.path),
+    }
+    if survey.available and survey.available > survey.problems:
+        facts["hours_whole_source"] = round(
+            survey.available * survey.work / survey.problems * seconds / 3600, 3
+        )
+    return facts
+
+
+def forecast_lines(facts: Facts) -> list[str]:
+    """The forecast for people."""
+    if not facts["tried"]:
+        return ["dry run   nothing to do: everything asked for is stored"]
+    free = facts["bytes_free"]
+    lines = [
+        f"dry run   {facts['tried']} tried in {duration(facts['tried_seconds'])}, none stored"
+        + (f", {facts['tried_failed']} of them failed" if facts["tried_failed"] else ""),
+        f"time      {duration(facts['hours'] * 3600)} at "
+        f"{rate(facts['seconds_per_problem'])} s/problem",
+        f"disk      {size(facts['bytes_needed'])}"
+        + (f" of {size(free)} free" if free is not None else ""),
+    ]
+    if "hours_whole_source" in facts:
+        lines[1] += f"; {duration(facts['hours_whole_source'] * 3600)} for the whole source"
+    return lines
+
+
+def progress_facts(progress: Progress, seconds: float) -> Facts:
+    """Counts and rates of a run so far."""
+    done = progress.records + progress.failures
+    tokens = progress.new_tokens or progress.tokens
+    seconds = max(seconds, 1e-9)
+    return {
+        "records": progress.records,
+        "failures": progress.failures,
+        "reasons": dict(progress.reasons),
+        "steps": progress.steps,
+        "tokens": tokens,
+        "seconds": round(seconds, 3),
+        "out_of_memory": progress.out_of_memory,
+        "tokens_per_second": round(tokens / seconds, 2),
+        "done_per_second": round(done / seconds, 4),
+    }
+
+
+def outcome(summary: Summary, exit_code: int) -> Facts:
+    """What a run did."""
+    survey, progress = summary.survey, summary.progress
+    facts: Facts = {
+        "ending": summary.ending.value,
+        "exit_code": exit_code,
+        **progress_facts(progress, summary.seconds),
+        "failed_in_store": summary.failed_in_store,
+        "store_records": summary.store.records,
+        "store_bytes": summary.store.bytes_on_disk,
+    }
+    done = progress.records + progress.failures
+    if done:
+        each = summary.seconds / done * survey.work / survey.problems
+        facts["seconds_per_problem"] = round(each, 3)
+        if survey.available and survey.available > survey.problems:
+            facts["hours_whole_source"] = round(survey.available * each / 3600, 3)
+    return facts
+
+
+def outcome_lines(facts: Facts, planned: Facts, store: str) -> list[str]:
+    """The summary for people."""
+    head = "done" if facts["ending"] == Ending.DONE.value else "stopped by --max-hours"
+    if "seconds_per_problem" not in facts:
+        return [f"{head}: nothing to do, everything asked for is in {store}", _look(store)]
+    lines = [
+        f"{head}: {count(facts['records'], 'record')}, {count(facts['steps'], 'step')} and "
+        f"{count(facts['tokens'], 'token')} in {duration(facts['seconds'])}: "
+        f"{rate(facts['seconds_per_problem'])} s/problem, "
+        f"{rate(facts['tokens_per_second'])} token/s"
+    ]
+    if facts["failures"]:
+        lines.append(f"failed: {reasons_text(facts['reasons'])}")
+    if facts["out_of_memory"]:
+        lines.append(f"out of memory: {count(facts['out_of_memory'], 'batch')} tried again smaller")
+    if "hours_whole_source" in facts:
+        lines.append(
+            f"the whole source ({planned['available']:,} problems) would take "
+            f"{duration(facts['hours_whole_source'] * 3600)} at this rate"
+        )
+    lines.append(
+        f"store: {count(facts['store_records'], 'record')}, {size(facts['store_bytes'])} in {store}"
+    )
+    return [*lines, _look(store)]
+
+
+def reasons_text(reasons: Mapping[str, int]) -> str:
+    """`3 out of memory, 1 empty completion`."""
+    return ", ".join(
+        f"{n:,} {reason}" for reason, n in sorted(reasons.items(), key=lambda i: -i[1])
+    )
+
+
+def _look(store: str) -> str:
+    return f"look at it: rjepa-cli show {shlex.quote(store)}"

@@ -1,0 +1,111 @@
+"""Run an extraction, or try it, with everything that the command line shows around it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from rjepa_core.extraction import Ending
+from rjepa_core.plugins import Registry
+from rjepa_core.runner import Extraction, Summary, open_extraction
+from rjepa_core.settings import ExtractionSettings
+
+from . import report
+from .failing import InterruptedRunError
+from .interrupts import Interrupts
+from .progress import ProgressReport
+from .screen import Screen
+from .words import size
+
+DONE, PROBLEMS_FAILED, STOPPED = 0, 3, 4
+
+
+def run(
+    settings: ExtractionSettings,
+    registry: Registry,
+    screen: Screen,
+    arguments: Sequence[str],
+    as_json: bool,
+) -> int:
+    """Do what the store lacks; the exit code."""
+    with screen, Interrupts() as interrupts:
+        try:
+            with open_extraction(settings, registry, lambda text: screen.say(f"{text} …")) as it:
+                planned = _show_plan(it, settings, screen)
+                with (
+                    ProgressReport(screen, it.before.missing) as progress,
+                    interrupts.holding(),
+                ):
+                    try:
+                        summary = it.run(progress, interrupts.check, interrupts.computing)
+                    except KeyboardInterrupt:
+                        facts = report.progress_facts(progress.latest, progress.seconds)
+                        if as_json:
+                            screen.json({"ending": "interrupted", **facts, "plan": planned})
+                        raise
+        except KeyboardInterrupt:
+            raise InterruptedRunError(
+                f"interrupted; go on with: {resume_command(arguments)}"
+            ) from None
+    code = exit_code(summary, settings.run.allow_failures)
+    facts = report.outcome(summary, code)
+    if as_json:
+        screen.json({**facts, "plan": planned})
+    else:
+        screen.result("\n".join(report.outcome_lines(facts, planned, settings.store.path)))
+    if code == STOPPED:
+        screen.say(f"go on with: {resume_command(arguments)}")
+    if code == PROBLEMS_FAILED:
+        store = shlex.quote(settings.store.path)
+        screen.say(
+            f"{summary.failed_in_store} of {summary.survey.work} failed, more than "
+            f"--allow-failures {settings.run.allow_failures:.3%}; see: "
+            f"rjepa-cli show {store} --failures"
+        )
+    return code
+
+
+def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as_json: bool) -> int:
+    """`--dry-run`: one batch that is not stored, and what the whole would take."""
+    with (
+        screen,
+        open_extraction(settings, registry, lambda text: screen.say(f"{text} …"), dry=True) as it,
+    ):
+        planned = _show_plan(it, settings, screen)
+        facts = report.forecast(it, it.trial())
+        _check_room(facts["bytes_needed"], facts["bytes_free"], screen)
+    if as_json:
+        screen.json({"ending": "dry run", **facts, "plan": planned})
+    else:
+        screen.result("\n".join(report.forecast_lines(facts)))
+    return DONE
+
+
+def exit_code(summary: Summary, allowed: float) -> int:
+    """0, 3 or 4, as the summary and the share of failures allowed say."""
+    if summary.ending is Ending.STOPPED:
+        return STOPPED
+    if summary.failed_in_store > allowed * summary.survey.work:
+        return PROBLEMS_FAILED
+    return DONE
+
+
+def resume_command(arguments: Sequence[str]) -> str:
+    """The command that goes on where this one stopped, ready to be pasted."""
+    words = ["rjepa-cli", "extract", *arguments]
+    return shlex.join(words if "--resume" in words else [*words, "--resume"])
+
+
+def _show_plan(it: Extraction, settings: ExtractionSettings, screen: Screen) -> report.Facts:
+    planned = report.plan(it)
+    for line in report.plan_lines(planned):
+        screen.say(line)
+    if it.settings.prompt != settings.prompt or it.settings.steps != settings.steps:
+        screen.warn("prompt and steps are those of the stored traces, not those of this run")
+    _check_room(planned["bytes_needed"], planned["bytes_free"], screen)
+    return planned
+
+
+def _check_room(needed: int, free: int | None, screen: Screen) -> None:
+    if free is not None and needed > free:
+        screen.warn(f"the store needs about {size(needed)} and the disk has {size(free)}")

@@ -1,0 +1,128 @@
+"""What a command writes: results on stdout, all else on stderr; the libraries' chatter nowhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+_QUIET_WARNINGS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning)
+_OUR_LOGGERS = ("rjepa_core", "rjepa_adapters", "rjepa")
+_KEPT_LINES = 200
+
+
+class Screen:
+    """Entered by a command while it works.
+
+    Inside, what libraries print is swallowed (and shown if something unexpected happens), while
+    warnings and the log lines of R-JEPA and its plugins are written as lines of their own.
+    """
+
+    def __init__(self) -> None:
+        self.out, self.err = sys.stdout, sys.stderr
+        self.write_line: Callable[[str], None] = self._print
+        self._noise = _Noise(self.err)
+        self._handler = _Lines(self)
+        self._seen: set[str] = set()
+
+    @property
+    def terminal(self) -> bool:
+        """Whether someone watches stderr."""
+        return self.err.isatty()
+
+    def say(self, text: str) -> None:
+        """A line on stderr."""
+        self.write_line(text)
+
+    def warn(self, text: str) -> None:
+        """A warning on stderr, once."""
+        if text not in self._seen:
+            self._seen.add(text)
+            self.write_line(f"rjepa-cli: warning: {text}")
+
+    def result(self, text: str) -> None:
+        """The command's result, on stdout."""
+        print(text, file=self.out, flush=True)
+
+    def json(self, facts: Any) -> None:
+        """The command's result as one JSON object, on stdout."""
+        self.result(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
+
+    def __enter__(self) -> Self:
+        self._caught = warnings.catch_warnings()
+        self._caught.__enter__()
+        warnings.showwarning = self._on_warning
+        self._levels = {name: logging.getLogger(name).level for name in _OUR_LOGGERS}
+        for name in _OUR_LOGGERS:
+            logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger().addHandler(self._handler)
+        sys.stdout = sys.stderr = self._noise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        sys.stdout, sys.stderr = self.out, self.err
+        logging.getLogger().removeHandler(self._handler)
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
+        self._caught.__exit__(kind, error, trace)
+        if error is not None and self._noise.lines:
+            error.add_note("printed meanwhile:\n" + "\n".join(self._noise.lines))
+
+    def _print(self, text: str) -> None:
+        print(text, file=self.err, flush=True)
+
+    def _on_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: object = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, _QUIET_WARNINGS):
+            self.warn(" ".join(str(message).split()))
+
+
+class _Lines(logging.Handler):
+    """Log records as lines: ours from INFO, others' from WARNING."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(logging.INFO)
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ours = record.name.split(".")[0] in _OUR_LOGGERS
+        text = " ".join(record.getMessage().split())
+        if record.levelno >= logging.WARNING:
+            self._screen.warn(text)
+        elif ours:
+            self._screen.say(text)
+
+
+class _Noise(io.TextIOBase):
+    """Takes what libraries print and keeps the last of it."""
+
+    def __init__(self, stream: Any) -> None:
+        self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._stream = stream
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).replace("\r", "\n").split("\n")
+        self.lines.extend(line for line in lines if line.strip())
+        return len(text)
+
+    def fileno(self) -> int:
+        return int(self._stream.fileno())

@@ -1,0 +1,305 @@
+"""`rjepa-cli show`: what a store holds, or one of its records."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import click
+import numpy as np
+
+from rjepa_core.errors import InputError
+from rjepa_core.latents import LatentRecord
+from rjepa_core.opening import open_store
+from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.traces import Failure, RecordKey
+
+from .screen import Screen
+from .words import count, duration, size
+
+# Domains are counted record by record up to here; beyond it the run history tells.
+_COUNT_DOMAINS_UP_TO = 1000
+_NEAR_KEYS_AMONG = 20_000
+_IDS_SHOWN = 5
+Facts = dict[str, Any]
+
+EPILOG = """\b
+Examples:
+  rjepa-cli show runs/demo
+  rjepa-cli show runs/demo --limit 20
+  rjepa-cli show runs/demo gsm8k-17         (a problem: its prompt, steps, norms)
+  rjepa-cli show runs/demo gsm8k-17#2       (its sample 2)
+  rjepa-cli show runs/demo --failures
+  rjepa-cli show runs/demo --json
+"""
+
+
+@click.command("show", epilog=EPILOG)
+@click.argument("store", metavar="STORE")
+@click.argument("id", metavar="[ID]", required=False)
+@click.option("--failures", is_flag=True, help="List what failed, with reasons.")
+@click.option("--limit", type=click.IntRange(min=0), help="How many records or failures to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+def command(store: str, id: str | None, failures: bool, limit: int | None, as_json: bool) -> int:
+    """What a store holds: problems, records, steps, identity, runs.
+
+    With an ID, that record: its prompt, its steps with text, span and norms. An ID is a problem's;
+    ID#N is its sample N.
+    """
+    screen = Screen()
+    with screen:
+        opened = open_store(store)
+        try:
+            if id is not None:
+                facts, lines = _one(opened, id)
+            elif failures:
+                facts, lines = _failures(opened, limit)
+            else:
+                facts, lines = _overview(opened, limit)
+        finally:
+            opened.close()
+    if as_json:
+        screen.json(facts)
+    else:
+        screen.result("\n".join(lines))
+    return 0
+
+
+def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
+    stats, identity, history = store.stats(), store.identity, store.history()
+    domains, whence = _domains(store, history)
+    records: list[Facts] = [
+        {"id": str(key), "steps": entry.steps, "tokens": entry.tokens}
+        for key, entry in itertools.islice(store.entries(), _IDS_SHOWN if limit is None else limit)
+    ]
+    facts: Facts = {
+        "store": store.location,
+        "problems": stats.problems,
+        "records": stats.records,
+        "failures": stats.failures,
+        "steps": stats.steps,
+        "tokens": stats.tokens,
+        "bytes": stats.bytes_on_disk,
+        "domains": domains,
+        "identity": identity.to_json() if identity else None,
+        "latent_space": identity.space.fingerprint if identity else None,
+        "history": history,
+        "first": records,
+    }
+    each = f", {size(stats.bytes_on_disk / stats.records)} a record" if stats.records else ""
+    lines = [
+        f"store       {store.location}: {size(stats.bytes_on_disk)}{each}",
+        f"problems    {stats.problems:,}"
+        + (f" ({', '.join(f'{k} {v:,}' for k, v in domains.items())}{whence})" if domains else ""),
+        f"records     {stats.records:,}, {count(stats.steps, 'step')}, "
+        f"{count(stats.tokens, 'token')}",
+        f"failures    {stats.failures:,}" + ("; see --failures" if stats.failures else ""),
+        *_identity_lines(facts["identity"], facts["latent_space"]),
+        *(_run_line(run) for run in history),
+    ]
+    for i, record in enumerate(records):
+        head = "first       " if i == 0 else "            "
+        lines.append(
+            f"{head}{record['id']}: {count(record['steps'], 'step')}, "
+            f"{count(record['tokens'], 'token')}"
+        )
+    return facts, lines
+
+
+def _domains(store: LatentStore, history: list[dict[str, Any]]) -> tuple[dict[str, int], str]:
+    if len(store) > _COUNT_DOMAINS_UP_TO:
+        asked = [run["asked"]["domains"] for run in history if "asked" in run]
+        return (max(asked, key=lambda d: sum(d.values())), " asked for") if asked else ({}, "")
+    found: dict[str, set[str]] = {}
+    with store.snapshot() as snapshot:
+        for key in snapshot.keys():  # noqa: SIM118  a snapshot is no mapping
+            domain = snapshot.get(key).trace.problem.domain
+            found.setdefault(domain, set()).add(key.problem_id)
+    return {domain: len(ids) for domain, ids in sorted(found.items())}, ""
+
+
+def _identity_lines(identity: Facts | None, fingerprint: str | None) -> list[str]:
+    if identity is None:
+        return ["identity    none yet: no run has opened it with a model"]
+    space, generation = identity["space"], identity["generation"]
+    name = identity["labels"].get("model", "")
+    layers = ", ".join(map(str, space["layers"]))
+    drawn = ", ".join(
+        f"{key} {value}"
+        for key, value in generation.items()
+        if key != "kind" and value is not None and value is not False
+    )
+    prompt = space["prompt"]
+    extras = [f"templates {', '.join(prompt['templates'])}"]
+    extras += [f"system {prompt['system']!r}"] if prompt["system"] else []
+    extras += ["thinking"] if prompt["thinking"] else []
+    return [
+        f"model       {name} ({space['compute_dtype']}, quantisation {space['quantisation']})",
+        f"content     {space['model']}",
+        f"latents     layers {layers}, {space['pooling']} pooling, D {space['hidden_size']}, "
+        f"{space['store_dtype']}" + (", log-probabilities" if identity["logprobs"] else ""),
+        f"steps       {space['steps']}",
+        f"prompt      {', '.join(extras)}",
+        f"generation  {generation['kind']}" + (f": {drawn}" if drawn else ""),
+        f"space       {fingerprint}",
+    ]
+
+
+def _run_line(run: dict[str, Any]) -> str:
+    if run.get("kind") != "extract":
+        return f"run         {run.get('started', '')} {run.get('kind', '')}".rstrip()
+    failed = f", {run['failures']:,} failed" if run["failures"] else ""
+    return (
+        f"run         {run['started']} {run['ending']}: {count(run['records'], 'record')}{failed} "
+        f"in {duration(run['seconds'])} on {run['device']}"
+    )
+
+
+def _failures(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
+    listed: list[Facts] = []
+    reasons: dict[str, int] = {}
+    for failure in store.failures():
+        reasons[failure.reason] = reasons.get(failure.reason, 0) + 1
+        if limit is None or len(listed) < limit:
+            listed.append(_failure_facts(failure))
+    facts = {"store": store.location, "reasons": reasons, "failures": listed}
+    if not reasons:
+        return facts, ["no failures"]
+    lines = [f"{n:,} {reason}" for reason, n in sorted(reasons.items(), key=lambda i: -i[1])]
+    lines += [f"{one['id']}: {one['reason']}: {one['detail']}" for one in listed]
+    return facts, lines
+
+
+def _failure_facts(failure: Failure) -> Facts:
+    return {
+        "id": str(failure.key),
+        "reason": failure.reason,
+        "detail": failure.detail,
+        "needed_bytes": failure.needed_bytes,
+    }
+
+
+def _one(store: LatentStore, text: str) -> tuple[Facts, list[str]]:
+    key = _find(store, text)
+    if (entry := store.entry(key)) is not None and entry.failed:
+        failure = next(f for f in store.failures() if f.key == key)
+        return _failure_facts(failure), [f"{key} failed: {failure.reason}: {failure.detail}"]
+    record = store.get(key)
+    facts = _record_facts(record, store)
+    facts["other_samples"] = [str(other) for other in _samples(store, key)]
+    return facts, _record_lines(facts)
+
+
+def _find(store: LatentStore, text: str) -> RecordKey:
+    """The key that an ID means: a problem's first sample, or `id#sample`."""
+    if store.entry(key := RecordKey(text)) is not None:
+        return key
+    problem_id, hash_sign, sample = text.rpartition("#")
+    if hash_sign and sample.isdigit():
+        if store.entry(key := RecordKey(problem_id, int(sample))) is not None:
+            return key
+        others = list(_samples(store, key))
+    else:
+        others = list(_samples(store, RecordKey(text, -1)))
+    if others:
+        raise InputError(
+            f"{text} is not in {store.location}; there is {', '.join(map(str, others))}"
+        )
+    import difflib
+
+    keys = itertools.islice(store.keys(), _NEAR_KEYS_AMONG)
+    near = difflib.get_close_matches(text, {k.problem_id: None for k in keys}, 3)
+    hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {len(store):,} records"
+    raise InputError(f"{text} is not in {store.location}{hint}")
+
+
+def _samples(store: LatentStore, key: RecordKey) -> list[RecordKey]:
+    """Other samples of the key's problem; samples are numbered without gaps, but for failures."""
+    found = []
+    for sample in itertools.count():
+        other = RecordKey(key.problem_id, sample)
+        if store.entry(other) is not None:
+            if other != key:
+                found.append(other)
+        elif sample > key.sample:
+            return found
+    raise AssertionError("unreachable")
+
+
+def _record_facts(record: LatentRecord, store: LatentStore) -> Facts:
+    trace, identity = record.trace, store.identity
+    layers = identity.space.layers if identity else range(len(record.latents))
+    norms = np.linalg.norm(record.latents.astype(np.float32), axis=-1)
+    prompt_norms = np.linalg.norm(record.prompt_latent.astype(np.float32), axis=-1)
+    steps = [
+        {
+            "text": text,
+            "span": [span.start, span.stop],
+            "truncated": span.truncated,
+            "norms": {str(layer): _short(norms[i, j]) for i, layer in enumerate(layers)},
+            "logprob": _short(record.logprobs[j]) if record.logprobs is not None else None,
+        }
+        for j, (span, text) in enumerate(zip(trace.spans, trace.step_texts, strict=True))
+    ]
+    return {
+        "id": str(record.key),
+        "domain": trace.problem.domain,
+        "statement": trace.problem.statement,
+        "reference_answer": trace.problem.answer,
+        "prompt": trace.prompt_text,
+        "prompt_tokens": len(trace.prompt_ids),
+        "prompt_norms": {
+            str(layer): _short(n) for layer, n in zip(layers, prompt_norms, strict=True)
+        },
+        "completion_tokens": len(trace.completion_ids),
+        "strategy": trace.strategy,
+        "finish_reason": trace.finish_reason,
+        "answer": trace.answer,
+        "metadata": {**trace.problem.metadata, **trace.metadata},
+        "latents": list(record.latents.shape),
+        "dtype": str(record.latents.dtype),
+        "steps": steps,
+    }
+
+
+def _record_lines(facts: Facts) -> list[str]:
+    layers, steps, width = facts["latents"]
+    lines = [
+        f"record   {facts['id']} ({facts['domain']}): "
+        f"{layers} × {steps} × {width} {facts['dtype']}",
+        f"prompt   {facts['prompt_tokens']} tokens; |latent| {_norms(facts['prompt_norms'])}",
+        *_indented(facts["prompt"]),
+        f"steps    {steps} by {facts['strategy']}, {facts['completion_tokens']} tokens, "
+        f"finish {facts['finish_reason']}",
+    ]
+    for number, step in enumerate(facts["steps"], 1):
+        start, stop = step["span"]
+        logprob = f", logprob {step['logprob']}" if step["logprob"] is not None else ""
+        cut = ", cut off" if step["truncated"] else ""
+        norms = _norms(step["norms"])
+        lines.append(f"  {number}. tokens {start}:{stop}, |latent| {norms}{logprob}{cut}")
+        lines += _indented(step["text"], 5)
+    if facts["answer"] is not None:
+        lines.append(f"answer   {facts['answer'].strip()}")
+    if facts["reference_answer"] is not None:
+        lines.append(f"expected {facts['reference_answer']}")
+    if facts["metadata"]:
+        lines.append("metadata " + ", ".join(f"{k}={v}" for k, v in facts["metadata"].items()))
+    if facts["other_samples"]:
+        lines.append(f"also     {', '.join(facts['other_samples'])}")
+    return lines
+
+
+def _norms(norms: dict[str, float]) -> str:
+    if len(norms) == 1:
+        return f"{next(iter(norms.values()))}"
+    return ", ".join(f"{norm} (layer {layer})" for layer, norm in norms.items())
+
+
+def _short(value: Any) -> float:
+    return float(f"{float(value):.4g}")
+
+
+def _indented(text: str, by: int = 9) -> list[str]:
+    return [" " * by + line for line in text.strip().splitlines()]

@@ -1,0 +1,205 @@
+"""A session over a backend that works batch by batch: generate, cut, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+from .errors import BackendError, OutOfMemoryError
+from .latents import LatentRecord, UnstorableError, make_record
+from .ports.llm_backend import (
+    BatchBackend,
+    InFlight,
+    Observation,
+    Refused,
+    Room,
+    SessionSpec,
+    Step,
+)
+from .problems import GivenSolution
+from .traces import ANSWER_ONLY, EMPTY, OUT_OF_MEMORY, Completion, Failure, Trace, Work
+
+
+class BatchSession:
+    """Fills the session port with a backend's `generate`, `read` and `encode`.
+
+    What has been generated is encoded before anything new is generated, so that few traces wait.
+    An out-of-memory in `generate` gives the batch back; one in `encode` keeps the traces and
+    tries a smaller batch next time. A row that does not fit alone is a failure.
+    """
+
+    def __init__(self, backend: BatchBackend, spec: SessionSpec) -> None:
+        self._backend = backend
+        self._spec = spec
+        self._new: list[Work] = []
+        self._given: list[tuple[Work, int]] = []
+        self._waiting: list[tuple[Work, Trace]] = []
+        self._failed: list[Failure] = []
+
+    @property
+    def in_flight(self) -> InFlight:
+        generated = sum(work.given is None for work, _ in self._waiting)
+        given = sum(cost for _, cost in self._given) + sum(
+            trace.encoded_length for work, trace in self._waiting if work.given is not None
+        )
+        return InFlight(len(self._new) + generated, given)
+
+    def cost(self, work: Work) -> int:
+        if isinstance(work.given, Trace):
+            return work.given.encoded_length
+        prompt = self._spec.pose(work)
+        tokens = self._backend.count_tokens((prompt.system or "") + prompt.user)
+        if isinstance(work.given, GivenSolution):
+            return tokens + work.given.length // 3 + 1
+        return tokens + self._spec.sampling.max_new_tokens
+
+    def admit(self, work: Sequence[Work]) -> None:
+        for item in work:
+            if item.given is None:
+                self._new.append(item)
+            elif isinstance(item.given, Trace):
+                self._waiting.append((item, item.given))
+            else:
+                self._given.append((item, self.cost(item)))
+
+    def advance(self, room: Room) -> Step:
+        if self._given:
+            self._read()
+        if self._waiting:
+            return self._encode(room.encode_tokens)
+        if self._new:
+            return self._generate()
+        return self._step()
+
+    def close(self) -> None:
+        self._new, self._given, self._waiting = [], [], []
+
+    def _read(self) -> None:
+        works = [work for work, _ in self._given]
+        self._given = []
+        solutions = [work.given for work in works if isinstance(work.given, GivenSolution)]
+        prompts = [self._spec.pose(work) for work in works]
+        self._take_completions(works, self._backend.read(prompts, solutions))
+
+    def _generate(self) -> Step:
+        works, self._new = self._new, []
+        prompts = [self._spec.pose(work) for work in works]
+        began = self._spec.clock()
+        needed: int | None = None
+        try:
+            answers = self._backend.generate(prompts, self._spec.sampling)
+        except OutOfMemoryError as error:
+            # The traceback would keep the failed batch's tensors alive; only the facts are kept.
+            answers, reason, needed = None, str(error), error.needed_bytes
+        seconds = self._spec.clock() - began
+        if answers is None:
+            seen = Observation("generate", len(works), 0, 0, seconds, out_of_memory=True)
+            if len(works) > 1:
+                return self._step(given_back=works, seen=seen)
+            self._fail(works[0], OUT_OF_MEMORY, f"generating it alone: {reason}", needed)
+            return self._step(seen=seen)
+        done = [a for a in answers if isinstance(a, Completion)]
+        read, new = sum(len(a.prompt_ids) for a in done), sum(len(a.ids) for a in done)
+        self._take_completions(works, answers)
+        return self._step(seen=Observation("generate", len(works), read, new, seconds))
+
+    def _take_completions(
+        self, works: Sequence[Work], answers: Sequence[Completion | Refused]
+    ) -> None:
+        self._check_count("completions", works, answers)
+        for work, answer in zip(works, answers, strict=True):
+            if isinstance(answer, Refused):
+                self._fail(work, answer.reason, answer.detail)
+                continue
+            found = self._spec.cut(answer)
+            if not found.spans:
+                self._fail_empty(work, found.answer)
+                continue
+            given = work.given if isinstance(work.given, GivenSolution) else None
+            trace = Trace(
+                problem=work.problem,
+                sample=work.sample,
+                prompt_text=answer.prompt_text,
+                prompt_ids=answer.prompt_ids,
+                statement_span=answer.statement_span,
+                completion=answer.text,
+                completion_ids=answer.ids,
+                spans=found.spans,
+                step_texts=found.texts,
+                answer=found.answer,
+                strategy=found.strategy,
+                finish_reason=answer.finish_reason,
+                metadata=dict(given.metadata) if given else {},
+            )
+            self._waiting.append((work, trace))
+
+    def _encode(self, budget: int) -> Step:
+        batch = self._next_batch(budget)
+        traces = [trace for _, trace in batch]
+        began = self._spec.clock()
+        needed: int | None = None
+        try:
+            answers = self._backend.encode(traces, self._spec.encoding)
+        except OutOfMemoryError as error:
+            answers, reason, needed = None, str(error), error.needed_bytes
+        seconds = self._spec.clock() - began
+        read = sum(trace.encoded_length for trace in traces)
+        if answers is None:
+            seen = Observation("encode", len(batch), read, 0, seconds, out_of_memory=True)
+            if len(batch) == 1:
+                self._fail(batch[0][0], OUT_OF_MEMORY, f"encoding it alone: {reason}", needed)
+            else:
+                self._waiting.extend(batch)
+            return self._step(seen=seen)
+        self._check_count("encodings", traces, answers)
+        finished = []
+        for (work, trace), answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Refused):
+                self._fail(work, answer.reason, answer.detail)
+                continue
+            encoding = self._spec.encoding
+            try:
+                record = make_record(trace, answer, encoding.store_dtype, encoding.logprobs)
+            except UnstorableError as error:
+                self._fail(work, error.reason, str(error))
+            except ValueError as error:
+                raise BackendError(f"the backend broke its promise: {error}") from None
+            else:
+                finished.append(record)
+        return self._step(finished, seen=Observation("encode", len(batch), read, 0, seconds))
+
+    def _next_batch(self, budget: int) -> list[tuple[Work, Trace]]:
+        """The longest waiting traces whose padded size is within the budget, at least one."""
+        self._waiting.sort(key=lambda item: item[1].encoded_length)
+        longest = self._waiting[-1][1].encoded_length
+        size = max(1, min(len(self._waiting), budget // max(longest, 1)))
+        batch, self._waiting = self._waiting[-size:], self._waiting[:-size]
+        return batch
+
+    def _fail(self, work: Work, reason: str, detail: str, needed: int | None = None) -> None:
+        problem = work.problem
+        self._failed.append(Failure(work.key, problem.statement_hash, reason, detail, needed))
+
+    def _fail_empty(self, work: Work, answer: str | None) -> None:
+        if answer is None:
+            self._fail(work, EMPTY, "the completion has no text")
+        else:
+            self._fail(
+                work, ANSWER_ONLY, f"the completion is a final answer without steps: {answer}"
+            )
+
+    def _check_count(self, what: str, asked: Sequence[object], got: Sequence[object]) -> None:
+        if len(asked) != len(got):
+            raise BackendError(
+                f"the backend {self._backend.info.name} was asked for {len(asked)} {what} and "
+                f"returned {len(got)}; nothing of this batch was stored"
+            )
+
+    def _step(
+        self,
+        finished: Sequence[LatentRecord] = (),
+        given_back: Sequence[Work] = (),
+        seen: Observation | None = None,
+    ) -> Step:
+        failed, self._failed = tuple(self._failed), []
+        return Step(tuple(finished), failed, tuple(given_back), seen)

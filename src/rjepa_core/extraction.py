@@ -1,0 +1,146 @@
+"""The extraction use case: work in, stored records out.
+
+The loop only admits and advances. It serves a backend that runs whole batches and an engine that
+refills a row the moment it ends; it sees its store as a sink and its problems as pending work.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+import attrs
+
+from .errors import BackendError
+from .latents import LatentRecord
+from .ports.batch_scheduler import BatchScheduler
+from .ports.latent_store import RecordSink
+from .ports.llm_backend import InFlight, Observation, Room, Session
+from .ports.memory_probe import MemoryProbe
+from .traces import Failure, Work
+
+
+class WorkQueue(Protocol):
+    """Pending work as the loop sees it; true means that more may come."""
+
+    def __bool__(self) -> bool: ...
+
+    def take(
+        self, room: Room, cost: Callable[[Work], int], at_least_one: bool = False
+    ) -> list[Work]: ...
+
+    def put_back(self, work: Sequence[Work]) -> None: ...
+
+
+class Ending(enum.Enum):
+    """How a run ended."""
+
+    DONE = "done"
+    STOPPED = "stopped"
+
+
+@attrs.define
+class Progress:
+    """Counts of a run so far.
+
+    Attributes:
+        records, failures: stored so far.
+        steps, tokens: reasoning steps of these records, and tokens of their completions.
+        prompt_tokens, new_tokens: read and generated.
+        in_flight: what the session holds.
+        out_of_memory: batches that did not fit.
+        reasons: failures a reason.
+        last: the latest observation.
+    """
+
+    records: int = 0
+    failures: int = 0
+    steps: int = 0
+    tokens: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    in_flight: InFlight = InFlight()
+    out_of_memory: int = 0
+    reasons: dict[str, int] = attrs.field(factory=dict)
+    last: Observation | None = None
+
+    def see(self, observation: Observation) -> None:
+        self.last = observation
+        self.out_of_memory += observation.out_of_memory
+        if observation.phase == "generate":
+            self.prompt_tokens += observation.prompt_tokens
+            self.new_tokens += observation.new_tokens
+
+
+def extract(
+    pending: WorkQueue,
+    session: Session,
+    scheduler: BatchScheduler,
+    sink: RecordSink,
+    *,
+    probe: MemoryProbe | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    stop: Callable[[], bool] = lambda: False,
+    computing: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> tuple[Ending, Progress]:
+    """Do all pending work.
+
+    Args:
+        pending: (problem, sample) pairs.
+        session: rows in flight in a backend; closed by the caller.
+        scheduler: says how much there is room for.
+        sink: takes finished records and failures, and commits as it was set.
+        probe: reads memory after each step, for the scheduler.
+        report: called after each step.
+        stop: asked after each step; true ends the run with what is finished committed.
+        computing: entered around each `advance`: the one place where an interrupt may strike.
+
+    Returns:
+        how it ended, and the counts. Whatever was finished is committed, also when an exception
+        (an interrupt, say) ends the run early.
+
+    Raises:
+        BackendError: the session makes no progress.
+    """
+    progress = Progress()
+    ending = Ending.DONE
+    try:
+        while pending or session.in_flight:
+            room = scheduler.room(session.in_flight)
+            taken = pending.take(room, session.cost, at_least_one=not session.in_flight)
+            session.admit(taken)
+            progress.in_flight = session.in_flight
+            if not progress.in_flight:
+                raise BackendError(
+                    "no work was admitted and none is in flight: the scheduler has "
+                    f"no room ({room})"
+                )
+            with computing():
+                step = session.advance(room)
+            pending.put_back(step.given_back)
+            sink.write(step.finished, step.failed)
+            _count(progress, step.finished, step.failed)
+            if step.observation is not None:
+                seen = step.observation
+                if probe is not None:
+                    seen = attrs.evolve(seen, memory=probe.read())
+                scheduler.observe(seen)
+                progress.see(seen)
+            report(progress)
+            if (pending or session.in_flight) and stop():
+                ending = Ending.STOPPED
+                break
+    finally:
+        sink.commit()
+    return ending, progress
+
+
+def _count(progress: Progress, finished: Sequence[LatentRecord], failed: Sequence[Failure]) -> None:
+    progress.records += len(finished)
+    progress.steps += sum(len(record.trace.spans) for record in finished)
+    progress.tokens += sum(len(record.trace.completion_ids) for record in finished)
+    for failure in failed:
+        progress.failures += 1
+        progress.reasons[failure.reason] = progress.reasons.get(failure.reason, 0) + 1

@@ -1,0 +1,146 @@
+"""Latents: what the store keeps, and the checks a vector passes before it is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from .identity import Identity
+from .traces import NOT_FINITE, OUT_OF_RANGE, RecordKey, Trace
+
+Vectors = NDArray[Any]
+
+STORE_DTYPES: dict[str, np.dtype[Any]] = {
+    "float16": np.dtype(np.float16),
+    "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    "float32": np.dtype(np.float32),
+}
+
+
+@attrs.frozen(eq=False)
+class Encoding:
+    """What a backend gives for one trace, before it is stored.
+
+    Attributes:
+        latents: float32 [L, S, D], one vector a layer and step.
+        prompt_latent: float32 [L, D], pooled over the statement's own tokens.
+        logprobs: float32 [S], mean token log-probability (nats) of each step, or None.
+    """
+
+    latents: NDArray[np.float32]
+    prompt_latent: NDArray[np.float32]
+    logprobs: NDArray[np.float32] | None = None
+
+
+@attrs.frozen(eq=False)
+class LatentRecord:
+    """A trace's latents as stored.
+
+    Attributes:
+        trace: the trace, whole.
+        latents: [L, S, D] in the store's dtype.
+        prompt_latent: [L, D] in the store's dtype.
+        logprobs: float32 [S], or None where the store keeps none.
+    """
+
+    trace: Trace
+    latents: Vectors
+    prompt_latent: Vectors
+    logprobs: NDArray[np.float32] | None = None
+
+    @property
+    def key(self) -> RecordKey:
+        return self.trace.key
+
+
+class UnstorableError(ValueError):
+    """Vectors that the store's dtype cannot hold.
+
+    Attributes:
+        reason: `NOT_FINITE` or `OUT_OF_RANGE`.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def to_store_dtype(vectors: NDArray[np.float32], dtype: str) -> Vectors:
+    """Cast float32 vectors of any shape to the store's dtype.
+
+    Raises:
+        UnstorableError: a value is not finite, or beyond the range of `dtype`.
+    """
+    target = STORE_DTYPES[dtype]
+    if not np.isfinite(vectors).all():
+        bad = int(vectors.size - np.isfinite(vectors).sum())
+        raise UnstorableError(NOT_FINITE, f"{bad} of {vectors.size} values are NaN or infinite")
+    largest = float(np.abs(vectors).max()) if vectors.size else 0.0
+    limit = float(ml_dtypes.finfo(target).max)  # type: ignore[no-untyped-call]
+    if largest > limit:
+        raise UnstorableError(
+            OUT_OF_RANGE,
+            f"the largest value, {largest:.4g}, is beyond {dtype}'s {limit:.4g}; "
+            "use --store-dtype bfloat16 or float32",
+        )
+    return vectors.astype(target)
+
+
+def make_record(trace: Trace, encoding: Encoding, dtype: str, logprobs: bool) -> LatentRecord:
+    """Check an encoding against its trace and turn it into a record.
+
+    Raises:
+        UnstorableError: see `to_store_dtype`.
+        ValueError: shapes that do not fit the trace; the backend is at fault.
+    """
+    layers, steps, width = encoding.latents.shape
+    if steps != len(trace.spans) or encoding.prompt_latent.shape != (layers, width):
+        raise ValueError(
+            f"{trace.key}: {len(trace.spans)} steps, but latents {encoding.latents.shape} and "
+            f"prompt latent {encoding.prompt_latent.shape}"
+        )
+    kept = None
+    if logprobs:
+        if encoding.logprobs is None or encoding.logprobs.shape != (steps,):
+            raise ValueError(f"{trace.key}: log-probabilities were asked for and are missing")
+        if not np.isfinite(encoding.logprobs).all():
+            raise UnstorableError(NOT_FINITE, "a step's log-probability is not finite")
+        kept = encoding.logprobs.astype(np.float32)
+    return LatentRecord(
+        trace,
+        to_store_dtype(encoding.latents, dtype),
+        to_store_dtype(encoding.prompt_latent, dtype),
+        kept,
+    )
+
+
+def check_fits(record: LatentRecord, identity: Identity) -> None:
+    """Check a record's arrays against the identity of the store that is to keep it.
+
+    Raises:
+        ValueError: dtype or shapes are another latent space's, or log-probabilities are missing or
+            unasked for; whoever made the record is at fault.
+    """
+    space = identity.space
+    latents, prompt = record.latents, record.prompt_latent
+    wanted = STORE_DTYPES[space.store_dtype]
+    if latents.dtype != wanted or prompt.dtype != wanted:
+        raise ValueError(
+            f"{record.key}: {latents.dtype} and {prompt.dtype} vectors, the store keeps {wanted}"
+        )
+    layers, steps, width = len(space.layers), latents.shape[1:2], space.hidden_size
+    if latents.shape != (layers, *steps, width) or prompt.shape != (layers, width):
+        raise ValueError(
+            f"{record.key}: latents {latents.shape} and prompt latent {prompt.shape}, the store "
+            f"keeps [{layers}, S, {width}] and [{layers}, {width}]"
+        )
+    if (record.logprobs is not None) != identity.logprobs or (
+        record.logprobs is not None and record.logprobs.shape != steps
+    ):
+        raise ValueError(
+            f"{record.key}: the store keeps {'' if identity.logprobs else 'no '}log-probabilities"
+        )

@@ -1,0 +1,250 @@
+"""The LLM backend port: a frozen LLM that holds rows in flight and gives back encoded traces.
+
+Two ways to fill it. An engine of its own writes `LLMBackend` and a `Session`. A simple backend
+subclasses `BatchBackend`, writes `generate` and `encode`, and the core makes a session of it.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import attrs
+
+from ..cutting import Cut
+from ..errors import UnsupportedError
+from ..latents import Encoding, LatentRecord
+from ..problems import GivenSolution
+from ..settings import EncodingSettings, ModelSettings, SamplingSettings
+from ..traces import Completion, Failure, Prompt, Trace, Work
+from .memory_probe import MemoryReading
+
+Phase = Literal["generate", "encode"]
+
+
+@attrs.frozen
+class ModelInfo:
+    """What a backend says of its model.
+
+    Attributes:
+        content: hash of the weights' files, or hub name and revision; never a path.
+        name: for people.
+        quantisation: `none`, `awq-4bit`, ….
+        compute_dtype: dtype of the forward pass.
+        hidden_size: D.
+        hidden_states: how many there are, the embeddings included; layers count into these.
+        chat_format: hash of the chat template, or `plain`.
+        device: where it runs.
+        notes: other facts worth a line on screen.
+    """
+
+    content: str
+    name: str
+    quantisation: str
+    compute_dtype: str
+    hidden_size: int
+    hidden_states: int
+    chat_format: str = "plain"
+    device: str = "cpu"
+    notes: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class InFlight:
+    """What a session holds.
+
+    Attributes:
+        rows: traces being generated, or generated and not encoded yet.
+        given_tokens: tokens of given solutions that wait to be encoded.
+    """
+
+    rows: int = 0
+    given_tokens: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.given_tokens)
+
+
+@attrs.frozen
+class Room:
+    """What a scheduler has room for, beyond what is in flight.
+
+    Attributes:
+        rows: more rows to generate.
+        tokens: most tokens that those rows may cost together; None for no limit.
+        given_tokens: more tokens of given solutions to admit.
+        encode_tokens: most tokens, padding included, of one encoding batch.
+    """
+
+    rows: int
+    tokens: int | None
+    given_tokens: int
+    encode_tokens: int
+
+
+@attrs.frozen
+class Observation:
+    """What a session saw while it advanced; all that a scheduler learns from.
+
+    Attributes:
+        phase: `generate` or `encode`.
+        rows: rows worked on.
+        prompt_tokens, new_tokens: tokens read, and tokens generated.
+        seconds: wall time.
+        out_of_memory: the batch did not fit; its work was given back or waits for a retry.
+        memory: what a probe read afterwards, where there is one.
+    """
+
+    phase: Phase
+    rows: int
+    prompt_tokens: int
+    new_tokens: int
+    seconds: float
+    out_of_memory: bool = False
+    memory: MemoryReading | None = None
+
+
+@attrs.frozen
+class Step:
+    """What one `advance` brought.
+
+    Attributes:
+        finished: records ready to be stored.
+        failed: work that cannot be done, with reasons.
+        given_back: work to be done later; nothing of it was kept.
+        observation: what was seen, or None where nothing was run.
+    """
+
+    finished: tuple[LatentRecord, ...] = ()
+    failed: tuple[Failure, ...] = ()
+    given_back: tuple[Work, ...] = ()
+    observation: Observation | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SessionSpec:
+    """What a session is opened with.
+
+    Attributes:
+        sampling: how completions are drawn.
+        encoding: which vectors are kept; `layers` are absolute.
+        pose: the prompt of a problem and a sample.
+        cut: cuts a completion into steps, and may be called as soon as it is complete.
+        clock: seconds, for observations.
+    """
+
+    sampling: SamplingSettings
+    encoding: EncodingSettings
+    pose: Callable[[Work], Prompt]
+    cut: Callable[[Completion], Cut]
+    clock: Callable[[], float]
+
+
+class Session(Protocol):
+    """Rows in flight in a backend. Not safe for several threads."""
+
+    @property
+    def in_flight(self) -> InFlight: ...
+
+    def cost(self, work: Work) -> int:
+        """Tokens of the work: its prompt, plus its solution or those it may still produce."""
+        ...
+
+    def admit(self, work: Sequence[Work]) -> None:
+        """Take work in. Nothing is run yet."""
+        ...
+
+    def advance(self, room: Room) -> Step:
+        """Run for a while. Every admitted work comes back exactly once, in some step, as a
+        finished record, a failure, or given back. With work in flight it must make progress."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the rows in flight; the backend stays open."""
+        ...
+
+
+class LLMBackend(Protocol):
+    """A frozen LLM."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    def open_session(self, spec: SessionSpec) -> Session: ...
+
+    def close(self) -> None: ...
+
+
+@attrs.frozen
+class Refused:
+    """In place of a completion or an encoding: this one cannot be done, the others can."""
+
+    reason: str
+    detail: str
+
+
+class BatchBackend(abc.ABC):
+    """A backend that works batch by batch; `open_session` comes from the core.
+
+    Subclasses set `info` and write `generate` and `encode`; `read` only to take given solutions.
+    All raise `OutOfMemoryError` where a batch did not fit, having let go of its memory; the same
+    problems then come again in a smaller batch.
+    """
+
+    info: ModelInfo
+
+    @abc.abstractmethod
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: SamplingSettings
+    ) -> Sequence[Completion | Refused]:
+        """Complete each prompt; one answer a prompt, in order.
+
+        The randomness of a row comes from `row_seed(sampling.seed, prompt.key)` alone, so that
+        the batch it happens to be in does not matter.
+        """
+
+    @abc.abstractmethod
+    def encode(
+        self, traces: Sequence[Trace], encoding: EncodingSettings
+    ) -> Sequence[Encoding | Refused]:
+        """Vectors of each trace's steps and statement; one answer a trace, in order.
+
+        `encoding.layers` are absolute. The batch has been chosen to fit: run it as one.
+        """
+
+    def read(
+        self, prompts: Sequence[Prompt], solutions: Sequence[GivenSolution]
+    ) -> Sequence[Completion | Refused]:
+        """Tokenise given solutions as if the model had produced them; one answer each, in order."""
+        raise UnsupportedError(
+            f"the backend of {self.info.name} cannot read given solutions; "
+            "run without --traces, or use another --backend"
+        )
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, to plan batches; estimated where a backend has no tokenizer."""
+        return len(text) // 3 + 1
+
+    def open_session(self, spec: SessionSpec) -> Session:
+        from ..batch_session import BatchSession
+
+        return BatchSession(self, spec)
+
+    def close(self) -> None:  # noqa: B027  a backend without resources has nothing to do
+        """Let go of the model."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+BackendFactory = Callable[[ModelSettings, object], LLMBackend]

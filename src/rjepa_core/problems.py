@@ -1,0 +1,77 @@
+"""Problems: what is to be solved, and the identity by which files, runs and stores agree."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import attrs
+
+DEFAULT_DOMAIN = "math"
+
+
+def statement_hash(statement: str) -> str:
+    """Hash of a statement, surrounding white space aside: 32 hexadecimal digits of its SHA-256."""
+    return hashlib.sha256(statement.strip().encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def derived_id(domain: str, statement: str) -> str:
+    """The id of a problem whose source has none: domain and statement, never a line number.
+
+    Shuffled, sliced or joined files therefore give the same problem the same id.
+    """
+    return f"{domain}-{statement_hash(statement)[:16]}"
+
+
+@attrs.frozen
+class Problem:
+    """A problem to be solved.
+
+    Attributes:
+        id: key of the problem in every store; `derived_id` where the source has none.
+        statement: the text to be solved.
+        domain: selects the prompt template (`math`, `code`, …).
+        subdomain: finer label of the source, if any.
+        answer: reference answer of the source, if any.
+        metadata: other fields of the source worth keeping, as strings.
+    """
+
+    id: str = attrs.field(validator=attrs.validators.min_len(1))
+    statement: str = attrs.field(validator=attrs.validators.min_len(1))
+    domain: str = DEFAULT_DOMAIN
+    subdomain: str | None = None
+    answer: str | None = None
+    metadata: Mapping[str, str] = attrs.field(factory=dict)
+
+    @classmethod
+    def make(cls, statement: str, domain: str = DEFAULT_DOMAIN, id: str | None = None) -> Problem:
+        """A problem from its statement alone, with a derived id unless one is given."""
+        return cls(id or derived_id(domain, statement), statement, domain)
+
+    @property
+    def statement_hash(self) -> str:
+        return statement_hash(self.statement)
+
+
+@attrs.frozen
+class GivenSolution:
+    """A solution that already exists and is only to be encoded.
+
+    Attributes:
+        text: the whole solution, to be cut by the run's strategy; or
+        steps: the solution's own steps, in order, which are kept as they are.
+        metadata: labels that belong to this solution (`correct`, `model`, …), as strings.
+    """
+
+    text: str | None = None
+    steps: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.text is None) == (not self.steps):
+            raise ValueError("a given solution has either a text or steps")
+
+    @property
+    def length(self) -> int:
+        """Characters of the solution."""
+        return len(self.text) if self.text is not None else sum(len(s) + 1 for s in self.steps)

@@ -1,0 +1,107 @@
+"""The identity of a run: its latent space and generation, from settings and model."""
+
+from __future__ import annotations
+
+import attrs
+
+from .errors import SettingsError
+from .identity import Generation, Identity, LatentSpace, PromptIdentity, check_same
+from .ports.latent_store import LatentStore
+from .ports.llm_backend import ModelInfo
+from .settings import ExtractionSettings
+
+
+def resolve_layers(layers: tuple[int, ...], info: ModelInfo) -> tuple[int, ...]:
+    """Absolute layer indices, so that -2 and 29 agree.
+
+    Raises:
+        SettingsError: the model has no such layer, or one is named twice.
+    """
+    total = info.hidden_states
+    for layer in layers:
+        if not -total <= layer < total:
+            raise SettingsError(
+                f"encoding.layers: {info.name} has no layer {layer}; it has {total} hidden states, "
+                f"0 to {total - 1} or -{total} to -1"
+            )
+    absolute = tuple(layer % total for layer in layers)
+    if len(set(absolute)) < len(absolute):
+        raise SettingsError(f"encoding.layers: {layers} names a layer twice")
+    return absolute
+
+
+def as_stored(settings: ExtractionSettings, traces: LatentStore) -> ExtractionSettings:
+    """Prompt, steps and sampling of stored traces are what they were when they were made."""
+    identity = traces.identity
+    assert identity is not None
+    space = identity.space
+    return attrs.evolve(
+        settings,
+        prompt=attrs.evolve(
+            settings.prompt,
+            templates=dict(space.prompt.templates),
+            system=space.prompt.system,
+            thinking=space.prompt.thinking,
+        ),
+        steps=attrs.evolve(settings.steps, strategy=space.steps),
+    )
+
+
+def identity_of(
+    settings: ExtractionSettings, info: ModelInfo, traces: LatentStore | None = None
+) -> Identity:
+    """What the run's store will say of its records.
+
+    Args:
+        settings: of the run.
+        info: of the loaded model.
+        traces: the store whose traces are encoded again, if it is one.
+
+    Raises:
+        SettingsError: the model has no such layer.
+        IdentityError: the stored traces were made with another model.
+    """
+    encoding, prompt = settings.encoding, settings.prompt
+    space = LatentSpace(
+        model=info.content,
+        quantisation=info.quantisation,
+        compute_dtype=info.compute_dtype,
+        store_dtype=encoding.store_dtype,
+        layers=resolve_layers(encoding.layers, info),
+        pooling=encoding.pooling,
+        prompt=PromptIdentity(
+            dict(prompt.templates), prompt.system, prompt.thinking, info.chat_format
+        ),
+        steps=settings.steps.strategy,
+        hidden_size=info.hidden_size,
+    )
+    labels = {"model": info.name}
+    if traces is not None:
+        return _encoded_again(space, traces, encoding.logprobs, labels)
+    return Identity(space, _generation(settings), encoding.logprobs, labels)
+
+
+def _encoded_again(
+    space: LatentSpace, traces: LatentStore, logprobs: bool, labels: dict[str, str]
+) -> Identity:
+    """Only the encoding may differ: token ids mean nothing to another model."""
+    stored = traces.identity
+    assert stored is not None
+    free = ("layers", "pooling", "store_dtype", "compute_dtype")
+    same = attrs.evolve(space, **{key: getattr(stored.space, key) for key in free})
+    check_same(attrs.evolve(stored, space=same), stored, traces.location)
+    return Identity(space, stored.generation, logprobs, labels)
+
+
+def _generation(settings: ExtractionSettings) -> Generation:
+    if settings.problems.traces:
+        return Generation("given", keep_notes=settings.problems.keep_notes)
+    sampling = settings.sampling
+    return Generation(
+        "sampled",
+        sampling.max_new_tokens,
+        sampling.temperature,
+        sampling.top_p,
+        sampling.top_k,
+        sampling.seed,
+    )

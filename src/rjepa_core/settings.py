@@ -1,0 +1,198 @@
+"""The use cases' settings: one set of classes for the library, the command line and YAML files.
+
+An adapter's own settings stand beside the adapter and are reached through its descriptor; here they
+travel as `options`, a mapping which `structure` turns into the adapter's class once it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import validators as v
+
+from .cutting import STRATEGIES
+from .latents import STORE_DTYPES
+from .prompts import DEFAULT_TEMPLATES, check_template
+
+POOLINGS = ("mean", "last", "max")
+
+
+def _one_of(*names: str) -> Any:
+    return v.in_(names)
+
+
+def _templates(_: object, __: object, value: Mapping[str, str]) -> None:
+    for domain, template in value.items():
+        check_template(template, f"prompt.templates.{domain}")
+    if "default" not in value:
+        raise ValueError("needs a template named `default`")
+
+
+def _not_empty(_: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
+    if not value:
+        raise ValueError(f"{attribute.name} must name at least one")
+
+
+@attrs.frozen(kw_only=True)
+class ModelSettings:
+    """The LLM.
+
+    Attributes:
+        name: folder, file, hub name, or a name the backend knows (`smollm2`).
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ….
+        dtype: compute dtype: `auto`, `float32`, `bfloat16` or `float16`.
+    """
+
+    name: str = attrs.field(validator=v.min_len(1))
+    device: str = "auto"
+    dtype: str = attrs.field(
+        default="auto", validator=_one_of("auto", "float32", "bfloat16", "float16")
+    )
+
+
+@attrs.frozen(kw_only=True)
+class ProblemSettings:
+    """Where the problems come from.
+
+    Attributes:
+        sources: files, `demo`, or other names a source adapter knows; read in order.
+        traces: files with solutions, or a store, that are only to be encoded.
+        domain: overrides every source's domain.
+        fields: our field name to the source's (`statement` to `question`).
+        limit: use only the first so many problems.
+        samples: traces a problem.
+        keep_notes: keep the `<<…>>` calculator notes of given solutions.
+        options: settings of the source adapters.
+    """
+
+    sources: tuple[str, ...] = ()
+    traces: tuple[str, ...] = ()
+    domain: str | None = None
+    fields: Mapping[str, str] = attrs.field(factory=dict)
+    limit: int | None = attrs.field(default=None, validator=v.optional(v.ge(1)))
+    samples: int = attrs.field(default=1, validator=v.ge(1))
+    keep_notes: bool = False
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class PromptSettings:
+    """How a problem is posed.
+
+    Attributes:
+        templates: user text a domain, `{statement}` once in each; `default` for other domains.
+        system: system text.
+        thinking: let models think before they answer that can (Qwen3).
+    """
+
+    templates: Mapping[str, str] = attrs.field(
+        factory=lambda: dict(DEFAULT_TEMPLATES), validator=_templates
+    )
+    system: str | None = None
+    thinking: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class SamplingSettings:
+    """How completions are drawn.
+
+    Attributes:
+        max_new_tokens: longest completion in tokens.
+        temperature: 0 takes the likeliest token always.
+        top_p: keep the smallest set of tokens with at least this probability.
+        top_k: keep the k likeliest tokens.
+        seed: with the problem's id and the sample's index the source of all randomness.
+    """
+
+    max_new_tokens: int = attrs.field(default=300, validator=v.ge(1))
+    temperature: float = attrs.field(default=0.7, validator=v.ge(0.0))
+    top_p: float | None = attrs.field(
+        default=None, validator=v.optional(v.and_(v.gt(0.0), v.le(1.0)))
+    )
+    top_k: int | None = attrs.field(default=None, validator=v.optional(v.ge(1)))
+    seed: int = attrs.field(default=0, validator=v.ge(0))
+
+
+@attrs.frozen(kw_only=True)
+class EncodingSettings:
+    """Which vectors are kept.
+
+    Attributes:
+        layers: as transformers counts `hidden_states`: 0 the embeddings, -1 the last.
+        pooling: over a step's tokens.
+        logprobs: also keep each step's mean token log-probability.
+        store_dtype: dtype of the stored vectors.
+    """
+
+    layers: tuple[int, ...] = attrs.field(default=(-2,), validator=_not_empty)
+    pooling: str = attrs.field(default="mean", validator=_one_of(*POOLINGS))
+    logprobs: bool = False
+    store_dtype: str = attrs.field(default="float16", validator=_one_of(*STORE_DTYPES))
+
+
+@attrs.frozen(kw_only=True)
+class StepSettings:
+    """How a completion is cut into steps."""
+
+    strategy: str = attrs.field(default="auto", validator=_one_of(*STRATEGIES))
+
+
+@attrs.frozen(kw_only=True)
+class AdapterSettings:
+    """An adapter by name, and its own settings as they were given.
+
+    In YAML and with `--set`, the options stand beside the name: `backend.my_option=3`.
+    """
+
+    name: str = attrs.field(validator=v.min_len(1))
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class RunSettings:
+    """How far a run goes, and when it commits; none of it changes what is stored.
+
+    Attributes:
+        resume: go on with a store that holds records.
+        retry_failed: also do again what failed before.
+        allow_failures: share of the problems that may fail in a run that counts as done.
+        max_hours: stop after so many hours.
+    """
+
+    resume: bool = False
+    retry_failed: bool = False
+    allow_failures: float = attrs.field(default=0.0, validator=v.and_(v.ge(0.0), v.le(1.0)))
+    max_hours: float | None = attrs.field(default=None, validator=v.optional(v.gt(0.0)))
+
+
+@attrs.frozen(kw_only=True)
+class StoreSettings:
+    """The store.
+
+    Attributes:
+        path: its place; `lmdb:DIR` names the adapter as well.
+        name: the adapter.
+        options: the adapter's own settings.
+    """
+
+    path: str = attrs.field(validator=v.min_len(1))
+    name: str = "lmdb"
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen(kw_only=True)
+class ExtractionSettings:
+    """All of one extraction: problems in, stored latents out."""
+
+    model: ModelSettings
+    store: StoreSettings
+    problems: ProblemSettings = attrs.field(factory=ProblemSettings)
+    prompt: PromptSettings = attrs.field(factory=PromptSettings)
+    sampling: SamplingSettings = attrs.field(factory=SamplingSettings)
+    steps: StepSettings = attrs.field(factory=StepSettings)
+    encoding: EncodingSettings = attrs.field(factory=EncodingSettings)
+    backend: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="huggingface"))
+    scheduler: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="fixed"))
+    run: RunSettings = attrs.field(factory=RunSettings)

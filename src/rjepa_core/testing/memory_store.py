@@ -1,0 +1,332 @@
+"""A latent store in memory, for tests and notebooks, held to the contract of any other.
+
+Within a process the same name gives the same store again, so that a run can be resumed; an empty
+name gives a store of its own. It asks for one writer at a time, as a store on disk would.
+"""
+
+from __future__ import annotations
+
+import copy
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import numpy as np
+from attrs import validators
+from numpy.typing import NDArray
+
+from ..errors import StatementChangedError, StoreError, StoreLockedError, StoreNotFoundError
+from ..identity import Identity, check_same
+from ..latents import LatentRecord, Vectors, check_fits
+from ..plugins import StoreAdapter, hookimpl
+from ..ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
+from ..traces import Failure, RecordKey
+
+
+@attrs.frozen(kw_only=True)
+class MemorySettings:
+    """Settings of the store in memory.
+
+    Attributes:
+        checkpoint_every: commit after so many records and failures; None waits for `commit`.
+    """
+
+    checkpoint_every: int | None = attrs.field(
+        default=None, validator=validators.optional(validators.ge(1))
+    )
+
+
+@attrs.frozen
+class _State:
+    """What is committed. Commits replace it and never change it, so a snapshot is a reference."""
+
+    identity: Identity | None = None
+    records: Mapping[RecordKey, LatentRecord] = attrs.field(factory=dict)
+    failures: Mapping[RecordKey, Failure] = attrs.field(factory=dict)
+    history: tuple[dict[str, Any], ...] = ()
+
+
+@attrs.define
+class _Place:
+    """What one name stands for."""
+
+    state: _State = attrs.field(factory=_State)
+    writer: weakref.ref[MemoryStore] | None = None
+
+
+_places: dict[str, _Place] = {}
+
+
+def create(location: str, mode: StoreMode, settings: MemorySettings) -> MemoryStore:
+    """Open the store of that name; an empty name gives a new one that nobody else sees."""
+    return MemoryStore(location, mode, settings)
+
+
+def exists(location: str) -> bool:
+    """Whether this process has a store of that name."""
+    return location in _places
+
+
+def forget(location: str) -> None:
+    """Drop the store of that name, if there is one."""
+    _places.pop(location, None)
+
+
+class MemoryStore:
+    """See `LatentStore`. Records are copied in and out."""
+
+    def __init__(
+        self,
+        location: str = "",
+        mode: StoreMode = "write",
+        settings: MemorySettings | None = None,
+    ) -> None:
+        self._settings = settings or MemorySettings()
+        self._location = location
+        if mode == "read" and location not in _places:
+            raise StoreNotFoundError(f"memory:{location}: this process has no store of that name")
+        self._place = _places.setdefault(location, _Place()) if location else _Place()
+        self._writes = mode == "write"
+        self._closed = False
+        if self._writes:
+            if self._place.writer is not None and self._place.writer() is not None:
+                raise StoreLockedError(
+                    f"memory:{location}: another handle of this process writes to it; close that"
+                )
+            self._place.writer = weakref.ref(self)
+        self._records: dict[RecordKey, LatentRecord] = {}
+        self._failures: dict[RecordKey, Failure] = {}
+        self._waiting = 0
+
+    @property
+    def location(self) -> str:
+        return f"memory:{self._location}"
+
+    @property
+    def identity(self) -> Identity | None:
+        return self._place.state.identity
+
+    def begin(self, identity: Identity) -> None:
+        known = self._state.identity
+        if known is not None:
+            check_same(identity, known, self.location)
+            return
+        self._change(identity=identity)
+
+    def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:
+        identity = self._writable().identity
+        if identity is None:
+            raise StoreError(f"{self.location}: written before begin(identity)")
+        new: dict[RecordKey, LatentRecord | Failure] = {}
+        for record in records:
+            check_fits(record, identity)
+            self._same_statement(new, record.key, record.trace.problem.statement_hash)
+            new[record.key] = _copy(record)
+        for failure in failures:
+            self._same_statement(new, failure.key, failure.statement_hash)
+            entry = self.entry(failure.key)
+            if not isinstance(new.get(failure.key), LatentRecord) and (
+                entry is None or entry.failed
+            ):
+                new[failure.key] = failure
+        for key, item in new.items():
+            if isinstance(item, LatentRecord):
+                self._records[key] = item
+                self._failures.pop(key, None)
+            else:
+                self._failures[key] = item
+        self._waiting += len(records) + len(failures)
+        every = self._settings.checkpoint_every
+        if every is not None and self._waiting >= every:
+            self.commit()
+
+    def commit(self) -> None:
+        state = self._writable()
+        if self._records or self._failures:
+            # A record that is written again moves to the end, as on disk.
+            kept = {k: r for k, r in state.records.items() if k not in self._records}
+            failures = {k: f for k, f in state.failures.items() if k not in self._records}
+            self._change(records={**kept, **self._records}, failures={**failures, **self._failures})
+        self._records, self._failures, self._waiting = {}, {}, 0
+
+    def __len__(self) -> int:
+        return len(self._state.records.keys() | self._records.keys())
+
+    def entry(self, key: RecordKey) -> Entry | None:
+        state = self._state
+        if key in self._records:
+            return _entry(self._records[key])
+        if key in self._failures:
+            return Entry(self._failures[key].statement_hash, failed=True)
+        if key in state.records:
+            return _entry(state.records[key])
+        if key in state.failures:
+            return Entry(state.failures[key].statement_hash, failed=True)
+        return None
+
+    def keys(self) -> Iterator[RecordKey]:
+        return MemorySnapshot(self._state).keys()
+
+    def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
+        return MemorySnapshot(self._state).entries()
+
+    def get(self, key: RecordKey) -> LatentRecord:
+        return _copy(MemorySnapshot(self._state).get(key))
+
+    def read_latents(
+        self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
+    ) -> NDArray[np.int64]:
+        return MemorySnapshot(self._state).read_latents(keys, latents, prompts)
+
+    def failures(self) -> Iterator[Failure]:
+        return MemorySnapshot(self._state).failures()
+
+    def delete(self, keys: Iterable[RecordKey]) -> int:
+        wanted = set(keys)
+        self.commit()
+        state = self._state
+        records = {k: r for k, r in state.records.items() if k not in wanted}
+        failures = {k: f for k, f in state.failures.items() if k not in wanted}
+        self._change(records=records, failures=failures)
+        return len(state.records) - len(records) + len(state.failures) - len(failures)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        yield MemorySnapshot(self._state)
+
+    def add_history(self, entry: Mapping[str, Any]) -> None:
+        self.commit()
+        self._change(history=(*self._state.history, copy.deepcopy(dict(entry))))
+
+    def history(self) -> list[dict[str, Any]]:
+        return copy.deepcopy(list(self._state.history))
+
+    def stats(self) -> StoreStats:
+        state = self._state
+        return StoreStats(
+            len(state.records),
+            len({key.problem_id for key in state.records}),
+            sum(record.latents.shape[1] for record in state.records.values()),
+            sum(len(record.trace.completion_ids) for record in state.records.values()),
+            len(state.failures),
+        )
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        if self._writes:
+            self.commit()
+            self._place.writer = None
+        self._closed = True
+
+    @property
+    def _state(self) -> _State:
+        if self._closed:
+            raise StoreError(f"{self.location}: this handle is closed; open the store again")
+        return self._place.state
+
+    def _writable(self) -> _State:
+        state = self._state
+        if not self._writes:
+            raise StoreError(f"{self.location}: this handle only reads; open it in mode 'write'")
+        return state
+
+    def _change(self, **changes: Any) -> None:
+        self._place.state = attrs.evolve(self._writable(), **changes)
+
+    def _same_statement(
+        self, new: Mapping[RecordKey, LatentRecord | Failure], key: RecordKey, digest: str
+    ) -> None:
+        item = new.get(key)
+        if isinstance(item, LatentRecord):
+            known: str | None = item.trace.problem.statement_hash
+        elif item is not None:
+            known = item.statement_hash
+        else:
+            entry = self.entry(key)
+            known = entry.statement_hash if entry is not None else None
+        if known is not None and known != digest:
+            raise StatementChangedError(
+                f"{self.location}: {key} is stored with another statement; use another store, or "
+                "give the changed problem another id"
+            )
+
+
+class MemorySnapshot:
+    """See `Snapshot`; its arrays are the store's own and cannot be written."""
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def __len__(self) -> int:
+        return len(self._state.records)
+
+    def keys(self) -> Iterator[RecordKey]:
+        return iter(self._state.records)
+
+    def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
+        return ((key, _entry(record)) for key, record in self._state.records.items())
+
+    def get(self, key: RecordKey) -> LatentRecord:
+        if key not in self._state.records:
+            raise KeyError(f"no record {key}")
+        return self._state.records[key]
+
+    def read_latents(
+        self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
+    ) -> NDArray[np.int64]:
+        if len(keys) > len(latents):
+            raise ValueError(f"{len(keys)} keys, but room for {len(latents)} records")
+        steps = np.zeros(len(keys), np.int64)
+        for row, key in enumerate(keys):
+            values = self.get(key).latents
+            layers, steps[row], width = values.shape
+            room = latents.shape[1:]
+            if (layers, width) != (room[0], room[2]) or steps[row] > room[1]:
+                raise ValueError(f"{key} is {values.shape}, the buffer's rows are {room}")
+            latents[row, :, : steps[row]] = values
+            latents[row, :, steps[row] :] = 0
+            if prompts is not None:
+                prompts[row] = self.get(key).prompt_latent
+        return steps
+
+    def failures(self) -> Iterator[Failure]:
+        return iter(self._state.failures.values())
+
+
+def _entry(record: LatentRecord) -> Entry:
+    trace = record.trace
+    return Entry(
+        trace.problem.statement_hash,
+        steps=record.latents.shape[1],
+        tokens=len(trace.completion_ids),
+    )
+
+
+def _copy(record: LatentRecord) -> LatentRecord:
+    return attrs.evolve(
+        record,
+        trace=attrs.evolve(
+            record.trace,
+            prompt_ids=record.trace.prompt_ids.copy(),
+            completion_ids=record.trace.completion_ids.copy(),
+        ),
+        latents=record.latents.copy(),
+        prompt_latent=record.prompt_latent.copy(),
+        logprobs=None if record.logprobs is None else record.logprobs.copy(),
+    )
+
+
+@hookimpl
+def rjepa_stores() -> Iterable[StoreAdapter]:
+    return [
+        StoreAdapter(
+            name="memory",
+            summary="in this process's memory; for tests and notebooks",
+            settings=MemorySettings,
+            create=create,
+            exists=exists,
+        )
+    ]

@@ -1,0 +1,109 @@
+"""Identities, records and failures for suites and tests, made from a few numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..identity import Generation, Identity, LatentSpace, PromptIdentity
+from ..latents import STORE_DTYPES, LatentRecord
+from ..problems import Problem
+from ..traces import OUT_OF_MEMORY, Failure, RecordKey, StepSpan, Trace
+
+
+def sample_identity(
+    layers: int = 1, width: int = 8, dtype: str = "float16", logprobs: bool = False, seed: int = 0
+) -> Identity:
+    """An identity whose stores keep [layers, S, width] vectors of `dtype`."""
+    space = LatentSpace(
+        model="sample",
+        quantisation="none",
+        compute_dtype="float32",
+        store_dtype=dtype,
+        layers=tuple(range(1, layers + 1)),
+        pooling="mean",
+        prompt=PromptIdentity({"math": "Solve: {statement}"}),
+        steps="auto",
+        hidden_size=width,
+    )
+    generation = Generation("sampled", 300, 0.7, seed=seed)
+    return Identity(space, generation, logprobs, {"model": "sample"})
+
+
+def sample_problem(problem_id: str = "p-0", statement: str | None = None) -> Problem:
+    """A problem whose statement follows from its id unless one is given."""
+    return Problem(
+        problem_id,
+        statement or f"What is {problem_id}? Ünïcode: \u4e16\U0001f600",
+        "math",
+        "arithmetic",
+        "42",
+        {"line": "7", "source": "samples"},
+    )
+
+
+def sample_record(
+    identity: Identity,
+    problem_id: str = "p-0",
+    sample: int = 0,
+    steps: int = 3,
+    seed: int = 0,
+    statement: str | None = None,
+) -> LatentRecord:
+    """A record of `steps` steps that fits the identity; another seed gives other contents."""
+    random = np.random.default_rng([seed, steps, sample, *problem_id.encode("utf-8", "replace")])
+    layers, width = len(identity.space.layers), identity.space.hidden_size
+    dtype = STORE_DTYPES[identity.space.store_dtype]
+    texts = tuple(f"Step {i + 1}: {random.integers(1000)} é\n" for i in range(steps))
+    spans = tuple(StepSpan(4 * i, 4 * i + 4, i == steps - 1) for i in range(steps))
+    problem = sample_problem(problem_id, statement)
+    trace = Trace(
+        problem=problem,
+        sample=sample,
+        prompt_text=f"<user>Solve: {problem.statement}",
+        prompt_ids=random.integers(0, 50_000, 9).astype(np.int32),
+        statement_span=(2, 8),
+        completion="".join(texts) + "#### 42",
+        completion_ids=random.integers(0, 50_000, 4 * steps + 2).astype(np.int32),
+        spans=spans,
+        step_texts=texts,
+        answer="#### 42",
+        strategy="markers",
+        finish_reason="length",
+        metadata={"correct": "true"},
+    )
+    return LatentRecord(
+        trace,
+        random.standard_normal((layers, steps, width)).astype(dtype),
+        random.standard_normal((layers, width)).astype(dtype),
+        random.standard_normal(steps).astype(np.float32) if identity.logprobs else None,
+    )
+
+
+def sample_failure(
+    problem_id: str = "f-0",
+    sample: int = 0,
+    reason: str = OUT_OF_MEMORY,
+    statement: str | None = None,
+) -> Failure:
+    """A failure of the problem that `sample_problem` gives for the same arguments."""
+    digest = sample_problem(problem_id, statement).statement_hash
+    return Failure(RecordKey(problem_id, sample), digest, reason, "a detail", 12_345)
+
+
+def record_differences(a: LatentRecord, b: LatentRecord) -> list[str]:
+    """Names of the fields in which two records differ, bit for bit; empty if they are equal."""
+    found = [
+        name
+        for name in Trace.__annotations__
+        if not _equal(getattr(a.trace, name), getattr(b.trace, name))
+    ]
+    for name in ("latents", "prompt_latent", "logprobs"):
+        if not _equal(getattr(a, name), getattr(b, name)):
+            found.append(name)
+    return found
+
+
+def _equal(a: object, b: object) -> bool:
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    return type(a) is type(b) and a == b

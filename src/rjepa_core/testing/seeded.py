@@ -1,0 +1,194 @@
+"""The seeded backend: deterministic texts and vectors without a model.
+
+Everything it gives depends on the seed, the problem's id and the sample's index alone, so that two
+runs agree bit for bit however they were batched, interrupted or spread over processes. Its tokens
+are UTF-8 bytes, so that characters in several tokens occur.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Sequence
+
+import attrs
+import numpy as np
+from attrs import validators as v
+from numpy.typing import NDArray
+
+from ..latents import Encoding
+from ..plugins import BackendAdapter, hookimpl
+from ..ports.llm_backend import BatchBackend, ModelInfo, Refused
+from ..problems import GivenSolution
+from ..randomness import row_generator
+from ..settings import EncodingSettings, ModelSettings, SamplingSettings
+from ..traces import Completion, FinishReason, Prompt, Trace
+
+END_OF_SEQUENCE = 256
+_WORDS = (
+    "add",
+    "double",
+    "halve",
+    "the",
+    "total",
+    "of",
+    "apples",
+    "is",
+    "so",
+    "we",
+    "get",
+    "½",
+    "🙂",
+)
+
+
+@attrs.frozen(kw_only=True)
+class SeededSettings:
+    """Settings of the seeded backend.
+
+    Attributes:
+        hidden_size: D.
+        layers: hidden states, the embeddings included.
+        max_steps: longest completion in steps.
+        delay: seconds a generated batch takes.
+        delay_per_row: seconds that each row of it adds.
+    """
+
+    hidden_size: int = attrs.field(default=32, validator=v.ge(1))
+    layers: int = attrs.field(default=5, validator=v.ge(1))
+    max_steps: int = attrs.field(default=6, validator=v.ge(1))
+    delay: float = attrs.field(default=0.0, validator=v.ge(0.0))
+    delay_per_row: float = attrs.field(default=0.0, validator=v.ge(0.0))
+
+
+class SeededBackend(BatchBackend):
+    """See the module's docstring; `ModelSettings.name` is part of the content."""
+
+    def __init__(self, model: ModelSettings, settings: SeededSettings) -> None:
+        self._settings = settings
+        self.info = ModelInfo(
+            content=f"seeded:{model.name}:{settings.layers}x{settings.hidden_size}",
+            name=model.name,
+            quantisation="none",
+            compute_dtype="float32",
+            hidden_size=settings.hidden_size,
+            hidden_states=settings.layers,
+        )
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.encode("utf-8", "replace"))
+
+    def generate(
+        self, prompts: Sequence[Prompt], sampling: SamplingSettings
+    ) -> Sequence[Completion | Refused]:
+        self._wait(len(prompts))
+        return [self._complete(prompt, sampling) for prompt in prompts]
+
+    def read(
+        self, prompts: Sequence[Prompt], solutions: Sequence[GivenSolution]
+    ) -> Sequence[Completion | Refused]:
+        return [self._read(p, s) for p, s in zip(prompts, solutions, strict=True)]
+
+    def encode(
+        self, traces: Sequence[Trace], encoding: EncodingSettings
+    ) -> Sequence[Encoding | Refused]:
+        return [self._encode(trace, encoding) for trace in traces]
+
+    def _wait(self, rows: int) -> None:
+        seconds = self._settings.delay + self._settings.delay_per_row * rows
+        if seconds:
+            time.sleep(seconds)
+
+    def _complete(self, prompt: Prompt, sampling: SamplingSettings) -> Completion:
+        random = row_generator(sampling.seed, prompt.key)
+        lines = []
+        for number in range(1, int(random.integers(1, self._settings.max_steps + 1)) + 1):
+            words = random.choice(_WORDS, size=int(random.integers(3, 9)))
+            lines.append(f"Step {number}: {' '.join(words)} {int(random.integers(100))}.")
+        text = "\n".join([*lines, f"Answer: {int(random.integers(1000))}"])
+        data = text.encode()
+        finish: FinishReason = "stop"
+        if len(data) + 1 > sampling.max_new_tokens:
+            data, finish = data[: sampling.max_new_tokens], "length"
+        ids = [*data, END_OF_SEQUENCE] if finish == "stop" else [*data]
+        return self._completion(prompt, ids, data.decode("utf-8", "ignore"), finish)
+
+    def _read(self, prompt: Prompt, solution: GivenSolution) -> Completion:
+        if solution.text is not None:
+            text, starts = solution.text, None
+        else:
+            text = "\n".join(solution.steps)
+            lengths = np.cumsum([0, *(len(step) + 1 for step in solution.steps[:-1])])
+            starts = tuple(int(n) for n in lengths)
+        text = text.encode("utf-8", "replace").decode()
+        return self._completion(prompt, [*text.encode()], text, "given", starts)
+
+    def _completion(
+        self,
+        prompt: Prompt,
+        ids: list[int],
+        text: str,
+        finish: FinishReason,
+        starts: tuple[int, ...] | None = None,
+    ) -> Completion:
+        shown = f"{prompt.system}\n\n{prompt.user}\n" if prompt.system else f"{prompt.user}\n"
+        before = len(shown) - 1 - len(prompt.user)
+        start = len(shown[: before + prompt.statement_start].encode("utf-8", "replace"))
+        stop = len(shown[: before + prompt.statement_stop].encode("utf-8", "replace"))
+        return Completion(
+            prompt_text=shown,
+            prompt_ids=np.frombuffer(shown.encode("utf-8", "replace"), np.uint8).astype(np.int32),
+            statement_span=(start, stop),
+            text=text,
+            ids=np.asarray(ids, np.int32),
+            offsets=byte_offsets(text, len(ids)),
+            finish_reason=finish,
+            step_starts=starts,
+        )
+
+    def _encode(self, trace: Trace, encoding: EncodingSettings) -> Encoding:
+        width = self._settings.hidden_size
+        content = hashlib.sha256(trace.prompt_ids.tobytes() + trace.completion_ids.tobytes())
+        latents = np.empty((len(encoding.layers), len(trace.spans), width), np.float32)
+        prompt = np.empty((len(encoding.layers), width), np.float32)
+        for i, layer in enumerate(encoding.layers):
+            for j, span in enumerate(trace.spans):
+                latents[i, j] = self._vector(content, layer, f"{span.start}:{span.stop}", encoding)
+            prompt[i] = self._vector(content, layer, "prompt", encoding)
+        logprobs = None
+        if encoding.logprobs:
+            logprobs = -np.abs(latents[0, :, 0])
+        return Encoding(latents, prompt, logprobs)
+
+    def _vector(
+        self, content: hashlib._Hash, layer: int, what: str, encoding: EncodingSettings
+    ) -> NDArray[np.float32]:
+        key = content.copy()
+        key.update(f"{layer}:{what}:{encoding.pooling}:{self.info.content}".encode())
+        random = np.random.Generator(
+            np.random.Philox(key=int.from_bytes(key.digest()[:16], "little"))
+        )
+        return random.standard_normal(self._settings.hidden_size, np.float32)
+
+
+def byte_offsets(text: str, tokens: int) -> NDArray[np.int32]:
+    """int32 [T, 2]: characters of `text` that each byte token covers; what follows has none."""
+    offsets = np.full((tokens, 2), len(text), np.int32)
+    position = 0
+    for i, character in enumerate(text):
+        size = len(character.encode())
+        offsets[position : position + size] = (i, i + 1)
+        position += size
+    return offsets
+
+
+@hookimpl
+def rjepa_backends() -> Iterable[BackendAdapter]:
+    return [
+        BackendAdapter(
+            name="seeded",
+            summary="deterministic texts and vectors without a model, for tests",
+            settings=SeededSettings,
+            create=SeededBackend,
+        )
+    ]

@@ -1,0 +1,164 @@
+"""Vectors are those that transformers itself gives, whatever batch they were made in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hf_traces import generated, given, problems
+
+from rjepa_adapters.huggingface.backend import HuggingFaceBackend
+from rjepa_adapters.huggingface.encoding import pool
+from rjepa_core.errors import UnsupportedError
+from rjepa_core.latents import Encoding
+from rjepa_core.settings import EncodingSettings, SamplingSettings
+from rjepa_core.traces import Trace
+
+POOL = {
+    "mean": lambda states: states.mean(0),
+    "max": lambda states: states.max(0).values,
+    "last": lambda states: states[-1],
+}
+
+
+def by_hand(
+    backend: HuggingFaceBackend, trace: Trace, layers: Sequence[int], pooling: str
+) -> Encoding:
+    """One trace, unbatched, whole, through `output_hidden_states=True`."""
+    ids = np.concatenate([trace.prompt_ids, trace.completion_ids]).astype(np.int64)
+    with torch.no_grad():
+        output = backend.model(torch.from_numpy(ids)[None], output_hidden_states=True)
+    at = len(trace.prompt_ids)
+    latents, prompts = [], []
+    for layer in layers:
+        states = output.hidden_states[layer][0].float()
+        latents.append([POOL[pooling](states[at + s.start : at + s.stop]) for s in trace.spans])
+        prompts.append(POOL[pooling](states[slice(*trace.statement_span)]))
+    logprobs = torch.log_softmax(output.logits[0].float(), -1)
+    token = logprobs[:-1].gather(1, torch.from_numpy(ids)[1:, None])[:, 0]
+    steps = [token[at + s.start - 1 : at + s.stop - 1].mean() for s in trace.spans]
+    return Encoding(
+        torch.stack([torch.stack(row) for row in latents]).numpy(),
+        torch.stack(prompts).numpy(),
+        torch.stack(steps).numpy(),
+    )
+
+
+def worst(got: Encoding, wanted: Encoding) -> float:
+    """Largest ‖a−b‖/‖b‖ over all vectors of a trace, the prompt's included."""
+    pairs = [(got.latents, wanted.latents), (got.prompt_latent, wanted.prompt_latent)]
+    return max(
+        float((np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1)).max()) for a, b in pairs
+    )
+
+
+def encode(
+    backend: HuggingFaceBackend, traces: Sequence[Trace], settings: EncodingSettings, batch: int
+) -> list[Encoding]:
+    found: list[Encoding] = []
+    for begin in range(0, len(traces), batch):
+        for answer in backend.encode(traces[begin : begin + batch], settings):
+            assert isinstance(answer, Encoding)
+            found.append(answer)
+    return found
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+@pytest.mark.parametrize("layers", [(0,), (2,), (0, 1, -1), (-1, 0)])
+def test_small_models_agree_with_transformers(
+    architecture: HuggingFaceBackend, layers: tuple[int, ...], pooling: str
+) -> None:
+    traces = generated(architecture, problems(5), SamplingSettings(max_new_tokens=30))
+    absolute = tuple(layer % architecture.info.hidden_states for layer in layers)
+    settings = EncodingSettings(layers=absolute, pooling=pooling, logprobs=True)
+    for trace, got in zip(traces, encode(architecture, traces, settings, 5), strict=True):
+        wanted = by_hand(architecture, trace, layers, pooling)
+        assert got.latents.shape == (len(layers), len(trace.spans), architecture.info.hidden_size)
+        assert worst(got, wanted) < 1e-4
+        assert got.logprobs is not None
+        assert np.allclose(got.logprobs, wanted.logprobs, atol=1e-4)
+
+
+@pytest.mark.smollm2
+def test_smollm2_agrees_with_transformers(smollm2: HuggingFaceBackend) -> None:
+    """20 real traces; embeddings, the last but one layer, and the last behind its norm."""
+    traces = generated(smollm2, problems(20), SamplingSettings(max_new_tokens=60))
+    layers = (0, -2, -1)
+    absolute = tuple(layer % smollm2.info.hidden_states for layer in layers)
+    wanted = [by_hand(smollm2, trace, layers, "mean") for trace in traces]
+    for batch in (1, 8, 16):
+        got = encode(smollm2, traces, EncodingSettings(layers=absolute), batch)
+        errors = [worst(a, b) for a, b in zip(got, wanted, strict=True)]
+        print(f"batch {batch}: largest relative error {max(errors):.1e}")
+        assert max(errors) < 1e-4
+
+
+def test_the_last_layer_is_behind_the_final_norm(small: HuggingFaceBackend) -> None:
+    trace = generated(small, problems(1), SamplingSettings(max_new_tokens=20))[0]
+    last = small.info.hidden_states - 1
+    [got] = encode(small, [trace], EncodingSettings(layers=(last,), pooling="last"), 1)
+    ids = torch.from_numpy(np.concatenate([trace.prompt_ids, trace.completion_ids]).astype(int))
+    with torch.no_grad():
+        model = small.model.model
+        inner: list[torch.Tensor] = []
+        hook = model.norm.register_forward_pre_hook(lambda module, args: inner.append(args[0]))
+        model(ids[None])
+        hook.remove()
+        place = len(trace.prompt_ids) + trace.spans[-1].stop - 1
+        normed = model.norm(inner[0])[0, place].numpy()
+        raw = inner[0][0, place].numpy()
+    assert np.allclose(got.latents[0, -1], normed, atol=1e-5)
+    assert not np.allclose(raw, normed, atol=1e-2)
+
+
+def test_nothing_behind_the_last_wanted_layer_is_run(small: HuggingFaceBackend) -> None:
+    trace = generated(small, problems(1), SamplingSettings(max_new_tokens=20))[0]
+    encode(small, [trace], EncodingSettings(layers=(1,)), 1)  # the check at first use runs all
+    ran: list[int] = []
+    hooks = [
+        layer.register_forward_hook(lambda m, a, o, i=i: ran.append(i))
+        for i, layer in enumerate(small.model.model.layers)
+    ]
+    try:
+        encode(small, [trace], EncodingSettings(layers=(1,)), 1)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert ran == [0]
+
+
+def test_logits_of_few_tokens_are_held_at_a_time(small: HuggingFaceBackend) -> None:
+    traces = given(small, problems(3), "Step 1: one and two.\nStep 2: three and four.")
+    sizes: list[int] = []
+    small.encode(traces, EncodingSettings(layers=(3,), logprobs=True))  # checked once before
+    hook = small.model.lm_head.register_forward_hook(lambda m, a, o: sizes.append(o.shape[0]))
+    chunk = small._settings.logprob_rows
+    try:
+        object.__setattr__(small._settings, "logprob_rows", 7)
+        small.encode(traces, EncodingSettings(layers=(3,), logprobs=True))
+    finally:
+        hook.remove()
+        object.__setattr__(small._settings, "logprob_rows", chunk)
+    assert len(sizes) > 3
+    assert max(sizes) == 7
+
+
+def test_a_model_whose_states_are_elsewhere_is_refused(
+    small: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = generated(small, problems(1), SamplingSettings(max_new_tokens=10))[0]
+    reader = small._reader
+    monkeypatch.setattr(reader, "_checked", set())
+    monkeypatch.setattr(reader, "_layers", reader._layers[1:])
+    with pytest.raises(UnsupportedError, match="hidden states"):
+        small.encode([trace], EncodingSettings(layers=(1,)))
+
+
+def test_pooling() -> None:
+    states = torch.arange(24.0).reshape(1, 6, 4)
+    segments = [(0, 1, 3), (0, 5, 6)]
+    assert torch.equal(pool(states, segments, "mean")[0], states[0, 1:3].mean(0))
+    assert torch.equal(pool(states, segments, "max")[0], states[0, 2])
+    assert torch.equal(pool(states, segments, "last")[1], states[0, 5])

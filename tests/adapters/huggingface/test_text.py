@@ -1,0 +1,147 @@
+"""Texts, ids and characters agree, for tokenizers of different kinds and any text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hf_checkpoints import byte_level, metaspace, wrapped
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rjepa_adapters.huggingface.text import TextCodec
+from rjepa_core.cutting import cut, cut_completion
+from rjepa_core.errors import SettingsError
+from rjepa_core.problems import GivenSolution, Problem
+from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
+from rjepa_core.traces import Prompt, RecordKey
+
+CODECS = {"byte-level": TextCodec(byte_level()), "metaspace": TextCodec(metaspace())}
+TEXTS = st.text(
+    st.sampled_from("Step 123:.)\n *#A\\boxed{}é🙂👨‍👩‍👧½漢。!?"), max_size=60
+) | st.text(max_size=40)
+
+
+@pytest.fixture(params=CODECS)
+def codec(request: pytest.FixtureRequest) -> TextCodec:
+    return CODECS[request.param]
+
+
+@given(text=TEXTS, kind=st.sampled_from(sorted(CODECS)))
+def test_decoding_gives_the_text_back(text: str, kind: str) -> None:
+    codec = CODECS[kind]
+    text = text.encode("utf-8", "ignore").decode()
+    ids = codec.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    decoded, offsets = codec.decode(ids)
+    assert decoded == text
+    check_offsets(offsets, decoded)
+
+
+@given(ids=st.lists(st.integers(0, 599), max_size=40), kind=st.sampled_from(sorted(CODECS)))
+def test_any_ids_decode_with_offsets(ids: list[int], kind: str) -> None:
+    """A model may produce anything, broken characters and special tokens included."""
+    decoded, offsets = CODECS[kind].decode(ids)
+    check_offsets(offsets, decoded)
+
+
+def check_offsets(offsets: np.ndarray, text: str) -> None:
+    """Ranges move forward, touch each other or are shared, and together cover the text."""
+    position = 0
+    for i, (start, stop) in enumerate(offsets.tolist()):
+        shared = i > 0 and [start, stop] == offsets[i - 1].tolist()
+        assert shared or start == position
+        assert stop >= start
+        position = stop
+    assert position == len(text)
+
+
+@given(ids=st.lists(st.integers(0, 599), max_size=60), kind=st.sampled_from(sorted(CODECS)))
+def test_a_steps_text_is_the_decoding_of_its_span(ids: list[int], kind: str) -> None:
+    codec = CODECS[kind]
+    text, offsets = codec.decode(ids)
+    for strategy in ("auto", "lines", "sentences", "markers"):
+        found = cut(np.asarray(ids, np.int32), offsets, text, strategy)
+        for span, step in zip(found.spans, found.texts, strict=True):
+            assert codec.decode(ids[span.start : span.stop])[0] == step
+
+
+@given(text=TEXTS)
+def test_plain_decoding_agrees(text: str) -> None:
+    """For a byte-level tokenizer a span decodes by the tokenizer's own `decode` as well."""
+    codec = CODECS["byte-level"]
+    text = text.encode("utf-8", "ignore").decode()
+    ids = codec.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    decoded, offsets = codec.decode(ids)
+    for span, step in zip(*_spans(ids, offsets, decoded), strict=True):
+        own = codec.tokenizer.decode(
+            ids[span.start : span.stop], clean_up_tokenization_spaces=False
+        )
+        assert own == step
+
+
+def _spans(ids: list[int], offsets: np.ndarray, text: str) -> tuple[Any, Any]:
+    found = cut(np.asarray(ids, np.int32), offsets, text, "lines")
+    return found.spans, found.texts
+
+
+def prompt_of(statement: str, system: str | None = None) -> Prompt:
+    return pose(Problem.make(statement), 0, DEFAULT_TEMPLATES, system)
+
+
+@pytest.mark.parametrize("system", [None, "Be brief."])
+def test_the_statement_is_found_in_the_prompt(codec: TextCodec, system: str | None) -> None:
+    text, ids, (start, stop) = codec.render(prompt_of("How many are left?", system))
+    assert "How many are left?" in text
+    decoded = codec.decode(ids[start:stop].tolist())[0]
+    assert "How many are left?" in decoded
+    assert len(decoded) <= len("How many are left?") + 12  # only what shares a token with it
+    assert ("Be brief." in text) == (system is not None)
+
+
+def test_a_statement_that_stands_in_the_system_text_too(codec: TextCodec) -> None:
+    _, ids, (start, stop) = codec.render(prompt_of("Go?", "Go? Yes."))
+    before = codec.decode(ids[:start].tolist())[0]
+    assert "Be" not in before
+    assert before.count("Go?") == 1
+    assert "Go?" in codec.decode(ids[start:stop].tolist())[0]
+
+
+def test_without_a_chat_template_the_prompt_is_plain() -> None:
+    codec = TextCodec(wrapped(byte_level().backend_tokenizer, chat=None))
+    text, _, _ = codec.render(prompt_of("How many?", "Be brief."))
+    assert text.startswith("Be brief.\n\n")
+    assert text.endswith("Solution:\n")
+    assert codec.chat_format == "plain"
+    assert CODECS["byte-level"].chat_format != "plain"
+
+
+def test_the_thinking_switch_reaches_the_template(codec: TextCodec) -> None:
+    off = Prompt(RecordKey("a"), "x y", 0, 3)
+    on = Prompt(RecordKey("a"), "x y", 0, 3, thinking=True)
+    assert "<think>" in codec.render(off)[0]
+    assert "<think>" not in codec.render(on)[0]
+
+
+def test_a_template_that_changes_the_text_is_refused() -> None:
+    tokenizer = byte_level()
+    tokenizer.chat_template = "{{ messages[0]['content'] | upper }}"
+    with pytest.raises(SettingsError, match="chat template"):
+        TextCodec(tokenizer).render(prompt_of("how many?"))
+
+
+def test_given_steps_stay_as_they_are(codec: TextCodec) -> None:
+    steps = ("We add 3 and 4. That is 7.", "Then 2 go.", "5 are left.")
+    read = codec.read(prompt_of("How many?"), GivenSolution(steps=steps))
+    found = cut_completion(read)
+    assert [t.strip() for t in found.texts] == list(steps)
+    assert found.strategy == "given"
+    assert read.finish_reason == "given"
+
+
+def test_a_given_text_is_cut() -> None:
+    codec = CODECS["byte-level"]
+    read = codec.read(prompt_of("How many?"), GivenSolution("3 + 4 = 7\n7 - 2 = 5\n#### 5"))
+    found = cut_completion(read)
+    assert found.texts == ("3 + 4 = 7\n", "7 - 2 = 5")
+    assert found.answer == "#### 5"

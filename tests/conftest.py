@@ -1,0 +1,26 @@
+"""Shared by all tests: real parts, made once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A machine under load must not turn a slow example into a failure.
+settings.register_profile("rjepa", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rjepa")
+
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real problems beside the checkout."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"the real data is not there: {SHARED_DATA}")
+    return SHARED_DATA
