@@ -74,7 +74,8 @@ class Layers:
         if key in self.flags:
             return self.flags[key]
         parent = key.rpartition(".")[0]
-        return self.origins.get(parent) if parent else None
+        below = (origin for k, origin in self.origins.items() if k.startswith(f"{key}."))
+        return self.origins.get(parent) or next(below, None)
 
     def _full_key(self, key: str) -> str:
         """`--set backend=seeded` is short for `--set backend.name=seeded`."""

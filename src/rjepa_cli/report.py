@@ -11,6 +11,7 @@ from typing import Any
 from rjepa_core.extraction import Ending, Progress
 from rjepa_core.latents import STORE_DTYPES
 from rjepa_core.opening import split_location
+from rjepa_core.rehearsal import AbsentStore
 from rjepa_core.runner import Extraction, Summary, Trial
 
 from .words import count, duration, rate, size
@@ -47,7 +48,7 @@ def plan(extraction: Extraction) -> Facts:
         "store": settings.store.path,
         "store_dtype": space.store_dtype,
         "bytes_needed": round(each * before.missing),
-        "bytes_free": free_bytes(settings.store.path),
+        "bytes_free": free_bytes(extraction),
     }
 
 
@@ -94,9 +95,12 @@ def bytes_per_record(extraction: Extraction) -> float:
     return (_STEPS + 1) * vector + 2 * characters + 4 * tokens + 500
 
 
-def free_bytes(location: str) -> int | None:
-    """Room on the disk that the store is or will be on; None where there is no such disk."""
-    path = Path(split_location(location)[1]).absolute()
+def free_bytes(extraction: Extraction) -> int | None:
+    """Room on the disk that the store is or will be on; None for a store that is on none."""
+    store = extraction.store
+    if not (store.stats().bytes_on_disk or isinstance(store, AbsentStore)):
+        return None
+    path = Path(split_location(extraction.settings.store.path)[1]).absolute()
     while not path.exists() and path != path.parent:
         path = path.parent
     try:
@@ -113,14 +117,14 @@ def forecast(extraction: Extraction, trial: Trial) -> Facts:
         "tried": trial.problems,
         "tried_failed": trial.progress.failures,
         "tried_seconds": round(trial.seconds, 2),
-        "seconds_per_problem": round(seconds * survey.work / survey.problems, 3),
-        "hours": round(todo * seconds / 3600, 3),
+        "seconds_per_problem": round(seconds * survey.work / survey.problems, 6),
+        "hours": round(todo * seconds / 3600, 6),
         "bytes_needed": round(todo * trial.bytes_per_record),
-        "bytes_free": free_bytes(extraction.settings.store.path),
+        "bytes_free": free_bytes(extraction),
     }
     if survey.available and survey.available > survey.problems:
         facts["hours_whole_source"] = round(
-            survey.available * survey.work / survey.problems * seconds / 3600, 3
+            survey.available * survey.work / survey.problems * seconds / 3600, 6
         )
     return facts
 
@@ -175,9 +179,9 @@ def outcome(summary: Summary, exit_code: int) -> Facts:
     done = progress.records + progress.failures
     if done:
         each = summary.seconds / done * survey.work / survey.problems
-        facts["seconds_per_problem"] = round(each, 3)
+        facts["seconds_per_problem"] = round(each, 6)
         if survey.available and survey.available > survey.problems:
-            facts["hours_whole_source"] = round(survey.available * each / 3600, 3)
+            facts["hours_whole_source"] = round(survey.available * each / 3600, 6)
     return facts
 
 

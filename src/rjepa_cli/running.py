@@ -59,7 +59,7 @@ def run(
         store = shlex.quote(settings.store.path)
         screen.say(
             f"{summary.failed_in_store} of {summary.survey.work} failed, more than "
-            f"--allow-failures {settings.run.allow_failures:.3%}; see: "
+            f"--allow-failures {settings.run.allow_failures * 100:g}%; see: "
             f"rjepa-cli show {store} --failures"
         )
     return code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-
 from .errors import BackendError, OutOfMemoryError
 from .latents import LatentRecord, UnstorableError, make_record
 from .ports.llm_backend import (

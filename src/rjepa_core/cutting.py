@@ -18,7 +18,7 @@ from .traces import Completion, Offsets, StepSpan, TokenIds
 STRATEGIES = ("auto", "markers", "lines", "sentences")
 
 _NUMBERED = r"(?:step[ \t]*\#?\d{1,3}\b|\d{1,3}[.)](?=\s|\*|$))"
-# At the start of a line, perhaps behind a heading, quote, bullet or emphasis: `## Step 3`, `**3.**`.
+# At the start of a line, perhaps behind a heading, quote, bullet or emphasis: `## Step 3`.
 _LINE_MARKER = re.compile(rf"^[ \t]*(?:[#>\-*+]+[ \t]+)?[*_]{{0,3}}{_NUMBERED}", re.I | re.M)
 # In running text a step is announced only behind the end of a sentence, and with a colon.
 _INLINE_MARKER = re.compile(
@@ -39,7 +39,7 @@ _ANSWER = re.compile(
     )""",
     re.I | re.X,
 )
-# A labelled line that goes on reasoning ("Answer: she has 3 left. Then …") is a step, not an answer.
+# A labelled line that goes on reasoning ("Answer: she has 3 left. Then …") is a step.
 _BARE_LENGTH = 60
 
 

@@ -16,7 +16,7 @@ class SettingsError(UsageError):
 
 
 class InputError(UsageError):
-    """A source of problems cannot be read; the message names the file and, where known, the line."""
+    """A source of problems cannot be read; the message names the file, and the line if known."""
 
 
 class UnknownAdapterError(UsageError):
@@ -77,3 +77,7 @@ class OutOfMemoryError(BackendError):
     def __init__(self, message: str, needed_bytes: int | None = None) -> None:
         super().__init__(message)
         self.needed_bytes = needed_bytes
+
+
+class MergeConflictError(UsageError):
+    """Two stores that are to be merged hold different records for a key."""

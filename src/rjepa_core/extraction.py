@@ -61,7 +61,7 @@ class Progress:
     tokens: int = 0
     prompt_tokens: int = 0
     new_tokens: int = 0
-    in_flight: InFlight = InFlight()
+    in_flight: InFlight = attrs.field(factory=InFlight)
     out_of_memory: int = 0
     reasons: dict[str, int] = attrs.field(factory=dict)
     last: Observation | None = None
@@ -94,7 +94,8 @@ def extract(
         sink: takes finished records and failures, and commits as it was set.
         probe: reads memory after each step, for the scheduler.
         report: called after each step.
-        stop: asked after each step; true ends the run with what is finished committed.
+        stop: asked after each step; once it is true nothing more is admitted, and the run ends
+            when what is in flight has been finished.
         computing: entered around each `advance`: the one place where an interrupt may strike.
 
     Returns:
@@ -105,12 +106,13 @@ def extract(
         BackendError: the session makes no progress.
     """
     progress = Progress()
-    ending = Ending.DONE
+    stopping = False
     try:
-        while pending or session.in_flight:
+        while session.in_flight or (pending and not stopping):
             room = scheduler.room(session.in_flight)
-            taken = pending.take(room, session.cost, at_least_one=not session.in_flight)
-            session.admit(taken)
+            if not stopping:
+                taken = pending.take(room, session.cost, at_least_one=not session.in_flight)
+                session.admit(taken)
             progress.in_flight = session.in_flight
             if not progress.in_flight:
                 raise BackendError(
@@ -129,12 +131,10 @@ def extract(
                 scheduler.observe(seen)
                 progress.see(seen)
             report(progress)
-            if (pending or session.in_flight) and stop():
-                ending = Ending.STOPPED
-                break
+            stopping = stop() or stopping
     finally:
         sink.commit()
-    return ending, progress
+    return (Ending.STOPPED if pending else Ending.DONE), progress
 
 
 def _count(progress: Progress, finished: Sequence[LatentRecord], failed: Sequence[Failure]) -> None:

@@ -52,12 +52,12 @@ def open_sources(problems: ProblemSettings, registry: Registry) -> list[ProblemS
         UsageError: none are named, or both kinds are.
         InputError: no adapter reads one of them.
     """
+    adapters = registry.each(SourceAdapter)
+    check_options(problems, adapters)
     if problems.traces and problems.sources:
         raise UsageError("give either --problems or --traces, not both")
     if not problems.traces and not problems.sources:
         raise UsageError("no problems: add --problems FILE (or --problems demo)")
-    adapters = registry.each(SourceAdapter)
-    check_options(problems, adapters)
     sources = []
     for location in problems.traces or problems.sources:
         adapter = next((a for a in adapters if a.claims(location)), None)

@@ -23,6 +23,7 @@ from .ports.latent_store import LatentStore, StoreMode
 from .ports.llm_backend import LLMBackend
 from .ports.memory_probe import MemoryProbe
 from .ports.problem_source import ProblemSource
+from .ports.store_tools import StoreTools
 from .settings import ModelSettings, ProblemSettings
 from .structuring import structure
 
@@ -72,11 +73,13 @@ class StoreAdapter(Adapter):
     """`create(location, mode, settings)` opens a store.
 
     In mode `read` it must exist (`StoreNotFoundError`); in mode `write` it is made if it does not.
-    `exists(location)` tells whether a store of this kind is there.
+    `exists(location)` tells whether a store of this kind is there. `tools()` gives what the adapter
+    offers for whole stores (verify, merge, …), if it offers any.
     """
 
     create: Callable[[str, StoreMode, Any], LatentStore]
     exists: Callable[[str], bool]
+    tools: Callable[[], StoreTools] | None = None
 
 
 @attrs.frozen(kw_only=True)

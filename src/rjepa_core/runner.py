@@ -134,7 +134,8 @@ class Extraction:
 
         Args:
             report: called after each step of the session.
-            stop: asked after each step; true ends the run, as `max_hours` does.
+            stop: asked after each step; once it is true the run finishes what is in flight and
+                ends, as it does after `max_hours`.
             computing: entered around each step of the session: whoever turns a signal into an
                 exception does it in there, so that it never hits the store while it writes.
         """

@@ -134,7 +134,12 @@ class EncodingSettings:
 
 @attrs.frozen(kw_only=True)
 class StepSettings:
-    """How a completion is cut into steps."""
+    """How a completion is cut into steps.
+
+    Attributes:
+        strategy: `markers` (`Step 3:`, `3.`), `lines`, `sentences`, or `auto`: markers if there are
+            at least two, else lines, else sentences.
+    """
 
     strategy: str = attrs.field(default="auto", validator=_one_of(*STRATEGIES))
 
@@ -144,6 +149,10 @@ class AdapterSettings:
     """An adapter by name, and its own settings as they were given.
 
     In YAML and with `--set`, the options stand beside the name: `backend.my_option=3`.
+
+    Attributes:
+        name: the adapter; `rjepa-cli plugins` lists those there are.
+        options: its own settings.
     """
 
     name: str = attrs.field(validator=v.min_len(1))

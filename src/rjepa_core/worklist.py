@@ -199,7 +199,7 @@ class StoredTraces:
 
     def __iter__(self) -> Iterator[Work]:
         seen: set[str] = set()
-        for key in self.store.keys():
+        for key in self.store.keys():  # noqa: SIM118  not a mapping
             if key.problem_id not in seen and len(seen) == self.limit:
                 continue
             seen.add(key.problem_id)

@@ -36,7 +36,8 @@ def command(environment: dict[str, str], *args: str) -> subprocess.CompletedProc
 def test_extract_with_the_template(environment: dict[str, str], tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     args = ["extract", "--backend", "template", "--model", "parrot", "--problems", "demo"]
-    done = command(environment, *args, "--store", store, "--layer", "-1", "--set", "backend.steps=2")
+    chosen = ["--store", store, "--layer", "-1", "--set", "backend.steps=2"]
+    done = command(environment, *args, *chosen)
     assert done.returncode == 0, done.stderr
     shown = json.loads(command(environment, "show", store, "--json").stdout)
     assert shown["records"] == shown["problems"] >= 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from rjepa_core.errors import BackendError, UsageError
 from rjepa_core.settings import ModelSettings
 
-from .naming import Checkpoint, content_of, find_checkpoint
+from .naming import SMOLLM2, Checkpoint, content_of, find_checkpoint
 from .settings import HuggingFaceSettings
 
 GIB = 1 << 30
@@ -291,11 +292,18 @@ def _explained(checkpoint: Checkpoint) -> Iterator[None]:
     except ImportError as error:
         raise UsageError(f"{checkpoint.name}: {str(error).strip().splitlines()[0]}") from None
     except (OSError, ValueError, KeyError) as error:
-        where = "folder" if checkpoint.folder else "name: no such folder, and the hub says"
-        line = " ".join(str(error).split())[:300]
-        raise UsageError(
-            f"model.name: {checkpoint.location} cannot be loaded ({where}): {line}"
-        ) from None
+        raise UsageError(f"model.name: {_why_not(checkpoint, error)}") from None
+
+
+def _why_not(checkpoint: Checkpoint, error: Exception) -> str:
+    line = " ".join(str(error).split())[:300]
+    if checkpoint.folder:
+        return f"{checkpoint.location} cannot be loaded: {line}"
+    near = difflib.get_close_matches(checkpoint.location.lower(), [SMOLLM2], 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    if "connect" in line or "offline" in line.lower():
+        line = "the hub cannot be reached"
+    return f"there is no folder {checkpoint.location}, and from the hub: {line}{hint}"
 
 
 @contextlib.contextmanager

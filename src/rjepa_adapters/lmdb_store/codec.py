@@ -33,6 +33,7 @@ _SEQUENCE = struct.Struct(">Q")
 _SAMPLE = struct.Struct(">I")
 # LMDB keys hold 511 bytes; an id that does not fit, or has a NUL in it, is replaced by its hash
 # behind a byte that no UTF-8 text starts with.
+LONGEST_KEY = 511
 _LONGEST_ID = 480
 _HASHED = b"\xff"
 
@@ -201,6 +202,15 @@ def decode_head(raw_key: bytes, value: Any) -> Head:
         texts_sum,
         tail.decode("utf-8", "surrogatepass") if tail else None,
     )
+
+
+def name_key(raw_key: bytes, head: Head | None = None) -> str:
+    """A key for people; hexadecimal where it holds a hash and no head tells the id."""
+    if head is not None:
+        return str(decode_key(raw_key, head.full_id))
+    if is_hashed(raw_key) or len(raw_key) < 5:
+        return raw_key.hex()
+    return str(decode_key(raw_key, raw_key[:-5].decode("utf-8", "replace")))
 
 
 @attrs.frozen
@@ -387,5 +397,8 @@ def decode_failure(raw_key: bytes, value: Any) -> Failure:
         MismatchError: the checksum differs.
     """
     fields = decode_json(raw_key, value)
-    fields["key"] = RecordKey(*fields["key"])
-    return Failure(**fields)
+    try:
+        fields["key"] = RecordKey(*fields["key"])
+        return Failure(**fields)
+    except (KeyError, TypeError) as error:
+        raise MismatchError("it is no failure") from error

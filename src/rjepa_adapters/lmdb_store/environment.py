@@ -55,6 +55,14 @@ class Environment:
         """Address space that is reserved now."""
         return int(self._env.info()["map_size"])
 
+    def is_current(self) -> bool:
+        """Whether the file that is open is still the one at its path."""
+        try:
+            now = os.stat(self.path / DATA)
+        except OSError:
+            return False
+        return (now.st_dev, now.st_ino) == self._file
+
     @property
     def idle(self) -> bool:
         """Whether no transaction of this process reads in it."""
@@ -129,7 +137,7 @@ class Environment:
         return int(self._env.reader_check())
 
     def close(self) -> None:
-        if self._env is not None:
+        if self._env is not None and os.getpid() == self._pid:
             self._env.close()
             self._env = None
 
@@ -142,8 +150,9 @@ class Environment:
         """
         if self._readers:
             _inherited[self.path] = self
-        else:
-            self.close()
+        elif self._env is not None:
+            self._env.close()
+            self._env = None
 
     def _begin_read(self) -> Any:
         for _ in range(20):
@@ -195,7 +204,11 @@ class Environment:
         data = self.path / DATA
         used = data.stat().st_size if data.exists() else 0
         size = max(map_bytes, used + _MARGIN)
-        writable = not self._want_readonly and os.access(self.path, os.W_OK) and (not data.exists() or os.access(data, os.W_OK))
+        writable = (
+            not self._want_readonly
+            and os.access(self.path, os.W_OK)
+            and (not data.exists() or os.access(data, os.W_OK))
+        )
         while True:
             try:
                 self._env = self._open_environment(size, writable)
@@ -209,6 +222,8 @@ class Environment:
                 size = max(size // 2, used + _MARGIN)
             except (lmdb.Error, OSError) as error:
                 raise self._explain(error) from error
+        opened = os.stat(data)
+        self._file = (opened.st_dev, opened.st_ino)
         self._env.reader_check()
         self._tables = {}
         self.find_tables()
@@ -258,6 +273,13 @@ class Environment:
         return StoreError(f"{self.path}: LMDB cannot go on ({error}); open the store again")
 
 
+def open_alone(path: Path) -> Environment:
+    """An environment that only reads and that no handle shares; for a process that inspects."""
+    environment = Environment(path, 0, "full", readonly=True)
+    environment.users = 1
+    return environment
+
+
 _open: dict[Path, Environment] = {}
 _inherited: dict[Path, Environment] = {}
 _kept: list[Any] = []
@@ -273,6 +295,10 @@ def acquire(path: Path, map_bytes: int, sync: str | None = None) -> Environment:
     path = path.resolve()
     with _guard:
         environment = _open.get(path)
+        if environment is not None and not environment.is_current():
+            # The directory was deleted and made anew; old handles keep what they had open.
+            del _open[path]
+            environment = None
         if environment is None:
             environment = _open[path] = Environment(path, map_bytes, sync or "full")
         elif sync is not None:
@@ -295,7 +321,7 @@ def _close_unused(environment: Environment) -> None:
             return
         if _open.get(environment.path) is environment:
             del _open[environment.path]
-            environment.close()
+        environment.close()
 
 
 @contextmanager

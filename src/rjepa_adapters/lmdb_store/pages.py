@@ -24,6 +24,7 @@ _LEAF, _META_FLAG = 0x02, 0x08
 _LEAF_FLAGS = (0x02, 0x42)
 _BIG = 0x01
 _ROOTS = 96
+_MOST_NODES = 340
 
 
 @attrs.frozen
@@ -91,9 +92,10 @@ def leaf_nodes(path: Path) -> Iterator[tuple[int, int, Node]]:
         for number in range(2, total):
             file.seek(number * size)
             raw = file.read(size)
-            _, _, flags, lower, upper = _PAGE.unpack_from(raw)
-            if flags in _LEAF_FLAGS and lower <= upper <= size:
-                for node in _nodes(raw, lower, size):
+            flags = _PAGE.unpack_from(raw)[2]
+            # The header itself may be what is damaged: one bit may differ.
+            if any((flags ^ wanted).bit_count() <= 1 for wanted in _LEAF_FLAGS):
+                for node in _nodes(raw, size):
                     yield number, total, node
 
 
@@ -105,8 +107,9 @@ def read_value(file: BinaryIO, size: int, node: Node) -> bytes:
     return file.read(node.size)
 
 
-def _nodes(raw: bytes, lower: int, size: int) -> Iterator[Node]:
-    for at in range(_PAGE.size, min(lower, size - 1), 2):
+def _nodes(raw: bytes, size: int) -> Iterator[Node]:
+    """Nodes behind all that may be their offsets; the number of them may be damaged, too."""
+    for at in range(_PAGE.size, min(_PAGE.size + 2 * _MOST_NODES, size - 1), 2):
         offset = int.from_bytes(raw[at : at + 2], "little")
         if offset < _PAGE.size or offset + _NODE.size > size:
             continue

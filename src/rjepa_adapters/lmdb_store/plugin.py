@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rjepa_core.plugins import StoreAdapter, hookimpl
 from rjepa_core.ports.latent_store import LatentStore, StoreMode
+from rjepa_core.ports.store_tools import StoreTools
 
 from .settings import LmdbSettings
 
@@ -29,6 +30,13 @@ def exists(location: str) -> bool:
     return has_store(location)
 
 
+def tools() -> StoreTools:
+    """Verify, repair, merge and the like."""
+    from .tools import LmdbTools
+
+    return LmdbTools()
+
+
 @hookimpl
 def rjepa_stores() -> Iterable[StoreAdapter]:
     return [
@@ -38,5 +46,6 @@ def rjepa_stores() -> Iterable[StoreAdapter]:
             settings=LmdbSettings,
             create=create,
             exists=exists,
+            tools=tools,
         )
     ]

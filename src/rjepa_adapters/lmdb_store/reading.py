@@ -16,6 +16,7 @@ from rjepa_core.ports.latent_store import Entry
 from rjepa_core.traces import Failure, RecordKey
 
 from .codec import (
+    EncodedRecord,
     Head,
     MismatchError,
     check_block,
@@ -29,6 +30,7 @@ from .codec import (
     encode_key,
     encode_sequence,
     is_hashed,
+    name_key,
     view_vectors,
 )
 from .environment import Environment
@@ -58,6 +60,10 @@ class Reader:
         if value is not None:
             return Entry(self._failure(raw_key, value).statement_hash, failed=True)
         return None
+
+    def has(self, raw_key: bytes) -> bool:
+        """Whether the encoded key has a record."""
+        return self._fetch(raw_key, "index", name_key(raw_key)) is not None
 
     def keys(self) -> Iterator[RecordKey]:
         """Keys of the records, in the order of their blocks on disk."""
@@ -117,6 +123,30 @@ class Reader:
             _owned(prompt, copy),
             None if logprobs is None else _owned(logprobs, copy),
         )
+
+    def encoded(self, raw_key: bytes) -> EncodedRecord:
+        """A record as it is stored, all of it checked.
+
+        Raises:
+            MismatchError: it is damaged, or not there.
+        """
+        value = self.txn.get(raw_key, db=self.environment.table("index"))
+        if value is None:
+            raise MismatchError("it is missing from the index")
+        head = decode_head(raw_key, value)
+        blocks = []
+        for table in ("vectors", "texts"):
+            number = encode_sequence(head.sequence)
+            block = self.txn.get(number, db=self.environment.table(table))
+            if block is None:
+                raise MismatchError(f"its {table} are missing")
+            blocks.append(bytes(block))
+        check_block(raw_key, blocks[0], head.vectors_sum, head.vectors_bytes, "vectors")
+        check_block(raw_key, blocks[1], head.texts_sum, head.texts_bytes, "texts")
+        key = decode_texts(blocks[1]).key
+        if encode_key(key) != raw_key:
+            raise MismatchError("its texts are another record's")
+        return EncodedRecord(key, raw_key, head, *blocks)
 
     def read_latents(
         self, keys: Iterable[RecordKey], latents: Vectors, prompts: Vectors | None

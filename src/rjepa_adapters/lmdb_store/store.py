@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from rjepa_core.traces import Failure, RecordKey
 from .codec import EncodedRecord, encode_record
 from .environment import Environment, acquire, release
 from .layout import (
+    Tally,
     append_history,
     check_header,
     has_header,
@@ -93,9 +95,9 @@ class LmdbStore:
             release(self._environment)
             raise
         with self._reader() as reader:
-            tally = read_tally(self._environment, reader.txn)
             self._identity = read_identity(self._environment, reader.txn)
-        self._committed = tally.records
+        self._let_go = weakref.finalize(self, _let_go, self._environment, self._lock)
+        self._let_go.atexit = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {"location": str(self._path), "settings": self._settings, "closed": self._closed}
@@ -171,8 +173,7 @@ class LmdbStore:
             self._stop_timer()
             if self._pending:
                 pending = self._pending
-                tally = environment.write(lambda txn: apply_pending(environment, txn, pending))
-                self._committed = tally.records
+                environment.write(lambda txn: apply_pending(environment, txn, pending))
                 self._pending = Pending()
                 environment.clear_stale_readers()
             self._last_commit = time.monotonic()
@@ -242,17 +243,25 @@ class LmdbStore:
             return list(reader.history())
 
     def stats(self) -> StoreStats:
-        with self._reader() as reader:
-            tally = read_tally(self._environment, reader.txn)
+        tally = self.tally()
         size = (self._path / DATA).stat().st_size
         return StoreStats(
             tally.records, tally.problems, tally.steps, tally.tokens, tally.failures, size
         )
 
+    def has_record(self, raw_key: bytes) -> bool:
+        """Whether the encoded key has a committed record."""
+        with self._reader() as reader:
+            return reader.has(raw_key)
+
+    def tally(self) -> Tally:
+        """Counts and digests of the last commit."""
+        with self._reader() as reader:
+            return read_tally(self._environment, reader.txn)
+
     def digest(self) -> str:
         """32 hexadecimal digits that agree for stores with equal records and failures."""
-        with self._reader() as reader:
-            tally = read_tally(self._environment, reader.txn)
+        tally = self.tally()
         return f"{(tally.records_digest + 3 * tally.failures_digest) % 2**128:032x}"
 
     def close(self) -> None:
@@ -265,15 +274,22 @@ class LmdbStore:
             self._closed = True
             if os.getpid() == self._pid:
                 self._stop_timer()
-                release(self._environment)
-                if self._lock is not None:
-                    self._lock.release()
+                self._let_go()
 
     def __enter__(self) -> LmdbStore:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def reading(self) -> AbstractContextManager[Reader]:
+        """A reader of one consistent state, for tools that copy records without decoding them."""
+        return self._reader()
+
+    @property
+    def shared(self) -> bool:
+        """Whether another handle of this process has the same store open."""
+        return self._use()._environment.users > 1
 
     @contextmanager
     def _reader(self) -> Iterator[Reader]:
@@ -344,6 +360,13 @@ class LmdbStore:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _let_go(environment: Environment, lock: WriterLock | None) -> None:
+    """What remains to be done for a handle, closed or forgotten."""
+    release(environment)
+    if lock is not None:
+        lock.release()
 
 
 class LmdbSnapshot:

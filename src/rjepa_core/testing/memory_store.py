@@ -106,6 +106,7 @@ class MemoryStore:
 
     @property
     def identity(self) -> Identity | None:
+        """See the port."""
         return self._place.state.identity
 
     def begin(self, identity: Identity) -> None:
@@ -220,6 +221,16 @@ class MemoryStore:
             self.commit()
             self._place.writer = None
         self._closed = True
+
+    def __enter__(self) -> MemoryStore:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Unpickled, it reads the store of that name, in a process that has one.
+        return MemoryStore, (self._location, "read", self._settings)
 
     @property
     def _state(self) -> _State:

@@ -99,3 +99,14 @@ def test_other_packings_are_refused(packed: tuple[Path, Path], tmp_path: Path) -
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UsageError, match="gemv"):
         backend_of(folder)
+
+
+def test_extract_end_to_end(packed: tuple[Path, Path], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "rjepa_cli", "extract", "--problems", "demo", "--limit", "3"]
+    command += ["--model", str(packed[0]), "--max-new-tokens", "20", "--device", "cpu"]
+    done = subprocess.run(
+        [*command, "--store", str(tmp_path / "store")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "awq-4bit" in done.stderr + done.stdout
+    assert "dequantised to float32" in done.stderr

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 import numpy as np
 from attrs import validators as v
+
 from rjepa_core.latents import Encoding
 from rjepa_core.plugins import BackendAdapter, hookimpl
 from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo

@@ -1,0 +1,78 @@
+"""What the benchmarks share: real problems, and a backend with its prompts."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+from rjepa_adapters.huggingface.backend import HuggingFaceBackend
+from rjepa_adapters.huggingface.loading import load
+from rjepa_adapters.huggingface.settings import HuggingFaceSettings
+from rjepa_core.cutting import cut_completion
+from rjepa_core.opening import open_sources
+from rjepa_core.plugins import Registry
+from rjepa_core.ports.llm_backend import Refused
+from rjepa_core.problems import Problem
+from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
+from rjepa_core.settings import ModelSettings, ProblemSettings, SamplingSettings
+from rjepa_core.traces import Completion, Prompt, Trace
+
+GSM8K = Path(__file__).parents[1].parent / "shared" / "data" / "gsm8k_train.jsonl"
+
+
+def problems(count: int, source: str | None = None) -> list[Problem]:
+    """The first problems of a source; GSM8K where it is beside the checkout, else the demo's."""
+    if source is None:
+        source = str(GSM8K) if GSM8K.exists() else "demo"
+    [opened] = open_sources(ProblemSettings(sources=(source,)), Registry())
+    found = [row.problem for row in itertools.islice(opened.rows(), count)]
+    if len(found) < count:
+        sys.exit(
+            f"{source} has only {len(found)} problems, {count} are needed; give another --problems"
+        )
+    return found
+
+
+def backend(name: str, device: str = "auto", dtype: str = "auto") -> HuggingFaceBackend:
+    settings = HuggingFaceSettings()
+    return HuggingFaceBackend(
+        load(ModelSettings(name=name, device=device, dtype=dtype), settings), settings
+    )
+
+
+def prompts(some: list[Problem], sample: int = 0) -> list[Prompt]:
+    return [pose(problem, sample, DEFAULT_TEMPLATES) for problem in some]
+
+
+def generate(
+    model: HuggingFaceBackend, some: list[Problem], sampling: SamplingSettings, batch: int
+) -> list[Completion]:
+    """Completions in order, `batch` problems at a time."""
+    found: list[Completion] = []
+    for begin in range(0, len(some), batch):
+        answers = model.generate(prompts(some[begin : begin + batch]), sampling)
+        for answer in answers:
+            if isinstance(answer, Refused):
+                sys.exit(f"refused: {answer.detail}")
+            found.append(answer)
+        print(f"  batch {batch}: {len(found)}/{len(some)}", file=sys.stderr)
+    return found
+
+
+def trace(problem: Problem, answer: Completion) -> Trace:
+    found = cut_completion(answer)
+    return Trace(
+        problem=problem,
+        sample=0,
+        prompt_text=answer.prompt_text,
+        prompt_ids=answer.prompt_ids,
+        statement_span=answer.statement_span,
+        completion=answer.text,
+        completion_ids=answer.ids,
+        spans=found.spans,
+        step_texts=found.texts,
+        answer=found.answer,
+        strategy=found.strategy,
+        finish_reason=answer.finish_reason,
+    )

@@ -1,0 +1,128 @@
+"""Verify and repair: the inspection of a store in another process, gathered into a report."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rjepa_core.errors import StoreError, UsageError
+from rjepa_core.ports.store_tools import Damage, RepairReport, Report, ToolProgress, VerifyReport
+
+from .codec import name_key
+from .place import has_store, require_store
+from .store import LmdbStore
+from .watching import SILENCE, watch
+
+# A page that kills LMDB may be met on the way to many records.
+_MOST_ATTEMPTS = 40
+
+
+def ignore(progress: ToolProgress) -> None:
+    """A report that nobody reads."""
+
+
+def verify(location: str, report: Report = ignore, silence: float = SILENCE) -> VerifyReport:
+    """Read everything in a store and name each damage.
+
+    Args:
+        silence: seconds without progress after which the pages are taken to be damaged.
+
+    Raises:
+        StoreNotFoundError: there is no store.
+    """
+    path = require_store(location).resolve()
+    began = time.monotonic()
+    gathered = _Gathered(report)
+    ended = watch(["verify", str(path)], gathered.take, silence)
+    if ended.result is None:
+        gathered.damages.append(
+            Damage("pages", "store", f"{ended.why}: the structure of LMDB's pages is damaged")
+        )
+    counts = ended.result or {}
+    return VerifyReport(
+        location,
+        counts.get("records", 0),
+        counts.get("failures", 0),
+        gathered.unique(),
+        tuple(gathered.notes),
+        time.monotonic() - began,
+    )
+
+
+def repair(
+    location: str, target: str, report: Report = ignore, silence: float = SILENCE
+) -> RepairReport:
+    """Save every readable record and failure of a store into a new one; the old is not touched.
+
+    Raises:
+        StoreNotFoundError: there is no store.
+        UsageError: there is a store at `target` already.
+        StoreError: not even the store's identity can be read.
+    """
+    path = require_store(location).resolve()
+    if has_store(target):
+        raise UsageError(f"{target}: there is a store already; name a new directory")
+    gathered = _Gathered(report)
+    skipped: list[str] = []
+    with tempfile.NamedTemporaryFile("w", suffix=".skip") as file:
+        for _ in range(_MOST_ATTEMPTS):
+            arguments = ["salvage", str(path), str(Path(target).absolute()), file.name]
+            ended = watch(arguments, gathered.take, silence)
+            if ended.result is not None:
+                break
+            at = ended.at or "tables"
+            if at in skipped or len(skipped) == _MOST_ATTEMPTS - 2:
+                at = "tables"
+            kind = "pages" if at == "tables" else "record"
+            gathered.damages.append(Damage(kind, at, ended.why))
+            skipped.append(at)
+            file.write(at + "\n")
+            file.flush()
+    if ended.result is None:
+        raise StoreError(f"{location}: nothing can be saved ({ended.why})")
+    result = ended.result
+    lost = _lost(target, gathered.unique())
+    expected = result["expected"]
+    missing = 0 if expected is None else max(0, expected - result["records"] - len(lost))
+    return RepairReport(location, target, result["records"], result["failures"], lost, missing)
+
+
+class _Gathered:
+    """What an inspection has sent."""
+
+    def __init__(self, report: Report) -> None:
+        self.damages: list[Damage] = []
+        self.notes: list[str] = []
+        self._report = report
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        if "progress" in line:
+            self._report(ToolProgress(*line["progress"]))
+        elif "damage" in line:
+            self.damages.append(Damage(*line["damage"]))
+        elif "note" in line:
+            self.notes.append(line["note"])
+
+    def unique(self) -> tuple[Damage, ...]:
+        """One damage a kind and name, the first that was sent."""
+        found: dict[tuple[str, str], Damage] = {}
+        for damage in self.damages:
+            found.setdefault((damage.kind, damage.name), damage)
+        return tuple(found.values())
+
+
+def _lost(target: str, damages: tuple[Damage, ...]) -> tuple[Damage, ...]:
+    """The damages whose record or failure the new store does not have, by readable names."""
+    lost = []
+    with LmdbStore(target) as store:
+        for damage in damages:
+            if damage.kind not in ("record", "failure"):
+                continue
+            raw_key = bytes.fromhex(damage.name)
+            if damage.kind == "record" and store.has_record(raw_key):
+                continue
+            lost.append(Damage(damage.kind, name_key(raw_key), damage.why))
+    return tuple(lost)

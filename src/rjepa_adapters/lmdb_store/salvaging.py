@@ -1,0 +1,239 @@
+"""Saves what can be read of a damaged store into a new one; runs in the inspecting process.
+
+First through LMDB's tables. If its counts then say that something is missing, or LMDB cannot open
+the file at all, the pages are searched as bytes: every head on them that matches its checksum, and
+whose blocks match theirs, is a record, whatever has become of the tree around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import lmdb
+
+from rjepa_core.errors import RJepaError, StoreError
+from rjepa_core.identity import Identity
+
+from .codec import (
+    LONGEST_KEY,
+    EncodedRecord,
+    Head,
+    MismatchError,
+    check_block,
+    decode_failure,
+    decode_head,
+    decode_json,
+    decode_place,
+    decode_texts,
+    encode_sequence,
+)
+from .environment import Environment, open_alone
+from .layout import Tally, read_identity, read_tally
+from .pages import Node, leaf_nodes, page_size, read_value
+from .place import DATA
+from .reading import Reader
+from .sidecar import read_sidecar
+from .store import LmdbStore
+from .wire import Wire
+
+
+def salvage(path: Path, target: str, skipped: str, wire: Wire) -> dict[str, Any]:
+    """Copy every sound record and failure of the store at `path` into the new store `target`.
+
+    Args:
+        skipped: file with hexadecimal keys, a line each, whose reading killed an earlier attempt;
+            `tables` among them stands for LMDB's tables as a whole.
+    """
+    skip = set(Path(skipped).read_text().split())
+    store = LmdbStore(target, "write")
+    try:
+        job = _Salvage(path, store, skip, wire)
+        return job.run()
+    finally:
+        store.close()
+
+
+class _Salvage:
+    def __init__(self, path: Path, store: LmdbStore, skip: set[str], wire: Wire) -> None:
+        self.path = path
+        self.store = store
+        self.skip = skip
+        self.wire = wire
+        self.tally: Tally | None = None
+        self.total = 0
+
+    def run(self) -> dict[str, Any]:
+        identity: Identity | None = None
+        environment: Environment | None = None
+        if "tables" not in self.skip:
+            self.wire.send(at="tables")
+            try:
+                environment = open_alone(self.path)
+                environment.table("index")
+            except (StoreError, KeyError) as error:
+                self.wire.note(f"LMDB cannot open the store: {error}")
+                environment = None
+        if environment is not None:
+            with environment.read() as txn:
+                identity = self._identity(environment, txn)
+        identity = identity or read_sidecar(self.path)
+        if identity is None:
+            raise SystemExit(f"{self.path}: its identity is lost, and so is identity.json")
+        self.store.begin(identity)
+        if environment is not None:
+            with environment.read() as txn:
+                self._tables(environment, txn)
+            environment.close()
+        self.store.commit()
+        searched = not self._complete()
+        if searched:
+            self._pages()
+            self.store.commit()
+        stats = self.store.stats()
+        expected = self.tally.records if self.tally else None
+        return {
+            "records": stats.records,
+            "failures": stats.failures,
+            "expected": expected,
+            "searched": searched,
+        }
+
+    def _identity(self, environment: Environment, txn: Any) -> Identity | None:
+        try:
+            self.tally = read_tally(environment, txn)
+            self.total = self.tally.records
+        except (RJepaError, lmdb.Error):
+            self.tally = None
+        try:
+            return read_identity(environment, txn)
+        except (RJepaError, lmdb.Error):
+            return None
+
+    def _complete(self) -> bool:
+        """Whether the new store holds just what the last commit of the old one counted."""
+        new, old = self.store.tally(), self.tally
+        return old is not None and (new.records_digest, new.failures_digest) == (
+            old.records_digest,
+            old.failures_digest,
+        )
+
+    def _tables(self, environment: Environment, txn: Any) -> None:
+        reader = Reader(environment, txn)
+        for raw_key in self._raw_keys(environment, txn):
+            if raw_key.hex() in self.skip or self.store.has_record(raw_key):
+                continue
+            self.wire.send(at=raw_key.hex())
+            self.wire.progress("records", len(self.store), self.total)
+            try:
+                self.store.write_encoded([reader.encoded(raw_key)])
+            except (MismatchError, lmdb.Error) as error:
+                self.wire.damage("record", raw_key.hex(), str(error))
+        self.wire.send(at="tables")
+        try:
+            with txn.cursor(environment.table("failures")) as cursor:
+                for key, value in cursor:
+                    self._failure(bytes(key), value)
+        except lmdb.Error as error:
+            self.wire.damage("pages", "failures", str(error))
+        self._history(environment, txn)
+
+    def _raw_keys(self, environment: Environment, txn: Any) -> Iterator[bytes]:
+        """Keys in the order of the blocks, then those that only the index knows."""
+        for table in ("order", "index"):
+            self.wire.send(at="tables")
+            try:
+                with txn.cursor(environment.table(table)) as cursor:
+                    for key, value in cursor:
+                        try:
+                            yield decode_place(key, value) if table == "order" else bytes(key)
+                        except MismatchError:
+                            continue  # The index names it, or the search of the pages finds it.
+                        self.wire.send(at="tables")
+            except lmdb.Error as error:
+                self.wire.damage("pages", table, f"LMDB cannot read on: {error}")
+
+    def _failure(self, raw_key: bytes, value: Any) -> None:
+        try:
+            failure = decode_failure(raw_key, value)
+        except MismatchError as error:
+            self.wire.damage("failure", raw_key.hex(), str(error))
+            return
+        if self.store.entry(failure.key) is None:
+            self.store.write_encoded([], [failure])
+
+    def _history(self, environment: Environment, txn: Any) -> None:
+        if self.store.history():
+            return
+        try:
+            with txn.cursor(environment.table("history")) as cursor:
+                for key, value in cursor:
+                    try:
+                        self.store.add_history(decode_json(bytes(key), value))
+                    except MismatchError as error:
+                        self.wire.damage("history", bytes(key).hex(), str(error))
+        except lmdb.Error as error:
+            self.wire.damage("pages", "history", str(error))
+
+    def _pages(self) -> None:
+        """Search all pages for records and failures that the tables did not give."""
+        heads: dict[bytes, Head] = {}
+        blocks: dict[bytes, list[Node]] = {}
+        with self.wire.alive("pages"):
+            for page, total, node in leaf_nodes(self.path):
+                self.wire.progress("pages", page, total)
+                if len(node.key) == 8:
+                    kept = attrs.evolve(node, value=None) if node.value is None else node
+                    blocks.setdefault(node.key, []).append(kept)
+                elif node.value is not None and 5 < len(node.key) <= LONGEST_KEY:
+                    self._meet(node, heads)
+            size = page_size(self.path)
+            with open(self.path / DATA, "rb") as file:
+                for raw_key, head in sorted(heads.items(), key=lambda item: item[1].sequence):
+                    found = [
+                        read_value(file, size, node)
+                        for node in blocks.get(encode_sequence(head.sequence), ())
+                        if node.size in (head.vectors_bytes, head.texts_bytes)
+                    ]
+                    record = _assemble(raw_key, head, found)
+                    if record is not None:
+                        self.store.write_encoded([record])
+
+    def _meet(self, node: Node, heads: dict[bytes, Head]) -> None:
+        """Keep the newest head of each key that is not saved yet; failures are saved at once."""
+        if self.store.has_record(node.key):
+            return
+        try:
+            head = decode_head(node.key, node.value)
+        except MismatchError:
+            try:
+                failure = decode_failure(node.key, node.value)
+            except MismatchError:
+                return
+            if self.store.entry(failure.key) is None:
+                self.store.write_encoded([], [failure])
+            return
+        known = heads.get(node.key)
+        if known is None or known.sequence < head.sequence:
+            heads[node.key] = head
+
+
+def _assemble(raw_key: bytes, head: Head, found: list[bytes]) -> EncodedRecord | None:
+    """A record from its head and whichever of the blocks found match its checksums."""
+    parts = []
+    for total, size, what in (
+        (head.vectors_sum, head.vectors_bytes, "vectors"),
+        (head.texts_sum, head.texts_bytes, "texts"),
+    ):
+        for block in found:
+            try:
+                check_block(raw_key, block, total, size, what)
+            except MismatchError:
+                continue
+            parts.append(block)
+            break
+    if len(parts) < 2:
+        return None
+    return EncodedRecord(decode_texts(parts[1]).key, raw_key, head, parts[0], parts[1])

@@ -1,0 +1,131 @@
+"""Safetensors files written and read tensor by tensor, so that a shard never stands in memory."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import attrs
+import numpy as np
+
+from rjepa_core.errors import InputError
+from rjepa_core.latents import STORE_DTYPES, Vectors
+
+_LENGTH = struct.Struct("<Q")
+_LONGEST_HEADER = 100 * 2**20
+_NAMES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
+_CODES = {STORE_DTYPES[name]: code for code, name in _NAMES.items()}
+
+
+@attrs.frozen
+class TensorSpec:
+    """Name, dtype and shape of a tensor that is going to be written."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        size = self.dtype.itemsize
+        for n in self.shape:
+            size *= n
+        return size
+
+
+class TensorWriter:
+    """Takes the tensors announced to `write_tensors`, in that order."""
+
+    def __init__(self, file: BinaryIO, specs: Sequence[TensorSpec]) -> None:
+        self._file = file
+        self._specs = iter(specs)
+
+    def put(self, tensor: Vectors) -> None:
+        spec = next(self._specs)
+        if (tensor.dtype, tensor.shape) != (spec.dtype, spec.shape):
+            raise ValueError(f"{spec.name}: {tensor.dtype} {tensor.shape} instead of {spec}")
+        self._file.write(np.ascontiguousarray(tensor).tobytes())
+
+
+@contextmanager
+def write_tensors(path: Path, specs: Sequence[TensorSpec]) -> Iterator[TensorWriter]:
+    """Write a safetensors file whose tensors are known by name, dtype and shape."""
+    header: dict[str, Any] = {"__metadata__": {"format": "np"}}
+    offset = 0
+    for spec in specs:
+        header[spec.name] = {
+            "dtype": _CODES[spec.dtype],
+            "shape": list(spec.shape),
+            "data_offsets": [offset, offset + spec.bytes],
+        }
+        offset += spec.bytes
+    raw = json.dumps(header, separators=(",", ":")).encode()
+    raw += b" " * (-len(raw) % 8)
+    with open(path, "wb") as file:
+        file.write(_LENGTH.pack(len(raw)) + raw)
+        yield TensorWriter(file, specs)
+
+
+class TensorFile:
+    """A safetensors file open for reading.
+
+    Raises:
+        InputError: it is no safetensors file, or cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = open(path, "rb")  # noqa: SIM115
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        try:
+            self._read_header()
+        except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+            self._file.close()
+            raise InputError(f"{path}: not a safetensors file ({error})") from error
+
+    def _read_header(self) -> None:
+        size = _LENGTH.unpack(self._file.read(_LENGTH.size))[0]
+        if size > _LONGEST_HEADER:
+            raise ValueError("its header is longer than any")
+        header = json.loads(self._file.read(size))
+        header.pop("__metadata__", None)
+        self._start = _LENGTH.size + size
+        self._tensors: dict[str, tuple[str, tuple[int, ...], int, int]] = {
+            name: (t["dtype"], tuple(t["shape"]), *t["data_offsets"]) for name, t in header.items()
+        }
+        end = max((t[3] for t in self._tensors.values()), default=0)
+        if self._path.stat().st_size < self._start + end:
+            raise ValueError("it is cut off")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def get(self, name: str) -> Vectors:
+        """A tensor.
+
+        Raises:
+            InputError: there is none of that name, or of a dtype that no store keeps.
+        """
+        if name not in self._tensors:
+            raise InputError(f"{self._path}: no tensor {name!r}")
+        code, shape, start, end = self._tensors[name]
+        if code not in _NAMES:
+            raise InputError(f"{self._path}: tensor {name!r} is {code}; known: {', '.join(_NAMES)}")
+        self._file.seek(self._start + start)
+        raw = self._file.read(end - start)
+        return np.frombuffer(raw, STORE_DTYPES[_NAMES[code]]).reshape(shape).copy()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> TensorFile:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()

@@ -1,0 +1,96 @@
+"""What every batch scheduler promises, as tests that a scheduler's own tests inherit.
+
+class TestMyScheduler(SchedulerContract):
+    def make(self):
+        return MyScheduler(MySettings())
+"""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ..ports.batch_scheduler import BatchScheduler
+from ..ports.llm_backend import InFlight, Observation
+from ..ports.memory_probe import MemoryReading
+
+# Several schedulers inherit the same tests, which is what the check below would warn of.
+inherited = settings(suppress_health_check=[HealthCheck.differing_executors], deadline=None)
+
+IN_FLIGHT = st.builds(InFlight, st.integers(0, 200), st.integers(0, 20_000))
+OBSERVATIONS = st.builds(
+    Observation,
+    phase=st.sampled_from(["generate", "encode"]),
+    rows=st.integers(1, 200),
+    prompt_tokens=st.integers(0, 50_000),
+    new_tokens=st.integers(0, 50_000),
+    seconds=st.floats(0, 1e4, allow_nan=False),
+    out_of_memory=st.booleans(),
+    memory=st.none()
+    | st.builds(
+        MemoryReading, st.none() | st.integers(0, 1 << 40), st.none() | st.integers(1, 1 << 40)
+    ),
+)
+
+
+class SchedulerContract:
+    """Inherit, and write `make`."""
+
+    def make(self) -> BatchScheduler:
+        """A new scheduler with the settings to be tested."""
+        raise NotImplementedError("write make()")
+
+    @inherited
+    @given(st.lists(OBSERVATIONS, max_size=30))
+    def test_there_is_always_room_for_one(self, seen: list[Observation]) -> None:
+        """With nothing in flight a row, and an encoding of some tokens, must have room."""
+        scheduler = self.make()
+        for observation in seen:
+            scheduler.observe(observation)
+            room = scheduler.room(InFlight())
+            assert room.rows >= 1, f"no room for a row after {observation}: the run stands still"
+            assert room.given_tokens >= 1, "no room for a given solution: the run stands still"
+            assert room.encode_tokens >= 1, "no room to encode: the run stands still"
+
+    @inherited
+    @given(st.lists(st.tuples(IN_FLIGHT, OBSERVATIONS), max_size=30))
+    def test_the_same_observations_give_the_same_decisions(
+        self, seen: list[tuple[InFlight, Observation]]
+    ) -> None:
+        one, other = self.make(), self.make()
+        for in_flight, observation in seen:
+            assert one.room(in_flight) == other.room(in_flight), "hidden state decides"
+            one.observe(observation)
+            other.observe(observation)
+
+    @inherited
+    @given(st.lists(OBSERVATIONS, max_size=30), IN_FLIGHT)
+    def test_room_is_what_is_left(self, seen: list[Observation], in_flight: InFlight) -> None:
+        """Never negative, and never more with rows in flight than without."""
+        scheduler = self.make()
+        for observation in seen:
+            scheduler.observe(observation)
+        room, empty = scheduler.room(in_flight), scheduler.room(InFlight())
+        assert 0 <= room.rows <= empty.rows, "rows in flight take no room"
+        assert 0 <= room.given_tokens <= empty.given_tokens
+
+    @inherited
+    @given(st.integers(2, 64))
+    def test_out_of_memory_makes_the_retry_smaller(self, rows: int) -> None:
+        scheduler = self.make()
+        size = scheduler.room(InFlight()).rows
+        tried = min(rows, size)
+        failed = Observation("generate", tried, 100, 0, 1.0, out_of_memory=True)
+        scheduler.observe(failed)
+        if tried > 1:
+            assert scheduler.room(InFlight()).rows < tried, "the same batch would fail again"
+
+    def test_out_of_memory_in_encode_lowers_the_encoding_alone(self) -> None:
+        scheduler = self.make()
+        before = scheduler.room(InFlight())
+        scheduler.observe(
+            Observation("encode", 4, before.encode_tokens, 0, 1.0, out_of_memory=True)
+        )
+        after = scheduler.room(InFlight())
+        assert after.encode_tokens < before.encode_tokens, "the encoding would fail again"
+        assert after.rows == before.rows, "generating has nothing to do with it"

@@ -1,0 +1,26 @@
+"""What every latent store promises, as tests that any store adapter's tests inherit.
+
+    class TestMyStore(StoreContract):
+        adapter = my_plugin.rjepa_stores()[0]
+
+        def where(self, tmp_path, name):
+            return str(tmp_path / name)
+
+Every message names the promise that is broken. `StoreToolsContract` is for an adapter whose
+descriptor offers tools.
+"""
+
+from __future__ import annotations
+
+from .store_suite_opening import OpeningContract
+from .store_suite_reading import ReadingContract
+from .store_suite_tools import ToolsContract
+from .store_suite_writing import WritingContract
+
+
+class StoreContract(OpeningContract, WritingContract, ReadingContract):
+    """Promises of the port `LatentStore`."""
+
+
+class StoreToolsContract(ToolsContract):
+    """Promises of `StoreTools`."""

@@ -1,0 +1,128 @@
+"""What a store promises about opening, closing and its one writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ..errors import (
+    IdentityError,
+    StoreError,
+    StoreLockedError,
+    StoreNotFoundError,
+)
+from ..identity import Identity
+from ..ports.latent_store import LatentStore
+from ..traces import RecordKey
+from .samples import sample_failure, sample_identity, sample_record
+from .store_case import Open, StoreCase
+
+
+class OpeningContract(StoreCase):
+    """Handles of a store."""
+
+    def test_exists_from_the_first_opening(self, tmp_path: Path, open_store: Open) -> None:
+        where = self.where(tmp_path, "a")
+        assert not self.adapter.exists(where), "exists() is false where there is no store"
+        open_store()
+        assert self.adapter.exists(where), "exists() is true once a store was opened to write"
+
+    def test_reading_nothing_is_refused(self, tmp_path: Path, open_store: Open) -> None:
+        with pytest.raises(StoreNotFoundError):
+            open_store("read")
+        where = self.where(tmp_path, "a")
+        assert not self.adapter.exists(where), "a refused reading makes no store"
+
+    def test_a_new_store_is_empty(self, open_store: Open) -> None:
+        store = open_store()
+        assert store.identity is None, "a store has no identity before begin()"
+        stats = store.stats()
+        counts = (stats.records, stats.problems, stats.steps, stats.tokens, stats.failures)
+        assert counts == (0, 0, 0, 0, 0), "stats() of a new store are zero"
+        found = (len(store), list(store.keys()), list(store.failures()), store.history())
+        assert found == (0, [], [], []), "a new store holds nothing"
+
+    def test_identity_is_kept(self, open_store: Open, identity: Identity) -> None:
+        store = open_store()
+        store.begin(identity)
+        assert store.identity == identity, "begin() gives a new store its identity"
+        store.close()
+        again = open_store("read").identity
+        assert again == identity, "the identity is there when the store is opened again"
+        assert again is not None
+        assert again.labels == identity.labels, "the identity keeps its labels"
+
+    def test_another_identity_is_refused(self, store: LatentStore) -> None:
+        store.begin(sample_identity())
+        with pytest.raises(IdentityError, match="seed"):
+            store.begin(sample_identity(seed=1))
+        with pytest.raises(IdentityError, match="hidden_size"):
+            store.begin(sample_identity(width=9))
+
+    def test_closing_commits(
+        self, store: LatentStore, open_store: Open, identity: Identity
+    ) -> None:
+        store.write([sample_record(identity)], [sample_failure("f")])
+        store.close()
+        store.close()
+        reader = open_store("read")
+        assert (len(reader), len(list(reader.failures()))) == (1, 1), "close() commits"
+
+    def test_a_closed_store_says_so(self, store: LatentStore, identity: Identity) -> None:
+        store.close()
+        key = RecordKey("p")
+        uses: list[Callable[[], object]] = [
+            lambda: len(store),
+            lambda: store.write([sample_record(identity)]),
+            lambda: store.commit(),
+            lambda: store.entry(key),
+            lambda: store.get(key),
+            lambda: list(store.keys()),
+            lambda: list(store.entries()),
+            lambda: list(store.failures()),
+            lambda: store.delete([key]),
+            lambda: store.add_history({}),
+            lambda: store.history(),
+            lambda: store.stats(),
+            lambda: store.snapshot().__enter__(),
+        ]
+        for use in uses:
+            with pytest.raises(StoreError, match="closed"):
+                use()
+
+    def test_one_writer(self, store: LatentStore, open_store: Open, identity: Identity) -> None:
+        with pytest.raises(StoreLockedError, match="writ"):
+            open_store("write")
+        store.write([sample_record(identity)])
+        store.close()
+        assert len(open_store("write")) == 1, "a closed writer makes room for the next"
+
+    def test_a_forgotten_writer_holds_no_lock(self, open_store: Open, tmp_path: Path) -> None:
+        settings = self.adapter.configure({}, "store")
+        forgotten = self.adapter.create(self.where(tmp_path, "a"), "write", settings)
+        forgotten.begin(sample_identity())
+        del forgotten
+        assert open_store("write").identity == sample_identity(), "a stale lock is no obstacle"
+
+    def test_readers_do_not_write(
+        self, store: LatentStore, open_store: Open, identity: Identity
+    ) -> None:
+        store.close()
+        reader = open_store("read")
+        uses: list[Callable[[], object]] = [
+            lambda: reader.write([sample_record(identity)]),
+            lambda: reader.delete([RecordKey("p")]),
+            lambda: reader.add_history({}),
+        ]
+        for use in uses:
+            with pytest.raises(StoreError, match="read"):
+                use()
+
+    def test_history(self, store: LatentStore, open_store: Open, identity: Identity) -> None:
+        entries = [{"run": i, "nested": {"a": [1, None, "é"]}} for i in range(12)]
+        store.write([sample_record(identity)])
+        for entry in entries:
+            store.add_history(entry)
+        assert open_store("read").history() == entries, "the run history is durable and in order"

@@ -1,0 +1,224 @@
+"""What a store promises about reading."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ..errors import (
+    StoreError,
+)
+from ..identity import Identity
+from ..ports.latent_store import LatentStore
+from ..traces import RecordKey
+from .samples import record_differences, sample_failure, sample_identity, sample_record
+from .store_case import Open, StoreCase, assert_same
+
+ODD_IDS = (
+    "plain",
+    "with space/and slash",
+    "ünï-世界-\U0001f600",
+    "nul\0inside",
+    "lone\ud800surrogate",
+    "plain#1",
+    "x" * 2000,
+    "x" * 1999 + "y",
+    "\U0010ffff" * 150,
+)
+
+
+class ReadingContract(StoreCase):
+    """What is read is what was written."""
+
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+    @pytest.mark.parametrize(("layers", "logprobs"), [(1, False), (3, True)])
+    def test_records_come_back_bit_for_bit(
+        self, open_store: Open, dtype: str, layers: int, logprobs: bool
+    ) -> None:
+        identity = sample_identity(layers, 33, dtype, logprobs)
+        store = open_store()
+        store.begin(identity)
+        records = [sample_record(identity, f"p-{i}", i % 2, steps=i + 1) for i in range(5)]
+        store.write(records)
+        store.close()
+        again = open_store("read")
+        for record in records:
+            assert_same(again.get(record.key), record, "get() gives the record as it was written")
+
+    def test_any_problem_id_is_a_key(self, store: LatentStore, identity: Identity) -> None:
+        records = [sample_record(identity, i, sample) for i in ODD_IDS for sample in (0, 1, 70_000)]
+        failures = [sample_failure(i, 2) for i in ODD_IDS]
+        store.write(records, failures)
+        store.commit()
+        wanted = {record.key for record in records}
+        assert set(store.keys()) == wanted, "keys() gives every problem id as it was written"
+        for record in records:
+            assert_same(store.get(record.key), record, f"{record.key!r:.40} is a key")
+        found = {failure.key for failure in store.failures()}
+        assert found == {f.key for f in failures}, "failures() gives every id as it was written"
+
+    def test_vectors_of_all_values_are_kept(self, open_store: Open) -> None:
+        identity = sample_identity(width=4, dtype="float32")
+        store = open_store()
+        store.begin(identity)
+        record = sample_record(identity, steps=2)
+        record.latents[0, 0] = [np.nan, np.inf, -0.0, 1e-45]
+        store.write([record])
+        store.commit()
+        assert_same(store.get(record.key), record, "the store does not change values")
+
+    def test_arrays_belong_to_the_caller(self, store: LatentStore, identity: Identity) -> None:
+        record, kept = sample_record(identity), sample_record(identity)
+        store.write([record])
+        record.latents[:] = 0
+        record.trace.completion_ids[:] = 0
+        store.commit()
+        found = store.get(kept.key)
+        assert_same(found, kept, "what is written is the store's own, before the commit as well")
+        found.latents[:] = 0
+        found.prompt_latent[:] = 0
+        assert_same(store.get(kept.key), kept, "what get() returns is the caller's own")
+
+    def test_get_of_nothing_is_a_key_error(self, store: LatentStore) -> None:
+        store.write([], [sample_failure("f")])
+        store.commit()
+        for problem_id in ("nothing", "f"):
+            with pytest.raises(KeyError):
+                store.get(RecordKey(problem_id))
+        assert store.entry(RecordKey("nothing")) is None, "entry() of nothing is None"
+
+    def test_a_snapshot_does_not_change(self, store: LatentStore, identity: Identity) -> None:
+        records = [sample_record(identity, f"p-{i}") for i in range(3)]
+        store.write(records, [sample_failure("f")])
+        store.commit()
+        with store.snapshot() as snapshot:
+            before = list(snapshot.keys())
+            store.write([sample_record(identity, f"new-{i}") for i in range(50)])
+            store.write([sample_record(identity, "p-1", seed=7), sample_record(identity, "f")])
+            store.delete([records[0].key])
+            assert len(snapshot) == 3, "later writing does not show in a snapshot"
+            assert list(snapshot.keys()) == before, "later writing does not show in a snapshot"
+            assert [key for key, _ in snapshot.entries()] == before
+            assert [f.key.problem_id for f in snapshot.failures()] == ["f"]
+            for record in records:
+                assert_same(snapshot.get(record.key), record, "a snapshot keeps its records")
+            with pytest.raises(KeyError):
+                snapshot.get(RecordKey("new-1"))
+        assert len(store) == 53, "the store itself has changed"
+
+    def test_one_order_everywhere(self, store: LatentStore, identity: Identity) -> None:
+        names = [f"p-{i * 37 % 60}" for i in range(60)]
+        for name in names:
+            store.write([sample_record(identity, name, steps=1 + len(name) % 3)])
+        store.commit()
+        keys = list(store.keys())
+        assert len(set(keys)) == 60, "keys() gives each key once"
+        assert list(store.keys()) == keys, "the order of keys() is always the same"
+        entries = list(store.entries())
+        assert [key for key, _ in entries] == keys, "entries() has the order of keys()"
+        for key, entry in entries:
+            assert entry == store.entry(key), "entries() gives what entry() gives"
+        with store.snapshot() as snapshot:
+            assert list(snapshot.keys()) == keys, "a snapshot has the order of its store"
+
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32])
+    def test_batches_go_into_the_callers_buffer(self, open_store: Open, dtype: Any) -> None:
+        identity = sample_identity(2, 8)
+        store = open_store()
+        store.begin(identity)
+        records = [sample_record(identity, f"p-{i}", steps=1 + i % 4) for i in range(9)]
+        store.write(records)
+        store.commit()
+        wanted = [records[i] for i in (7, 0, 3, 7)]
+        latents = np.full((5, 2, 6, 8), 9, dtype)
+        prompts = np.full((5, 2, 8), 9, dtype)
+        with store.snapshot() as snapshot:
+            for read in (store.read_latents, snapshot.read_latents):
+                latents[:], prompts[:] = 9, 9
+                steps = read([r.key for r in wanted], latents, prompts)
+                assert steps.tolist() == [4, 1, 4, 4], "read_latents() returns the steps"
+                for row, record in enumerate(wanted):
+                    s = int(steps[row])
+                    assert (latents[row, :, :s] == record.latents).all(), "row b is keys[b]"
+                    assert not latents[row, :, s:].any(), "zeros stand behind the steps"
+                    assert (prompts[row] == record.prompt_latent).all()
+                assert (latents[4] == 9).all(), "rows without a key are left alone"
+
+    def test_batches_that_do_not_fit_are_refused(
+        self, store: LatentStore, identity: Identity
+    ) -> None:
+        record = sample_record(identity, steps=3)
+        store.write([record])
+        store.commit()
+        for shape in ((1, 1, 2, 8), (1, 2, 3, 8), (1, 1, 3, 7), (0, 1, 3, 8)):
+            with pytest.raises(ValueError):
+                store.read_latents([record.key], np.zeros(shape, np.float16))
+        with pytest.raises(KeyError):
+            store.read_latents([RecordKey("nothing")], np.zeros((1, 1, 3, 8), np.float16))
+
+    def test_stats(self, store: LatentStore, identity: Identity) -> None:
+        records = [sample_record(identity, f"p-{i // 2}", i % 2, steps=i + 1) for i in range(6)]
+        store.write(records, [sample_failure("f"), sample_failure("p-0", 9)])
+        store.commit()
+        stats = store.stats()
+        assert stats.records == 6, "stats() count records"
+        assert stats.problems == 3, "stats() count problems with records"
+        assert stats.steps == 21, "stats() count steps"
+        assert stats.tokens == sum(len(r.trace.completion_ids) for r in records)
+        assert stats.failures == 2, "stats() count failures"
+
+    def test_it_grows_by_itself(self, open_store: Open) -> None:
+        identity = sample_identity(1, 4096, "float32")
+        store = open_store()
+        store.begin(identity)
+        for i in range(100):
+            store.write([sample_record(identity, f"p-{i}", steps=16)])
+        store.commit()
+        record = sample_record(identity, "p-50", steps=16)
+        assert_same(store.get(record.key), record, "a store grows by itself")
+
+    def test_many_readers_while_a_writer_writes(
+        self, store: LatentStore, open_store: Open, identity: Identity
+    ) -> None:
+        readers = [open_store("read") for _ in range(3)]
+        errors: list[str] = []
+        done = threading.Event()
+
+        def read(reader: LatentStore) -> None:
+            seen = 0
+            while not done.is_set():
+                keys = list(reader.keys())
+                if len(keys) < seen or len(keys) % 5:
+                    errors.append(f"{len(keys)} records after {seen}")
+                seen = len(keys)
+                for key in keys[-5:]:
+                    found = reader.get(key)
+                    if record_differences(found, sample_record(identity, key.problem_id)):
+                        errors.append(f"{key} is torn")
+
+        threads = [threading.Thread(target=read, args=(reader,)) for reader in readers]
+        for thread in threads:
+            thread.start()
+        for batch in range(30):
+            store.write([sample_record(identity, f"p-{batch}-{i}") for i in range(5)])
+            store.commit()
+        done.set()
+        for thread in threads:
+            thread.join()
+        assert not errors, f"readers see whole commits of whole records: {errors[:3]}"
+
+    def test_a_pickled_handle_reads(self, store: LatentStore, identity: Identity) -> None:
+        record = sample_record(identity)
+        store.write([record])
+        store.commit()
+        copy = pickle.loads(pickle.dumps(store))
+        try:
+            assert_same(copy.get(record.key), record, "a pickled handle opens the store again")
+            with pytest.raises(StoreError):
+                copy.write([record])
+        finally:
+            copy.close()

@@ -1,0 +1,159 @@
+"""What a store promises about writing."""
+
+from __future__ import annotations
+
+import pytest
+
+from ..errors import (
+    StatementChangedError,
+    StoreError,
+)
+from ..identity import Identity
+from ..ports.latent_store import LatentStore
+from ..traces import RecordKey
+from .samples import sample_failure, sample_identity, sample_record
+from .store_case import Open, StoreCase, assert_same
+
+
+class WritingContract(StoreCase):
+    """What is kept of what is written."""
+
+    def test_writing_needs_an_identity(self, open_store: Open, identity: Identity) -> None:
+        store = open_store()
+        with pytest.raises(StoreError):
+            store.write([sample_record(identity)])
+
+    def test_what_is_uncommitted(
+        self, store: LatentStore, open_store: Open, identity: Identity
+    ) -> None:
+        reader = open_store("read")
+        record, failure = sample_record(identity, "r", steps=4), sample_failure("f")
+        store.write([record], [failure])
+        assert len(store) == 1, "len() counts uncommitted records"
+        entry, failed = store.entry(record.key), store.entry(failure.key)
+        assert entry is not None, "entry() knows uncommitted records"
+        assert failed is not None, "entry() knows uncommitted failures"
+        assert (entry.failed, entry.steps, failed.failed) == (False, 4, True)
+        for handle in (store, reader):
+            seen = (list(handle.keys()), list(handle.failures()), handle.stats().records)
+            assert seen == ([], [], 0), "keys(), failures(), stats() tell what is committed alone"
+            with pytest.raises(KeyError):
+                handle.get(record.key)
+        assert len(reader) == 0, "another handle does not see what is uncommitted"
+        store.commit()
+        assert list(reader.keys()) == [record.key], "a commit shows to other handles"
+        assert list(reader.failures()) == [failure], "records and failures appear together"
+
+    def test_checkpoint_every(self, open_store: Open, identity: Identity) -> None:
+        store = open_store(checkpoint_every=3)
+        store.begin(identity)
+        reader = open_store("read")
+        store.write([sample_record(identity, "a")], [sample_failure("f")])
+        assert len(reader) == 0, "two are not yet three"
+        store.write([sample_record(identity, "b")])
+        assert len(reader) == 2, "checkpoint_every commits after so many records and failures"
+
+    def test_a_record_replaces_its_failure(self, store: LatentStore, identity: Identity) -> None:
+        for commit in (False, True):
+            name = f"p-{commit}"
+            store.write([], [sample_failure(name)])
+            if commit:
+                store.commit()
+            store.write([sample_record(identity, name)])
+            entry = store.entry(RecordKey(name))
+            assert entry is not None
+            assert not entry.failed, "a record replaces the failure of its key"
+            store.commit()
+            assert not list(store.failures()), "a record replaces the failure of its key"
+
+    def test_a_failure_replaces_no_record(self, store: LatentStore, identity: Identity) -> None:
+        for commit in (False, True):
+            record = sample_record(identity, f"p-{commit}")
+            store.write([record])
+            if commit:
+                store.commit()
+            store.write([], [sample_failure(f"p-{commit}")])
+            store.commit()
+            assert not list(store.failures()), "a failure never replaces a record"
+            assert_same(store.get(record.key), record, "a failure never replaces a record")
+
+    def test_a_failure_replaces_a_failure(self, store: LatentStore) -> None:
+        store.write([], [sample_failure("f", reason="first")])
+        store.commit()
+        store.write([], [sample_failure("f", reason="second")])
+        store.commit()
+        found = [failure.reason for failure in store.failures()]
+        assert found == ["second"], "the later failure of a key is kept"
+
+    def test_a_record_written_again(self, store: LatentStore, identity: Identity) -> None:
+        for commit in (False, True):
+            store.write([sample_record(identity, "p", seed=1), sample_record(identity, "q")])
+            if commit:
+                store.commit()
+            newer = sample_record(identity, "p", steps=5, seed=2)
+            store.write([newer])
+            assert len(store) == 2, "a record that is written again counts once"
+            store.commit()
+            assert_same(store.get(newer.key), newer, "the later record of a key is kept")
+            stats = store.stats()
+            assert (stats.records, stats.steps) == (2, 8), "stats() count what is kept"
+
+    @pytest.mark.parametrize("commit", [False, True])
+    @pytest.mark.parametrize("first", ["record", "failure"])
+    @pytest.mark.parametrize("second", ["record", "failure"])
+    def test_another_statement_is_refused(
+        self, store: LatentStore, identity: Identity, commit: bool, first: str, second: str
+    ) -> None:
+        def write(kind: str, statement: str) -> None:
+            record = sample_record(identity, "p", statement=statement)
+            failure = sample_failure("p", statement=statement)
+            other = sample_record(identity, f"beside {statement}")
+            records = [other, record] if kind == "record" else [other]
+            store.write(records, [failure] if kind == "failure" else [])
+
+        write(first, "one")
+        if commit:
+            store.commit()
+        with pytest.raises(StatementChangedError, match="p"):
+            write(second, "another")
+        assert store.entry(RecordKey("beside another")) is None, "a refused batch leaves nothing"
+
+    @pytest.mark.parametrize(
+        "other",
+        [sample_identity(width=9), sample_identity(2), sample_identity(dtype="float32")],
+        ids=["width", "layers", "dtype"],
+    )
+    def test_vectors_of_another_space_are_refused(
+        self, store: LatentStore, identity: Identity, other: Identity
+    ) -> None:
+        with pytest.raises(ValueError, match="wrong"):
+            store.write([sample_record(identity, "right"), sample_record(other, "wrong")])
+        assert len(store) == 0, "a refused batch leaves nothing"
+
+    def test_logprobs_are_all_or_none(self, store: LatentStore) -> None:
+        with pytest.raises(ValueError, match="log-probabilities"):
+            store.write([sample_record(sample_identity(logprobs=True))])
+
+    def test_delete(self, store: LatentStore, open_store: Open, identity: Identity) -> None:
+        store.write(
+            [sample_record(identity, "p", sample) for sample in range(3)], [sample_failure("f")]
+        )
+        gone = [RecordKey("p", 1), RecordKey("f"), RecordKey("nothing")]
+        assert store.delete(gone) == 2, "delete() counts what there was, the uncommitted included"
+        reader = open_store("read")
+        left = {RecordKey("p", 0), RecordKey("p", 2)}
+        assert set(reader.keys()) == left, "delete() is durable at once"
+        assert not list(reader.failures()), "delete() removes failures"
+        assert store.entry(gone[0]) is None, "nothing is known of a deleted key"
+        stats = store.stats()
+        assert (stats.records, stats.problems, stats.steps) == (2, 1, 6), "stats() follow delete()"
+        assert store.delete(left) == 2
+        assert store.stats().problems == 0, "a problem without records is not counted"
+
+    def test_a_deleted_key_is_new(self, store: LatentStore, identity: Identity) -> None:
+        store.write([sample_record(identity, "p", statement="one")])
+        store.delete([RecordKey("p")])
+        other = sample_record(identity, "p", statement="another")
+        store.write([other])
+        store.commit()
+        assert_same(store.get(other.key), other, "a deleted key may come with another statement")

@@ -1,0 +1,140 @@
+"""The backend as a whole: its port's contract, what it says of itself, and its limits."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hf_checkpoints import backend_of
+from hf_traces import generated, given, problems, prompts_of
+
+from rjepa_adapters.huggingface.backend import HuggingFaceBackend
+from rjepa_adapters.huggingface.memory import asked_bytes, guarded, is_out_of_memory
+from rjepa_core.errors import OutOfMemoryError
+from rjepa_core.ports.llm_backend import LLMBackend, Refused
+from rjepa_core.problems import GivenSolution
+from rjepa_core.settings import EncodingSettings, SamplingSettings
+from rjepa_core.testing.backend_suite import BackendContract
+
+
+class TestContract(BackendContract):
+    @pytest.fixture
+    def backend(self, architecture: HuggingFaceBackend) -> LLMBackend:
+        return architecture
+
+
+@pytest.mark.smollm2
+class TestSmolLM2Contract(BackendContract):
+    max_new_tokens = 16
+
+    @pytest.fixture
+    def backend(self, smollm2: HuggingFaceBackend) -> LLMBackend:
+        return smollm2
+
+
+def test_what_it_says_of_itself(small: HuggingFaceBackend, qwen3_folder: Path) -> None:
+    info = small.info
+    assert info.content.startswith("sha256:")
+    assert str(qwen3_folder) not in info.content
+    assert (info.hidden_size, info.hidden_states) == (64, 5)
+    assert (info.compute_dtype, info.quantisation, info.device) == ("float32", "none", "cpu")
+
+
+def test_a_solution_beyond_the_models_positions_is_refused_alone(
+    small: HuggingFaceBackend,
+) -> None:
+    solutions = [GivenSolution("a\nb"), GivenSolution("word " * 600), GivenSolution("c\nd")]
+    answers = small.read(prompts_of(problems(3)), solutions)
+    assert [isinstance(a, Refused) for a in answers] == [False, True, False]
+
+
+def test_thousands_of_tokens_move_as_a_few_vectors(
+    small: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only pooled vectors leave the device, in one copy a batch."""
+    moved: list[int] = []
+    cpu = torch.Tensor.cpu
+
+    def counting(tensor: torch.Tensor, *args: Any, **more: Any) -> torch.Tensor:
+        moved.append(tensor.numel())
+        return cpu(tensor, *args, **more)
+
+    traces = given(small, problems(4), "Step 1: one.\nStep 2: two.")
+    settings = EncodingSettings(layers=(1, 3))
+    small.encode(traces, settings)
+    monkeypatch.setattr(torch.Tensor, "cpu", counting)
+    small.encode(traces, settings)
+    assert moved == [2 * 4 * (2 + 1) * 64]
+
+
+def test_forms_of_running_out_of_memory() -> None:
+    said = "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate 400 bytes. Error code 12"  # noqa: E501
+    assert is_out_of_memory(RuntimeError(said))
+    assert asked_bytes(said) == 400
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB")
+    )
+    assert asked_bytes("Tried to allocate 2.50 GiB.") == int(2.5 * 2**30)
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(ValueError("out of memory"))
+
+
+def test_nothing_of_a_failed_batch_is_kept_alive() -> None:
+    class Ballast:
+        pass
+
+    alive: list[weakref.ref[Ballast]] = []
+
+    def fail() -> None:
+        ballast = Ballast()
+        alive.append(weakref.ref(ballast))
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: tried to allocate 8 bytes")
+
+    with pytest.raises(OutOfMemoryError) as caught:
+        guarded(torch.device("cpu"), fail)
+    gc.disable()
+    try:
+        assert alive[0]() is None
+    finally:
+        gc.enable()
+    assert caught.value.needed_bytes == 8
+    assert caught.value.__context__ is None
+
+
+def test_other_errors_pass_unchanged() -> None:
+    def fail() -> None:
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape"):
+        guarded(torch.device("cpu"), fail)
+
+
+def test_real_out_of_memory_is_given_as_such(small: HuggingFaceBackend) -> None:
+    """An allocation that no machine can serve, through the real allocator."""
+    with pytest.raises(OutOfMemoryError) as caught:
+        guarded(torch.device("cpu"), lambda: torch.empty(1 << 60))
+    assert caught.value.needed_bytes
+    assert small.generate(prompts_of(problems(1)), SamplingSettings(max_new_tokens=2))
+
+
+def test_logprobs_do_not_change_the_vectors(small: HuggingFaceBackend) -> None:
+    traces = generated(small, problems(3), SamplingSettings(max_new_tokens=20))
+    plain = small.encode(traces, EncodingSettings(layers=(2,)))
+    more = small.encode(traces, EncodingSettings(layers=(2,), logprobs=True))
+    for a, b in zip(plain, more, strict=True):
+        assert not isinstance(a, Refused)
+        assert not isinstance(b, Refused)
+        assert a.logprobs is None
+        assert b.logprobs is not None
+        assert np.allclose(a.latents, b.latents, atol=1e-6)
+
+
+def test_two_loads_agree(small: HuggingFaceBackend, qwen3_folder: Path) -> None:
+    other = backend_of(qwen3_folder)
+    assert other.info == small.info

@@ -1,0 +1,24 @@
+"""The LMDB store keeps every promise of a store, and of a store's tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rjepa_adapters.lmdb_store.plugin import rjepa_stores
+from rjepa_core.testing.store_suite import StoreContract, StoreToolsContract
+
+LMDB = next(iter(rjepa_stores()))
+
+
+class TestLmdbStore(StoreContract):
+    adapter = LMDB
+
+    def where(self, tmp_path: Path, name: str) -> str:
+        return str(tmp_path / name)
+
+
+class TestLmdbTools(StoreToolsContract):
+    adapter = LMDB
+
+    def where(self, tmp_path: Path, name: str) -> str:
+        return str(tmp_path / name)

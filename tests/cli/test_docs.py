@@ -1,0 +1,67 @@
+"""The reference names every option and every setting."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_type_hints
+
+import attrs
+import pytest
+
+from rjepa_cli.flags import default_text
+from rjepa_cli.options import FLAGS, OTHER_OPTIONS
+from rjepa_core.plugins import (
+    BackendAdapter,
+    Registry,
+    SchedulerAdapter,
+    SourceAdapter,
+    StoreAdapter,
+)
+from rjepa_core.settings import ExtractionSettings
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def rows() -> dict[str, str]:
+    """Row of the settings' reference by key."""
+    lines = (REFERENCE / "settings.md").read_text().splitlines()
+    return {line.split("`")[1]: line for line in lines if line.startswith("| `")}
+
+
+def test_every_setting_with_its_default() -> None:
+    listed, hints = rows(), get_type_hints(ExtractionSettings)
+    for section in attrs.fields(ExtractionSettings):
+        for field in attrs.fields(hints[section.name]):
+            if field.name != "options":
+                cells = re.split(r"(?<!\\)\|", listed[f"{section.name}.{field.name}"])
+                required = "required" if field.default is attrs.NOTHING else ""
+                assert cells[3].strip() == (default_text(field) or required)
+
+
+@pytest.mark.parametrize(
+    ("kind", "section"),
+    [(BackendAdapter, "backend"), (SchedulerAdapter, "scheduler"), (StoreAdapter, "store")],
+)
+def test_every_setting_of_the_built_in_adapters(kind: type, section: str) -> None:
+    listed = rows()
+    built_in = {p.entry for p in Registry().plugins() if p.distribution.startswith("rjepa ")}
+    for adapter in Registry().each(kind):
+        if adapter.name in built_in:
+            for field in attrs.fields(adapter.settings):
+                assert f"{section}.{field.name}" in listed
+
+
+def test_every_setting_of_the_sources() -> None:
+    listed = rows()
+    for adapter in Registry().each(SourceAdapter):
+        for field in attrs.fields(adapter.settings):
+            assert f"problems.{adapter.name}.{field.name}" in listed
+
+
+def test_every_option() -> None:
+    settings, commands = rows(), (REFERENCE / "cli.md").read_text()
+    for flag in FLAGS:
+        assert f"`{flag.name}`" in settings[flag.key]
+    for option in OTHER_OPTIONS:
+        assert option.opts[0] in commands

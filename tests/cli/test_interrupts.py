@@ -1,0 +1,113 @@
+"""Ctrl-C and SIGTERM: what is finished is committed, and the run can go on."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rjepa_core import open_store
+
+from .conftest import command, write_problems
+
+COUNT = 60
+
+
+def start(home: Path) -> subprocess.Popen[str]:
+    write_problems(home / "many.jsonl", COUNT)
+    line = "extract --problems many.jsonl --model m --backend seeded --delay 0.1 --batch-size 2"
+    return subprocess.Popen(
+        command(*line.split(), "--store", "a store"),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=home,
+    )
+
+
+def wait_for_progress(process: subprocess.Popen[str]) -> str:
+    """Read stderr up to the first line that tells of progress."""
+    assert process.stderr is not None
+    seen = ""
+    for line in process.stderr:
+        seen += line
+        if re.search(rf"\d+/{COUNT} ", line):
+            return seen
+    raise AssertionError(f"no progress:\n{seen}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_resumed_to_the_end(number: signal.Signals, home: Path) -> None:
+    process = start(home)
+    wait_for_progress(process)
+    time.sleep(0.5)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    hint = re.search(r"interrupted; go on with: (.*)", said)
+    assert hint is not None
+
+    store = open_store("a store")
+    kept = [str(key) for key in store.keys()]  # noqa: SIM118
+    history = store.history()
+    store.close()
+    assert 0 < len(kept) < COUNT
+    assert history[-1]["ending"] == "interrupted"
+    # What the run had finished when it was struck is what the store holds.
+    assert history[-1]["records"] == len(kept)
+
+    words = shlex.split(hint[1])
+    assert words[0] == "rjepa-cli"
+    resumed = subprocess.run(
+        [*command(*words[1:]), "--json", "--set", "backend.delay_per_row=0"],
+        capture_output=True,
+        text=True,
+        cwd=home,
+        timeout=60,
+    )
+    assert resumed.returncode == 0, resumed.stderr
+    facts = json.loads(resumed.stdout)
+    assert facts["records"] == COUNT - len(kept)
+    assert facts["store_records"] == COUNT
+
+
+def test_second_signal_kills(home: Path) -> None:
+    """While the store is held by a slow write the first waits; the second does not."""
+    code = (
+        "import os, signal, time\n"
+        "from rjepa_cli.interrupts import Interrupts\n"
+        "with Interrupts() as interrupts, interrupts.holding():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('still here', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(5)\n"
+        "    print('not reached')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "still here\n"
+    assert done.returncode == -signal.SIGINT
+
+
+def test_held_signal_strikes_where_the_model_computes(home: Path) -> None:
+    code = (
+        "import os, signal\n"
+        "from rjepa_cli.interrupts import Interrupts\n"
+        "with Interrupts() as interrupts, interrupts.holding():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    print('written', flush=True)\n"
+        "    try:\n"
+        "        with interrupts.computing():\n"
+        "            print('not reached')\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('struck')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "written\nstruck\n"

@@ -1,0 +1,126 @@
+"""`rjepa-cli show`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+
+from rjepa_core import RecordKey, open_store
+
+from .conftest import in_own_process
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture
+def store(extract: Invoke) -> str:
+    """Ten problems, two samples each, two layers, log-probabilities."""
+    result = extract("--samples", "2", "--layer", "1", "--layer", "-1", "--logprobs")
+    assert result.exit_code == 0, result.stderr
+    return "s"
+
+
+def test_overview(store: str, invoke: Invoke) -> None:
+    shown = invoke("show", store)
+    assert shown.exit_code == 0
+    facts = json.loads(invoke("show", store, "--json").stdout)
+    assert (facts["problems"], facts["records"], facts["failures"]) == (10, 20, 0)
+    assert facts["domains"] == {"math": 10}
+    assert facts["identity"]["space"]["layers"] == [1, 4]
+    assert facts["identity"]["logprobs"] is True
+    assert facts["history"][0]["records"] == 20
+    assert facts["bytes"] > 0
+    for text in ("10 (math 10)", "20, ", "layers 1, 4", "seed 0", "temperature 0.7"):
+        assert text in shown.stdout
+    assert len(json.loads(invoke("show", store, "--json", "--limit", "12").stdout)["first"]) == 12
+
+
+def test_a_record(store: str, invoke: Invoke) -> None:
+    opened = open_store(store)
+    record = opened.get(RecordKey("p3", 1))
+    opened.close()
+    facts = json.loads(invoke("show", store, "p3#1", "--json").stdout)
+    assert facts["prompt"] == record.trace.prompt_text
+    assert [step["text"] for step in facts["steps"]] == list(record.trace.step_texts)
+    assert facts["other_samples"] == ["p3"]
+    norms = np.linalg.norm(record.latents.astype(np.float32), axis=-1)
+    assert record.logprobs is not None
+    for j, step in enumerate(facts["steps"]):
+        assert step["norms"]["1"] == pytest.approx(norms[0, j], rel=1e-3)
+        assert step["norms"]["4"] == pytest.approx(norms[1, j], rel=1e-3)
+        assert step["logprob"] == pytest.approx(record.logprobs[j], rel=1e-3)
+        assert step["span"] == [record.trace.spans[j].start, record.trace.spans[j].stop]
+    shown = invoke("show", store, "p3#1").stdout
+    assert record.trace.step_texts[0].strip() in shown
+    assert f"answer   {record.trace.answer}" in shown
+    assert "finish stop" in shown
+    assert "also     p3" in shown
+
+
+def test_an_id_with_a_hash_sign_of_its_own(home: Path, extract: Invoke, invoke: Invoke) -> None:
+    (home / "hash.jsonl").write_text('{"id": "set#7", "question": "What is 2 plus 2?"}\n')
+    assert extract(problems=("--problems", "hash.jsonl")).exit_code == 0
+    assert invoke("show", "s", "set#7").exit_code == 0
+
+
+def test_near_ids_are_suggested(store: str, invoke: Invoke) -> None:
+    answer = invoke("show", store, "p33").stderr
+    assert "did you mean" in answer
+    assert "p3" in answer
+
+
+def test_failures(home: Path, extract: Invoke, invoke: Invoke) -> None:
+    rows = [{"id": f"f{i}", "question": f"{i}?", "solution": "#### 7"} for i in range(4)]
+    rows.append({"id": "ok", "question": "and?", "solution": "Step 1: seven."})
+    (home / "given.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert extract(problems=("--traces", "given.jsonl")).exit_code == 3
+    facts = json.loads(invoke("show", "s", "--failures", "--limit", "3", "--json").stdout)
+    assert facts["reasons"] == {"answer only": 4}
+    assert len(facts["failures"]) == 3
+    one = invoke("show", "s", "f2")
+    assert one.exit_code == 0
+    assert one.stdout.startswith("f2 failed: answer only: ")
+    assert "no failures" not in invoke("show", "s", "--failures").stdout
+
+
+def test_a_big_store_is_not_read_record_by_record(
+    store: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rjepa_cli import show
+
+    monkeypatch.setattr(show, "_COUNT_DOMAINS_UP_TO", 5)
+    shown = invoke("show", store).stdout
+    assert "10 (math 10 asked for)" in shown
+
+
+def test_a_store_without_a_model_yet(home: Path, extract: Invoke, invoke: Invoke) -> None:
+    assert extract("--layer", "99").exit_code == 2
+    shown = invoke("show", "s")
+    assert shown.exit_code == 0
+    assert "no run has opened it with a model" in shown.stdout
+
+
+def test_output_into_a_pipe_that_closes(store: str, home: Path) -> None:
+    import subprocess
+
+    from .conftest import command
+
+    reader = subprocess.Popen(
+        command("show", store, "p1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert reader.stdout is not None
+    assert reader.stderr is not None
+    reader.stdout.close()
+    assert "Traceback" not in reader.stderr.read()
+    reader.wait(timeout=30)
+
+
+def test_version_and_module(home: Path) -> None:
+    from rjepa_core import __version__
+
+    assert in_own_process("--version").stdout == f"rjepa-cli {__version__}\n"
