@@ -1,8 +1,9 @@
 """Cut a completion into steps: the one place where this happens.
 
 A cut is found in the text and then moved to a token boundary that is also a character boundary, so
-that a step's text is the decoding of its span. A token that straddles a cut belongs to the earlier
-step. The rules hold for the completion alone; the prompt is never looked at.
+that a step's text is the decoding of its span. A token with text of two steps belongs to the
+earlier one; a space that shares its token with a step's first word goes with the word. The rules
+hold for the completion alone; the prompt is never looked at.
 """
 
 from __future__ import annotations
@@ -178,7 +179,7 @@ def _spans(
     first = next((i for i in range(total) if ends[i] > start), total)
     last = _boundary(begins, ends, stop)
     # Text before the first start belongs to the first step, so the first start itself is no cut.
-    cuts = [_boundary(begins, ends, p) for p in sorted(starts)[1:]]
+    cuts = [_boundary(begins, ends, p, text) for p in sorted(starts)[1:]]
     kept = [first]
     for here, following in pairwise([*cuts, last]):
         # White space alone is no step: it stays with the step that it ends.
@@ -190,9 +191,18 @@ def _spans(
     return Cut(tuple(spans), tuple(texts), answer, strategy)
 
 
-def _boundary(begins: Sequence[int], ends: Sequence[int], position: int) -> int:
-    """The first token boundary at or behind `position` that does not fall inside a character."""
+def _boundary(
+    begins: Sequence[int], ends: Sequence[int], position: int, text: str | None = None
+) -> int:
+    """The first token boundary at or behind `position` that does not fall inside a character.
+
+    With `text`, a token that is spaces and then the character at `position` counts as beginning
+    there: most tokenizers write a word with the space before it, and a step's first word is its.
+    """
     for i, begin in enumerate(begins):
-        if begin >= position and (i == 0 or ends[i - 1] <= begin):
+        begins_here = begin >= position or (
+            text is not None and ends[i] > position and not text[begin:position].strip(" \t")
+        )
+        if begins_here and (i == 0 or ends[i - 1] <= begin):
             return i
     return len(begins)

@@ -66,6 +66,19 @@ def test_a_token_that_straddles_a_cut_belongs_to_the_earlier_step() -> None:
     assert found.texts == ("one\nt", "wo")
 
 
+def test_a_space_in_front_of_a_steps_first_word_goes_with_the_word() -> None:
+    text = "It is 3. Then 4."
+    offsets = np.asarray([[0, 2], [2, 5], [5, 7], [7, 8], [8, 13], [13, 15], [15, 16]])
+    found = cut(np.arange(7), offsets, text, "sentences")
+    assert found.texts == ("It is 3.", " Then 4.")
+    # A space in a token of its own, or a line break, stays with the step that it ends.
+    offsets = np.asarray([[0, 2], [2, 5], [5, 7], [7, 8], [8, 9], [9, 13], [13, 15], [15, 16]])
+    assert cut(np.arange(8), offsets, text, "sentences").texts == ("It is 3. ", "Then 4.")
+    text = "one\ntwo\nthree"
+    offsets = np.asarray([[0, 3], [3, 7], [7, 8], [8, 13]])
+    assert cut(np.arange(4), offsets, text, "lines").texts == ("one\ntwo\n", "three")
+
+
 def test_no_cut_inside_a_character() -> None:
     """The smiley's two tokens stay together, though the first begins before the cut."""
     text = "a.\n🙂 b"
