@@ -10,7 +10,7 @@ import textwrap
 
 import matplotlib
 
-matplotlib.use("svg")
+matplotlib.use("agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -46,7 +46,8 @@ def main() -> None:
     left.set_xticks(middles, [r.key.problem_id.removeprefix("demo-") for r in records])
     left.set_title(f"{len(steps)} steps of {len(records)} solutions: cosine of their latents")
     figure.colorbar(image, ax=left, shrink=0.7)
-    draw_solution(right, records[0])
+    shown = max(records, key=lambda r: (len(r.trace.spans) <= 6, len(r.trace.spans)))
+    draw_solution(right, shown)
     figure.savefig(args.out, metadata={"Date": None})
     print(f"{args.out}: {len(steps)} steps of {len(records)} solutions")
 
@@ -54,9 +55,9 @@ def main() -> None:
 def draw_solution(axes: plt.Axes, record: object) -> None:
     trace = record.trace  # type: ignore[attr-defined]
     lines = [("problem", "\n".join(textwrap.wrap(trace.problem.statement, 66)))]
-    for i, (span, text) in enumerate(zip(trace.spans, trace.step_texts, strict=True)):
+    for i, (span, text) in enumerate(zip(trace.spans, trace.step_texts, strict=True), 1):
         shown = textwrap.shorten(text, 62 * 2, placeholder=" …").replace("$", r"\$")
-        lines.append((f"step {i}\n{span.start}-{span.stop}", "\n".join(textwrap.wrap(shown, 66))))
+        lines.append((f"step {i}\n{span.start}:{span.stop}", "\n".join(textwrap.wrap(shown, 66))))
     axes.axis("off")
     axes.set_title(f"{trace.problem.id}: one vector for each step")
     y = 1.0
