@@ -9,7 +9,7 @@ from pathlib import Path
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.loading import load
 from rjepa_adapters.huggingface.settings import HuggingFaceSettings
-from rjepa_core.cutting import cut_completion
+from rjepa_core.cutting import cut_completion, make_trace
 from rjepa_core.opening import open_sources
 from rjepa_core.plugins import Registry
 from rjepa_core.ports.llm_backend import Refused
@@ -61,18 +61,4 @@ def generate(
 
 
 def trace(problem: Problem, answer: Completion) -> Trace:
-    found = cut_completion(answer)
-    return Trace(
-        problem=problem,
-        sample=0,
-        prompt_text=answer.prompt_text,
-        prompt_ids=answer.prompt_ids,
-        statement_span=answer.statement_span,
-        completion=answer.text,
-        completion_ids=answer.ids,
-        spans=found.spans,
-        step_texts=found.texts,
-        answer=found.answer,
-        strategy=found.strategy,
-        finish_reason=answer.finish_reason,
-    )
+    return make_trace(problem, 0, answer, cut_completion(answer))

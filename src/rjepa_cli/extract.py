@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import attrs
 import click
 from click.core import ParameterSource
 
-from rjepa_core.errors import RJepaError, SettingsError, UsageError
+from rjepa_core.errors import RJepaError, UsageError
 from rjepa_core.opening import split_location
 from rjepa_core.plugins import Adapter, BackendAdapter, Registry, SchedulerAdapter, StoreAdapter
 from rjepa_core.prompts import DEFAULT_TEMPLATES
 from rjepa_core.settings import ExtractionSettings
 from rjepa_core.structuring import structure, unstructure
 
-from .config import Layers, read_text, to_yaml
+from .config import Layers, to_yaml
 from .flags import Flag, flags_of
 from .options import DEFAULTS, FLAGS, GROUPS, OTHER_OPTIONS
+from .pairs import field_pairs, template_files
 from .screen import Screen
 
 SECTIONS: tuple[tuple[str, type[Adapter]], ...] = (
@@ -170,33 +168,20 @@ def gather(ctx: click.Context, chosen: Chosen) -> Layers:
         for flag in flags
         if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE
     ]
-    given.extend(_fields(params["field"]))
-    given.extend(_templates(params["prompt_template"]))
+    given.extend(
+        (f"problems.fields.{ours}", "--field", theirs)
+        for ours, theirs in field_pairs(params["field"])
+    )
+    given.extend(
+        (f"prompt.templates.{domain}", where, text)
+        for domain, where, text in template_files(params["prompt_template"])
+    )
     layers.add_given(params["set"], given)
     return layers
 
 
 def _value(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _fields(pairs: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    for pair in pairs:
-        ours, equals, theirs = pair.partition("=")
-        if not equals or not re.fullmatch(r"\w+", ours) or not theirs:
-            raise SettingsError(
-                f"--field {pair!r}: write it as OURS=THEIRS, for example statement=question"
-            )
-        yield f"problems.fields.{ours}", "--field", theirs
-
-
-def _templates(values: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    for value in values:
-        domain, equals, file = value.partition("=")
-        if not equals or not re.fullmatch(r"[\w-]+", domain) or Path(value).exists():
-            domain, file = "default", value
-        text = read_text(file, "--prompt-template").rstrip("\n")
-        yield f"prompt.templates.{domain}", f"--prompt-template {file}", text
 
 
 def resolve(layers: Layers, chosen: Chosen) -> tuple[ExtractionSettings, dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -17,6 +17,7 @@ import click
 COMMANDS = {
     "extract": ("rjepa_cli.extract", "Problems in, stored step latents out."),
     "show": ("rjepa_cli.show", "What a store holds, or one of its records."),
+    "store": ("rjepa_cli.store", "Look after stores: verify, repair, merge, export and more."),
     "plugins": ("rjepa_cli.plugins", "The adapters found, and what failed to load."),
     "doctor": ("rjepa_cli.doctor", "Versions, devices, memory: what would run here."),
 }
@@ -26,12 +27,20 @@ Examples:
   rjepa-cli extract --problems demo --model smollm2 --store runs/first
   rjepa-cli extract --problems gsm8k.jsonl --model Qwen/Qwen3-8B-AWQ --store s1 --dry-run
   rjepa-cli show runs/first
+  rjepa-cli store verify runs/first
   rjepa-cli doctor
 
 \b
 Exit codes: 0 done, 1 could not go on, 2 bad usage or input, 3 done but problems
-failed, 4 stopped by --max-hours, 130 interrupted.
+failed (store: damage was found), 4 stopped by --max-hours, 130 interrupted.
 """
+
+
+def unknown_command(name: str, known: Collection[str], ctx: click.Context) -> click.UsageError:
+    """The error for a command that there is not, with the nearest one that there is."""
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    return click.UsageError(f"no such command: {name}; {hint}", ctx)
 
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -63,9 +72,7 @@ class Cli(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(COMMANDS)}"
-            raise click.UsageError(f"no such command: {args[0]}; {hint}", ctx)
+            raise unknown_command(args[0], COMMANDS, ctx)
         return super().resolve_command(ctx, args)
 
     def main(

@@ -73,6 +73,7 @@ FLAGS = (
     Flag("--retry-failed", "run.retry_failed", RunSettings, on=True),
     Flag("--allow-failures", "run.allow_failures", RunSettings, metavar="1%"),
     Flag("--max-hours", "run.max_hours", RunSettings),
+    Flag("--force", "run.force", RunSettings, on=True),
 )
 OTHER_OPTIONS = (
     click.Option(

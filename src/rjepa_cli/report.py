@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rjepa_core.extraction import Ending, Progress
-from rjepa_core.latents import STORE_DTYPES
-from rjepa_core.opening import split_location
-from rjepa_core.rehearsal import AbsentStore
+from rjepa_core.room import Room
 from rjepa_core.runner import Extraction, Summary, Trial
 
 from .words import count, duration, rate, size
 
 Facts = dict[str, Any]
-# Until something is stored: what GSM8K answers look like.
-_STEPS, _SHARE_OF_LONGEST, _CHARACTERS_A_TOKEN = 6, 0.7, 4
-_ENOUGH_RECORDS = 20
 
 
 def plan(extraction: Extraction) -> Facts:
     """What there is to do, and where."""
     survey, before, info = extraction.survey, extraction.before, extraction.info
     space, settings = extraction.identity.space, extraction.settings
-    each = bytes_per_record(extraction)
     return {
         "problems": survey.problems,
         "available": survey.available,
@@ -44,11 +36,11 @@ def plan(extraction: Extraction) -> Facts:
         "quantisation": info.quantisation,
         "notes": dict(info.notes),
         "layers": list(space.layers),
+        "hidden_size": space.hidden_size,
         "pooling": space.pooling,
         "store": settings.store.path,
         "store_dtype": space.store_dtype,
-        "bytes_needed": round(each * before.missing),
-        "bytes_free": free_bytes(extraction),
+        **_room_facts(extraction.room),
     }
 
 
@@ -62,51 +54,31 @@ def plan_lines(facts: Facts) -> list[str]:
     if facts["quantisation"] != "none":
         precision += f", {facts['quantisation']}"
     layers = ", ".join(map(str, facts["layers"]))
-    free = f"; {size(facts['bytes_free'])} free" if facts["bytes_free"] is not None else ""
     lines = [
         f"problems  {count(facts['problems'], 'problem')}{whole} ({domains}){samples}: "
         f"{facts['stored']:,} stored, {facts['failed']:,} failed, {facts['missing']:,} to do",
         f"model     {facts['model']} ({precision}) on {facts['device']}; "
         f"layer{'s' if len(facts['layers']) > 1 else ''} {layers}, {facts['pooling']} pooling",
-        f"store     {facts['store']} in {facts['store_dtype']}: "
-        f"about {size(facts['bytes_needed'])} more{free}",
+        f"store     {facts['store']} in {facts['store_dtype']}",
     ]
+    if facts["bytes_needed"] is not None:
+        lines[2] += (
+            f": about {size(facts['bytes_needed'])} more (hidden size {facts['hidden_size']:,}, "
+            f"about {facts['steps_expected']:.0f} steps each); {size(facts['bytes_free'])} free"
+        )
     if facts["duplicates"]:
         lines[0] += f"; {count(facts['duplicates'], 'repeated row')} skipped"
     lines += [f"note      {topic}: {text}" for topic, text in facts["notes"].items()]
     return lines
 
 
-def bytes_per_record(extraction: Extraction) -> float:
-    """As in the store so far, or a guess from the shape of what is asked for."""
-    stats = extraction.store.stats()
-    if stats.records >= _ENOUGH_RECORDS and stats.bytes_on_disk:
-        return stats.bytes_on_disk / stats.records
-    survey, settings = extraction.survey, extraction.settings
-    space = extraction.identity.space
-    characters = survey.characters / max(1, survey.work)
-    tokens = characters / _CHARACTERS_A_TOKEN
-    if not settings.problems.traces:
-        answer = settings.sampling.max_new_tokens * _SHARE_OF_LONGEST
-        tokens += answer
-        characters += answer * _CHARACTERS_A_TOKEN
-    vector = len(space.layers) * space.hidden_size * STORE_DTYPES[space.store_dtype].itemsize
-    # The completion is kept whole and by steps, the statement alone and in its prompt.
-    return (_STEPS + 1) * vector + 2 * characters + 4 * tokens + 500
-
-
-def free_bytes(extraction: Extraction) -> int | None:
-    """Room on the disk that the store is or will be on; None for a store that is on none."""
-    store = extraction.store
-    if not (store.stats().bytes_on_disk or isinstance(store, AbsentStore)):
-        return None
-    path = Path(split_location(extraction.settings.store.path)[1]).absolute()
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    try:
-        return shutil.disk_usage(path).free
-    except OSError:
-        return None
+def _room_facts(room: Room | None) -> Facts:
+    """Bytes needed and free, None where the store does not tell."""
+    return {
+        "steps_expected": round(room.steps, 2) if room else None,
+        "bytes_needed": room.needed if room else None,
+        "bytes_free": room.free if room else None,
+    }
 
 
 def forecast(extraction: Extraction, trial: Trial) -> Facts:
@@ -119,8 +91,7 @@ def forecast(extraction: Extraction, trial: Trial) -> Facts:
         "tried_seconds": round(trial.seconds, 2),
         "seconds_per_problem": round(seconds * survey.work / survey.problems, 6),
         "hours": round(todo * seconds / 3600, 6),
-        "bytes_needed": round(todo * trial.bytes_per_record),
-        "bytes_free": free_bytes(extraction),
+        **_room_facts(extraction.room_after(trial)),
     }
     if survey.available and survey.available > survey.problems:
         facts["hours_whole_source"] = round(
@@ -133,15 +104,14 @@ def forecast_lines(facts: Facts) -> list[str]:
     """The forecast for people."""
     if not facts["tried"]:
         return ["dry run   nothing to do: everything asked for is stored"]
-    free = facts["bytes_free"]
     lines = [
         f"dry run   {facts['tried']} tried in {duration(facts['tried_seconds'])}, none stored"
         + (f", {facts['tried_failed']} of them failed" if facts["tried_failed"] else ""),
         f"time      {duration(facts['hours'] * 3600)} at "
         f"{rate(facts['seconds_per_problem'])} s/problem",
-        f"disk      {size(facts['bytes_needed'])}"
-        + (f" of {size(free)} free" if free is not None else ""),
     ]
+    if facts["bytes_needed"] is not None:
+        lines.append(f"disk      {size(facts['bytes_needed'])} of {size(facts['bytes_free'])} free")
     if "hours_whole_source" in facts:
         lines[1] += f"; {duration(facts['hours_whole_source'] * 3600)} for the whole source"
     return lines

@@ -73,7 +73,7 @@ def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as
     ):
         planned = _show_plan(it, settings, screen)
         facts = report.forecast(it, it.trial())
-        _check_room(facts["bytes_needed"], facts["bytes_free"], screen)
+        _warn_of_room(facts, screen)
     if as_json:
         screen.json({"ending": "dry run", **facts, "plan": planned})
     else:
@@ -102,10 +102,12 @@ def _show_plan(it: Extraction, settings: ExtractionSettings, screen: Screen) -> 
         screen.say(line)
     if it.settings.prompt != settings.prompt or it.settings.steps != settings.steps:
         screen.warn("prompt and steps are those of the stored traces, not those of this run")
-    _check_room(planned["bytes_needed"], planned["bytes_free"], screen)
+    _warn_of_room(planned, screen)
     return planned
 
 
-def _check_room(needed: int, free: int | None, screen: Screen) -> None:
-    if free is not None and needed > free:
-        screen.warn(f"the store needs about {size(needed)} and the disk has {size(free)}")
+def _warn_of_room(facts: report.Facts, screen: Screen) -> None:
+    """Where a run was forced, or only tried."""
+    needed, free = facts["bytes_needed"], facts["bytes_free"]
+    if needed is not None and needed > free:
+        screen.warn(f"the store needs about {size(needed)} and the disk has {size(free)} free")

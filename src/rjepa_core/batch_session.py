@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .cutting import make_trace
 from .errors import BackendError, OutOfMemoryError
 from .latents import LatentRecord, UnstorableError, make_record
 from .ports.llm_backend import (
@@ -115,21 +116,8 @@ class BatchSession:
                 self._fail_empty(work, found.answer)
                 continue
             given = work.given if isinstance(work.given, GivenSolution) else None
-            trace = Trace(
-                problem=work.problem,
-                sample=work.sample,
-                prompt_text=answer.prompt_text,
-                prompt_ids=answer.prompt_ids,
-                statement_span=answer.statement_span,
-                completion=answer.text,
-                completion_ids=answer.ids,
-                spans=found.spans,
-                step_texts=found.texts,
-                answer=found.answer,
-                strategy=found.strategy,
-                finish_reason=answer.finish_reason,
-                metadata=dict(given.metadata) if given else {},
-            )
+            labels = given.metadata if given else None
+            trace = make_trace(work.problem, work.sample, answer, found, labels)
             self._waiting.append((work, trace))
 
     def _encode(self, budget: int) -> Step:

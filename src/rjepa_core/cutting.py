@@ -9,12 +9,13 @@ hold for the completion alone; the prompt is never looked at.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import attrs
 
-from .traces import Completion, Offsets, StepSpan, TokenIds
+from .problems import Problem
+from .traces import Completion, Offsets, StepSpan, TokenIds, Trace
 
 STRATEGIES = ("auto", "markers", "lines", "sentences")
 
@@ -98,6 +99,31 @@ def cut_completion(completion: Completion, strategy: str = "auto") -> Cut:
         last = attrs.evolve(found.spans[-1], truncated=True)
         found = attrs.evolve(found, spans=(*found.spans[:-1], last))
     return found
+
+
+def make_trace(
+    problem: Problem,
+    sample: int,
+    completion: Completion,
+    found: Cut,
+    metadata: Mapping[str, str] | None = None,
+) -> Trace:
+    """The trace of a problem whose completion was cut into at least one step."""
+    return Trace(
+        problem=problem,
+        sample=sample,
+        prompt_text=completion.prompt_text,
+        prompt_ids=completion.prompt_ids,
+        statement_span=completion.statement_span,
+        completion=completion.text,
+        completion_ids=completion.ids,
+        spans=found.spans,
+        step_texts=found.texts,
+        answer=found.answer,
+        strategy=found.strategy,
+        finish_reason=completion.finish_reason,
+        metadata=dict(metadata or {}),
+    )
 
 
 def _body(text: str) -> tuple[int, int, str | None]:

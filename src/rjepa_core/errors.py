@@ -55,6 +55,10 @@ class StoreLockedError(UsageError):
     """Another process is writing to the store."""
 
 
+class NoRoomError(UsageError):
+    """The disk cannot hold what a run is expected to store."""
+
+
 class DiskFullError(StoreError):
     """No room is left for the store; nothing that was committed is lost."""
 

@@ -7,15 +7,69 @@ from typing import Any
 
 import attrs
 
-from .errors import InputError, SettingsError, UsageError
+from .errors import InputError, SettingsError, StoreNotFoundError, UnsupportedError, UsageError
 from .plugins import ProbeAdapter, Registry, SourceAdapter, StoreAdapter
 from .ports.latent_store import LatentStore, StoreMode
 from .ports.memory_probe import MemoryProbe
 from .ports.problem_source import ProblemSource
+from .ports.store_tools import StoreTools
 from .settings import ProblemSettings, StoreSettings
 from .structuring import unknown_key
 
 DEFAULT_STORE = "lmdb"
+
+
+@attrs.frozen
+class StorePlace:
+    """Where a store is or will be, before it is opened.
+
+    Attributes:
+        path: as it was named, a path or `NAME:PLACE`.
+        adapter: that keeps it.
+        place: the adapter's own name for it.
+    """
+
+    path: str
+    adapter: StoreAdapter
+    place: str
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a store."""
+        return self.adapter.exists(self.place)
+
+    def open(
+        self, mode: StoreMode = "read", options: Mapping[str, Any] | None = None
+    ) -> LatentStore:
+        """The store; in mode `write` it is made if it is not there."""
+        settings = self.adapter.configure(options or {}, "store")
+        return self.adapter.create(self.place, mode, settings)
+
+    def require(self) -> None:
+        """Raise `StoreNotFoundError` unless there is a store."""
+        if not self.exists:
+            # The adapter knows best what is wrong with the place.
+            self.open("read").close()
+            raise StoreNotFoundError(f"{self.path}: there is no store; check the path")
+
+    def tools(self) -> StoreTools:
+        """What the adapter offers for whole stores.
+
+        Raises:
+            UnsupportedError: nothing.
+        """
+        if self.adapter.tools is None:
+            raise UnsupportedError(
+                f"{self.path}: the store {self.adapter.name!r} has no tools to verify, repair, "
+                "merge, export, import or compact its stores"
+            )
+        return self.adapter.tools()
+
+
+def locate(path: str, registry: Registry | None = None) -> StorePlace:
+    """The place that a path (LMDB) or `NAME:PLACE` names; nothing is opened."""
+    name, place = split_location(path)
+    return StorePlace(path, (registry or Registry()).find(StoreAdapter, name), place)
 
 
 def open_store(
@@ -25,10 +79,7 @@ def open_store(
     options: Mapping[str, Any] | None = None,
 ) -> LatentStore:
     """Open a store by its place: a path (LMDB), or `NAME:PLACE` for another adapter."""
-    registry = registry or Registry()
-    name, place = split_location(path)
-    adapter = registry.find(StoreAdapter, name)
-    return adapter.create(place, mode, adapter.configure(options or {}, "store"))
+    return locate(path, registry).open(mode, options)
 
 
 def split_location(path: str, default: str = DEFAULT_STORE) -> tuple[str, str]:
@@ -98,6 +149,13 @@ def open_stored_traces(problems: ProblemSettings, registry: Registry) -> LatentS
             if store.identity is None:
                 store.close()
                 raise UsageError(f"{location} holds no records to encode")
+            bare = next((key for key, entry in store.entries() if not entry.tokens), None)
+            if bare is not None:
+                store.close()
+                raise UnsupportedError(
+                    f"{location} cannot be encoded again: {bare} was imported without token ids; "
+                    "extract from the problems or solutions themselves"
+                )
             return store
     return None
 

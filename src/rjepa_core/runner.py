@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from .cutting import cut_completion
-from .errors import StoreExistsError
+from .errors import NoRoomError, StoreExistsError
 from .extraction import Ending, Progress, extract
 from .identity import Identity, check_same
 from .opening import (
@@ -32,8 +32,10 @@ from .ports.batch_scheduler import BatchScheduler
 from .ports.latent_store import LatentStore, StoreStats
 from .ports.llm_backend import LLMBackend, ModelInfo, SessionSpec
 from .ports.memory_probe import MemoryProbe
+from .ports.store_tools import StoreTools
 from .prompts import pose
 from .rehearsal import AbsentStore, Scale, Trial
+from .room import Room, expected_room, room_after_trial
 from .run_identity import as_stored, identity_of, resolve_layers
 from .settings import ExtractionSettings
 from .structuring import unstructure
@@ -91,6 +93,7 @@ class Extraction:
         before: what the store holds of it.
         store: where the records go.
         identity: what the store says of them.
+        room: what the run will take and what there is; None where the store does not tell.
     """
 
     settings: ExtractionSettings
@@ -98,6 +101,8 @@ class Extraction:
     before: Remaining
     store: LatentStore
     identity: Identity
+    room: Room | None
+    _tools: tuple[StoreTools, str] | None
     _work: Worklist | StoredTraces
     _backend: LLMBackend
     _make_scheduler: Callable[[], BatchScheduler]
@@ -198,6 +203,12 @@ class Extraction:
             done, seconds, seconds / max(1, done), sink.bytes / max(1, progress.records), progress
         )
 
+    def room_after(self, trial: Trial) -> Room | None:
+        """What the run will take, told from a trial."""
+        if self._tools is None:
+            return None
+        return room_after_trial(*self._tools, self.identity, trial, self.before.missing)
+
     def _history(
         self, started: datetime, seconds: float, how: str, progress: Progress
     ) -> dict[str, Any]:
@@ -274,16 +285,24 @@ def open_extraction(
         backend = backend_adapter.create(settings.model, options)
         stack.callback(backend.close)
         identity = identity_of(settings, backend.info, traces)
-        if not dry:
-            store.begin(identity)
-        elif store.identity is not None:
+        if store.identity is not None:
             check_same(identity, store.identity, store.location)
+        before = remaining(work, store, settings.run.retry_failed)
+        tools = (store_adapter.tools(), place) if store_adapter.tools else None
+        room = None
+        if tools is not None:
+            room = expected_room(*tools, identity, settings, survey, store.stats(), before.missing)
+        if not dry:
+            _check_room(room, store.location, settings.run.force)
+            store.begin(identity)
         yield Extraction(
             settings=settings,
             survey=survey,
-            before=remaining(work, store, settings.run.retry_failed),
+            before=before,
             store=store,
             identity=identity,
+            room=room,
+            tools=tools,
             work=work,
             backend=backend,
             make_scheduler=lambda: scheduler.create(scheduler_options),
@@ -299,6 +318,16 @@ def run_extraction(
     """Problems in, stored latents out: open, run, close."""
     with open_extraction(settings, registry) as extraction:
         return extraction.run(report)
+
+
+def _check_room(room: Room | None, where: str, force: bool) -> None:
+    if room is None or room.enough or force:
+        return
+    raise NoRoomError(
+        f"{where}: {room.records:,} records of about {room.steps:.0f} steps need about "
+        f"{room.needed / 1e9:,.2f} GB and the disk has {room.free / 1e9:,.2f} GB free; make room, "
+        "use another --store, or begin all the same with --force (--dry-run measures the need)"
+    )
 
 
 def _open_target(adapter: StoreAdapter, place: str, options: Any, dry: bool) -> LatentStore:

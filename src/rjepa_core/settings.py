@@ -168,12 +168,14 @@ class RunSettings:
         retry_failed: also do again what failed before.
         allow_failures: share of the problems that may fail in a run that counts as done.
         max_hours: stop after so many hours.
+        force: begin even though the disk is expected to run full.
     """
 
     resume: bool = False
     retry_failed: bool = False
     allow_failures: float = attrs.field(default=0.0, validator=v.and_(v.ge(0.0), v.le(1.0)))
     max_hours: float | None = attrs.field(default=None, validator=v.optional(v.gt(0.0)))
+    force: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from rjepa_core.cutting import make_trace
 from rjepa_core.errors import OutOfMemoryError
 from rjepa_core.latents import Encoding, LatentRecord, make_record
 from rjepa_core.ports.llm_backend import (
@@ -116,20 +117,7 @@ class RefillingSession:
         if not found.spans:
             failed.append(Failure(work.key, work.problem.statement_hash, "empty completion", ""))
             return
-        trace = Trace(
-            problem=work.problem,
-            sample=work.sample,
-            prompt_text=answer.prompt_text,
-            prompt_ids=answer.prompt_ids,
-            statement_span=answer.statement_span,
-            completion=answer.text,
-            completion_ids=answer.ids,
-            spans=found.spans,
-            step_texts=found.texts,
-            answer=found.answer,
-            strategy=found.strategy,
-            finish_reason=answer.finish_reason,
-        )
+        trace = make_trace(work.problem, work.sample, answer, found)
         [encoding] = self._inner.encode([trace], self._spec.encoding)
         assert isinstance(encoding, Encoding)
         settings = self._spec.encoding

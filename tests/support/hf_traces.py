@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rjepa_core.cutting import cut_completion
+from rjepa_core.cutting import cut_completion, make_trace
 from rjepa_core.ports.llm_backend import BatchBackend, Refused
 from rjepa_core.problems import GivenSolution, Problem
 from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
@@ -51,17 +51,4 @@ def trace_of(problem: Problem, answer: Completion | Refused) -> Trace:
     assert isinstance(answer, Completion)
     found = cut_completion(answer)
     assert found.spans
-    return Trace(
-        problem=problem,
-        sample=0,
-        prompt_text=answer.prompt_text,
-        prompt_ids=answer.prompt_ids,
-        statement_span=answer.statement_span,
-        completion=answer.text,
-        completion_ids=answer.ids,
-        spans=found.spans,
-        step_texts=found.texts,
-        answer=found.answer,
-        strategy=found.strategy,
-        finish_reason=answer.finish_reason,
-    )
+    return make_trace(problem, 0, answer, found)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from rjepa_core.errors import UsageError
 
 from .naming import Checkpoint
+from .pretrained import model_of
 from .settings import HuggingFaceSettings
 
 log = logging.getLogger(__name__)
@@ -58,9 +59,7 @@ def load_awq(
             "pip install 'rjepa[awq]' (or gptqmodel)"
         )
     if way == "transformers":
-        from .loading import _from_pretrained
-
-        return _from_pretrained(checkpoint, settings, dtype, device), {"awq": f"{way}: {why}"}
+        return model_of(checkpoint, settings, dtype, device), {"awq": f"{way}: {why}"}
     bits, version = int(quantisation.get("bits", 4)), str(quantisation.get("version", "gemm"))
     if bits != 4 or version.lower() != "gemm":
         raise UsageError(

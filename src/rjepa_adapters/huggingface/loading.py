@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,7 +12,8 @@ import torch
 from rjepa_core.errors import BackendError, UsageError
 from rjepa_core.settings import ModelSettings
 
-from .naming import SMOLLM2, Checkpoint, content_of, find_checkpoint
+from .naming import Checkpoint, content_of, find_checkpoint
+from .pretrained import config_of, model_of, tokenizer_of
 from .settings import HuggingFaceSettings
 
 GIB = 1 << 30
@@ -52,7 +52,7 @@ def load(model: ModelSettings, settings: HuggingFaceSettings) -> Loaded:
     with _quiet():
         if checkpoint.gguf_file is not None:
             return _load_gguf(checkpoint, model, settings, device)
-        config = _config(checkpoint, settings)
+        config = config_of(checkpoint, settings)
         quantisation = getattr(config, "quantization_config", None) or {}
         if not isinstance(quantisation, Mapping):
             quantisation = quantisation.to_dict()
@@ -63,14 +63,20 @@ def load(model: ModelSettings, settings: HuggingFaceSettings) -> Loaded:
             network, notes = load_awq(checkpoint, config, quantisation, device, dtype, settings)
             label = f"awq-{quantisation.get('bits', 4)}bit"
             return _finish(
-                checkpoint, network, _tokenizer(checkpoint, settings), config, label, notes, device
+                checkpoint,
+                network,
+                tokenizer_of(checkpoint, settings),
+                config,
+                label,
+                notes,
+                device,
             )
         dtype = pick_dtype(model.dtype, device)
         check_room(config, dtype, device, checkpoint.name)
-        network = _from_pretrained(checkpoint, settings, dtype, device)
+        network = model_of(checkpoint, settings, dtype, device)
         label = str(quantisation.get("quant_method", "none"))
         return _finish(
-            checkpoint, network, _tokenizer(checkpoint, settings), config, label, {}, device
+            checkpoint, network, tokenizer_of(checkpoint, settings), config, label, {}, device
         )
 
 
@@ -164,55 +170,6 @@ def check_placement(model: Any, device: torch.device) -> None:
         )
 
 
-def _config(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> Any:
-    from transformers import AutoConfig
-
-    with _explained(checkpoint):
-        return AutoConfig.from_pretrained(
-            checkpoint.location,
-            revision=settings.revision,
-            trust_remote_code=settings.trust_remote_code,
-        )
-
-
-def _tokenizer(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> Any:
-    from transformers import AutoTokenizer
-
-    more = {"gguf_file": checkpoint.gguf_file} if checkpoint.gguf_file else {}
-    with _explained(checkpoint):
-        return AutoTokenizer.from_pretrained(
-            checkpoint.location,
-            revision=settings.revision,
-            trust_remote_code=settings.trust_remote_code,
-            **more,
-        )
-
-
-def _from_pretrained(
-    checkpoint: Checkpoint,
-    settings: HuggingFaceSettings,
-    dtype: torch.dtype,
-    device: torch.device,
-    **more: Any,
-) -> Any:
-    """A model through transformers' own loading, on one device."""
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import is_accelerate_available
-
-    if device.type != "cpu" and is_accelerate_available():
-        more["device_map"] = {"": device}  # straight onto the card, not through host memory
-    if settings.attention:
-        more["attn_implementation"] = settings.attention
-    with _explained(checkpoint):
-        return AutoModelForCausalLM.from_pretrained(
-            checkpoint.location,
-            dtype=dtype,
-            revision=settings.revision,
-            trust_remote_code=settings.trust_remote_code,
-            **more,
-        )
-
-
 def _load_gguf(
     checkpoint: Checkpoint,
     model: ModelSettings,
@@ -228,7 +185,7 @@ def _load_gguf(
     content = content_of(folder, checkpoint.gguf_file)
     label = quantisation_of(checkpoint.gguf_file)
     place = as_checkpoint(checkpoint, content, settings.keep_converted)
-    network = _from_pretrained(
+    network = model_of(
         place,
         settings,
         dtype,
@@ -236,7 +193,14 @@ def _load_gguf(
         **({"gguf_file": place.gguf_file} if place.gguf_file else {}),
     )
     return _finish(
-        checkpoint, network, _tokenizer(place, settings), network.config, label, {}, device, content
+        checkpoint,
+        network,
+        tokenizer_of(place, settings),
+        network.config,
+        label,
+        {},
+        device,
+        content,
     )
 
 
@@ -278,32 +242,6 @@ def _finish(
         pad_id=int(pad if pad is not None else end_ids[0] if end_ids else 0),
         notes=notes,
     )
-
-
-@contextlib.contextmanager
-def _explained(checkpoint: Checkpoint) -> Iterator[None]:
-    """Turn the many ways in which loading fails into one line."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise BackendError(
-            f"{checkpoint.name} does not fit: {str(error).splitlines()[0]}"
-        ) from None
-    except ImportError as error:
-        raise UsageError(f"{checkpoint.name}: {str(error).strip().splitlines()[0]}") from None
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"model.name: {_why_not(checkpoint, error)}") from None
-
-
-def _why_not(checkpoint: Checkpoint, error: Exception) -> str:
-    line = " ".join(str(error).split())[:300]
-    if checkpoint.folder:
-        return f"{checkpoint.location} cannot be loaded: {line}"
-    near = difflib.get_close_matches(checkpoint.location.lower(), [SMOLLM2], 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    if "connect" in line or "offline" in line.lower():
-        line = "the hub cannot be reached"
-    return f"there is no folder {checkpoint.location}, and from the hub: {line}{hint}"
 
 
 @contextlib.contextmanager

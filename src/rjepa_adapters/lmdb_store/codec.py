@@ -164,9 +164,9 @@ class Head:
         return int.from_bytes(checksum(raw_key, self.body()), "little")
 
 
-def encode_head(raw_key: bytes, head: Head) -> bytes:
-    """Value in the index."""
-    content = _SEQUENCE.pack(head.sequence) + head.body()
+def encode_head(raw_key: bytes, head: Head, sequence: int) -> bytes:
+    """Value in the index of a record that is stored under the number `sequence`."""
+    content = _SEQUENCE.pack(sequence) + head.body()
     return content + checksum(raw_key, content)
 
 
@@ -378,7 +378,10 @@ def decode_json(raw_key: bytes, value: Any) -> dict[str, Any]:
     found, content = value[:CHECKSUM_BYTES], value[CHECKSUM_BYTES:]
     if len(found) < CHECKSUM_BYTES or checksum(raw_key, content) != found:
         raise MismatchError("its value does not match its checksum")
-    fields: dict[str, Any] = json.loads(content.decode("utf-8", "surrogatepass"))
+    try:
+        fields: dict[str, Any] = json.loads(content.decode("utf-8", "surrogatepass"))
+    except ValueError as error:
+        raise MismatchError("its value is another kind's") from error
     return fields
 
 

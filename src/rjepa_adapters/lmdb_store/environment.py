@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,7 +26,8 @@ from .place import DATA
 
 TABLES = ("meta", "history", "index", "order", "vectors", "texts", "failures")
 _READERS = 512
-_MARGIN = 2**24
+_SMALLEST = 2**20
+_NEARLY_FULL = 64 * 2**20
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _SYNC = {
     "full": {"sync": True, "metasync": True},
@@ -53,7 +56,7 @@ class Environment:
     @property
     def map_bytes(self) -> int:
         """Address space that is reserved now."""
-        return int(self._env.info()["map_size"])
+        return int(self._live().info()["map_size"])
 
     def is_current(self) -> bool:
         """Whether the file that is open is still the one at its path."""
@@ -90,7 +93,8 @@ class Environment:
                 with self._idle:
                     self._readers -= 1
                     self._idle.notify_all()
-                _close_unused(self)
+                if not self.users:
+                    _close_unused(self)
             else:
                 _kept.append(txn)  # Ended here, it would end in the parent, too.
 
@@ -103,7 +107,7 @@ class Environment:
         """
         while True:
             try:
-                with self.writing, self._env.begin(write=True, buffers=True) as txn:
+                with self.writing, self._live().begin(write=True, buffers=True) as txn:
                     return apply(txn)
             except lmdb.MapFullError:
                 self._remap(self.map_bytes * 2)
@@ -132,6 +136,11 @@ class Environment:
             self._sync = sync
             self._remap(0)
 
+    @property
+    def is_blank(self) -> bool:
+        """Whether the file holds nothing at all."""
+        return int(self._live().stat()["entries"]) == 0
+
     def clear_stale_readers(self) -> int:
         """Free the slots of readers whose processes are gone."""
         return int(self._env.reader_check())
@@ -154,11 +163,16 @@ class Environment:
             self._env.close()
             self._env = None
 
+    def _live(self) -> Any:
+        if self._env is None:
+            raise StoreError(f"{self.path}: the store could not be opened again; start over")
+        return self._env
+
     def _begin_read(self) -> Any:
         for _ in range(20):
             with self._idle:
                 try:
-                    txn = self._env.begin(buffers=True)
+                    txn = self._live().begin(buffers=True)
                 except lmdb.MapResizedError:
                     txn = None
                 except lmdb.ReadersFullError:
@@ -203,7 +217,7 @@ class Environment:
         """Open with `map_bytes` of address space, or less where the system grants less."""
         data = self.path / DATA
         used = data.stat().st_size if data.exists() else 0
-        size = max(map_bytes, used + _MARGIN)
+        size = max(map_bytes, used, _SMALLEST)
         writable = (
             not self._want_readonly
             and os.access(self.path, os.W_OK)
@@ -214,12 +228,12 @@ class Environment:
                 self._env = self._open_environment(size, writable)
                 break
             except (lmdb.MemoryError, MemoryError) as error:
-                if size <= used + _MARGIN:
+                if size <= max(used, _SMALLEST):
                     raise StoreError(
                         f"{self.path}: no address space for the store's map of {size} bytes; "
                         "raise the limit (ulimit -v)"
                     ) from error
-                size = max(size // 2, used + _MARGIN)
+                size = max(size // 2, used, _SMALLEST)
             except (lmdb.Error, OSError) as error:
                 raise self._explain(error) from error
         opened = os.stat(data)
@@ -256,9 +270,17 @@ class Environment:
         except lmdb.NotFoundError:
             self._tables = {}
 
+    def _no_room(self) -> bool:
+        """Whether a write that was cut short, which LMDB calls an I/O error, met a full disk."""
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        size = (self.path / DATA).stat().st_size
+        limited = limit != resource.RLIM_INFINITY and size + _NEARLY_FULL > limit
+        return limited or shutil.disk_usage(self.path).free < _NEARLY_FULL
+
     def _explain(self, error: Exception) -> StoreError:
         code = getattr(error, "code", None) or getattr(error, "errno", None)
-        if code in _FULL or isinstance(error, lmdb.DiskError):
+        short_write = code == errno.EIO and self._no_room()
+        if code in _FULL or short_write or isinstance(error, lmdb.DiskError):
             return DiskFullError(
                 f"{self.path}: no room is left to write the store ({error}); what was committed is "
                 "safe: free some space and resume"

@@ -31,7 +31,7 @@ from .codec import (
 from .environment import Environment, open_alone
 from .layout import Tally, check_header, has_header, read_identity, read_tally
 from .pages import meta_problems
-from .reading import Reader
+from .reading import begin_pair
 from .sidecar import read_sidecar
 from .wire import Wire
 from .writer_lock import WriterLock
@@ -45,8 +45,7 @@ def verify(path: Path, wire: Wire) -> dict[str, Any]:
         if not has_header(environment):
             wire.damage("header", "store", "the header is missing")
             return {"records": 0, "failures": 0}
-        with environment.read() as txn:
-            return _Check(environment, txn, wire).run()
+        return _Check(environment, wire).run()
     except StoreError as error:
         wire.damage("pages", "store", str(error))
         return {"records": 0, "failures": 0}
@@ -83,12 +82,11 @@ def _verify_pages(path: Path, wire: Wire) -> None:
 
 
 class _Check:
-    """One pass over every table of a store in one transaction."""
+    """One pass over every table of a store, as of one commit."""
 
-    def __init__(self, environment: Environment, txn: Any, wire: Wire) -> None:
+    def __init__(self, environment: Environment, wire: Wire) -> None:
         self.environment = environment
-        self.reader = Reader(environment, txn)
-        self.txn = txn
+        self.walk, self.lookup = begin_pair(environment)
         self.wire = wire
         self.found = Tally()
         self.total = 0
@@ -102,9 +100,16 @@ class _Check:
                 step()
             except lmdb.Error as error:
                 self._damage("pages", step.__name__.strip("_"), f"LMDB cannot read on: {error}")
+                self.walk.renew()
         if tally is not None:
             self._compare(tally)
+        self.lookup.close()
+        self.walk.close()
         return {"records": self.found.records, "failures": self.found.failures}
+
+    @property
+    def txn(self) -> Any:
+        return self.walk.reader.txn
 
     def _damage(self, kind: str, name: str, why: str) -> None:
         self.broken += 1
@@ -137,21 +142,24 @@ class _Check:
                 try:
                     raw_key = decode_place(number, value)
                     name = name_key(raw_key)
-                    entry = self.txn.get(raw_key, db=index)
+                    entry = self.lookup.reader.txn.get(raw_key, db=index)
                     if entry is None:
                         raise MismatchError("it is missing from the index")
                     head = decode_head(raw_key, entry)
                     name = name_key(raw_key, head)
                     self._record(raw_key, head, bytes(number))
-                except (MismatchError, lmdb.Error) as error:
+                except MismatchError as error:
                     self._damage("record", name, str(error))
+                except lmdb.Error as error:
+                    self._damage("record", name, str(error))
+                    self.lookup.renew()
 
     def _record(self, raw_key: bytes, head: Head, number: bytes) -> None:
         if encode_sequence(head.sequence) != number:
             raise MismatchError("its blocks are another record's")
         blocks = {}
         for table in ("vectors", "texts"):
-            blocks[table] = self.txn.get(number, db=self.environment.table(table))
+            blocks[table] = self.lookup.reader.txn.get(number, db=self.environment.table(table))
             if blocks[table] is None:
                 raise MismatchError(f"its {table} are missing")
         check_block(raw_key, blocks["vectors"], head.vectors_sum, head.vectors_bytes, "vectors")
@@ -175,11 +183,14 @@ class _Check:
                 try:
                     head = decode_head(raw_key, value)
                     number = encode_sequence(head.sequence)
-                    place = self.txn.get(number, db=order)
+                    place = self.lookup.reader.txn.get(number, db=order)
                     if place is None or decode_place(number, place) != raw_key:
                         raise MismatchError("it is missing from the order of records")
-                except (MismatchError, lmdb.Error) as error:
+                except MismatchError as error:
                     self._damage("record", name_key(raw_key, head), str(error))
+                except lmdb.Error as error:
+                    self._damage("record", name_key(raw_key, head), str(error))
+                    self.lookup.renew()
                 self.found = self.found.changed(1, problems=int(raw_key[:-4] != before))
                 before = raw_key[:-4]
 
@@ -198,7 +209,7 @@ class _Check:
 
     def _history(self) -> None:
         try:
-            for _ in self.reader.history():
+            for _ in self.walk.reader.history():
                 self.wire.progress("history")
         except RJepaError as error:
             self._damage("history", "history", str(error))

@@ -78,6 +78,11 @@ def has_header(environment: Environment) -> bool:
     if not environment.has_tables:
         environment.find_tables()
     if not environment.has_tables:
+        if not environment.is_blank:
+            raise StoreError(
+                f"{environment.path}: its LMDB file is not a store, or damaged at the root; check "
+                "the path, or try `rjepa-cli store repair`"
+            )
         return False
     with environment.read() as txn:
         return txn.get(_HEADER, db=environment.table("meta")) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import attrs
@@ -234,6 +235,35 @@ class Reader:
         raise DamagedRecordError(
             f"{self.environment.path}: {name} is damaged: {why}; run `rjepa-cli store repair`"
         )
+
+
+class Renewing:
+    """A reader whose transaction is begun anew after an error of LMDB's, which spoils it."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._stack = ExitStack()
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin again; what was read before is gone."""
+        self._stack.close()
+        self.reader = Reader(self._environment, self._stack.enter_context(self._environment.read()))
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def begin_pair(environment: Environment) -> tuple[Renewing, Renewing]:
+    """Two readers of the same commit, one to walk along a table, one to look things up.
+
+    An error spoils the transaction it is met in, and a look-up's must not end the walk.
+    """
+    walk, lookup = Renewing(environment), Renewing(environment)
+    while walk.reader.txn.id() != lookup.reader.txn.id():
+        walk.renew()
+        lookup.renew()
+    return walk, lookup
 
 
 def _entry(head: Head) -> Entry:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import lmdb
 
 from rjepa_core.errors import RJepaError, StoreError
@@ -34,7 +33,7 @@ from .environment import Environment, open_alone
 from .layout import Tally, read_identity, read_tally
 from .pages import Node, leaf_nodes, page_size, read_value
 from .place import DATA
-from .reading import Reader
+from .reading import Renewing, begin_pair
 from .sidecar import read_sidecar
 from .store import LmdbStore
 from .wire import Wire
@@ -84,8 +83,7 @@ class _Salvage:
             raise SystemExit(f"{self.path}: its identity is lost, and so is identity.json")
         self.store.begin(identity)
         if environment is not None:
-            with environment.read() as txn:
-                self._tables(environment, txn)
+            self._tables(environment)
             environment.close()
         self.store.commit()
         searched = not self._complete()
@@ -120,32 +118,38 @@ class _Salvage:
             old.failures_digest,
         )
 
-    def _tables(self, environment: Environment, txn: Any) -> None:
-        reader = Reader(environment, txn)
-        for raw_key in self._raw_keys(environment, txn):
+    def _tables(self, environment: Environment) -> None:
+        walk, lookup = begin_pair(environment)
+        for raw_key in self._raw_keys(environment, walk):
             if raw_key.hex() in self.skip or self.store.has_record(raw_key):
                 continue
             self.wire.send(at=raw_key.hex())
             self.wire.progress("records", len(self.store), self.total)
             try:
-                self.store.write_encoded([reader.encoded(raw_key)])
-            except (MismatchError, lmdb.Error) as error:
+                self.store.write_encoded([lookup.reader.encoded(raw_key)])
+            except MismatchError as error:
                 self.wire.damage("record", raw_key.hex(), str(error))
+            except lmdb.Error as error:
+                self.wire.damage("record", raw_key.hex(), str(error))
+                lookup.renew()
+        lookup.close()
         self.wire.send(at="tables")
         try:
-            with txn.cursor(environment.table("failures")) as cursor:
+            with walk.reader.txn.cursor(environment.table("failures")) as cursor:
                 for key, value in cursor:
                     self._failure(bytes(key), value)
         except lmdb.Error as error:
             self.wire.damage("pages", "failures", str(error))
-        self._history(environment, txn)
+            walk.renew()
+        self._history(environment, walk.reader.txn)
+        walk.close()
 
-    def _raw_keys(self, environment: Environment, txn: Any) -> Iterator[bytes]:
+    def _raw_keys(self, environment: Environment, walk: Renewing) -> Iterator[bytes]:
         """Keys in the order of the blocks, then those that only the index knows."""
         for table in ("order", "index"):
             self.wire.send(at="tables")
             try:
-                with txn.cursor(environment.table(table)) as cursor:
+                with walk.reader.txn.cursor(environment.table(table)) as cursor:
                     for key, value in cursor:
                         try:
                             yield decode_place(key, value) if table == "order" else bytes(key)
@@ -154,6 +158,7 @@ class _Salvage:
                         self.wire.send(at="tables")
             except lmdb.Error as error:
                 self.wire.damage("pages", table, f"LMDB cannot read on: {error}")
+                walk.renew()
 
     def _failure(self, raw_key: bytes, value: Any) -> None:
         try:
@@ -184,10 +189,10 @@ class _Salvage:
         with self.wire.alive("pages"):
             for page, total, node in leaf_nodes(self.path):
                 self.wire.progress("pages", page, total)
+                # A short id's key may have the eight bytes of a block's number.
                 if len(node.key) == 8:
-                    kept = attrs.evolve(node, value=None) if node.value is None else node
-                    blocks.setdefault(node.key, []).append(kept)
-                elif node.value is not None and 5 < len(node.key) <= LONGEST_KEY:
+                    blocks.setdefault(node.key, []).append(node)
+                if node.value is not None and 5 < len(node.key) <= LONGEST_KEY:
                     self._meet(node, heads)
             size = page_size(self.path)
             with open(self.path / DATA, "rb") as file:

@@ -110,9 +110,9 @@ def import_shards(
     parquet = need("pyarrow.parquet", "store import")
     folder = Path(source)
     names = sorted(path.name for path in folder.glob("*.safetensors"))
-    if not names:
-        raise InputError(f"{source}: no *.safetensors file there; name the shards' directory")
     ours = _read_identity(folder)
+    if not names and ours is None:
+        raise InputError(f"{source}: no *.safetensors file there; name the shards' directory")
     if ours is not None:
         theirs = Identity.from_json(ours["identity"])
         if identity is not None:

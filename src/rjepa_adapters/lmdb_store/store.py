@@ -153,7 +153,7 @@ class LmdbStore:
             kept = []
             for failure in failures:
                 self._same_statement(known, failure.key, failure.statement_hash)
-                entry = known.get(failure.key)
+                entry = known.get(failure.key) or self.entry(failure.key)
                 if entry is None or entry.failed:
                     known[failure.key] = Entry(failure.statement_hash, failed=True)
                     kept.append(failure)

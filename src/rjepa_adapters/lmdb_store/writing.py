@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -65,22 +66,25 @@ class Writer:
         self._environment = environment
         self._txn = txn
         self._tally = read_tally(environment, txn)
+        self._sequence = self._tally.next_sequence
+        self._changes: Counter[str] = Counter()
 
     def put_record(self, record: EncodedRecord) -> None:
         """Store a record in place of the record or failure of its key."""
         self.remove_failure(record.raw_key)
         self.remove_record(record.raw_key)
-        head = attrs.evolve(record.head, sequence=self._tally.next_sequence)
-        number = encode_sequence(head.sequence)
+        head, sequence = record.head, self._sequence
+        number = encode_sequence(sequence)
         new_problem = not self._has_problem(record.raw_key)
         # Numbers only grow: appending fills pages whole and keeps blocks in order on disk.
         self._txn.put(number, record.vectors, db=self._table("vectors"), append=True)
         self._txn.put(number, record.texts, db=self._table("texts"), append=True)
         place = encode_place(number, record.raw_key)
         self._txn.put(number, place, db=self._table("order"), append=True)
-        self._txn.put(record.raw_key, encode_head(record.raw_key, head), db=self._table("index"))
+        value = encode_head(record.raw_key, head, sequence)
+        self._txn.put(record.raw_key, value, db=self._table("index"))
         self._count(1, record.raw_key, head, new_problem)
-        self._tally = attrs.evolve(self._tally, next_sequence=head.sequence + 1)
+        self._sequence += 1
 
     def put_failure(self, failure: Failure) -> None:
         """Store a failure, unless its key has a record."""
@@ -89,9 +93,7 @@ class Writer:
             return
         self.remove_failure(raw_key)
         self._txn.put(raw_key, value, db=self._table("failures"))
-        self._tally = self._tally.changed(
-            1, failures=1, failures_digest=_failure_digest(raw_key, value)
-        )
+        self._change(1, failures=1, failures_digest=_failure_digest(raw_key, value))
 
     def remove_record(self, raw_key: bytes) -> bool:
         """Remove the record of a key; whether there was one."""
@@ -113,12 +115,16 @@ class Writer:
             return False
         digest = _failure_digest(raw_key, value)
         self._txn.delete(raw_key, db=self._table("failures"))
-        self._tally = self._tally.changed(-1, failures=1, failures_digest=digest)
+        self._change(-1, failures=1, failures_digest=digest)
         return True
 
     def finish(self) -> Tally:
         """Write the tally; the last thing in the transaction."""
-        tally = attrs.evolve(self._tally, commit=self._tally.commit + 1)
+        tally = attrs.evolve(
+            self._tally.changed(1, **self._changes),
+            commit=self._tally.commit + 1,
+            next_sequence=self._sequence,
+        )
         write_tally(self._environment, self._txn, tally)
         return tally
 
@@ -128,8 +134,12 @@ class Writer:
         with self._txn.cursor(self._table("index")) as cursor:
             return bool(cursor.set_range(prefix)) and bytes(cursor.key())[:-4] == prefix
 
+    def _change(self, sign: int, **amounts: int) -> None:
+        for name, amount in amounts.items():
+            self._changes[name] += sign * amount
+
     def _count(self, sign: int, raw_key: bytes, head: Head, problem: bool) -> None:
-        self._tally = self._tally.changed(
+        self._change(
             sign,
             records=1,
             problems=int(problem),

@@ -73,6 +73,9 @@ class WritingContract(StoreCase):
             if commit:
                 store.commit()
             store.write([], [sample_failure(f"p-{commit}")])
+            entry = store.entry(record.key)
+            assert entry is not None
+            assert not entry.failed, "a failure never replaces a record"
             store.commit()
             assert not list(store.failures()), "a failure never replaces a record"
             assert_same(store.get(record.key), record, "a failure never replaces a record")

@@ -1,0 +1,131 @@
+"""What a directory of shards tells of itself, before a store is made of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from rjepa_core.errors import InputError
+
+_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
+_LONGEST_HEADER = 2**30
+
+
+@attrs.frozen
+class Shape:
+    """Of the vectors in shards.
+
+    Attributes:
+        store_dtype: `float16`, `bfloat16` or `float32`.
+        layers: L.
+        hidden_size: D.
+        logprobs: whether the steps have log-probabilities.
+    """
+
+    store_dtype: str
+    layers: int
+    hidden_size: int
+    logprobs: bool
+
+
+@attrs.frozen
+class ShardFolder:
+    """A directory of `*.safetensors`, each with its `.parquet` beside it.
+
+    Attributes:
+        path: the directory.
+        shards: the safetensors files, in order.
+    """
+
+    path: Path
+    shards: tuple[Path, ...]
+
+    @classmethod
+    def find(cls, folder: str) -> ShardFolder:
+        """Look, and read nothing.
+
+        Raises:
+            InputError: no directory, or no shards in it.
+        """
+        path = Path(folder)
+        if not path.is_dir():
+            raise InputError(f"{folder}: no such directory")
+        found = cls(path, tuple(sorted(path.glob("*.safetensors"))))
+        if not found.shards and not found.has_identity:
+            raise InputError(f"{folder}: no *.safetensors file there; name the shards' directory")
+        return found
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether the shards say how they were made."""
+        return (self.path / "identity.json").is_file()
+
+    def shape(self) -> Shape:
+        """Dtype, layers and hidden size, from the first shard's header.
+
+        Raises:
+            InputError: it cannot be read, or holds no vectors.
+        """
+        header = _header(self.shards[0])
+        name = next((n for n in header if f"{n}/prompt" in header), None)
+        if name is None:
+            raise InputError(
+                f"{self.shards[0]}: no record has a prompt latent (a tensor ID/prompt beside ID); "
+                "encode the solutions anew with `rjepa-cli extract --traces`"
+            )
+        dtype, shape = header[name]["dtype"], header[name]["shape"]
+        if dtype not in _DTYPES or len(shape) not in (2, 3):
+            raise InputError(
+                f"{self.shards[0]}: {name!r} is {dtype} {shape}; expected float16, bfloat16 or "
+                "float32 of [steps, hidden size] or [layers, steps, hidden size]"
+            )
+        layers = shape[0] if len(shape) == 3 else 1
+        return Shape(_DTYPES[dtype], layers, shape[-1], f"{name}/logprobs" in header)
+
+    def rows(self) -> int:
+        """Records in all shards; 0 where the tables cannot be read, which the import will tell."""
+        try:
+            import pyarrow.parquet as parquet
+        except ImportError:
+            return 0
+        try:
+            return sum(
+                parquet.read_metadata(shard.with_suffix(".parquet")).num_rows
+                for shard in self.shards
+            )
+        except (OSError, ValueError):
+            return 0
+
+    def problem_ids(self) -> set[str]:
+        """Ids of all problems in the shards.
+
+        Raises:
+            InputError: a table is missing or cannot be read.
+        """
+        import pyarrow.parquet as parquet
+
+        ids: set[str] = set()
+        for shard in self.shards:
+            table = shard.with_suffix(".parquet")
+            try:
+                ids.update(parquet.read_table(table, columns=["problem_id"])[0].to_pylist())
+            except (OSError, ValueError, IndexError) as error:
+                reason = str(error).splitlines()[0]
+                raise InputError(f"{table}: cannot be read ({reason})") from None
+        return ids
+
+
+def _header(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > _LONGEST_HEADER:
+                raise ValueError("no safetensors file")
+            header: dict[str, Any] = json.loads(file.read(size))
+        header.pop("__metadata__", None)
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    return header

@@ -1,0 +1,35 @@
+"""What the commands of `rjepa-cli store` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from rjepa_core.opening import StorePlace
+from rjepa_core.ports.latent_store import LatentStore, StoreMode
+
+DAMAGED = 3
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def usual_options(function: F) -> F:
+    """`--json` (as `as_json`) and `--debug`."""
+    function = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")(
+        function
+    )
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print one JSON object instead of text."
+    )(function)
+
+
+@contextmanager
+def opened(place: StorePlace, mode: StoreMode = "read") -> Iterator[LatentStore]:
+    """The store, closed in the end."""
+    store = place.open(mode)
+    try:
+        yield store
+    finally:
+        store.close()
