@@ -17,7 +17,8 @@ class Interrupts:
     """Entered around a run. The first signal raises KeyboardInterrupt, at once outside of
     `holding`; inside of it, when `computing` is entered or `check` is called. The second kills."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str = "committing what is finished") -> None:
+        self._doing = doing
         self._asked = False
         self._held = False
         self._before: dict[int, Any] = {}
@@ -70,6 +71,6 @@ class Interrupts:
         self._asked = True
         with suppress(OSError):
             # Straight to the descriptor: a stream may be in the middle of a write of its own.
-            os.write(2, b"\nstopping: committing what is finished (again to stop at once)\n")
+            os.write(2, f"\nstopping: {self._doing} (again to stop at once)\n".encode())
         if not self._held:
             raise KeyboardInterrupt

@@ -131,6 +131,7 @@ class ToolMeter:
         self._total = total
         self._phase = ""
         self._shown = 0.0
+        self._before = 0
 
     def __call__(self, progress: ToolProgress) -> None:
         if self._interrupts is not None:
@@ -138,7 +139,7 @@ class ToolMeter:
         now = time.monotonic()
         total = progress.total or self._total
         if progress.phase != self._phase:
-            self._phase = progress.phase
+            self._phase, self._before = progress.phase, progress.done
             self._meter.restart(total)
         elif now - self._shown < _SECONDS_BETWEEN_UPDATES:
             return
@@ -146,8 +147,8 @@ class ToolMeter:
         self._meter.show(progress.done, lambda: self._status(progress.done, total))
 
     def _status(self, done: int, total: int) -> str:
-        a_second = done / max(self._meter.seconds, 1e-9)
-        if not done:
+        a_second = (done - self._before) / max(self._meter.seconds, 1e-9)
+        if a_second <= 0:
             return self._phase
         left = f", {duration((total - done) / a_second)} left" if total > done else ""
         return f"{self._phase}, {rate(a_second)} records/s{left}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,18 +88,16 @@ class ShardFolder:
         return Shape(_DTYPES[dtype], layers, shape[-1], f"{name}/logprobs" in header)
 
     def rows(self) -> int:
-        """Records in all shards; 0 where the tables cannot be read, which the import will tell."""
+        """Records in all shards; 0 without pyarrow, which the import will ask for.
+
+        Raises:
+            InputError: a table is missing or cannot be read.
+        """
         try:
             import pyarrow.parquet as parquet
         except ImportError:
             return 0
-        try:
-            return sum(
-                parquet.read_metadata(shard.with_suffix(".parquet")).num_rows
-                for shard in self.shards
-            )
-        except (OSError, ValueError):
-            return 0
+        return sum(_read(parquet.read_metadata, shard).num_rows for shard in self.shards)
 
     def problem_ids(self) -> set[str]:
         """Ids of all problems in the shards.
@@ -107,15 +107,20 @@ class ShardFolder:
         """
         import pyarrow.parquet as parquet
 
-        ids: set[str] = set()
-        for shard in self.shards:
-            table = shard.with_suffix(".parquet")
-            try:
-                ids.update(parquet.read_table(table, columns=["problem_id"])[0].to_pylist())
-            except (OSError, ValueError, IndexError) as error:
-                reason = str(error).splitlines()[0]
-                raise InputError(f"{table}: cannot be read ({reason})") from None
-        return ids
+        read = functools.partial(parquet.read_table, columns=["problem_id"])
+        return {name for shard in self.shards for name in _read(read, shard)[0].to_pylist()}
+
+
+def _read(read: Callable[[Path], Any], shard: Path) -> Any:
+    """What `read` makes of the table beside a shard."""
+    table = shard.with_suffix(".parquet")
+    if not table.exists():
+        raise InputError(f"{shard}: {table.name} is missing beside it")
+    try:
+        return read(table)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{table}: cannot be read ({reason})") from None
 
 
 def _header(path: Path) -> dict[str, Any]:

@@ -6,20 +6,20 @@ import itertools
 from typing import Any
 
 import click
-import numpy as np
 
 from rjepa_core.errors import InputError
-from rjepa_core.latents import LatentRecord
 from rjepa_core.opening import open_store
 from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.selecting import near_ids
 from rjepa_core.traces import Failure, RecordKey
 
+from .named_identity import MARK
 from .screen import Screen
+from .show_record import record_facts, record_lines
 from .words import count, duration, size
 
 # Domains are counted record by record up to here; beyond it the run history tells.
 _COUNT_DOMAINS_UP_TO = 1000
-_NEAR_KEYS_AMONG = 20_000
 _IDS_SHOWN = 5
 Facts = dict[str, Any]
 
@@ -82,6 +82,7 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
         "tokens": stats.tokens,
         "bytes": stats.bytes_on_disk,
         "domains": domains,
+        "identity_named_at_import": bool(identity and identity.labels.get("identity") == MARK),
         "identity": identity.to_json() if identity else None,
         "latent_space": identity.space.fingerprint if identity else None,
         "history": history,
@@ -93,7 +94,11 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
         f"problems    {stats.problems:,}"
         + (f" ({', '.join(f'{k} {v:,}' for k, v in domains.items())}{whence})" if domains else ""),
         f"records     {stats.records:,}, {count(stats.steps, 'step')}, "
-        f"{count(stats.tokens, 'token')}",
+        + (
+            f"{count(stats.tokens, 'token')}"
+            if stats.tokens or not stats.records
+            else "imported without token ids: they cannot be encoded again"
+        ),
         f"failures    {stats.failures:,}" + ("; see --failures" if stats.failures else ""),
         *_identity_lines(facts["identity"], facts["latent_space"]),
         *(_run_line(run) for run in history),
@@ -131,10 +136,12 @@ def _identity_lines(identity: Facts | None, fingerprint: str | None) -> list[str
         if key != "kind" and value is not None and value is not False
     )
     prompt = space["prompt"]
-    extras = [f"templates {', '.join(prompt['templates'])}"]
+    extras = [f"templates {', '.join(prompt['templates']) or 'unknown'}"]
     extras += [f"system {prompt['system']!r}"] if prompt["system"] else []
     extras += ["thinking"] if prompt["thinking"] else []
+    marked = identity["labels"].get("identity")
     return [
+        *([f"identity    {marked}, not read from a model"] if marked else []),
         f"model       {name} ({space['compute_dtype']}, quantisation {space['quantisation']})",
         f"content     {space['model']}",
         f"latents     layers {layers}, {space['pooling']} pooling, D {space['hidden_size']}, "
@@ -147,8 +154,15 @@ def _identity_lines(identity: Facts | None, fingerprint: str | None) -> list[str
 
 
 def _run_line(run: dict[str, Any]) -> str:
-    if run.get("kind") != "extract":
-        return f"run         {run.get('started', '')} {run.get('kind', '')}".rstrip()
+    kind = run.get("kind")
+    if kind == "import":
+        return f"import      {run.get('records', 0):,} records from {run.get('source', '?')}"
+    if kind == "merge":
+        return f"merge       {run.get('added', 0):,} added from {', '.join(run.get('sources', ()))}"
+    if kind == "rm":
+        return f"rm          {run.get('removed', 0):,} removed"
+    if kind != "extract":
+        return f"{kind or 'run'!s:<12}{run.get('started', '')}".rstrip()
     failed = f", {run['failures']:,} failed" if run["failures"] else ""
     return (
         f"run         {run['started']} {run['ending']}: {count(run['records'], 'record')}{failed} "
@@ -186,9 +200,9 @@ def _one(store: LatentStore, text: str) -> tuple[Facts, list[str]]:
         failure = next(f for f in store.failures() if f.key == key)
         return _failure_facts(failure), [f"{key} failed: {failure.reason}: {failure.detail}"]
     record = store.get(key)
-    facts = _record_facts(record, store)
+    facts = record_facts(record, store)
     facts["other_samples"] = [str(other) for other in _samples(store, key)]
-    return facts, _record_lines(facts)
+    return facts, record_lines(facts)
 
 
 def _find(store: LatentStore, text: str) -> RecordKey:
@@ -206,12 +220,7 @@ def _find(store: LatentStore, text: str) -> RecordKey:
         raise InputError(
             f"{text} is not in {store.location}; there is {', '.join(map(str, others))}"
         )
-    import difflib
-
-    keys = itertools.islice(store.keys(), _NEAR_KEYS_AMONG)
-    near = difflib.get_close_matches(text, {k.problem_id: None for k in keys}, 3)
-    hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {len(store):,} records"
-    raise InputError(f"{text} is not in {store.location}{hint}")
+    raise InputError(f"{text} is not in {store.location}{near_ids(store, text)}")
 
 
 def _samples(store: LatentStore, key: RecordKey) -> list[RecordKey]:
@@ -225,81 +234,3 @@ def _samples(store: LatentStore, key: RecordKey) -> list[RecordKey]:
         elif sample > key.sample:
             return found
     raise AssertionError("unreachable")
-
-
-def _record_facts(record: LatentRecord, store: LatentStore) -> Facts:
-    trace, identity = record.trace, store.identity
-    layers = identity.space.layers if identity else range(len(record.latents))
-    norms = np.linalg.norm(record.latents.astype(np.float32), axis=-1)
-    prompt_norms = np.linalg.norm(record.prompt_latent.astype(np.float32), axis=-1)
-    steps = [
-        {
-            "text": text,
-            "span": [span.start, span.stop],
-            "truncated": span.truncated,
-            "norms": {str(layer): _short(norms[i, j]) for i, layer in enumerate(layers)},
-            "logprob": _short(record.logprobs[j]) if record.logprobs is not None else None,
-        }
-        for j, (span, text) in enumerate(zip(trace.spans, trace.step_texts, strict=True))
-    ]
-    return {
-        "id": str(record.key),
-        "domain": trace.problem.domain,
-        "statement": trace.problem.statement,
-        "reference_answer": trace.problem.answer,
-        "prompt": trace.prompt_text,
-        "prompt_tokens": len(trace.prompt_ids),
-        "prompt_norms": {
-            str(layer): _short(n) for layer, n in zip(layers, prompt_norms, strict=True)
-        },
-        "completion_tokens": len(trace.completion_ids),
-        "strategy": trace.strategy,
-        "finish_reason": trace.finish_reason,
-        "answer": trace.answer,
-        "metadata": {**trace.problem.metadata, **trace.metadata},
-        "latents": list(record.latents.shape),
-        "dtype": str(record.latents.dtype),
-        "steps": steps,
-    }
-
-
-def _record_lines(facts: Facts) -> list[str]:
-    layers, steps, width = facts["latents"]
-    lines = [
-        f"record   {facts['id']} ({facts['domain']}): "
-        f"{layers} × {steps} × {width} {facts['dtype']}",
-        f"prompt   {facts['prompt_tokens']} tokens; |latent| {_norms(facts['prompt_norms'])}",
-        *_indented(facts["prompt"]),
-        f"steps    {steps} by {facts['strategy']}, {facts['completion_tokens']} tokens, "
-        f"finish {facts['finish_reason']}",
-    ]
-    for number, step in enumerate(facts["steps"], 1):
-        start, stop = step["span"]
-        logprob = f", logprob {step['logprob']}" if step["logprob"] is not None else ""
-        cut = ", cut off" if step["truncated"] else ""
-        norms = _norms(step["norms"])
-        lines.append(f"  {number}. tokens {start}:{stop}, |latent| {norms}{logprob}{cut}")
-        lines += _indented(step["text"], 5)
-    if facts["answer"] is not None:
-        lines.append(f"answer   {facts['answer'].strip()}")
-    if facts["reference_answer"] is not None:
-        lines.append(f"expected {facts['reference_answer']}")
-    if facts["metadata"]:
-        lines.append("metadata " + ", ".join(f"{k}={v}" for k, v in facts["metadata"].items()))
-    if facts["other_samples"]:
-        lines.append(f"also     {', '.join(facts['other_samples'])}")
-    return lines
-
-
-def _norms(norms: dict[str, float]) -> str:
-    if len(norms) == 1:
-        return f"{next(iter(norms.values()))}"
-    return ", ".join(f"{norm} (layer {layer})" for layer, norm in norms.items())
-
-
-def _short(value: Any) -> float:
-    return float(f"{float(value):.4g}")
-
-
-def _indented(text: str, by: int = 9) -> list[str]:
-    return [" " * by + line for line in text.strip().splitlines()]

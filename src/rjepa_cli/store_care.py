@@ -21,7 +21,7 @@ from .failing import InterruptedRunError
 from .interrupts import Interrupts
 from .meter import ToolMeter
 from .screen import Screen
-from .store_options import DAMAGED, opened, usual_options
+from .store_options import DAMAGED, LEAVING, opened, usual_options
 from .words import count, duration, size
 
 _DAMAGES_SHOWN = 50
@@ -47,7 +47,7 @@ def verify(store: str, as_json: bool) -> int:
     Nothing is changed; a run may go on writing meanwhile.
     """
     screen = Screen()
-    with screen, Interrupts():
+    with screen, Interrupts(LEAVING):
         place = locate(store)
         with ToolMeter(screen) as meter:
             report = place.tools().verify(place.place, meter)
@@ -111,7 +111,7 @@ def repair(store: str, target: str, as_json: bool) -> int:
     STORE is not touched. What is lost is listed, with the command that computes it again.
     """
     screen = Screen()
-    with screen, Interrupts():
+    with screen, Interrupts(LEAVING):
         registry = Registry()
         place, new = locate(store, registry), locate(target, registry)
         _same_kind(place, new)
@@ -178,7 +178,7 @@ def compact(store: str, as_json: bool) -> int:
     It takes as much room again while it works, and nobody else may have the store open.
     """
     screen = Screen()
-    with screen, Interrupts() as interrupts:
+    with screen, Interrupts(LEAVING) as interrupts:
         place = locate(store)
         tools = place.tools()
         place.require()
@@ -222,7 +222,7 @@ def remove(
 ) -> int:
     """Remove records and failures, so that a run with --resume does them again."""
     screen = Screen()
-    with screen, Interrupts() as interrupts:
+    with screen, Interrupts(LEAVING) as interrupts:
         place = locate(store)
         place.require()
         with opened(place, "write") as target:

@@ -87,6 +87,7 @@ def command(
         tools = place.tools()
         identity = _identity(shards, folder, named)
         problems = _problems(sources, fields, pattern, shards, registry)
+        total = shards.rows()
         with opened(place, "write") as target:
             held = len(target)
             if held or next(target.failures(), None) is not None:
@@ -94,7 +95,7 @@ def command(
                     f"{store} holds {count(held, 'record')}; import into a new store, then "
                     "`rjepa-cli store merge` brings the two together"
                 )
-            meter = ToolMeter(screen, interrupts, shards.rows())
+            meter = ToolMeter(screen, interrupts, total)
             try:
                 with meter, interrupts.holding():
                     report = tools.import_shards(folder, target, identity, problems, meter)

@@ -22,7 +22,7 @@ from .failing import InterruptedRunError
 from .interrupts import Interrupts
 from .meter import ToolMeter
 from .screen import Screen
-from .store_options import opened, usual_options
+from .store_options import LEAVING, opened, usual_options
 from .words import count, size
 
 
@@ -59,7 +59,7 @@ def export(store: str, folder: str, layout: Any, per_shard: int, as_json: bool) 
     Shards can be read back with `rjepa-cli store import`; a dataset, with datasets.load_from_disk.
     """
     screen = Screen()
-    with screen, Interrupts() as interrupts:
+    with screen, Interrupts(LEAVING) as interrupts:
         place = locate(store)
         tools = place.tools()
         with (

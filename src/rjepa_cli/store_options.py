@@ -12,6 +12,8 @@ from rjepa_core.opening import StorePlace
 from rjepa_core.ports.latent_store import LatentStore, StoreMode
 
 DAMAGED = 3
+# What a command says that has nothing to commit.
+LEAVING = "leaving what is half done"
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -31,18 +31,19 @@ class BatchSession:
     def __init__(self, backend: BatchBackend, spec: SessionSpec) -> None:
         self._backend = backend
         self._spec = spec
-        self._new: list[Work] = []
+        self._new: list[tuple[Work, int]] = []
         self._given: list[tuple[Work, int]] = []
         self._waiting: list[tuple[Work, Trace]] = []
         self._failed: list[Failure] = []
 
     @property
     def in_flight(self) -> InFlight:
-        generated = sum(work.given is None for work, _ in self._waiting)
+        generated = [trace for work, trace in self._waiting if work.given is None]
         given = sum(cost for _, cost in self._given) + sum(
             trace.encoded_length for work, trace in self._waiting if work.given is not None
         )
-        return InFlight(len(self._new) + generated, given)
+        tokens = sum(cost for _, cost in self._new) + sum(trace.length for trace in generated)
+        return InFlight(len(self._new) + len(generated), given, tokens)
 
     def cost(self, work: Work) -> int:
         if isinstance(work.given, Trace):
@@ -56,7 +57,7 @@ class BatchSession:
     def admit(self, work: Sequence[Work]) -> None:
         for item in work:
             if item.given is None:
-                self._new.append(item)
+                self._new.append((item, self.cost(item)))
             elif isinstance(item.given, Trace):
                 self._waiting.append((item, item.given))
             else:
@@ -82,7 +83,8 @@ class BatchSession:
         self._take_completions(works, self._backend.read(prompts, solutions))
 
     def _generate(self) -> Step:
-        works, self._new = self._new, []
+        works, tokens = [work for work, _ in self._new], sum(cost for _, cost in self._new)
+        self._new = []
         prompts = [self._spec.pose(work) for work in works]
         began = self._spec.clock()
         needed: int | None = None
@@ -93,7 +95,7 @@ class BatchSession:
             answers, reason, needed = None, str(error), error.needed_bytes
         seconds = self._spec.clock() - began
         if answers is None:
-            seen = Observation("generate", len(works), 0, 0, seconds, out_of_memory=True)
+            seen = Observation("generate", len(works), 0, 0, seconds, True, tokens=tokens)
             if len(works) > 1:
                 return self._step(given_back=works, seen=seen)
             self._fail(works[0], OUT_OF_MEMORY, f"generating it alone: {reason}", needed)
@@ -101,7 +103,8 @@ class BatchSession:
         done = [a for a in answers if isinstance(a, Completion)]
         read, new = sum(len(a.prompt_ids) for a in done), sum(len(a.ids) for a in done)
         self._take_completions(works, answers)
-        return self._step(seen=Observation("generate", len(works), read, new, seconds))
+        seen = Observation("generate", len(works), read, new, seconds, tokens=tokens)
+        return self._step(seen=seen)
 
     def _take_completions(
         self, works: Sequence[Work], answers: Sequence[Completion | Refused]

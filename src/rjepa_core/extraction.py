@@ -15,7 +15,7 @@ import attrs
 
 from .errors import BackendError
 from .latents import LatentRecord
-from .ports.batch_scheduler import BatchScheduler
+from .ports.batch_scheduler import BatchScheduler, Decision, Explains
 from .ports.latent_store import RecordSink
 from .ports.llm_backend import InFlight, Observation, Room, Session
 from .ports.memory_probe import MemoryProbe
@@ -82,6 +82,7 @@ def extract(
     *,
     probe: MemoryProbe | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
+    decided: Callable[[Decision], None] = lambda decision: None,
     stop: Callable[[], bool] = lambda: False,
     computing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> tuple[Ending, Progress]:
@@ -94,6 +95,8 @@ def extract(
         sink: takes finished records and failures, and commits as it was set.
         probe: reads memory after each step, for the scheduler.
         report: called after each step.
+        decided: called with each change of size and its reason, before `report`, where the
+            scheduler explains itself.
         stop: asked after each step; once it is true nothing more is admitted, and the run ends
             when what is in flight has been finished.
         computing: entered around each `advance`: the one place where an interrupt may strike.
@@ -130,6 +133,9 @@ def extract(
                     seen = attrs.evolve(seen, memory=probe.read())
                 scheduler.observe(seen)
                 progress.see(seen)
+                if isinstance(scheduler, Explains):
+                    for decision in scheduler.changes():
+                        decided(decision)
             report(progress)
             stopping = stop() or stopping
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from .errors import NoRoomError
 from .identity import Identity
 from .latents import STORE_DTYPES
 from .ports.latent_store import StoreStats
@@ -77,6 +78,21 @@ def room_after_trial(
     needed = tools.room_needed(identity, missing, steps)
     needed = max(needed, round(trial.bytes_per_record * missing))
     return Room(missing, steps, needed, tools.room_free(place))
+
+
+def check_room(room: Room | None, where: str, force: bool) -> None:
+    """Refuse a run that the disk cannot hold, unless it is forced.
+
+    Raises:
+        NoRoomError: saying how much is needed and how much there is.
+    """
+    if room is None or room.enough or force:
+        return
+    raise NoRoomError(
+        f"{where}: {room.records:,} records of about {room.steps:.0f} steps need about "
+        f"{room.needed / 1e9:,.2f} GB and the disk has {room.free / 1e9:,.2f} GB free; make room, "
+        "use another --store, or begin all the same with --force (--dry-run measures the need)"
+    )
 
 
 def _vectors(identity: Identity, steps: float) -> float:

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from .cutting import cut_completion
-from .errors import NoRoomError, StoreExistsError
+from .errors import StoreExistsError
 from .extraction import Ending, Progress, extract
 from .identity import Identity, check_same
 from .opening import (
@@ -35,10 +35,10 @@ from .ports.memory_probe import MemoryProbe
 from .ports.store_tools import StoreTools
 from .prompts import pose
 from .rehearsal import AbsentStore, Scale, Trial
-from .room import Room, expected_room, room_after_trial
+from .room import Room, check_room, expected_room, room_after_trial
+from .run_history import history_entry
 from .run_identity import as_stored, identity_of, resolve_layers
 from .settings import ExtractionSettings
-from .structuring import unstructure
 from .traces import Prompt, Work
 from .worklist import Remaining, StoredTraces, Survey, Worklist, missing, remaining
 
@@ -179,7 +179,9 @@ class Extraction:
         finally:
             session.close()
             seconds = time.perf_counter() - began
-            self.store.add_history(self._history(started, seconds, how, latest))
+            self.store.add_history(
+                history_entry(settings, self.info, self.survey, started, seconds, how, latest)
+            )
         after = remaining(self._work, self.store, retry_failed=False)
         return Summary(
             ending, latest, seconds, self.survey, self.before, after.failed, self.store.stats()
@@ -208,26 +210,6 @@ class Extraction:
         if self._tools is None:
             return None
         return room_after_trial(*self._tools, self.identity, trial, self.before.missing)
-
-    def _history(
-        self, started: datetime, seconds: float, how: str, progress: Progress
-    ) -> dict[str, Any]:
-        settings = unstructure(self.settings)
-        return {
-            "kind": "extract",
-            "started": started.isoformat(timespec="seconds"),
-            "seconds": round(seconds, 3),
-            "ending": how,
-            "asked": {"problems": self.survey.problems, "domains": self.survey.domains},
-            "records": progress.records,
-            "failures": progress.failures,
-            "steps": progress.steps,
-            "tokens": progress.tokens,
-            "new_tokens": progress.new_tokens,
-            "out_of_memory": progress.out_of_memory,
-            "device": self.info.device,
-            **{key: settings[key] for key in ("model", "backend", "scheduler", "problems", "run")},
-        }
 
 
 @contextmanager
@@ -293,7 +275,7 @@ def open_extraction(
         if tools is not None:
             room = expected_room(*tools, identity, settings, survey, store.stats(), before.missing)
         if not dry:
-            _check_room(room, store.location, settings.run.force)
+            check_room(room, store.location, settings.run.force)
             store.begin(identity)
         yield Extraction(
             settings=settings,
@@ -318,16 +300,6 @@ def run_extraction(
     """Problems in, stored latents out: open, run, close."""
     with open_extraction(settings, registry) as extraction:
         return extraction.run(report)
-
-
-def _check_room(room: Room | None, where: str, force: bool) -> None:
-    if room is None or room.enough or force:
-        return
-    raise NoRoomError(
-        f"{where}: {room.records:,} records of about {room.steps:.0f} steps need about "
-        f"{room.needed / 1e9:,.2f} GB and the disk has {room.free / 1e9:,.2f} GB free; make room, "
-        "use another --store, or begin all the same with --force (--dry-run measures the need)"
-    )
 
 
 def _open_target(adapter: StoreAdapter, place: str, options: Any, dry: bool) -> LatentStore:

@@ -48,6 +48,24 @@ def extract(invoke: Invoke) -> Invoke:
     return run
 
 
+@pytest.fixture
+def store(extract: Invoke) -> str:
+    """Ten problems, two samples each."""
+    assert extract("--samples", "2", "--temperature", "0.3").exit_code == 0
+    return "s"
+
+
+@pytest.fixture
+def failing(home: Path, extract: Invoke) -> str:
+    """Two records, three failures."""
+    rows = [{"id": f"f{i}", "question": f"{i}?", "solution": "#### 7"} for i in range(3)]
+    rows += [{"id": f"ok{i}", "question": "and?", "solution": "Step 1: 7."} for i in range(2)]
+    (home / "given.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = extract("--store", "failing", problems=("--traces", "given.jsonl"))
+    assert result.exit_code == 3
+    return "failing"
+
+
 def write_problems(path: Path, count: int, **fields: Any) -> None:
     rows = [
         {"id": f"p{i}", "question": f"What is {i} plus 1?", "answer": str(i + 1), **fields}

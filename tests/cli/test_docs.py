@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import attrs
+import click
 import pytest
 
 from rjepa_cli.flags import default_text
@@ -65,3 +66,17 @@ def test_every_option() -> None:
         assert f"`{flag.name}`" in settings[flag.key]
     for option in OTHER_OPTIONS:
         assert option.opts[0] in commands
+
+
+def test_every_option_of_the_store_commands() -> None:
+    from rjepa_cli.store import COMMANDS, command
+
+    text = (REFERENCE / "cli.md").read_text()
+    context = click.Context(command)
+    for name in COMMANDS:
+        one = command.get_command(context, name)
+        assert one is not None
+        assert f"rjepa-cli store {name} " in text
+        for parameter in one.params:
+            if isinstance(parameter, click.Option):
+                assert f"`{parameter.opts[0]}" in text, parameter.opts

@@ -78,7 +78,7 @@ def test_every_flag_reaches_its_setting(home: Path, extract: Invoke) -> None:
         "--thinking on --logprobs --store-dtype bfloat16 --prompt-template t.txt "
         "--prompt-template code=code.txt --system Brief! --max-new-tokens 77 --temperature 0.1 "
         "--top-p 0.9 --top-k 5 --seed 11 --resume --retry-failed --allow-failures 1% "
-        "--max-hours 2.5 --scheduler fixed --batch-size 3 --encode-tokens 99 --delay 0.5 "
+        "--max-hours 2.5 --force --scheduler fixed --batch-size 3 --encode-tokens 99 --delay 0.5 "
         "--checkpoint-every 7 --set problems.huggingface.split=test --store lmdb:other"
     )
     result = extract(*line.split(), "--print-config")
@@ -119,6 +119,7 @@ def test_every_flag_reaches_its_setting(home: Path, extract: Invoke) -> None:
         "retry_failed": True,
         "allow_failures": 0.01,
         "max_hours": 2.5,
+        "force": True,
     }
     assert shown["scheduler"] == {"name": "fixed", "batch_size": 3, "encode_tokens": 99}
     assert shown["backend"]["delay"] == 0.5

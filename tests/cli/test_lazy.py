@@ -42,6 +42,13 @@ def test_help_of_extract_loads_no_engine() -> None:
     assert not names & HEAVY
 
 
+@pytest.mark.parametrize("name", ["verify", "rm", "export", "import", "merge"])
+def test_help_of_the_store_commands_loads_no_engine(name: str) -> None:
+    names = imported("-m", "rjepa_cli", "store", name, "--help")
+    assert "rjepa_core" in names, "the test sees nothing"
+    assert not names & (HEAVY | {"rich", "rjepa_adapters"})
+
+
 def test_version_loads_no_engine() -> None:
     assert not imported("-m", "rjepa_cli", "--version") & HEAVY
 

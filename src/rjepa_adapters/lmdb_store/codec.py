@@ -1,4 +1,4 @@
-"""How keys, records and failures become bytes. Described field by field in the reference.
+"""How keys and records become bytes. Described field by field in the reference.
 
 A record is three values: a head in the index, a block of vectors and a block of texts. The head
 carries a checksum of each block and one of itself, all of them over the key as well, so that a
@@ -8,22 +8,20 @@ damaged, swapped or stale part never passes for the record's own.
 from __future__ import annotations
 
 import hashlib
-import json
 import struct
-from collections.abc import Mapping
 from typing import Any
 
 import attrs
 import numpy as np
-import xxhash
 from numpy.typing import NDArray
 
 from rjepa_core.latents import STORE_DTYPES, LatentRecord, Vectors
-from rjepa_core.problems import Problem
-from rjepa_core.traces import Failure, RecordKey, StepSpan, Trace
+from rjepa_core.traces import RecordKey
+
+from .checksums import CHECKSUM_BYTES, MismatchError, checksum
+from .texts import encode_texts
 
 HEAD_VERSION = 1
-CHECKSUM_BYTES = 16
 _DTYPE_CODES = {"float16": 1, "bfloat16": 2, "float32": 3}
 _DTYPES = {code: STORE_DTYPES[name] for name, code in _DTYPE_CODES.items()}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
@@ -36,18 +34,6 @@ _SAMPLE = struct.Struct(">I")
 LONGEST_KEY = 511
 _LONGEST_ID = 480
 _HASHED = b"\xff"
-
-
-class MismatchError(Exception):
-    """Bytes do not match their checksum or make no sense; the message says which part."""
-
-
-def checksum(*parts: Any) -> bytes:
-    """xxh3-128 over the parts, one after the other: 16 bytes."""
-    state = xxhash.xxh3_128()
-    for part in parts:
-        state.update(part)
-    return state.digest()
 
 
 def encode_id(problem_id: str) -> bytes:
@@ -274,134 +260,3 @@ def view_vectors(head: Head, block: Any) -> tuple[Vectors, Vectors, NDArray[np.f
     if head.logprobs:
         logprobs = np.frombuffer(block, "<f4", steps, (count + layers * width) * size)
     return latents, prompt.reshape(layers, width), logprobs
-
-
-def encode_texts(trace: Trace) -> bytes:
-    """Block of texts: length of the JSON part, the JSON part, prompt ids, completion ids, spans."""
-    problem = trace.problem
-    fields: dict[str, Any] = {
-        "id": problem.id,
-        "sample": trace.sample,
-        "statement": problem.statement,
-        "domain": problem.domain,
-        "subdomain": problem.subdomain,
-        "problem_answer": problem.answer,
-        "problem_metadata": dict(problem.metadata),
-        "prompt_text": trace.prompt_text,
-        "statement_span": list(trace.statement_span),
-        "completion": trace.completion,
-        "steps": _step_ranges(trace),
-        "answer": trace.answer,
-        "strategy": trace.strategy,
-        "finish_reason": trace.finish_reason,
-        "metadata": dict(trace.metadata),
-        "lengths": [len(trace.prompt_ids), len(trace.completion_ids), len(trace.spans)],
-    }
-    text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    encoded = text.encode("utf-8", "surrogatepass")
-    spans = [(s.start, s.stop, int(s.truncated)) for s in trace.spans]
-    return b"".join(
-        (
-            len(encoded).to_bytes(4, "little"),
-            encoded,
-            np.asarray(trace.prompt_ids, dtype="<i4").tobytes(),
-            np.asarray(trace.completion_ids, dtype="<i4").tobytes(),
-            np.asarray(spans, dtype="<i4").reshape(-1, 3).tobytes(),
-        )
-    )
-
-
-def _step_ranges(trace: Trace) -> list[Any]:
-    """Each step's text as a range of the completion's characters where it is one, else itself."""
-    ranges: list[Any] = []
-    position = 0
-    for text in trace.step_texts:
-        start = trace.completion.find(text, position)
-        if start < 0:
-            ranges.append(text)
-            continue
-        position = start + len(text)
-        ranges.append([start, position])
-    return ranges
-
-
-def decode_texts(block: Any) -> Trace:
-    """The trace in a block of texts; its arrays are the caller's."""
-    raw = bytes(block)
-    try:
-        size = int.from_bytes(raw[:4], "little")
-        fields: Mapping[str, Any] = json.loads(raw[4 : 4 + size].decode("utf-8", "surrogatepass"))
-        prompt, completion, spans = fields["lengths"]
-        numbers = np.frombuffer(raw, "<i4", prompt + completion + 3 * spans, 4 + size)
-    except (ValueError, KeyError) as error:
-        raise MismatchError("its texts cannot be read") from error
-    ends = numbers[prompt + completion :].reshape(spans, 3)
-    text = fields["completion"]
-    return Trace(
-        problem=Problem(
-            fields["id"],
-            fields["statement"],
-            fields["domain"],
-            fields["subdomain"],
-            fields["problem_answer"],
-            fields["problem_metadata"],
-        ),
-        sample=fields["sample"],
-        prompt_text=fields["prompt_text"],
-        prompt_ids=numbers[:prompt].astype(np.int32),
-        statement_span=(fields["statement_span"][0], fields["statement_span"][1]),
-        completion=text,
-        completion_ids=numbers[prompt : prompt + completion].astype(np.int32),
-        spans=tuple(StepSpan(int(a), int(b), bool(c)) for a, b, c in ends),
-        step_texts=tuple(s if isinstance(s, str) else text[s[0] : s[1]] for s in fields["steps"]),
-        answer=fields["answer"],
-        strategy=fields["strategy"],
-        finish_reason=fields["finish_reason"],
-        metadata=fields["metadata"],
-    )
-
-
-def encode_json(raw_key: bytes, fields: Mapping[str, Any]) -> bytes:
-    """A checksum and JSON: header, identity, tally, history and failures are kept so."""
-    text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    content = text.encode("utf-8", "surrogatepass")
-    return checksum(raw_key, content) + content
-
-
-def decode_json(raw_key: bytes, value: Any) -> dict[str, Any]:
-    """Inverse of `encode_json`.
-
-    Raises:
-        MismatchError: the checksum differs.
-    """
-    value = bytes(value)
-    found, content = value[:CHECKSUM_BYTES], value[CHECKSUM_BYTES:]
-    if len(found) < CHECKSUM_BYTES or checksum(raw_key, content) != found:
-        raise MismatchError("its value does not match its checksum")
-    try:
-        fields: dict[str, Any] = json.loads(content.decode("utf-8", "surrogatepass"))
-    except ValueError as error:
-        raise MismatchError("its value is another kind's") from error
-    return fields
-
-
-def encode_failure(failure: Failure) -> tuple[bytes, bytes]:
-    """Key and value among the failures."""
-    raw_key = encode_key(failure.key)
-    fields = attrs.asdict(failure)
-    fields["key"] = [failure.key.problem_id, failure.key.sample]
-    return raw_key, encode_json(raw_key, fields)
-
-
-def decode_failure(raw_key: bytes, value: Any) -> Failure:
-    """Inverse of `encode_failure`.
-
-    Raises:
-        MismatchError: the checksum differs.
-    """
-    fields = decode_json(raw_key, value)
-    try:
-        fields["key"] = RecordKey(*fields["key"])
-        return Failure(**fields)
-    except (KeyError, TypeError) as error:
-        raise MismatchError("it is no failure") from error

@@ -10,7 +10,8 @@ from pathlib import Path
 from rjepa_core.errors import DamagedRecordError, StoreError, StoreLockedError
 from rjepa_core.ports.store_tools import Report, ToolProgress
 
-from .codec import EncodedRecord, MismatchError, name_key
+from .checksums import MismatchError
+from .codec import EncodedRecord, name_key
 from .place import COMPACTING, DATA, LOCK, require_store, sync_directory
 from .reading import Reader
 from .repairing import ignore

@@ -1,8 +1,6 @@
-"""One LMDB environment a process and store, shared by all handles, reopened after a fork.
+"""An LMDB environment that grows by itself and explains its errors.
 
-LMDB forbids to open the same files twice in a process and to use an environment across a fork.
-Handles therefore go through `acquire`, and every use through `read` or `write` asks for the process
-id first.
+Handles share one a process and store; see `sharing`.
 """
 
 from __future__ import annotations
@@ -18,10 +16,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import lmdb
-import lmdb._envid
 
 from rjepa_core.errors import DiskFullError, StoreError
 
+from .inheritance import beside_inherited, inherited, keep
 from .place import DATA
 
 TABLES = ("meta", "history", "index", "order", "vectors", "texts", "failures")
@@ -38,11 +36,19 @@ T = TypeVar("T")
 
 
 class Environment:
-    """The LMDB environment of one store in this process; made by `acquire`."""
+    """The LMDB environment of one store in this process; made by `sharing.acquire`.
+
+    Attributes:
+        path: the store's directory.
+        users: handles that share it.
+        when_idle: called behind the last read if there are no users.
+        writing: held during a write transaction.
+    """
 
     def __init__(self, path: Path, map_bytes: int, sync: str, readonly: bool = False) -> None:
         self.path = path
         self.users = 0
+        self.when_idle: Callable[[Environment], None] | None = None
         self._want_readonly = readonly
         self._sync = sync
         self._pid = os.getpid()
@@ -93,10 +99,10 @@ class Environment:
                 with self._idle:
                     self._readers -= 1
                     self._idle.notify_all()
-                if not self.users:
-                    _close_unused(self)
+                if self.when_idle is not None and not self.users:
+                    self.when_idle(self)
             else:
-                _kept.append(txn)  # Ended here, it would end in the parent, too.
+                keep(txn)  # Ended here, it would end in the parent, too.
 
     def write(self, apply: Callable[[Any], T]) -> T:
         """Run `apply` in a write transaction and commit it; grows the map and tries again.
@@ -158,7 +164,8 @@ class Environment:
         kept as it is and never used again.
         """
         if self._readers:
-            _inherited[self.path] = self
+            keep(self)
+            inherited.add(self.path)
         elif self._env is not None:
             self._env.close()
             self._env = None
@@ -254,7 +261,7 @@ class Environment:
             **_SYNC[self._sync],
         }
         try:
-            with _beside_inherited(self.path):
+            with beside_inherited(self.path):
                 return lmdb.open(str(self.path), **options)
         except (lmdb.ReadonlyError, lmdb.LockError, PermissionError):
             if writable:
@@ -293,98 +300,3 @@ class Environment:
         if isinstance(error, lmdb.VersionMismatchError):
             return StoreError(f"{self.path}: made by another version of LMDB ({error})")
         return StoreError(f"{self.path}: LMDB cannot go on ({error}); open the store again")
-
-
-def open_alone(path: Path) -> Environment:
-    """An environment that only reads and that no handle shares; for a process that inspects."""
-    environment = Environment(path, 0, "full", readonly=True)
-    environment.users = 1
-    return environment
-
-
-_open: dict[Path, Environment] = {}
-_inherited: dict[Path, Environment] = {}
-_kept: list[Any] = []
-_guard = threading.RLock()
-
-
-def acquire(path: Path, map_bytes: int, sync: str | None = None) -> Environment:
-    """The environment of the store at `path`, opened if this process has not done so yet.
-
-    Args:
-        sync: what the writer's commits wait for; None for a reader.
-    """
-    path = path.resolve()
-    with _guard:
-        environment = _open.get(path)
-        if environment is not None and not environment.is_current():
-            # The directory was deleted and made anew; old handles keep what they had open.
-            del _open[path]
-            environment = None
-        if environment is None:
-            environment = _open[path] = Environment(path, map_bytes, sync or "full")
-        elif sync is not None:
-            environment.use_sync(sync)
-        environment.users += 1
-        return environment
-
-
-def release(environment: Environment) -> None:
-    """Give an environment back; the last one closes it."""
-    with _guard:
-        environment.users -= 1
-        _close_unused(environment)
-
-
-def _close_unused(environment: Environment) -> None:
-    """Close what no handle uses any more, once the last snapshot has ended."""
-    with _guard:
-        if environment.users or not environment.idle:
-            return
-        if _open.get(environment.path) is environment:
-            del _open[environment.path]
-        environment.close()
-
-
-@contextmanager
-def _beside_inherited(path: Path) -> Iterator[None]:
-    """Let LMDB open files again which a parent had open, in a snapshot, when it forked."""
-    if path not in _inherited:
-        yield
-        return
-    # py-lmdb remembers over the fork which files are open, and offers no way to make it forget.
-    with _guard:
-        kept = lmdb._envid.env_keys
-        lmdb._envid.env_keys = lambda *_: ()
-        try:
-            yield
-        finally:
-            lmdb._envid.env_keys = kept
-
-
-def _before_fork() -> None:
-    """No fork in the middle of a commit: its transaction could never end in the child."""
-    _guard.acquire()
-    for environment in _open.values():
-        environment.writing.acquire()
-
-
-def _after_fork_in_parent() -> None:
-    for environment in _open.values():
-        environment.writing.release()
-    _guard.release()
-
-
-def _after_fork_in_child() -> None:
-    global _guard
-    _guard = threading.RLock()
-    for environment in _open.values():
-        environment.disown()
-    _open.clear()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=_after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
-)

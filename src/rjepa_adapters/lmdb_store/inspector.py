@@ -14,25 +14,24 @@ import lmdb
 
 from rjepa_core.errors import RJepaError, StoreError, StoreLockedError
 
+from .checksums import MismatchError, checksum
 from .codec import (
     Head,
-    MismatchError,
     check_block,
-    checksum,
-    decode_failure,
     decode_head,
     decode_place,
     decode_sequence,
-    decode_texts,
     encode_key,
     encode_sequence,
     name_key,
 )
-from .environment import Environment, open_alone
+from .environment import Environment
 from .layout import Tally, check_header, has_header, read_identity, read_tally
 from .pages import meta_problems
 from .reading import begin_pair
 from .sidecar import read_sidecar
+from .texts import decode_texts
+from .values import decode_failure
 from .wire import Wire
 from .writer_lock import WriterLock
 
@@ -41,7 +40,7 @@ def verify(path: Path, wire: Wire) -> dict[str, Any]:
     """Read everything, send each damage; counts of what is sound."""
     _verify_pages(path, wire)
     try:
-        environment = open_alone(path)
+        environment = Environment(path, 0, "full", readonly=True)
         if not has_header(environment):
             wire.damage("header", "store", "the header is missing")
             return {"records": 0, "failures": 0}

@@ -14,8 +14,10 @@ import attrs
 from rjepa_core.errors import DamagedRecordError, StoreError
 from rjepa_core.identity import Identity
 
-from .codec import MismatchError, decode_json, encode_json, encode_sequence
+from .checksums import MismatchError
+from .codec import encode_sequence
 from .environment import Environment
+from .values import decode_json, encode_json
 
 FORMAT = "rjepa-lmdb"
 VERSION = 1

@@ -96,7 +96,8 @@ def leaf_nodes(path: Path) -> Iterator[tuple[int, int, Node]]:
             # The header itself may be what is damaged: one bit may differ.
             if any((flags ^ wanted).bit_count() <= 1 for wanted in _LEAF_FLAGS):
                 for node in _nodes(raw, size):
-                    yield number, total, node
+                    if node.page < total:
+                        yield number, total, node
 
 
 def read_value(file: BinaryIO, size: int, node: Node) -> bytes:

@@ -16,18 +16,15 @@ from rjepa_core.latents import LatentRecord, Vectors
 from rjepa_core.ports.latent_store import Entry
 from rjepa_core.traces import Failure, RecordKey
 
+from .checksums import MismatchError
 from .codec import (
     EncodedRecord,
     Head,
-    MismatchError,
     check_block,
-    decode_failure,
     decode_head,
-    decode_json,
     decode_key,
     decode_place,
     decode_sequence,
-    decode_texts,
     encode_key,
     encode_sequence,
     is_hashed,
@@ -35,6 +32,8 @@ from .codec import (
     view_vectors,
 )
 from .environment import Environment
+from .texts import decode_texts
+from .values import decode_failure, decode_json
 
 
 @attrs.frozen(eq=False)

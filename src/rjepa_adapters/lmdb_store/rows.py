@@ -14,7 +14,7 @@ from rjepa_core.latents import LatentRecord
 from rjepa_core.problems import DEFAULT_DOMAIN, Problem
 from rjepa_core.traces import RecordKey, StepSpan, Trace
 
-from .codec import decode_texts, encode_texts
+from .texts import decode_texts, encode_texts
 
 # Stands for a statement that imported shards do not bring.
 NO_STATEMENT = "(the imported shards hold no statement)"

@@ -16,26 +16,25 @@ import lmdb
 from rjepa_core.errors import RJepaError, StoreError
 from rjepa_core.identity import Identity
 
+from .checksums import MismatchError
 from .codec import (
     LONGEST_KEY,
     EncodedRecord,
     Head,
-    MismatchError,
     check_block,
-    decode_failure,
     decode_head,
-    decode_json,
     decode_place,
-    decode_texts,
     encode_sequence,
 )
-from .environment import Environment, open_alone
+from .environment import Environment
 from .layout import Tally, read_identity, read_tally
 from .pages import Node, leaf_nodes, page_size, read_value
 from .place import DATA
 from .reading import Renewing, begin_pair
 from .sidecar import read_sidecar
 from .store import LmdbStore
+from .texts import decode_texts
+from .values import decode_failure, decode_json
 from .wire import Wire
 
 
@@ -70,7 +69,7 @@ class _Salvage:
         if "tables" not in self.skip:
             self.wire.send(at="tables")
             try:
-                environment = open_alone(self.path)
+                environment = Environment(self.path, 0, "full", readonly=True)
                 environment.table("index")
             except (StoreError, KeyError) as error:
                 self.wire.note(f"LMDB cannot open the store: {error}")
@@ -120,11 +119,11 @@ class _Salvage:
 
     def _tables(self, environment: Environment) -> None:
         walk, lookup = begin_pair(environment)
-        for raw_key in self._raw_keys(environment, walk):
+        for done, raw_key in enumerate(self._raw_keys(environment, walk)):
             if raw_key.hex() in self.skip or self.store.has_record(raw_key):
                 continue
             self.wire.send(at=raw_key.hex())
-            self.wire.progress("records", len(self.store), self.total)
+            self.wire.progress("records", done, self.total)
             try:
                 self.store.write_encoded([lookup.reader.encoded(raw_key)])
             except MismatchError as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rjepa_core.identity import Identity
 
-from .codec import checksum
+from .checksums import checksum
 from .place import SIDECAR, sync_directory
 
 

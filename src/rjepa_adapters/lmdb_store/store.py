@@ -20,7 +20,7 @@ from rjepa_core.ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
 from rjepa_core.traces import Failure, RecordKey
 
 from .codec import EncodedRecord, encode_record
-from .environment import Environment, acquire, release
+from .environment import Environment
 from .layout import (
     Tally,
     append_history,
@@ -34,7 +34,9 @@ from .layout import (
 from .place import DATA, make_place, require_store, sync_directory
 from .reading import Reader
 from .settings import LmdbSettings
+from .sharing import acquire, release
 from .sidecar import write_sidecar
+from .snapshot import LmdbSnapshot
 from .writer_lock import WriterLock
 from .writing import Pending, apply_delete, apply_pending, changed_statement
 
@@ -367,30 +369,3 @@ def _let_go(environment: Environment, lock: WriterLock | None) -> None:
     release(environment)
     if lock is not None:
         lock.release()
-
-
-class LmdbSnapshot:
-    """A read transaction; see `Snapshot`."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-
-    def __len__(self) -> int:
-        return read_tally(self._reader.environment, self._reader.txn).records
-
-    def keys(self) -> Iterator[RecordKey]:
-        return self._reader.keys()
-
-    def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
-        return self._reader.entries()
-
-    def get(self, key: RecordKey) -> LatentRecord:
-        return self._reader.get(key, views=True)
-
-    def read_latents(
-        self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
-    ) -> NDArray[np.int64]:
-        return self._reader.read_latents(keys, latents, prompts)
-
-    def failures(self) -> Iterator[Failure]:
-        return self._reader.failures()

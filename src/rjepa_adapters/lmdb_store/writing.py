@@ -12,12 +12,11 @@ from rjepa_core.errors import StatementChangedError
 from rjepa_core.ports.latent_store import Entry
 from rjepa_core.traces import Failure, RecordKey
 
+from .checksums import checksum
 from .codec import (
     EncodedRecord,
     Head,
-    checksum,
     decode_head,
-    encode_failure,
     encode_head,
     encode_key,
     encode_place,
@@ -25,6 +24,7 @@ from .codec import (
 )
 from .environment import Environment
 from .layout import Tally, read_tally, write_tally
+from .values import encode_failure
 
 
 @attrs.define

@@ -23,7 +23,8 @@ class CudaProbe:
         torch.cuda.reset_peak_memory_stats(self._device)
         retries = self._total_retries()
         new, self._retries = retries - self._retries, retries
-        return MemoryReading(total - free - (reserved - allocated), total, peak, new)
+        used = total - free - (reserved - allocated)
+        return MemoryReading(used, total, peak, new, held_bytes=allocated)
 
     def _total_retries(self) -> int:
         return int(torch.cuda.memory_stats(self._device).get("num_alloc_retries", 0))

@@ -26,8 +26,8 @@ class HostProbe:
         group_used, group_limit = cgroup_memory()
         if group_used is not None and group_limit is not None and group_limit < limit:
             used, limit = group_used, group_limit
-        peak = self._process.memory_info().rss
-        return MemoryReading(used, limit, peak, None, pressure())
+        held = self._process.memory_info().rss
+        return MemoryReading(used, limit, held, None, pressure(), held)
 
 
 def cgroup_memory(root: Path = _CGROUP) -> tuple[int | None, int | None]:

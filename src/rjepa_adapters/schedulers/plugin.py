@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rjepa_core.plugins import SchedulerAdapter, hookimpl
 
+from .adaptive import AdaptiveScheduler, AdaptiveSettings
 from .fixed import FixedScheduler, FixedSettings
 
 
@@ -13,9 +14,15 @@ from .fixed import FixedScheduler, FixedSettings
 def rjepa_schedulers() -> Iterable[SchedulerAdapter]:
     return [
         SchedulerAdapter(
+            name="adaptive",
+            summary="finds the fastest number of rows that fits, all through the run",
+            settings=AdaptiveSettings,
+            create=AdaptiveScheduler,
+        ),
+        SchedulerAdapter(
             name="fixed",
             summary="the same number of rows every time",
             settings=FixedSettings,
             create=FixedScheduler,
-        )
+        ),
     ]

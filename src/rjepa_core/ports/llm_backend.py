@@ -58,10 +58,13 @@ class InFlight:
     Attributes:
         rows: traces being generated, or generated and not encoded yet.
         given_tokens: tokens of given solutions that wait to be encoded.
+        tokens: what these rows may cost together, as `Session.cost` counts it; 0 where the
+            session does not tell.
     """
 
     rows: int = 0
     given_tokens: int = 0
+    tokens: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.rows or self.given_tokens)
@@ -95,6 +98,9 @@ class Observation:
         seconds: wall time.
         out_of_memory: the batch did not fit; its work was given back or waits for a retry.
         memory: what a probe read afterwards, where there is one.
+        tokens: what the rows may cost together, as `Session.cost` counts it (also of a batch
+            that did not fit); 0 where the session does not tell.
+        ended: rows whose completion ended; None for all of them, as in a whole batch.
     """
 
     phase: Phase
@@ -104,6 +110,8 @@ class Observation:
     seconds: float
     out_of_memory: bool = False
     memory: MemoryReading | None = None
+    tokens: int = 0
+    ended: int | None = None
 
 
 @attrs.frozen

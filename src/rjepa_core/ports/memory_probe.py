@@ -17,6 +17,8 @@ class MemoryReading:
         peak_bytes: most that this process has held since the last reading.
         retries: allocations that had to be tried again since the last reading (CUDA).
         stalled: share of time (0 to 1) in which work waited for memory (Linux pressure stall).
+        held_bytes: what this process holds now; with it, `used_bytes - held_bytes + peak_bytes`
+            is the most that was in use since the last reading.
     """
 
     used_bytes: int | None = None
@@ -24,6 +26,7 @@ class MemoryReading:
     peak_bytes: int | None = None
     retries: int | None = None
     stalled: float | None = None
+    held_bytes: int | None = None
 
 
 class MemoryProbe(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
@@ -14,6 +13,8 @@ from ..plugins import StoreAdapter
 from ..ports.latent_store import LatentStore, StoreMode
 from .samples import record_differences, sample_identity
 
+# What pytest gives as tmp_path; the core, its suites included, imports no pathlib.
+TmpPath = Any
 Open = Callable[..., LatentStore]
 
 
@@ -28,12 +29,12 @@ class StoreCase:
 
     adapter: ClassVar[StoreAdapter]
 
-    def where(self, tmp_path: Path, name: str) -> str:
+    def where(self, tmp_path: TmpPath, name: str) -> str:
         """The location for a store called `name`, new in each test."""
         raise NotImplementedError
 
     @pytest.fixture
-    def open_store(self, tmp_path: Path) -> Iterator[Open]:
+    def open_store(self, tmp_path: TmpPath) -> Iterator[Open]:
         """Opens stores of the adapter, and closes those that a test leaves open."""
         opened: list[LatentStore] = []
 

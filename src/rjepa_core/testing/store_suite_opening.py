@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -17,19 +16,19 @@ from ..identity import Identity
 from ..ports.latent_store import LatentStore
 from ..traces import RecordKey
 from .samples import sample_failure, sample_identity, sample_record
-from .store_case import Open, StoreCase
+from .store_case import Open, StoreCase, TmpPath
 
 
 class OpeningContract(StoreCase):
     """Handles of a store."""
 
-    def test_exists_from_the_first_opening(self, tmp_path: Path, open_store: Open) -> None:
+    def test_exists_from_the_first_opening(self, tmp_path: TmpPath, open_store: Open) -> None:
         where = self.where(tmp_path, "a")
         assert not self.adapter.exists(where), "exists() is false where there is no store"
         open_store()
         assert self.adapter.exists(where), "exists() is true once a store was opened to write"
 
-    def test_reading_nothing_is_refused(self, tmp_path: Path, open_store: Open) -> None:
+    def test_reading_nothing_is_refused(self, tmp_path: TmpPath, open_store: Open) -> None:
         with pytest.raises(StoreNotFoundError):
             open_store("read")
         where = self.where(tmp_path, "a")
@@ -99,7 +98,7 @@ class OpeningContract(StoreCase):
         store.close()
         assert len(open_store("write")) == 1, "a closed writer makes room for the next"
 
-    def test_a_forgotten_writer_holds_no_lock(self, open_store: Open, tmp_path: Path) -> None:
+    def test_a_forgotten_writer_holds_no_lock(self, open_store: Open, tmp_path: TmpPath) -> None:
         settings = self.adapter.configure({}, "store")
         forgotten = self.adapter.create(self.where(tmp_path, "a"), "write", settings)
         forgotten.begin(sample_identity())

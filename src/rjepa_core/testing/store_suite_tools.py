@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from ..errors import IdentityError, MergeConflictError, UsageError
@@ -13,7 +11,7 @@ from ..ports.store_tools import StoreTools, ToolProgress
 from ..problems import Problem
 from ..traces import OUT_OF_MEMORY, TOO_LONG, RecordKey
 from .samples import sample_failure, sample_identity, sample_record
-from .store_case import Open, StoreCase, assert_same
+from .store_case import Open, StoreCase, TmpPath, assert_same
 
 
 class ToolsContract(StoreCase):
@@ -44,7 +42,7 @@ class ToolsContract(StoreCase):
         assert {f.key: f for f in found.failures()} == failures, f"{promise}: the failures"
 
     def test_verify_finds_nothing(
-        self, open_store: Open, tools: StoreTools, tmp_path: Path
+        self, open_store: Open, tools: StoreTools, tmp_path: TmpPath
     ) -> None:
         store = open_store()
         self.fill(store, range(20))
@@ -55,14 +53,14 @@ class ToolsContract(StoreCase):
         assert (report.records, report.failures) == (20, 5), "verify() counts what is sound"
 
     def test_verify_beside_a_writer(
-        self, open_store: Open, tools: StoreTools, tmp_path: Path
+        self, open_store: Open, tools: StoreTools, tmp_path: TmpPath
     ) -> None:
         self.fill(open_store(), range(20))
         report = tools.verify(self.where(tmp_path, "a"))
         assert report.sound, f"a store can be verified while a run writes: {report.damages}"
 
     def test_repair_of_a_sound_store(
-        self, open_store: Open, tools: StoreTools, tmp_path: Path
+        self, open_store: Open, tools: StoreTools, tmp_path: TmpPath
     ) -> None:
         store = open_store()
         self.fill(store, range(20))
@@ -75,7 +73,7 @@ class ToolsContract(StoreCase):
         with pytest.raises(UsageError):
             tools.repair(self.where(tmp_path, "a"), target)
 
-    def test_compact(self, open_store: Open, tools: StoreTools, tmp_path: Path) -> None:
+    def test_compact(self, open_store: Open, tools: StoreTools, tmp_path: TmpPath) -> None:
         whole, store = open_store(name="whole"), open_store()
         self.fill(whole, range(0, 40, 2))
         self.fill(store, range(40), failures=False)
@@ -147,7 +145,7 @@ class ToolsContract(StoreCase):
 
     @pytest.mark.parametrize("per_shard", [7, 1000])
     def test_export_then_import(
-        self, open_store: Open, tools: StoreTools, tmp_path: Path, per_shard: int
+        self, open_store: Open, tools: StoreTools, tmp_path: TmpPath, per_shard: int
     ) -> None:
         store, again = open_store(), open_store(name="b")
         self.fill(store, range(20))
@@ -166,7 +164,7 @@ class ToolsContract(StoreCase):
             tools.export(store, str(tmp_path / "out"))
 
     def test_shards_of_another_identity_are_refused(
-        self, open_store: Open, tools: StoreTools, tmp_path: Path
+        self, open_store: Open, tools: StoreTools, tmp_path: TmpPath
     ) -> None:
         store, other = open_store(), open_store(name="b")
         self.fill(store, range(3))
@@ -176,7 +174,7 @@ class ToolsContract(StoreCase):
             tools.import_shards(str(tmp_path / "out"), other)
 
     def test_shards_without_an_identity(
-        self, open_store: Open, tools: StoreTools, tmp_path: Path, identity: Identity
+        self, open_store: Open, tools: StoreTools, tmp_path: TmpPath, identity: Identity
     ) -> None:
         store = open_store()
         self.fill(store, range(4))
@@ -214,7 +212,7 @@ class ToolsContract(StoreCase):
             tools.remove(store, ["nope", "c"])
         assert len(store) == 3, "a refused removal changes nothing"
 
-    def test_room(self, open_store: Open, tools: StoreTools, tmp_path: Path) -> None:
+    def test_room(self, open_store: Open, tools: StoreTools, tmp_path: TmpPath) -> None:
         identity = sample_identity(1, 1024)
         store = open_store()
         store.begin(identity)

@@ -1,0 +1,60 @@
+"""Checked JSON: header, identity, tally, history and failures are kept so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from rjepa_core.traces import Failure, RecordKey
+
+from .checksums import CHECKSUM_BYTES, MismatchError, checksum
+from .codec import encode_key
+
+
+def encode_json(raw_key: bytes, fields: Mapping[str, Any]) -> bytes:
+    """A checksum and JSON: header, identity, tally, history and failures are kept so."""
+    text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    content = text.encode("utf-8", "surrogatepass")
+    return checksum(raw_key, content) + content
+
+
+def decode_json(raw_key: bytes, value: Any) -> dict[str, Any]:
+    """Inverse of `encode_json`.
+
+    Raises:
+        MismatchError: the checksum differs.
+    """
+    value = bytes(value)
+    found, content = value[:CHECKSUM_BYTES], value[CHECKSUM_BYTES:]
+    if len(found) < CHECKSUM_BYTES or checksum(raw_key, content) != found:
+        raise MismatchError("its value does not match its checksum")
+    try:
+        fields: dict[str, Any] = json.loads(content.decode("utf-8", "surrogatepass"))
+    except ValueError as error:
+        raise MismatchError("its value is another kind's") from error
+    return fields
+
+
+def encode_failure(failure: Failure) -> tuple[bytes, bytes]:
+    """Key and value among the failures."""
+    raw_key = encode_key(failure.key)
+    fields = attrs.asdict(failure)
+    fields["key"] = [failure.key.problem_id, failure.key.sample]
+    return raw_key, encode_json(raw_key, fields)
+
+
+def decode_failure(raw_key: bytes, value: Any) -> Failure:
+    """Inverse of `encode_failure`.
+
+    Raises:
+        MismatchError: the checksum differs.
+    """
+    fields = decode_json(raw_key, value)
+    try:
+        fields["key"] = RecordKey(*fields["key"])
+        return Failure(**fields)
+    except (KeyError, TypeError) as error:
+        raise MismatchError("it is no failure") from error

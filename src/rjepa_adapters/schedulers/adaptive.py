@@ -1,0 +1,229 @@
+"""A batch size that finds itself, from errors, memory and speed, all through the run."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+from attrs import validators as v
+
+from rjepa_core.ports.batch_scheduler import Decision
+from rjepa_core.ports.llm_backend import InFlight, Observation, Room
+
+from .amounts import parse_bytes
+from .ceiling import Ceiling
+from .climb import Climb
+from .ladder import Ladder
+from .measuring import Measuring
+from .memory import MemoryWatch
+
+# A trial that sees no full batch in so many is given up: the problems are running out.
+_TRIAL_STARVES = 8
+
+
+def _amount(_: object, attribute: attrs.Attribute[int | str | None], value: int | str) -> None:
+    try:
+        amount = parse_bytes(value)
+    except ValueError as error:
+        raise ValueError(f"{attribute.name} {error}") from None
+    if amount < 1:
+        raise ValueError(f"{attribute.name} must be at least one byte")
+
+
+@attrs.frozen(kw_only=True)
+class AdaptiveSettings:
+    """Settings of the adaptive scheduler.
+
+    Attributes:
+        batch_size: rows to start with.
+        min_batch_size: fewest rows; only the retry of a batch that ran out of memory may be smaller.
+        max_batch_size: most rows.
+        encode_tokens: most tokens of one encoding batch, padding included; bounds --traces too.
+        memory_limit: most memory that this run may hold, in bytes or as `8GiB`; none leaves it at
+            what the device or the machine allows.
+        high_water: share of the limit to stay under, before anything breaks.
+        margin: how much faster a larger size has to be to be worth it.
+        patience: batches that go well before a larger size is tried again.
+    """
+
+    batch_size: int = attrs.field(default=16, validator=v.ge(1))
+    min_batch_size: int = attrs.field(default=1, validator=v.ge(1))
+    max_batch_size: int = attrs.field(default=64, validator=v.ge(1))
+    encode_tokens: int = attrs.field(default=4096, validator=v.ge(1))
+    memory_limit: int | str | None = attrs.field(default=None, validator=v.optional(_amount))
+    high_water: float = attrs.field(default=0.9, validator=v.and_(v.gt(0.0), v.le(1.0)))
+    margin: float = attrs.field(default=0.05, validator=v.and_(v.ge(0.0), v.le(1.0)))
+    patience: int = attrs.field(default=8, validator=v.ge(1))
+
+    def __attrs_post_init__(self) -> None:
+        if self.min_batch_size > self.max_batch_size:
+            raise ValueError(
+                f"min_batch_size must be at most max_batch_size ({self.max_batch_size})"
+            )
+
+
+class AdaptiveScheduler:
+    """Rows by speed, within what memory has room for.
+
+    `Climb` compares neighbouring sizes and says how many rows would be fastest; `Ceiling` (learned
+    from batches that did not fit, in tokens) and `MemoryWatch` (learned from the probe) say how
+    many there is room for. Says what it did through `changes`.
+    """
+
+    def __init__(self, settings: AdaptiveSettings) -> None:
+        limit = settings.memory_limit
+        low, high = settings.min_batch_size, settings.max_batch_size
+        start = min(max(settings.batch_size, low), high)
+        self._settings = settings
+        ladder = Ladder(low, high, start)
+        self._memory = MemoryWatch(
+            ladder,
+            settings.high_water,
+            None if limit is None else parse_bytes(limit),
+            settings.patience,
+        )
+        self._climb = Climb(ladder, start, settings.patience, settings.margin)
+        self._measuring = Measuring()
+        # Long problems come once in a window: a limit has to see one before it rises.
+        self._ceiling = Ceiling(2 * settings.patience)
+        self._encoding = Ceiling(2 * settings.patience)
+        self._retry: int | None = None
+        self._in_tokens = False
+        self._row_load = 1.0
+        self._starved = 0.0
+        self._changes: list[Decision] = []
+
+    def room(self, in_flight: InFlight) -> Room:
+        rows, limit = self._rows(), self._ceiling.limit
+        tokens = None
+        if self._in_tokens and math.isfinite(limit):
+            tokens = max(0, int(limit) - in_flight.tokens)
+        encode = self._encode_tokens()
+        return Room(
+            rows=max(0, rows - in_flight.rows),
+            tokens=tokens,
+            given_tokens=max(0, encode - in_flight.given_tokens),
+            encode_tokens=encode,
+        )
+
+    def observe(self, observation: Observation) -> None:
+        if observation.phase == "encode":
+            self._encoded(observation)
+        elif observation.out_of_memory:
+            self._ran_out(observation)
+        else:
+            self._generated(observation)
+
+    def changes(self) -> tuple[Decision, ...]:
+        """Decisions since last asked, oldest first."""
+        made, self._changes = tuple(self._changes), []
+        return made
+
+    def _rows(self) -> int:
+        """Rows to ask for."""
+        rows = self._climb.size
+        if not self._in_tokens and math.isfinite(self._ceiling.limit):
+            rows = min(rows, int(self._ceiling.limit))
+        return max(1, rows if self._retry is None else min(rows, self._retry))
+
+    def _expected(self) -> int:
+        """About how many rows there will be, the limit on their tokens considered."""
+        most = self._ceiling.limit / self._row_load if self._in_tokens else math.inf
+        return max(1, int(min(self._rows(), most)))
+
+    def _encode_tokens(self) -> int:
+        return max(1, int(min(self._settings.encode_tokens, self._encoding.limit)))
+
+    def _load(self, seen: Observation) -> float:
+        """What weighs on memory: tokens where the session tells them, rows where it doesn't."""
+        self._in_tokens = self._in_tokens or seen.tokens > 0
+        return float(seen.tokens or seen.rows)
+
+    def _ran_out(self, seen: Observation) -> None:
+        before, load = self._expected(), self._load(seen)
+        self._read_memory(seen, load)
+        cap = self._memory.cap
+        explained = cap is not None and cap < seen.rows and seen.memory is not None
+        if seen.rows > 1:
+            self._retry = max(1, min(seen.rows, before) // 2)
+        if not explained and (seen.rows > 1 or self._in_tokens):
+            self._ceiling.failed(load)
+            self._climb.ran_out(seen.rows)
+        self._measuring = Measuring()
+        unit = "tokens" if self._in_tokens else "rows"
+        detail = f"{seen.rows} rows of {load:.0f} {unit} did not fit"
+        if explained:
+            detail += f"; {self._memory.detail}"
+        elif math.isfinite(self._ceiling.limit):
+            detail += f"; from now on at most {self._ceiling.limit:.0f} {unit}"
+        self._decide(before, "out of memory", detail)
+
+    def _generated(self, seen: Observation) -> None:
+        before, asked, load = self._expected(), self._climb.size, self._load(seen)
+        retried, self._retry = self._retry is not None, None
+        if seen.rows:
+            # The longest seen lately: what comes next may be as long.
+            self._row_load = max(load / seen.rows, 0.995 * self._row_load)
+        bound = load + self._row_load > self._ceiling.limit
+        self._read_memory(seen, load)
+        self._decide(before, *self._memory_reason(before))
+        before = self._expected()
+        if self._ceiling.fits(load, _batches(seen)):
+            detail = f"tokens rise to {self._ceiling.limit:.0f} after batches that fitted"
+            self._decide(before, "room again", detail)
+        if retried or self._climb.size != asked:
+            return
+        filled = 0.75 * asked <= seen.rows <= 1.25 * asked or (bound and seen.rows <= asked)
+        self._measure(seen, asked, filled)
+
+    def _measure(self, seen: Observation, asked: int, filled: bool) -> None:
+        before = self._expected()
+        speed = self._measuring.add(seen, asked, filled)
+        if not filled and not self._climb.steady:
+            self._starved += _batches(seen)
+            if self._starved >= _TRIAL_STARVES:
+                self._climb.give_up_trial()
+                self._decide(before, "back", "no full batch came to try it with")
+        if speed is None:
+            return
+        self._starved = 0.0
+        cap = self._memory.cap
+        most = min(
+            self._settings.max_batch_size if cap is None else cap,
+            1.1 * self._ceiling.limit / (self._row_load if self._in_tokens else 1.0),
+        )
+        move = self._climb.measured(speed, most)
+        if move:
+            self._decide(before, move.reason, move.detail)
+
+    def _encoded(self, seen: Observation) -> None:
+        before, rows = self._encode_tokens(), self._expected()
+        load = float(min(before, seen.prompt_tokens))
+        if seen.out_of_memory:
+            self._encoding.failed(load)
+        else:
+            self._encoding.fits(load)
+        after = self._encode_tokens()
+        if after != before:
+            reason = "out of memory" if seen.out_of_memory else "room again"
+            detail = f"{before} -> {after} tokens of an encoding batch"
+            self._changes.append(Decision(rows, rows, reason, detail))
+
+    def _read_memory(self, seen: Observation, load: float) -> None:
+        ended = seen.rows if seen.ended is None else seen.ended
+        self._memory.read(seen.memory, seen.rows, load, ended, seen.out_of_memory)
+        self._climb.hold_below(self._memory.cap)
+
+    def _memory_reason(self, before: int) -> tuple[str, str]:
+        less = self._expected() < before
+        return ("memory pressure" if less else "memory free"), self._memory.detail
+
+    def _decide(self, before: int, reason: str, detail: str) -> None:
+        after = self._expected()
+        if after != before:
+            self._changes.append(Decision(before, after, reason, detail))
+
+
+def _batches(seen: Observation) -> float:
+    """How much of a whole batch an observation covers."""
+    return 1.0 if seen.ended is None else min(1.0, seen.ended / max(1, seen.rows))

@@ -1,0 +1,40 @@
+"""What a store's history keeps of a run."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from .extraction import Progress
+from .ports.llm_backend import ModelInfo
+from .settings import ExtractionSettings
+from .structuring import unstructure
+from .worklist import Survey
+
+
+def history_entry(
+    settings: ExtractionSettings,
+    info: ModelInfo,
+    survey: Survey,
+    started: datetime,
+    seconds: float,
+    how: str,
+    progress: Progress,
+) -> dict[str, Any]:
+    """JSON values: what was asked for, what was done, and the settings outside the identity."""
+    plain = unstructure(settings)
+    return {
+        "kind": "extract",
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "ending": how,
+        "asked": {"problems": survey.problems, "domains": survey.domains},
+        "records": progress.records,
+        "failures": progress.failures,
+        "steps": progress.steps,
+        "tokens": progress.tokens,
+        "new_tokens": progress.new_tokens,
+        "out_of_memory": progress.out_of_memory,
+        "device": info.device,
+        **{key: plain[key] for key in ("model", "backend", "scheduler", "problems", "run")},
+    }

@@ -1,0 +1,219 @@
+"""Paths that cannot be a store, each refused with one line that says what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import lmdb
+import pytest
+
+from rjepa_adapters.lmdb_store.layout import VERSION
+from rjepa_adapters.lmdb_store.place import DATA
+from rjepa_adapters.lmdb_store.plugin import rjepa_stores
+from rjepa_adapters.lmdb_store.repairing import verify
+from rjepa_adapters.lmdb_store.settings import LmdbSettings
+from rjepa_adapters.lmdb_store.store import LmdbStore
+from rjepa_adapters.lmdb_store.tools import LmdbTools
+from rjepa_core.errors import (
+    DamagedRecordError,
+    InputError,
+    SettingsError,
+    StoreError,
+    StoreLockedError,
+    StoreNotFoundError,
+    UsageError,
+)
+from rjepa_core.testing.samples import sample_identity, sample_record
+
+NOT_ROOT = os.geteuid() != 0
+
+
+def make(path: Path, count: int = 3) -> None:
+    identity = sample_identity()
+    with LmdbStore(str(path), "write") as store:
+        store.begin(identity)
+        store.write([sample_record(identity, f"p-{i}") for i in range(count)])
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("text")
+    for place in (file, file / "below"):
+        with pytest.raises(UsageError, match=r"file|cannot be made"):
+            LmdbStore(str(place), "write")
+        with pytest.raises(StoreNotFoundError):
+            LmdbStore(str(place))
+    assert file.read_text() == "text"
+
+
+def test_a_directory_of_other_things_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"other things \(notes.txt\)"):
+        LmdbStore(str(tmp_path), "write")
+    with pytest.raises(StoreNotFoundError, match="no store"):
+        LmdbStore(str(tmp_path))
+    assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be made"):
+        LmdbStore("/proc/nowhere/store", "write")
+
+
+def test_another_lmdb_file_is_no_store(tmp_path: Path) -> None:
+    with lmdb.open(str(tmp_path)) as environment, environment.begin(write=True) as txn:
+        txn.put(b"key", b"value")
+    before = (tmp_path / DATA).read_bytes()
+    for mode in ("read", "write"):
+        with pytest.raises(StoreError, match="not a store"):
+            LmdbStore(str(tmp_path), mode)  # type: ignore[arg-type]
+    assert (tmp_path / DATA).read_bytes() == before
+
+
+def test_a_file_that_is_not_lmdb_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / DATA).write_bytes(b"not a database" * 1000)
+    with pytest.raises(StoreError):
+        LmdbStore(str(tmp_path))
+
+
+def test_a_begun_store_without_a_header_is_made_whole(tmp_path: Path) -> None:
+    """What is left if the process dies between the directory and the first transaction."""
+    lmdb.open(str(tmp_path / "a")).close()
+    with pytest.raises(StoreNotFoundError, match="never written"):
+        LmdbStore(str(tmp_path / "a"))
+    make(tmp_path / "a")
+    assert verify(str(tmp_path / "a")).sound
+
+
+def test_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rjepa_adapters.lmdb_store.layout.VERSION", VERSION + 1)
+    make(tmp_path / "a")
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match=f"format version {VERSION + 1}.*update rjepa"):
+        LmdbStore(str(tmp_path / "a"))
+
+
+def test_settings_are_checked() -> None:
+    adapter = next(iter(rjepa_stores()))
+    made = adapter.configure({"checkpoint_every": "5", "sync": "data"}, "store")
+    assert made == LmdbSettings(checkpoint_every=5, sync="data")
+    for options in ({"checkpoint_every": 0}, {"sync": "perhaps"}, {"checkpoint": 1}):
+        with pytest.raises(SettingsError, match="store"):
+            adapter.configure(options, "store")
+
+
+@pytest.mark.parametrize("sync", ["full", "data", "none"])
+def test_every_sync_setting_writes(tmp_path: Path, sync: str) -> None:
+    identity = sample_identity()
+    settings = LmdbSettings(sync=sync)  # type: ignore[arg-type]
+    with LmdbStore(str(tmp_path / "a"), "write", settings) as store:
+        store.begin(identity)
+        store.write([sample_record(identity)])
+    assert verify(str(tmp_path / "a")).records == 1
+
+
+def test_the_plugin_loads_no_lmdb() -> None:
+    import subprocess
+
+    code = (
+        "import sys, rjepa_adapters.lmdb_store.plugin as p; p.rjepa_stores(); p.exists('/'); "
+        "sys.exit(any(name in sys.modules for name in ('lmdb', 'torch', 'pyarrow')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_deleted_and_remade_directory_is_another_store(tmp_path: Path) -> None:
+    import shutil
+
+    make(tmp_path / "a")
+    forgotten = LmdbStore(str(tmp_path / "a"))
+    shutil.rmtree(tmp_path / "a")
+    make(tmp_path / "a", count=5)
+    with LmdbStore(str(tmp_path / "a")) as store:
+        assert len(store) == 5
+    forgotten.close()
+
+
+def test_compact_wants_the_store_for_itself(tmp_path: Path) -> None:
+    make(tmp_path / "a", 50)
+    tools = LmdbTools()
+    with LmdbStore(str(tmp_path / "a")), pytest.raises(StoreLockedError, match="open"):
+        tools.compact(str(tmp_path / "a"))
+    with LmdbStore(str(tmp_path / "a"), "write"), pytest.raises(StoreLockedError):
+        tools.compact(str(tmp_path / "a"))
+    child = os.fork()
+    if child == 0:
+        with LmdbStore(str(tmp_path / "a")), open(tmp_path / "ready", "w"):
+            import time
+
+            time.sleep(60)
+    while not (tmp_path / "ready").exists():
+        pass
+    try:
+        with pytest.raises(StoreLockedError, match="other processes"):
+            tools.compact(str(tmp_path / "a"))
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    tools.compact(str(tmp_path / "a"))
+    assert verify(str(tmp_path / "a")).records == 50
+
+
+def test_compact_changes_nothing_of_a_damaged_store(tmp_path: Path) -> None:
+    make(tmp_path / "a", 50)
+    data = tmp_path / "a" / DATA
+    content = bytearray(data.read_bytes())
+    place = content.rfind(sample_record(sample_identity(), "p-7").latents.tobytes())
+    content[place] ^= 1
+    data.write_bytes(content)
+    with pytest.raises(DamagedRecordError, match="p-7"):
+        LmdbTools().compact(str(tmp_path / "a"))
+    assert data.read_bytes() == content
+    assert not (tmp_path / "a" / ".compacting").exists()
+
+
+def test_the_original_projects_shards(tmp_path: Path, shared_data: Path) -> None:
+    identity = sample_identity(1, 576)
+    with LmdbStore(str(tmp_path / "a"), "write") as store:
+        report = LmdbTools().import_shards(
+            str(shared_data / "gsm8k_train_smollm2"), store, identity
+        )
+        assert report.records == 7473
+        assert store.stats().steps == 26_724
+        key = next(iter(store.keys()))
+        trace = store.get(key).trace
+        assert "without token ids" in trace.metadata["imported"]
+        assert store.history()[-1]["identity"] == "named by the user"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("shard-0000.safetensors", b"", "not a safetensors file"),
+        ("shard-0000.safetensors", b"\xff" * 100, "not a safetensors file"),
+        ("shard-0000.safetensors", b"\x02\0\0\0\0\0\0\0{}", "no tensor"),
+        ("identity.json", b"{", "cannot be read"),
+        ("identity.json", json.dumps({"format": "x", "version": 9}).encode(), "update rjepa"),
+    ],
+)
+def test_bad_shards(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    make(tmp_path / "a")
+    with LmdbStore(str(tmp_path / "a")) as store:
+        LmdbTools().export(store, str(tmp_path / "out"))
+    (tmp_path / "out" / name).write_bytes(content)
+    with LmdbStore(str(tmp_path / "b"), "write") as other, pytest.raises(InputError, match=message):
+        LmdbTools().import_shards(str(tmp_path / "out"), other)
+
+
+def test_missing_extras_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "a")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with (
+        LmdbStore(str(tmp_path / "a")) as store,
+        pytest.raises(UsageError, match=r"pyarrow.*rjepa\[data\]"),
+    ):
+        LmdbTools().export(store, str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
