@@ -1,6 +1,6 @@
 """Does another batch size or another order give the same completions?
 
-python benchmarks/same_completions.py [--problems 32] [--max-new-tokens 300]
+python benchmarks/same_completions.py [--problems 32] [--max-new-tokens 160]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="smollm2")
     parser.add_argument("--problems", type=int, default=32)
-    parser.add_argument("--max-new-tokens", type=int, default=300)
+    parser.add_argument("--max-new-tokens", type=int, default=160)
     args = parser.parse_args()
     model = backend(args.model)
     sampling = SamplingSettings(max_new_tokens=args.max_new_tokens)

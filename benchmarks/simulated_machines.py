@@ -21,7 +21,7 @@ from rjepa_core.ports.batch_scheduler import BatchScheduler, Decision
 from rjepa_core.ports.llm_backend import InFlight, Observation, Room, Step
 from rjepa_core.ports.memory_probe import MemoryReading
 from rjepa_core.problems import Problem
-from rjepa_core.traces import Completion, Failure, Trace, Work
+from rjepa_core.traces import Failure, Trace, Work
 
 GSM8K = Path(__file__).parents[1].parent / "shared" / "data" / "gsm8k_train.jsonl"
 
@@ -203,10 +203,9 @@ class SimulatedSession:
         """What a probe would say: only the moving limit is visible."""
         if not self._machine.moving:
             return MemoryReading()
-        other = self._machine.taken(self._done / len(self._world.work))
-        return MemoryReading(
-            WEIGHTS + other, MOVING_LIMIT, self._peak, held_bytes=WEIGHTS
-        )
+        # Memory is taken and returned right behind a reading: the batch that follows runs blind.
+        other = self._machine.taken(self.batches[-1].done)
+        return MemoryReading(WEIGHTS + other, MOVING_LIMIT, self._peak, held_bytes=WEIGHTS)
 
 
 class Counting:
@@ -258,9 +257,7 @@ class Run:
         return sum(batch.out_of_memory for batch in self.batches)
 
 
-def simulate(
-    machine: Machine, world: World, make: Callable[[], BatchScheduler], seed: int
-) -> Run:
+def simulate(machine: Machine, world: World, make: Callable[[], BatchScheduler], seed: int) -> Run:
     """The real loop over the real queue, on a simulated machine."""
     session, sink = SimulatedSession(machine, world, seed), Counting()
     decisions: list[tuple[int, Decision]] = []

@@ -8,6 +8,7 @@ hold for the completion alone; the prompt is never looked at.
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -36,7 +37,7 @@ _LABEL = r"(?:the[ \t]+)?(?:final[ \t]+)?answer|ans|a"
 _ANSWER = re.compile(
     rf"""[ \t]*(?:[-*>][ \t]+)?[*_$]{{0,4}}(?:
         \#\#\#\#[ \t]*(?P<hashes>\S.*)
-      | (?:{_LABEL})[*_]{{0,3}}[ \t]*[:=][*_]{{0,3}}[ \t]*(?P<label>\S.*)
+      | (?:{_LABEL})[*_]{{0,3}}[ \t]*:[*_]{{0,3}}[ \t]*(?P<label>\S.*)
       | (?:\\\(|\\\[)?[ \t]*\\boxed\{{(?P<boxed>.+)\}}[ \t]*(?:\\\)|\\\])?
     )""",
     re.I | re.X,
@@ -62,7 +63,9 @@ class Cut:
     strategy: str
 
 
-def cut(ids: TokenIds, offsets: Offsets, text: str, strategy: str = "auto") -> Cut:
+def cut(
+    ids: TokenIds, offsets: Offsets, text: str, strategy: str = "auto", *, finished: bool = True
+) -> Cut:
     """Cut a completion into steps.
 
     Args:
@@ -71,6 +74,8 @@ def cut(ids: TokenIds, offsets: Offsets, text: str, strategy: str = "auto") -> C
         text: the decoded completion.
         strategy: `markers`, `lines`, `sentences`, or `auto` (markers if there are at least two,
             else lines if there are at least two, else sentences).
+        finished: false if the text was cut off, so that its last line is no answer, as far as it
+            goes, but the beginning of something.
 
     Returns:
         ordered, disjoint, non-empty spans which together cover every token but leading and
@@ -81,7 +86,7 @@ def cut(ids: TokenIds, offsets: Offsets, text: str, strategy: str = "auto") -> C
     """
     if len(ids) != len(offsets):
         raise ValueError(f"{len(ids)} ids, but {len(offsets)} offsets")
-    start, stop, answer = _body(text)
+    start, stop, answer = _body(text, finished)
     starts, strategy = _starts(text, start, stop, strategy)
     return _spans(offsets, text, start, stop, starts, answer, strategy)
 
@@ -89,10 +94,12 @@ def cut(ids: TokenIds, offsets: Offsets, text: str, strategy: str = "auto") -> C
 def cut_completion(completion: Completion, strategy: str = "auto") -> Cut:
     """Cut what a backend produced; a given solution's own steps stay as they were given."""
     ids, offsets, text = completion.ids, completion.offsets, completion.text
+    # A line that ended before the limit came is whole.
+    finished = completion.finish_reason != "length" or text.endswith("\n")
     if completion.step_starts is None:
-        found = cut(ids, offsets, text, strategy)
+        found = cut(ids, offsets, text, strategy, finished=finished)
     else:
-        start, stop, answer = _body(text)
+        start, stop, answer = _body(text, finished)
         own = [max(p, start) for p in completion.step_starts if p < stop]
         found = _spans(offsets, text, start, stop, own, answer, "given")
     if completion.finish_reason == "length" and found.spans and found.answer is None:
@@ -126,13 +133,13 @@ def make_trace(
     )
 
 
-def _body(text: str) -> tuple[int, int, str | None]:
+def _body(text: str, finished: bool) -> tuple[int, int, str | None]:
     """Where the reasoning starts and stops in `text`, and the final-answer line behind it."""
     stop = len(text.rstrip())
     line_start = max(text.rfind("\n", 0, stop), text.rfind("\r", 0, stop)) + 1
     line = text[line_start:stop]
     answer = None
-    if _is_answer(line):
+    if finished and _is_answer(line):
         answer, stop = line.strip(), len(text[:line_start].rstrip())
     start = min(len(text) - len(text.lstrip()), stop)
     return start, stop, answer
@@ -142,8 +149,11 @@ def _is_answer(line: str) -> bool:
     match = _ANSWER.fullmatch(line.rstrip("*_$ \t."))
     if match is None:
         return False
-    value = match["label"]
-    return value is None or (len(value) <= _BARE_LENGTH and not re.search(r"[.!?]\s", value))
+    value = match["label"] or match["hashes"]
+    if value is None:
+        return True
+    prose = len(value) > _BARE_LENGTH or re.search(r"[.!?]\s", value)
+    return not prose and not _LINE_MARKER.match(value)
 
 
 def _starts(text: str, start: int, stop: int, strategy: str) -> tuple[list[int], str]:
@@ -171,10 +181,14 @@ def _lines(text: str, start: int, stop: int) -> list[int]:
     return [_skip_space(text, m.start(), stop) for m in _LINE.finditer(text[:stop], start)]
 
 
+_LONGEST_ABBREVIATION = 16
+
+
 def _sentences(text: str, start: int, stop: int) -> list[int]:
     found = [start] if start < stop else []
     for match in _SENTENCE_END.finditer(text[:stop], start):
-        begun = text[found[-1] : match.end()]
+        # Nothing that ends no sentence is longer than this.
+        begun = text[max(found[-1], match.end() - _LONGEST_ABBREVIATION) : match.end()]
         following = _skip_space(text, match.end(), stop)
         if following < stop and not _NO_END.search(begun) and following > found[-1]:
             found.append(following)
@@ -225,10 +239,16 @@ def _boundary(
     With `text`, a token that is spaces and then the character at `position` counts as beginning
     there: most tokenizers write a word with the space before it, and a step's first word is its.
     """
-    for i, begin in enumerate(begins):
-        begins_here = begin >= position or (
-            text is not None and ends[i] > position and not text[begin:position].strip(" \t")
-        )
-        if begins_here and (i == 0 or ends[i - 1] <= begin):
-            return i
-    return len(begins)
+    i = bisect.bisect_left(begins, position)
+    if text is not None and i and ends[i - 1] > position:
+        first = bisect.bisect_left(begins, begins[i - 1])  # tokens that share a character go along
+        if not text[begins[first] : position].strip(" \t") and _is_free(begins, ends, first):
+            return first
+    while i < len(begins) and not _is_free(begins, ends, i):
+        i += 1
+    return i
+
+
+def _is_free(begins: Sequence[int], ends: Sequence[int], i: int) -> bool:
+    """Whether the boundary before token i falls between two characters."""
+    return i == 0 or ends[i - 1] <= begins[i]

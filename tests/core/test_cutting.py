@@ -119,6 +119,24 @@ def test_a_step_cut_off_by_the_length_limit_is_marked() -> None:
     assert [s.truncated for s in whole.spans] == [False, False]
 
 
+@pytest.mark.parametrize(
+    "last", ["#### Step 3: Compute the to", "Answer: 1", "#### 7", "A: 1", "\\boxed{1}"]
+)
+def test_a_last_line_that_was_cut_off_is_no_answer(last: str) -> None:
+    found = cut_completion(completion(f"Step 1: x.\nStep 2: y.\n{last}", "length"))
+    assert found.answer is None
+    assert found.spans[-1].truncated
+    assert found.texts[-1].endswith(last)
+    whole = cut_completion(completion("Step 1: x.\nStep 2: y.\nAnswer: 14\n", "length"))
+    assert whole.answer == "Answer: 14"
+    assert not whole.spans[-1].truncated
+
+
+@pytest.mark.parametrize("line", ["a = 5", "ans = x", "#### Step 4: we add", "#### so. That is it"])
+def test_lines_that_only_look_like_an_answer(line: str) -> None:
+    assert steps(f"one\ntwo\n{line}").answer is None
+
+
 def test_given_steps_are_kept() -> None:
     found = cut_completion(completion("a. b.\nc. d.\n#### 7", "given", (0, 6, 12)))
     assert found.texts == ("a. b.\n", "c. d.")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from rjepa_core.latents import Encoding
-from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo, Refused
+from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo, Refused, Session, SessionSpec
 from rjepa_core.problems import GivenSolution
 from rjepa_core.settings import EncodingSettings, SamplingSettings
-from rjepa_core.traces import TOO_LONG, Completion, Prompt, Trace
+from rjepa_core.traces import CONTROL_TOKEN, TOO_LONG, Completion, Prompt, Trace
 
 from .encoding import LayerReader, encode_batch
 from .generating import generate_batch
@@ -50,11 +52,12 @@ class HuggingFaceBackend(BatchBackend):
     ) -> Sequence[Completion | Refused]:
         rendered = [self.codec.render(prompt) for prompt in prompts]
         answers: list[Completion | Refused | None] = [
-            self._refuse(
+            self._refuse_control(prompt)
+            or self._refuse(
                 len(ids) + sampling.max_new_tokens,
                 f"the prompt's {len(ids)} tokens and {sampling.max_new_tokens} new ones",
             )
-            for _, ids, _ in rendered
+            for prompt, (_, ids, _) in zip(prompts, rendered, strict=True)
         ]
         fitting = [i for i, answer in enumerate(answers) if answer is None]
         if fitting:
@@ -90,7 +93,11 @@ class HuggingFaceBackend(BatchBackend):
         for prompt, solution in zip(prompts, solutions, strict=True):
             read = self.codec.read(prompt, solution)
             tokens = len(read.prompt_ids) + len(read.ids)
-            answers.append(self._refuse(tokens, f"prompt and solution, {tokens} tokens,") or read)
+            answers.append(
+                self._refuse_control(prompt)
+                or self._refuse(tokens, f"prompt and solution, {tokens} tokens,")
+                or read
+            )
         return answers
 
     def encode(
@@ -108,14 +115,25 @@ class HuggingFaceBackend(BatchBackend):
             ),
         )
 
+    def open_session(self, spec: SessionSpec) -> Session:
+        """Check first, on a few tokens, that the wanted layers are where they are looked for."""
+        ids = self.codec.tokenizer("Step 1: one and two.", add_special_tokens=False).input_ids
+        with torch.inference_mode():
+            self._reader.check(ids, spec.encoding.layers, spec.encoding.logprobs)
+        return super().open_session(spec)
+
+    def _refuse_control(self, prompt: Prompt) -> Refused | None:
+        token = self.codec.control_token(prompt)
+        if token is None:
+            return None
+        return Refused(CONTROL_TOKEN, f"the text holds {token}, which the model takes as a command")
+
     def _refuse(self, tokens: int, what: str) -> Refused | None:
         if tokens <= self._longest:
             return None
         return Refused(TOO_LONG, f"{what} are more than the model's {self._longest} positions")
 
     def close(self) -> None:
-        import torch
-
         device = self.model.device
         del self.model, self._reader
         if device.type == "cuda":

@@ -20,6 +20,7 @@ from rjepa_core.settings import EncodingSettings
 from rjepa_core.traces import Trace
 
 _CHECKED_TOKENS = 16
+_LOGITS = -1  # beside absolute layers, in the set of what was checked
 
 
 class _ReachedLastLayerError(Exception):
@@ -86,7 +87,8 @@ class LayerReader:
         Raises:
             UnsupportedError: this architecture keeps its hidden states somewhere else.
         """
-        if self._checked.issuperset(layers):
+        asked = {*layers, _LOGITS} if logits else {*layers}
+        if asked <= self._checked:
             return
         few = torch.tensor([list(ids[:_CHECKED_TOKENS])], device=self._model.device)
         mask = torch.ones_like(few)
@@ -106,11 +108,17 @@ class LayerReader:
             raise UnsupportedError(
                 f"{name} changes its logits behind the output layer; run without --logprobs"
             )
-        self._checked.update(layers)
+        self._checked |= asked
 
 
 def _agree(ours: Tensor, theirs: Tensor) -> bool:
+    """Equal as far as rounding goes; values that are not finite at the same places included, for
+    these are a failure of each problem and not of the architecture."""
     ours, theirs = ours.float(), theirs.float()
+    finite = theirs.isfinite()
+    if not torch.equal(ours.isfinite(), finite):
+        return False
+    ours, theirs = ours[finite], theirs[finite]
     return bool((ours - theirs).norm() <= 1e-2 * theirs.norm())
 
 

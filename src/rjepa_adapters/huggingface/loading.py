@@ -13,7 +13,7 @@ from rjepa_core.errors import BackendError, UsageError
 from rjepa_core.settings import ModelSettings
 
 from .naming import Checkpoint, content_of, find_checkpoint
-from .pretrained import config_of, model_of, tokenizer_of
+from .pretrained import config_of, explained, model_of, tokenizer_of
 from .settings import HuggingFaceSettings
 
 GIB = 1 << 30
@@ -72,7 +72,10 @@ def load(model: ModelSettings, settings: HuggingFaceSettings) -> Loaded:
                 device,
             )
         dtype = pick_dtype(model.dtype, device)
-        check_room(config, dtype, device, checkpoint.name)
+        if not quantisation:  # packed weights take less than the architecture would say
+            with explained(checkpoint):
+                own_code = settings.trust_remote_code
+                check_room(config, dtype, device, checkpoint.name, own_code)
         network = model_of(checkpoint, settings, dtype, device)
         label = str(quantisation.get("quant_method", "none"))
         return _finish(
@@ -120,7 +123,9 @@ def pick_dtype(
     return auto_cuda
 
 
-def check_room(config: Any, dtype: torch.dtype, device: torch.device, name: str) -> None:
+def check_room(
+    config: Any, dtype: torch.dtype, device: torch.device, name: str, own_code: bool = False
+) -> None:
     """Compare the weights' size with the free memory before anything is loaded.
 
     Raises:
@@ -129,7 +134,7 @@ def check_room(config: Any, dtype: torch.dtype, device: torch.device, name: str)
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        empty = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        empty = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=own_code)
     needed = sum(p.numel() * p.element_size() for p in empty.parameters())
     free = free_bytes(device)
     if free is not None and needed > free:

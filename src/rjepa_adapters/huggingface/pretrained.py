@@ -19,7 +19,7 @@ def config_of(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> Any:
     """The checkpoint's configuration."""
     from transformers import AutoConfig
 
-    with _explained(checkpoint):
+    with explained(checkpoint):
         return AutoConfig.from_pretrained(
             checkpoint.location,
             revision=settings.revision,
@@ -32,7 +32,7 @@ def tokenizer_of(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> Any:
     from transformers import AutoTokenizer
 
     more = {"gguf_file": checkpoint.gguf_file} if checkpoint.gguf_file else {}
-    with _explained(checkpoint):
+    with explained(checkpoint):
         return AutoTokenizer.from_pretrained(
             checkpoint.location,
             revision=settings.revision,
@@ -56,7 +56,7 @@ def model_of(
         more["device_map"] = {"": device}  # straight onto the card, not through host memory
     if settings.attention:
         more["attn_implementation"] = settings.attention
-    with _explained(checkpoint):
+    with explained(checkpoint):
         return AutoModelForCausalLM.from_pretrained(
             checkpoint.location,
             dtype=dtype,
@@ -67,7 +67,7 @@ def model_of(
 
 
 @contextlib.contextmanager
-def _explained(checkpoint: Checkpoint) -> Iterator[None]:
+def explained(checkpoint: Checkpoint) -> Iterator[None]:
     """Turn the many ways in which loading fails into one line."""
     try:
         yield

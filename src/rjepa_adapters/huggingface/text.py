@@ -14,6 +14,7 @@ from rjepa_core.problems import GivenSolution
 from rjepa_core.traces import Completion, Prompt
 
 _REPLACEMENT = "\ufffd"
+_MARK = "rjepa-7f3d0c-statement"
 
 
 class TextCodec:
@@ -29,7 +30,11 @@ class TextCodec:
                 "covers; save the checkpoint with a tokenizer.json"
             )
         self.tokenizer = tokenizer
-        self._special = set(tokenizer.all_special_ids)
+        added = tokenizer.added_tokens_decoder
+        control = {i: token.content for i, token in added.items() if token.special}
+        control.update(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+        self._special = set(control)
+        self._control = tuple(control.values())
         # Decoders may strip the first token's space; behind an anchor no token is the first.
         self._anchor = tokenizer("a", add_special_tokens=False).input_ids[-1:]
         self._anchor_length = len(self._decode_raw(self._anchor))
@@ -62,27 +67,37 @@ class TextCodec:
         inside = [i for i, (a, b) in enumerate(offsets) if b > start and a < stop]
         return text, np.asarray(ids, np.int32), (inside[0], inside[-1] + 1)
 
+    def control_token(self, prompt: Prompt) -> str | None:
+        """A control token that stands in the prompt's own text, where it would act as one."""
+        text = (prompt.system or "") + "\n" + prompt.user
+        return next((token for token in self._control if token in text), None)
+
     def _format(self, prompt: Prompt) -> tuple[str, int]:
         """The prompt as the model sees it, and where its user text starts."""
         if not self.tokenizer.chat_template:
             before = f"{prompt.system}\n\n" if prompt.system else ""
             return f"{before}{prompt.user}\n\nSolution:\n", len(before)
-        messages = [{"role": "user", "content": prompt.user}]
+        # A short statement may occur in the markup too ("a" in "assistant"); a mark does not.
+        before = self._chat(prompt, _MARK).partition(_MARK)[0]
+        text = self._chat(prompt, prompt.user)
+        if not text.startswith(before + prompt.user):
+            raise SettingsError(
+                f"{self.tokenizer.name_or_path}: its chat template changes the user's text, so "
+                "that the statement cannot be found in it"
+            )
+        return text, len(before)
+
+    def _chat(self, prompt: Prompt, user: str) -> str:
+        messages = [{"role": "user", "content": user}]
         if prompt.system:
             messages.insert(0, {"role": "system", "content": prompt.system})
-        text = self.tokenizer.apply_chat_template(
+        text: str = self.tokenizer.apply_chat_template(
             messages,
             tokenize=False,
             add_generation_prompt=True,
             enable_thinking=prompt.thinking,
         )
-        found = text.rfind(prompt.user)
-        if found < 0:
-            raise SettingsError(
-                f"{self.tokenizer.name_or_path}: its chat template changes the user's text, so "
-                "that the statement cannot be found in it"
-            )
-        return text, found
+        return text
 
     def decode(self, ids: Sequence[int]) -> tuple[str, NDArray[np.int32]]:
         """Text of the ids, and int32 [T, 2], the characters that each token covers.
@@ -145,7 +160,7 @@ class TextCodec:
         """A given solution as a completion; the text is what its ids decode to."""
         text, prompt_ids, statement = self.render(prompt)
         if solution.text is not None:
-            ids = self.tokenizer(solution.text, add_special_tokens=False).input_ids
+            ids = self._plain_ids(solution.text)
             decoded, offsets = self.decode(ids)
             starts = None
         else:
@@ -153,7 +168,7 @@ class TextCodec:
             for i, step in enumerate(solution.steps):
                 end = "\n" if i + 1 < len(solution.steps) else ""
                 lengths.append(len(ids))
-                ids += self.tokenizer(step.rstrip("\n") + end, add_special_tokens=False).input_ids
+                ids += self._plain_ids(step.rstrip("\n") + end)
             decoded, offsets = self.decode(ids)
             starts = tuple(int(offsets[n, 0]) for n in lengths if n < len(ids))
         return Completion(
@@ -166,3 +181,8 @@ class TextCodec:
             finish_reason="given",
             step_starts=starts,
         )
+
+    def _plain_ids(self, text: str) -> list[int]:
+        """Ids of a text in which nothing is a control token, whatever it looks like."""
+        coded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        return [int(i) for i in coded.input_ids]

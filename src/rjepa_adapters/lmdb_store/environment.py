@@ -254,8 +254,8 @@ class Environment:
             "map_size": size,
             "max_dbs": 16,
             "max_readers": _READERS,
-            # Records are read one by one in any order; reading ahead would only fill the cache.
-            "readahead": False,
+            # Without it the system fetches a block that is not in its cache page by page.
+            "readahead": True,
             "readonly": not writable,
             "mode": 0o644,
             **_SYNC[self._sync],

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from typing import Any
 
 import attrs
 from attrs import validators as v
@@ -19,9 +21,13 @@ from .memory import MemoryWatch
 
 # A trial that sees no full batch in so many is given up: the problems are running out.
 _TRIAL_STARVES = 8
+# Batches over which the weight of a row is remembered.
+_REMEMBERED = 32
 
 
-def _amount(_: object, attribute: attrs.Attribute[int | str | None], value: int | str) -> None:
+def _amount(_: object, attribute: attrs.Attribute[Any], value: int | str | None) -> None:
+    if value is None:
+        return
     try:
         amount = parse_bytes(value)
     except ValueError as error:
@@ -36,7 +42,7 @@ class AdaptiveSettings:
 
     Attributes:
         batch_size: rows to start with.
-        min_batch_size: fewest rows; only the retry of a batch that ran out of memory may be smaller.
+        min_batch_size: fewest rows, but for the retry of a batch that ran out of memory.
         max_batch_size: most rows.
         encode_tokens: most tokens of one encoding batch, padding included; bounds --traces too.
         memory_limit: most memory that this run may hold, in bytes or as `8GiB`; none leaves it at
@@ -50,15 +56,19 @@ class AdaptiveSettings:
     min_batch_size: int = attrs.field(default=1, validator=v.ge(1))
     max_batch_size: int = attrs.field(default=64, validator=v.ge(1))
     encode_tokens: int = attrs.field(default=4096, validator=v.ge(1))
-    memory_limit: int | str | None = attrs.field(default=None, validator=v.optional(_amount))
+    memory_limit: int | str | None = attrs.field(default=None, validator=_amount)
     high_water: float = attrs.field(default=0.9, validator=v.and_(v.gt(0.0), v.le(1.0)))
     margin: float = attrs.field(default=0.05, validator=v.and_(v.ge(0.0), v.le(1.0)))
     patience: int = attrs.field(default=8, validator=v.ge(1))
 
     def __attrs_post_init__(self) -> None:
-        if self.min_batch_size > self.max_batch_size:
+        low, high = self.min_batch_size, self.max_batch_size
+        if low > high:
+            raise ValueError(f"min_batch_size must be at most max_batch_size, {high}, got {low}")
+        if not low <= self.batch_size <= high:
             raise ValueError(
-                f"min_batch_size must be at most max_batch_size ({self.max_batch_size})"
+                f"batch_size must be between min_batch_size and max_batch_size, {low} and {high}, "
+                f"got {self.batch_size}"
             )
 
 
@@ -73,23 +83,22 @@ class AdaptiveScheduler:
     def __init__(self, settings: AdaptiveSettings) -> None:
         limit = settings.memory_limit
         low, high = settings.min_batch_size, settings.max_batch_size
-        start = min(max(settings.batch_size, low), high)
         self._settings = settings
-        ladder = Ladder(low, high, start)
+        self._ladder = ladder = Ladder(low, high, settings.batch_size)
         self._memory = MemoryWatch(
             ladder,
             settings.high_water,
             None if limit is None else parse_bytes(limit),
             settings.patience,
         )
-        self._climb = Climb(ladder, start, settings.patience, settings.margin)
+        self._climb = Climb(ladder, settings.batch_size, settings.patience, settings.margin)
         self._measuring = Measuring()
         # Long problems come once in a window: a limit has to see one before it rises.
         self._ceiling = Ceiling(2 * settings.patience)
         self._encoding = Ceiling(2 * settings.patience)
         self._retry: int | None = None
         self._in_tokens = False
-        self._row_load = 1.0
+        self._row_loads: deque[float] = deque([1.0], maxlen=_REMEMBERED)
         self._starved = 0.0
         self._changes: list[Decision] = []
 
@@ -123,13 +132,23 @@ class AdaptiveScheduler:
         """Rows to ask for."""
         rows = self._climb.size
         if not self._in_tokens and math.isfinite(self._ceiling.limit):
-            rows = min(rows, int(self._ceiling.limit))
+            rows = min(rows, max(self._settings.min_batch_size, int(self._ceiling.limit)))
         return max(1, rows if self._retry is None else min(rows, self._retry))
 
     def _expected(self) -> int:
         """About how many rows there will be, the limit on their tokens considered."""
-        most = self._ceiling.limit / self._row_load if self._in_tokens else math.inf
+        most = self._ceiling.limit / self._row_load() if self._in_tokens else math.inf
         return max(1, int(min(self._rows(), most)))
+
+    def _row_load(self) -> float:
+        """What a row weighs where rows are long, but for one batch in ten."""
+        loads = sorted(self._row_loads)
+        return max(1.0, loads[int(0.9 * (len(loads) - 1))])
+
+    def _most_by_ceiling(self) -> int:
+        """The size nearest to what fits; its last rows may be missing from a batch."""
+        limit = self._ceiling.limit / (self._row_load() if self._in_tokens else 1.0)
+        return self._ladder.nearest(min(limit, self._settings.max_batch_size))
 
     def _encode_tokens(self) -> int:
         return max(1, int(min(self._settings.encode_tokens, self._encoding.limit)))
@@ -148,7 +167,9 @@ class AdaptiveScheduler:
             self._retry = max(1, min(seen.rows, before) // 2)
         if not explained and (seen.rows > 1 or self._in_tokens):
             self._ceiling.failed(load)
-            self._climb.ran_out(seen.rows)
+        if not explained and seen.rows > 1:
+            self._row_loads.append(load / seen.rows)
+            self._climb.ran_out(self._most_by_ceiling())
         self._measuring = Measuring()
         unit = "tokens" if self._in_tokens else "rows"
         detail = f"{seen.rows} rows of {load:.0f} {unit} did not fit"
@@ -162,13 +183,13 @@ class AdaptiveScheduler:
         before, asked, load = self._expected(), self._climb.size, self._load(seen)
         retried, self._retry = self._retry is not None, None
         if seen.rows:
-            # The longest seen lately: what comes next may be as long.
-            self._row_load = max(load / seen.rows, 0.995 * self._row_load)
-        bound = load + self._row_load > self._ceiling.limit
+            self._row_loads.append(load / seen.rows)
+        bound = load + load / max(1, seen.rows) > self._ceiling.limit
         self._read_memory(seen, load)
         self._decide(before, *self._memory_reason(before))
         before = self._expected()
         if self._ceiling.fits(load, _batches(seen)):
+            self._climb.has_room_again()
             detail = f"tokens rise to {self._ceiling.limit:.0f} after batches that fitted"
             self._decide(before, "room again", detail)
         if retried or self._climb.size != asked:
@@ -187,12 +208,8 @@ class AdaptiveScheduler:
         if speed is None:
             return
         self._starved = 0.0
-        cap = self._memory.cap
-        most = min(
-            self._settings.max_batch_size if cap is None else cap,
-            1.1 * self._ceiling.limit / (self._row_load if self._in_tokens else 1.0),
-        )
-        move = self._climb.measured(speed, most)
+        cap, most = self._memory.cap, self._most_by_ceiling()
+        move = self._climb.measured(speed, most if cap is None else min(cap, most))
         if move:
             self._decide(before, move.reason, move.detail)
 

@@ -30,5 +30,5 @@ def format_bytes(amount: float) -> str:
     """Bytes in the unit in which they are readable."""
     for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if abs(amount) >= 1 << power:
-            return f"{amount / (1 << power):.3g} {unit}"
+            return f"{amount / (1 << power):.4g} {unit}"
     return f"{amount:.0f} bytes"

@@ -14,6 +14,8 @@ from .speed import Gain, Speeds
 _LONGEST_TRIAL = 4
 # So many standard deviations below nothing is clearly slower; one measurement is enough then.
 _CLEAR = 1.5
+# Fewer slow measurements may be an accident.
+_CERTAIN = 3
 _LARGEST_STEP_DOWN = 8
 # Measurements until the smaller neighbour is looked at again; doubled up to the second number.
 _LOOK_DOWN, _LOOK_DOWN_RARELY = 16, 256
@@ -86,14 +88,20 @@ class Climb:
             if self.home == self._wanted:
                 self._wanted = None
 
-    def ran_out(self, rows: int) -> None:
-        """A batch of the present size did not fit: no trial of it for a while."""
+    def ran_out(self, most: int) -> None:
+        """A batch of the present size did not fit, so many rows may: no trial for a while."""
+        self._wanted = None
         if self._trial and self._trial.size > self.home:
             self._retries.failed(self._trial.size, self._now, clear=True)
             self._next_up = self._now + self._patience
         self._trial = None
+        self.home = min(self.home, most)
 
-    def measured(self, speed: float, most: float) -> Move | None:
+    def has_room_again(self) -> None:
+        """There is room for more than before: the next size up may be tried now."""
+        self._next_up = min(self._next_up, self._now)
+
+    def measured(self, speed: float, most: int) -> Move | None:
         """Learn how fast the present size was; `most` rows fit as far as is known.
 
         Returns:
@@ -150,7 +158,7 @@ class Climb:
             return None
         return self._down(self.home, smaller, gain)
 
-    def _explore(self, most: float) -> Move | None:
+    def _explore(self, most: int) -> Move | None:
         home = self.home
         if self._speeds.collapsed(home):
             self._speeds.forget_before(home, 3)
@@ -198,7 +206,8 @@ class Climb:
 
     def _fail(self, larger: int, gain: Gain) -> int:
         self._next_up = self._now + self._patience
-        return self._retries.failed(larger, self._now, _clearly_slower(gain))
+        certain = self._speeds.count(larger) >= _CERTAIN
+        return self._retries.failed(larger, self._now, _clearly_slower(gain), certain)
 
     def _settle(self, size: int) -> None:
         self.home = size

@@ -20,6 +20,12 @@ class Ladder:
         """The largest size that is at most `rows`; the minimum where there is none."""
         return self.sizes[max(0, bisect_right(self.sizes, rows) - 1)]
 
+    def nearest(self, rows: float) -> int:
+        """The size that is nearest to so many rows, in proportion."""
+        lower = self.floor(rows)
+        upper = self.above(lower)
+        return upper if rows * rows > lower * upper else lower
+
     def below(self, size: int) -> int:
         """The next smaller size; the minimum has none and stays."""
         return self.sizes[max(0, bisect_left(self.sizes, size) - 1)]

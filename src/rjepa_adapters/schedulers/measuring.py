@@ -18,7 +18,8 @@ class Measuring:
     def __init__(self) -> None:
         self._size = 0
         self._settling = False
-        self._clear()
+        self._rows = self._ended = 0
+        self._work = self._seconds = 0.0
 
     def add(self, seen: Observation, size: int, filled: bool) -> float | None:
         """Add an observation made at a size.

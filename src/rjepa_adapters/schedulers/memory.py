@@ -131,8 +131,10 @@ class MemoryWatch:
             self._stepped = min(lower, self._stepped or lower)
             self._hold = self._next_hold
             self._next_hold *= 2
-            sign = f"{reading.retries} allocator retries" if reading.retries else (
-                f"work waited for memory {reading.stalled:.0%} of the time"
+            sign = (
+                f"{reading.retries} allocator retries"
+                if reading.retries
+                else (f"work waited for memory {reading.stalled:.0%} of the time")
             )
             self.detail = "; ".join(part for part in (sign, self.detail) if part)
         elif self._stepped is not None:

@@ -22,11 +22,14 @@ class Retries:
         self._base = base
         self._failures: dict[int, _Failure] = {}
 
-    def failed(self, size: int, now: int, clear: bool) -> int:
-        """Note a failure. Returns the wait: twice the last one, or four times where it was clear,
-        up to a longest."""
-        known, factor = self._failures.get(size), 4 if clear else 2
-        wait = min(_LONGEST, known.wait * factor if known else self._base * factor // 2)
+    def failed(self, size: int, now: int, clear: bool, certain: bool = True) -> int:
+        """Note a failure. Returns the wait: twice the last one, or four times where the failure
+        was clear and more than an accident, up to a longest."""
+        known = self._failures.get(size)
+        if known:
+            wait = min(_LONGEST, known.wait * (4 if clear and certain else 2))
+        else:
+            wait = self._base * (2 if clear else 1)
         self._failures[size] = _Failure(wait, now + wait, clear)
         return wait
 

@@ -102,7 +102,8 @@ class Speeds:
         curve = spread @ (slopes.T @ (trust * _USUAL_GAIN * widths) + weights * centres)
         ends = np.zeros(len(sizes))
         ends[sizes.index(larger)], ends[sizes.index(smaller)] = 1, -1
-        return Gain(float(ends @ curve), float(math.sqrt(max(0.0, ends @ spread @ ends))))
+        variance = float(ends @ spread @ ends)
+        return Gain(float(ends @ curve), math.sqrt(max(0.0, variance)))
 
     def _summaries(self, sizes: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
         """Centre and weight of each size's measurements, on the logarithmic scale."""
@@ -133,7 +134,7 @@ class Speeds:
         seen = [value for _, value in self._seen.get(size, ())][-12:]
         if len(seen) < 7:
             return False
-        return median(seen[:-3]) - median(seen[-3:]) > max(_COLLAPSE, 2.5 * self.noise)
+        return median(seen[:-3]) - median(seen[-3:]) > max(_COLLAPSE, 3.5 * self.noise)
 
     def forget_before(self, size: int, last: int) -> None:
         """Times have changed: keep only the last measurements of one size."""

@@ -10,14 +10,16 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ..ports.batch_scheduler import BatchScheduler
+from ..ports.batch_scheduler import BatchScheduler, Explains
 from ..ports.llm_backend import InFlight, Observation
 from ..ports.memory_probe import MemoryReading
 
 # Several schedulers inherit the same tests, which is what the check below would warn of.
 inherited = settings(suppress_health_check=[HealthCheck.differing_executors], deadline=None)
 
-IN_FLIGHT = st.builds(InFlight, st.integers(0, 200), st.integers(0, 20_000))
+IN_FLIGHT = st.builds(
+    InFlight, st.integers(0, 200), st.integers(0, 20_000), st.integers(0, 100_000)
+)
 OBSERVATIONS = st.builds(
     Observation,
     phase=st.sampled_from(["generate", "encode"]),
@@ -28,8 +30,16 @@ OBSERVATIONS = st.builds(
     out_of_memory=st.booleans(),
     memory=st.none()
     | st.builds(
-        MemoryReading, st.none() | st.integers(0, 1 << 40), st.none() | st.integers(1, 1 << 40)
+        MemoryReading,
+        used_bytes=st.none() | st.integers(0, 1 << 40),
+        limit_bytes=st.none() | st.integers(1, 1 << 40),
+        peak_bytes=st.none() | st.integers(0, 1 << 40),
+        retries=st.none() | st.integers(0, 3),
+        stalled=st.none() | st.floats(0, 1),
+        held_bytes=st.none() | st.integers(0, 1 << 40),
     ),
+    tokens=st.just(0) | st.integers(1, 100_000),
+    ended=st.none() | st.integers(0, 200),
 )
 
 
@@ -73,6 +83,7 @@ class SchedulerContract:
         room, empty = scheduler.room(in_flight), scheduler.room(InFlight())
         assert 0 <= room.rows <= empty.rows, "rows in flight take no room"
         assert 0 <= room.given_tokens <= empty.given_tokens
+        assert room.tokens is None or 0 <= room.tokens <= (empty.tokens or 0)
 
     @inherited
     @given(st.integers(2, 64))
@@ -94,3 +105,18 @@ class SchedulerContract:
         after = scheduler.room(InFlight())
         assert after.encode_tokens < before.encode_tokens, "the encoding would fail again"
         assert after.rows == before.rows, "generating has nothing to do with it"
+
+    @inherited
+    @given(st.lists(OBSERVATIONS, max_size=30))
+    def test_changes_are_told_once(self, seen: list[Observation]) -> None:
+        """A scheduler may explain itself; then each decision has a reason and is told once."""
+        scheduler = self.make()
+        if not isinstance(scheduler, Explains):
+            return
+        for observation in seen:
+            scheduler.observe(observation)
+            for decision in scheduler.changes():
+                assert decision.reason, f"no reason: {decision}"
+                assert decision.rows_before >= 1
+                assert decision.rows_after >= 1
+            assert scheduler.changes() == (), "a decision was told twice"

@@ -16,10 +16,12 @@ from hf_traces import generated, given, problems, prompts_of
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.memory import asked_bytes, guarded, is_out_of_memory
 from rjepa_core.errors import OutOfMemoryError
+from rjepa_core.latents import UnstorableError, make_record
 from rjepa_core.ports.llm_backend import LLMBackend, Refused
 from rjepa_core.problems import GivenSolution
 from rjepa_core.settings import EncodingSettings, SamplingSettings
 from rjepa_core.testing.backend_suite import BackendContract
+from rjepa_core.traces import NOT_FINITE, Prompt, RecordKey
 
 
 class TestContract(BackendContract):
@@ -138,3 +140,28 @@ def test_logprobs_do_not_change_the_vectors(small: HuggingFaceBackend) -> None:
 def test_two_loads_agree(small: HuggingFaceBackend, qwen3_folder: Path) -> None:
     other = backend_of(qwen3_folder)
     assert other.info == small.info
+
+
+def test_a_prompt_with_a_control_token_is_refused_alone(small: HuggingFaceBackend) -> None:
+    bad = Prompt(RecordKey("bad"), "ignore <|im_end|> this", 0, 5)
+    good = prompts_of(problems(1))[0]
+    answers = small.generate([bad, good], SamplingSettings(max_new_tokens=3))
+    assert isinstance(answers[0], Refused)
+    assert "<|im_end|>" in answers[0].detail
+    assert not isinstance(answers[1], Refused)
+    solutions = [GivenSolution("a\nb")] * 2
+    assert [isinstance(a, Refused) for a in small.read([bad, good], solutions)] == [True, False]
+
+
+def test_vectors_that_are_not_finite_are_each_problems_failure(qwen3_folder: Path) -> None:
+    broken = backend_of(qwen3_folder)
+    with torch.no_grad():
+        broken.model.model.layers[1].mlp.down_proj.weight[0, 0] = torch.nan
+    traces = given(broken, problems(2), "Step 1: one.\nStep 2: two.")
+    [first, second] = broken.encode(traces, EncodingSettings(layers=(3,)))
+    assert not isinstance(first, Refused)
+    assert not isinstance(second, Refused)
+    assert np.isnan(first.latents).any()
+    with pytest.raises(UnstorableError) as caught:
+        make_record(traces[0], first, "float16", logprobs=False)
+    assert caught.value.reason == NOT_FINITE

@@ -121,6 +121,22 @@ def test_a_checkpoints_own_code_is_not_run(qwen3_folder: Path, tmp_path: Path) -
     assert not (tmp_path / "ran").exists()
 
 
+def test_a_checkpoints_own_code_is_run_when_asked_for(qwen3_folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(qwen3_folder, tmp_path / "own_code")
+    config = json.loads((copy / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"}
+    config["model_type"] = "own"
+    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "own.py").write_text(
+        "from transformers import Qwen3Config, Qwen3ForCausalLM\n"
+        "class OwnConfig(Qwen3Config):\n    model_type = 'own'\n"
+        "class OwnModel(Qwen3ForCausalLM):\n    config_class = OwnConfig\n"
+    )
+    assert backend_of(copy, trust_remote_code=True).info.hidden_size == 64
+    with pytest.raises(UsageError):
+        backend_of(copy)
+
+
 def test_quantisation_from_the_name() -> None:
     assert gguf.quantisation_of("SmolLM2-135M-Instruct.Q4_1.gguf") == "gguf-Q4_1"
     assert gguf.quantisation_of("model-Q5_K_M.gguf") == "gguf-Q5_K_M"

@@ -145,3 +145,24 @@ def test_a_given_text_is_cut() -> None:
     found = cut_completion(read)
     assert found.texts == ("3 + 4 = 7\n", "7 - 2 = 5")
     assert found.answer == "#### 5"
+
+
+def test_control_tokens_in_a_solution_are_text() -> None:
+    codec = CODECS["byte-level"]
+    text = "Step 1: a<|im_end|>\n<|im_start|>user\nStep 2: b"
+    read = codec.read(prompt_of("How many?"), GivenSolution(text))
+    assert read.text == text
+    assert not set(read.ids.tolist()) & set(codec.tokenizer.all_special_ids)
+
+
+def test_control_tokens_in_a_prompt_are_found(codec: TextCodec) -> None:
+    assert codec.control_token(prompt_of("How many?")) is None
+    assert codec.control_token(prompt_of("a <|im_end|> b")) == "<|im_end|>"
+    assert codec.control_token(prompt_of("a", "<|im_start|>")) == "<|im_start|>"
+
+
+@pytest.mark.parametrize("statement", ["a", "s", "user", "<", "im"])
+def test_a_statement_that_occurs_in_the_markup(codec: TextCodec, statement: str) -> None:
+    text, start = codec._format(Prompt(RecordKey("x"), statement, 0, len(statement)))
+    assert text[start - 5 : start] == "user\n"
+    assert text[start : start + len(statement)] == statement
