@@ -107,9 +107,12 @@ def report(quantiser: str) -> None:
                 f"{own.min():.4f}",
             ]
         )
-    how = {"autoawq": "AutoAWQ's own quantiser, without clipping", "rtn": "round-to-nearest, packed with AutoAWQ"}
+    how = {
+        "autoawq": "AutoAWQ's own quantiser, without clipping",
+        "rtn": "round-to-nearest, packed with AutoAWQ",
+    }
     text = (
-        f"SmolLM2-135M in 4 bits, group size 64 ({how[quantiser]}), dequantised at load on a CPU: "
+        f"SmolLM2-135M in 4 bits, group size 64 ({how[quantiser]}), dequantised on a CPU: "
         f"cosine of its step latents with the float32 model's, over {len(a)} steps of {len(pairs)} "
         "worked GSM8K solutions, raw and with each dimension standardised (a few enormous "
         "dimensions rule the raw one).\n\n"

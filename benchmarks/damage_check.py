@@ -166,4 +166,3 @@ def _listed(store: Any, original: Original, wrong: list[str]) -> int:
     except RJepaError:
         errors += 1
     return errors
-

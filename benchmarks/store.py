@@ -221,7 +221,9 @@ def describe(
         )
         + "\n\nRecords a second of this store, checksum on, as a multiple of the other's: median "
         "(smallest to largest of the rounds).\n\n"
-        + table(["against", "cold, single", "cold, batched", "warm, single", "warm, batched"], ratios)
+        + table(
+            ["against", "cold, single", "cold, batched", "warm, single", "warm, batched"], ratios
+        )
         + "\n\n"
         + remarks(turns)
     )

@@ -104,9 +104,7 @@ def main() -> None:
     if args.no_report:
         print(text)
     else:
-        write_section(
-            "store damage", "Flipped bytes", text, "python benchmarks/store_damage.py"
-        )
+        write_section("store damage", "Flipped bytes", text, "python benchmarks/store_damage.py")
 
 
 def command(work: Path, store: Path, part: int = 2) -> list[str]:
@@ -240,24 +238,29 @@ def try_flip(flip: Flip) -> Outcome:
 
 
 def describe(outcomes: list[Outcome]) -> str:
-    kinds = list(dict.fromkeys(outcome.flip.kind for outcome in sorted(
-        outcomes, key=lambda outcome: outcome.flip.number
-    )))
+    kinds = list(
+        dict.fromkeys(
+            outcome.flip.kind
+            for outcome in sorted(outcomes, key=lambda outcome: outcome.flip.number)
+        )
+    )
     rows = []
     for kind in [*kinds, "all"]:
         some = [o for o in outcomes if kind in (o.flip.kind, "all")]
         readers = Counter(outcome.reader for outcome in some)
-        rows.append([
-            kind,
-            len(some),
-            sum(o.named for o in some),
-            sum(not o.named for o in some),
-            readers["equal"],
-            readers["errors"] + readers["refused"],
-            readers["crashed"],
-            sum(o.crashed for o in some),
-            sum(o.lost for o in some),
-        ])
+        rows.append(
+            [
+                kind,
+                len(some),
+                sum(o.named for o in some),
+                sum(not o.named for o in some),
+                readers["equal"],
+                readers["errors"] + readers["refused"],
+                readers["crashed"],
+                sum(o.crashed for o in some),
+                sum(o.lost for o in some),
+            ]
+        )
     return (
         f"{len(outcomes)} flips of one bit each, one at a time, in live pages of a store of "
         f"{PROBLEMS} problems (records, failures and run history; seeded backend), as many on each "

@@ -16,7 +16,7 @@ from .ports.llm_backend import (
     SessionSpec,
     Step,
 )
-from .problems import GivenSolution
+from .problems import SOLUTION_DIGEST, GivenSolution
 from .traces import ANSWER_ONLY, EMPTY, OUT_OF_MEMORY, Completion, Failure, Trace, Work
 
 
@@ -119,7 +119,7 @@ class BatchSession:
                 self._fail_empty(work, found.answer)
                 continue
             given = work.given if isinstance(work.given, GivenSolution) else None
-            labels = given.metadata if given else None
+            labels = {**given.metadata, SOLUTION_DIGEST: given.digest} if given else None
             trace = make_trace(work.problem, work.sample, answer, found, labels)
             self._waiting.append((work, trace))
 

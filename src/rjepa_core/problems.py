@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import attrs
 
 DEFAULT_DOMAIN = "math"
+# Key under which a trace's metadata keeps the digest of the given solution it was made from.
+SOLUTION_DIGEST = "solution_digest"
 
 
 def statement_hash(statement: str) -> str:
@@ -75,3 +77,10 @@ class GivenSolution:
     def length(self) -> int:
         """Characters of the solution."""
         return len(self.text) if self.text is not None else sum(len(s) + 1 for s in self.steps)
+
+    @property
+    def digest(self) -> str:
+        """Hash of the solution's text or steps, by which a resumed run knows it: 16 hex digits."""
+        parts = self.steps if self.text is None else ("", self.text)
+        joined = "\0".join(parts).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(joined).hexdigest()[:16]

@@ -269,7 +269,7 @@ def open_extraction(
         identity = identity_of(settings, backend.info, traces)
         if store.identity is not None:
             check_same(identity, store.identity, store.location)
-        before = remaining(work, store, settings.run.retry_failed)
+        before = remaining(work, store, settings.run.retry_failed, check=True)
         tools = (store_adapter.tools(), place) if store_adapter.tools else None
         room = None
         if tools is not None:

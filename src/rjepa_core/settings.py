@@ -6,6 +6,7 @@ travel as `options`, a mapping which `structure` turns into the adapter's class 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,20 @@ from .latents import STORE_DTYPES
 from .prompts import DEFAULT_TEMPLATES, check_template
 
 POOLINGS = ("mean", "last", "max")
+
+
+def _several(value: Any) -> Any:
+    """One name or number alone stands for a tuple of one."""
+    return (value,) if isinstance(value, str | int) else tuple(value)
+
+
+def _whole(least: int) -> Any:
+    return v.and_(v.instance_of(int), v.ge(least))
+
+
+def _finite(_: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"{attribute.name} must be a finite number, got {value}")
 
 
 def _one_of(*names: str) -> Any:
@@ -67,12 +82,12 @@ class ProblemSettings:
         options: settings of the source adapters.
     """
 
-    sources: tuple[str, ...] = ()
-    traces: tuple[str, ...] = ()
+    sources: tuple[str, ...] = attrs.field(default=(), converter=_several)
+    traces: tuple[str, ...] = attrs.field(default=(), converter=_several)
     domain: str | None = None
     fields: Mapping[str, str] = attrs.field(factory=dict)
-    limit: int | None = attrs.field(default=None, validator=v.optional(v.ge(1)))
-    samples: int = attrs.field(default=1, validator=v.ge(1))
+    limit: int | None = attrs.field(default=None, validator=v.optional(_whole(1)))
+    samples: int = attrs.field(default=1, validator=_whole(1))
     keep_notes: bool = False
     options: Mapping[str, Any] = attrs.field(factory=dict)
 
@@ -106,13 +121,13 @@ class SamplingSettings:
         seed: with the problem's id and the sample's index the source of all randomness.
     """
 
-    max_new_tokens: int = attrs.field(default=300, validator=v.ge(1))
-    temperature: float = attrs.field(default=0.7, validator=v.ge(0.0))
+    max_new_tokens: int = attrs.field(default=300, validator=_whole(1))
+    temperature: float = attrs.field(default=0.7, validator=[v.ge(0.0), _finite])
     top_p: float | None = attrs.field(
         default=None, validator=v.optional(v.and_(v.gt(0.0), v.le(1.0)))
     )
-    top_k: int | None = attrs.field(default=None, validator=v.optional(v.ge(1)))
-    seed: int = attrs.field(default=0, validator=v.ge(0))
+    top_k: int | None = attrs.field(default=None, validator=v.optional(_whole(1)))
+    seed: int = attrs.field(default=0, validator=_whole(0))
 
 
 @attrs.frozen(kw_only=True)
@@ -126,7 +141,7 @@ class EncodingSettings:
         store_dtype: dtype of the stored vectors.
     """
 
-    layers: tuple[int, ...] = attrs.field(default=(-2,), validator=_not_empty)
+    layers: tuple[int, ...] = attrs.field(default=(-2,), converter=_several, validator=_not_empty)
     pooling: str = attrs.field(default="mean", validator=_one_of(*POOLINGS))
     logprobs: bool = False
     store_dtype: str = attrs.field(default="float16", validator=_one_of(*STORE_DTYPES))
@@ -193,12 +208,24 @@ class StoreSettings:
     options: Mapping[str, Any] = attrs.field(factory=dict)
 
 
+def _model(value: ModelSettings | str) -> ModelSettings:
+    return ModelSettings(name=value) if isinstance(value, str) else value
+
+
+def _store(value: StoreSettings | object) -> StoreSettings:
+    """A place alone, as text or as a path object."""
+    return value if isinstance(value, StoreSettings) else StoreSettings(path=str(value))
+
+
 @attrs.frozen(kw_only=True)
 class ExtractionSettings:
-    """All of one extraction: problems in, stored latents out."""
+    """All of one extraction: problems in, stored latents out.
 
-    model: ModelSettings
-    store: StoreSettings
+    `model` and `store` may be given as a name and a path alone.
+    """
+
+    model: ModelSettings = attrs.field(converter=_model)
+    store: StoreSettings = attrs.field(converter=_store)
     problems: ProblemSettings = attrs.field(factory=ProblemSettings)
     prompt: PromptSettings = attrs.field(factory=PromptSettings)
     sampling: SamplingSettings = attrs.field(factory=SamplingSettings)

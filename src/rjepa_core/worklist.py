@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import attrs
 
 from .errors import InputError, StatementChangedError, UsageError
-from .ports.latent_store import LatentStore
+from .ports.latent_store import Entry, LatentStore
 from .ports.problem_source import ProblemSource, SourceRow
-from .problems import GivenSolution
+from .problems import SOLUTION_DIGEST, GivenSolution
 from .traces import Trace, Work
 
 
@@ -144,34 +144,52 @@ class Remaining:
 
 
 def missing(work: Iterable[Work], store: LatentStore, retry_failed: bool) -> Iterator[Work]:
-    """The work that the store lacks. There is no other list of what is done.
-
-    Raises:
-        StatementChangedError: the store knows a problem's id with another statement.
-    """
+    """The work that the store lacks. There is no other list of what is done."""
     for item in work:
         entry = store.entry(item.key)
         if entry is None:
             yield item
             continue
-        if entry.statement_hash != item.problem.statement_hash:
-            raise StatementChangedError(
-                f"problem {item.problem.id!r} is in {store.location} with another statement; "
-                "use another --store, or give the changed problem another id"
-            )
         if entry.failed and retry_failed:
             yield item
 
 
-def remaining(work: Iterable[Work], store: LatentStore, retry_failed: bool) -> Remaining:
-    """Count what is stored, failed and missing, without reading vectors."""
+def remaining(
+    work: Iterable[Work], store: LatentStore, retry_failed: bool, check: bool = False
+) -> Remaining:
+    """Count what is stored, failed and missing.
+
+    With `check`, what is stored must also be what is asked for; only given solutions are read for
+    that, vectors and all, because their sample index is their place in the file.
+
+    Raises:
+        StatementChangedError: a known id has another statement, or a known sample another solution.
+    """
     stored = failed = lacking = 0
     for item in work:
         entry = store.entry(item.key)
+        if check and entry is not None:
+            _check_known(item, entry, store)
         stored += entry is not None and not entry.failed
         failed += entry is not None and entry.failed and not retry_failed
         lacking += entry is None or (entry.failed and retry_failed)
     return Remaining(stored, failed, lacking)
+
+
+def _check_known(item: Work, entry: Entry, store: LatentStore) -> None:
+    if entry.statement_hash != item.problem.statement_hash:
+        raise StatementChangedError(
+            f"problem {item.problem.id!r} is in {store.location} with another statement; "
+            "use another --store, or give the changed problem another id"
+        )
+    if isinstance(item.given, GivenSolution) and not entry.failed:
+        known = store.get(item.key).trace.metadata.get(SOLUTION_DIGEST)
+        if known is not None and known != item.given.digest:
+            raise StatementChangedError(
+                f"solution {item.sample} of problem {item.problem.id!r} is in {store.location} "
+                "with another text: it was changed, or the solutions changed places; use "
+                "another --store"
+            )
 
 
 @attrs.define

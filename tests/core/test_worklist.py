@@ -204,4 +204,4 @@ def test_a_changed_statement_under_a_stored_id_is_refused():
     store = entries(Worklist([source("a")]), {0: False})
     changed = Worklist([Rows([row("a", "Something else?")])])
     with pytest.raises(StatementChangedError, match=r"'a' is in some\.store with another"):
-        list(missing(changed, store, False))
+        remaining(changed, store, False, check=True)

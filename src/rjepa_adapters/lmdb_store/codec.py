@@ -199,6 +199,12 @@ def name_key(raw_key: bytes, head: Head | None = None) -> str:
     return str(decode_key(raw_key, raw_key[:-5].decode("utf-8", "replace")))
 
 
+def name_entry(raw_key: bytes) -> str:
+    """An entry of the run history for people."""
+    number = str(decode_sequence(raw_key)) if len(raw_key) == 8 else raw_key.hex()
+    return f"entry {number} of the run history"
+
+
 @attrs.frozen
 class EncodedRecord:
     """A record as it will be stored, all but its sequence number."""

@@ -5,7 +5,9 @@ Started and watched by `watching.watch`.
 
 from __future__ import annotations
 
+import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +25,23 @@ from .codec import (
     decode_sequence,
     encode_key,
     encode_sequence,
+    name_entry,
     name_key,
 )
 from .environment import Environment
-from .layout import Tally, check_header, has_header, read_identity, read_tally
+from .layout import (
+    Tally,
+    check_header,
+    has_header,
+    history_digest,
+    read_identity,
+    read_tally,
+)
 from .pages import meta_problems
 from .reading import begin_pair
 from .sidecar import read_sidecar
 from .texts import decode_texts
-from .values import decode_failure
+from .values import decode_failure, decode_json
 from .wire import Wire
 from .writer_lock import WriterLock
 
@@ -45,7 +55,7 @@ def verify(path: Path, wire: Wire) -> dict[str, Any]:
             wire.damage("header", "store", "the header is missing")
             return {"records": 0, "failures": 0}
         return _Check(environment, wire).run()
-    except StoreError as error:
+    except (StoreError, lmdb.Error, struct.error, OverflowError, ValueError) as error:
         wire.damage("pages", "store", str(error))
         return {"records": 0, "failures": 0}
 
@@ -95,16 +105,21 @@ class _Check:
         tally = self._fixed()
         self.total = tally.records if tally else 0
         for step in (self._records, self._index, self._failures, self._history):
-            try:
-                step()
-            except lmdb.Error as error:
-                self._damage("pages", step.__name__.strip("_"), f"LMDB cannot read on: {error}")
-                self.walk.renew()
+            self._try(step)
         if tally is not None:
-            self._compare(tally)
+            self._try(lambda: self._compare(tally), "counts")
         self.lookup.close()
         self.walk.close()
         return {"records": self.found.records, "failures": self.found.failures}
+
+    def _try(self, step: Callable[[], None], name: str | None = None) -> None:
+        """An error of LMDB's ends a step, not the inspection."""
+        try:
+            step()
+        except (lmdb.Error, struct.error, OverflowError) as error:
+            name = name or step.__name__.strip("_")
+            self._damage("pages", name, f"LMDB cannot read on: {error}")
+            self.walk.renew()
 
     @property
     def txn(self) -> Any:
@@ -175,8 +190,8 @@ class _Check:
         order = self.environment.table("order")
         before = b""
         with self.txn.cursor(self.environment.table("index")) as cursor:
-            for key, value in cursor:
-                self.wire.progress("index", self.found.records, self.total)
+            for done, (key, value) in enumerate(cursor):
+                self.wire.progress("index", done, self.total)
                 raw_key = bytes(key)
                 head = None
                 try:
@@ -207,17 +222,24 @@ class _Check:
                 self.found = self.found.changed(1, failures=1, failures_digest=digest)
 
     def _history(self) -> None:
-        try:
-            for _ in self.walk.reader.history():
-                self.wire.progress("history")
-        except RJepaError as error:
-            self._damage("history", "history", str(error))
+        with self.txn.cursor(self.environment.table("history")) as cursor:
+            for done, (key, value) in enumerate(cursor):
+                self.wire.progress("history", done)
+                raw_key = bytes(key)
+                try:
+                    decode_json(raw_key, value)
+                except MismatchError as error:
+                    self._damage("history", name_entry(raw_key), str(error))
+                    continue
+                digest = history_digest(raw_key, value)
+                self.found = self.found.changed(1, history=1, history_digest=digest)
 
     def _compare(self, tally: Tally) -> None:
         """Lost and swapped records show in the counts and digests alone."""
         for field in attrs.fields(Tally):
             name = field.name
-            if name in ("commit", "next_sequence"):
+            uncounted = name.startswith("history") and tally.history is None
+            if name in ("commit", "next_sequence") or uncounted:
                 continue
             kept, found = getattr(tally, name), getattr(self.found, name)
             # What is damaged is not counted, so that only a sound count can be compared.
@@ -226,9 +248,8 @@ class _Check:
         for table in ("vectors", "texts", "order", "index"):
             entries = self.txn.stat(self.environment.table(table))["entries"]
             if entries != tally.records:
-                self._damage(
-                    "tally", table, f"it has {entries} entries for {tally.records} records"
-                )
+                why = f"it has {entries} entries for {tally.records} records"
+                self._damage("tally", table, why)
 
 
 def main(arguments: list[str]) -> None:

@@ -14,7 +14,7 @@ import attrs
 from rjepa_core.errors import DamagedRecordError, StoreError
 from rjepa_core.identity import Identity
 
-from .checksums import MismatchError
+from .checksums import MismatchError, checksum
 from .codec import encode_sequence
 from .environment import Environment
 from .values import decode_json, encode_json
@@ -25,6 +25,7 @@ _HEADER = b"header"
 _IDENTITY = b"identity"
 _TALLY = b"tally"
 _DIGEST_RANGE = 2**128
+_DIGESTS = ("records_digest", "failures_digest", "history_digest")
 
 
 @attrs.frozen
@@ -38,6 +39,8 @@ class Tally:
         records_digest: sum, modulo 2^128, of the checksums of every record's key and head; equal
             for stores with equal records, in whatever order they were written.
         failures_digest: likewise, of the failures' keys and values.
+        history: entries of the run history; None in a store whose last commit did not count them.
+        history_digest: likewise, of their numbers and values.
     """
 
     commit: int = 0
@@ -49,11 +52,13 @@ class Tally:
     failures: int = 0
     records_digest: int = 0
     failures_digest: int = 0
+    history: int | None = 0
+    history_digest: int = 0
 
     def changed(self, sign: int, **amounts: int) -> Tally:
         """The tally with amounts added (sign 1) or taken away (-1)."""
         new = {name: getattr(self, name) + sign * amount for name, amount in amounts.items()}
-        for name in ("records_digest", "failures_digest"):
+        for name in _DIGESTS:
             if name in new:
                 new[name] %= _DIGEST_RANGE
         return attrs.evolve(self, **new)
@@ -124,14 +129,16 @@ def read_tally(environment: Environment, txn: Any) -> Tally:
     fields = _get(environment, txn, _TALLY, "tally")
     if fields is None:
         raise DamagedRecordError(f"{environment.path}: the tally is missing; run store repair")
-    for name in ("records_digest", "failures_digest"):
+    fields.setdefault("history", None)
+    fields.setdefault("history_digest", "0")
+    for name in _DIGESTS:
         fields[name] = int(fields[name], 16)
     return Tally(**fields)
 
 
 def write_tally(environment: Environment, txn: Any, tally: Tally) -> None:
     fields = attrs.asdict(tally)
-    for name in ("records_digest", "failures_digest"):
+    for name in _DIGESTS:
         fields[name] = f"{fields[name]:032x}"
     _put(environment, txn, _TALLY, fields)
 
@@ -139,10 +146,25 @@ def write_tally(environment: Environment, txn: Any, tally: Tally) -> None:
 def append_history(environment: Environment, txn: Any, entry: Mapping[str, Any]) -> None:
     """Add an entry to the run history."""
     table = environment.table("history")
+    tally = read_tally(environment, txn)
     with txn.cursor(table) as cursor:
         last = int.from_bytes(bytes(cursor.key()), "big") if cursor.last() else -1
+        if tally.history is None:
+            cursor.first()
+            digests = [history_digest(bytes(key), value) for key, value in cursor.iternext()]
+            tally = attrs.evolve(tally, history=0)
+            for digest in digests:
+                tally = tally.changed(1, history=1, history_digest=digest)
     raw_key = encode_sequence(last + 1)
-    txn.put(raw_key, encode_json(raw_key, entry), db=table)
+    value = encode_json(raw_key, entry)
+    txn.put(raw_key, value, db=table)
+    tally = tally.changed(1, history=1, history_digest=history_digest(raw_key, value))
+    write_tally(environment, txn, attrs.evolve(tally, commit=tally.commit + 1))
+
+
+def history_digest(raw_key: bytes, value: Any) -> int:
+    """What an entry of the run history adds to the digest of all."""
+    return int.from_bytes(checksum(raw_key, value), "little")
 
 
 def _put(environment: Environment, txn: Any, raw_key: bytes, fields: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from rjepa_core.identity import check_same
 from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.ports.store_tools import MergeReport, Report, ToolProgress, Winner
+from rjepa_core.selecting import select
 from rjepa_core.traces import RecordKey
 
 from .repairing import ignore
@@ -159,34 +160,7 @@ def remove(store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] =
     Raises:
         UsageError: an id or reason that nothing in the store has; nothing is removed.
     """
-    wanted_ids, wanted_reasons = set(ids), set(reasons)
-    if not wanted_ids and not wanted_reasons:
-        raise UsageError("nothing to remove: name ids or failure reasons")
-    keys: list[RecordKey] = []
-    met: set[str] = set()
-    for key, _ in store.entries():
-        found = wanted_ids & {key.problem_id, f"{key.problem_id}#{key.sample}"}
-        if found:
-            keys.append(key)
-            met |= found
-    known_reasons: set[str] = set()
-    for failure in store.failures():
-        key = failure.key
-        known_reasons.add(failure.reason)
-        found = wanted_ids & {key.problem_id, f"{key.problem_id}#{key.sample}"}
-        if failure.reason in wanted_reasons:
-            found.add(failure.reason)
-        if found:
-            keys.append(key)
-            met |= found
-    unknown = sorted((wanted_ids | wanted_reasons) - met)
-    if unknown:
-        has = f"; its failure reasons: {', '.join(sorted(known_reasons)) or 'none'}"
-        raise UsageError(
-            f"{store.location}: nothing has {', '.join(map(repr, unknown[:5]))}"
-            + (has if wanted_reasons & set(unknown) else "")
-        )
-    return store.delete(keys)
+    return store.delete(select(store, ids, reasons).keys)
 
 
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:

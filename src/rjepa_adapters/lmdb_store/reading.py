@@ -28,6 +28,7 @@ from .codec import (
     encode_key,
     encode_sequence,
     is_hashed,
+    name_entry,
     name_key,
     view_vectors,
 )
@@ -102,8 +103,7 @@ class Reader:
                 try:
                     yield decode_json(bytes(raw_key), value)
                 except MismatchError as error:
-                    name = f"entry {decode_sequence(raw_key)} of the run history"
-                    self._broken(name, str(error))
+                    self._broken(name_entry(bytes(raw_key)), str(error))
 
     def get(self, key: RecordKey, views: bool = False) -> LatentRecord:
         """A record; with `views`, its arrays die with the transaction where they can be views."""

@@ -86,7 +86,9 @@ def repair(
     result = ended.result
     lost = _lost(target, gathered.unique())
     expected = result["expected"]
-    missing = 0 if expected is None else max(0, expected - result["records"] - len(lost))
+    saved = result["records"] + result["failures"]
+    named = sum(damage.kind != "history" for damage in lost)
+    missing = 0 if expected is None else max(0, expected - saved - named)
     return RepairReport(location, target, result["records"], result["failures"], lost, missing)
 
 
@@ -115,10 +117,12 @@ class _Gathered:
 
 
 def _lost(target: str, damages: tuple[Damage, ...]) -> tuple[Damage, ...]:
-    """The damages whose record or failure the new store does not have, by readable names."""
+    """What the new store does not have of records, failures and history, by readable names."""
     lost = []
     with LmdbStore(target) as store:
         for damage in damages:
+            if damage.kind == "history":
+                lost.append(damage)
             if damage.kind not in ("record", "failure"):
                 continue
             raw_key = bytes.fromhex(damage.name)

@@ -24,7 +24,9 @@ from .codec import (
     check_block,
     decode_head,
     decode_place,
+    decode_sequence,
     encode_sequence,
+    name_entry,
 )
 from .environment import Environment
 from .layout import Tally, read_identity, read_tally
@@ -34,7 +36,7 @@ from .reading import Renewing, begin_pair
 from .sidecar import read_sidecar
 from .store import LmdbStore
 from .texts import decode_texts
-from .values import decode_failure, decode_json
+from .values import decode_failure, decode_json, true_failure_key
 from .wire import Wire
 
 
@@ -62,6 +64,11 @@ class _Salvage:
         self.wire = wire
         self.tally: Tally | None = None
         self.total = 0
+        self.entries: dict[int, dict[str, Any]] = {}
+        self.damaged_entries: dict[int, str] = {}
+        # What the damaged tables list: records whose keys the order confirms, and others.
+        self.lost: set[bytes] = set()
+        self.doubtful: list[tuple[str, bytes, str]] = []
 
     def run(self) -> dict[str, Any]:
         identity: Identity | None = None
@@ -89,8 +96,10 @@ class _Salvage:
         if searched:
             self._pages()
             self.store.commit()
+        self._write_history()
         stats = self.store.stats()
-        expected = self.tally.records if self.tally else None
+        expected = self.tally.records + self.tally.failures if self.tally else None
+        self._name_doubtful(stats.records + stats.failures, expected)
         return {
             "records": stats.records,
             "failures": stats.failures,
@@ -112,25 +121,24 @@ class _Salvage:
     def _complete(self) -> bool:
         """Whether the new store holds just what the last commit of the old one counted."""
         new, old = self.store.tally(), self.tally
-        return old is not None and (new.records_digest, new.failures_digest) == (
-            old.records_digest,
-            old.failures_digest,
-        )
+        if old is None or len(self.entries) < (old.history or 0):
+            return False
+        digests = (old.records_digest, old.failures_digest)
+        return (new.records_digest, new.failures_digest) == digests
 
     def _tables(self, environment: Environment) -> None:
         walk, lookup = begin_pair(environment)
-        for done, raw_key in enumerate(self._raw_keys(environment, walk)):
+        for done, (raw_key, sure) in enumerate(self._raw_keys(environment, walk)):
             if raw_key.hex() in self.skip or self.store.has_record(raw_key):
                 continue
             self.wire.send(at=raw_key.hex())
             self.wire.progress("records", done, self.total)
             try:
                 self.store.write_encoded([lookup.reader.encoded(raw_key)])
-            except MismatchError as error:
-                self.wire.damage("record", raw_key.hex(), str(error))
-            except lmdb.Error as error:
-                self.wire.damage("record", raw_key.hex(), str(error))
-                lookup.renew()
+            except (MismatchError, lmdb.Error) as error:
+                self._miss("record", raw_key, str(error), sure)
+                if isinstance(error, lmdb.Error):
+                    lookup.renew()
         lookup.close()
         self.wire.send(at="tables")
         try:
@@ -143,43 +151,81 @@ class _Salvage:
         self._history(environment, walk.reader.txn)
         walk.close()
 
-    def _raw_keys(self, environment: Environment, walk: Renewing) -> Iterator[bytes]:
-        """Keys in the order of the blocks, then those that only the index knows."""
+    def _miss(self, kind: str, raw_key: bytes, why: str, sure: bool) -> None:
+        """Something of a key cannot be saved; where the key itself may be false, it is doubtful."""
+        if not sure:
+            self.doubtful.append((kind, raw_key, why))
+        elif raw_key not in self.lost:
+            self.lost.add(raw_key)
+            self.wire.damage(kind, raw_key.hex(), why)
+
+    def _name_doubtful(self, saved: int, expected: int | None) -> None:
+        """Name damaged entries under doubtful keys as far as the counts leave room for them."""
+        lost = sum(not self.store.has_record(raw_key) for raw_key in self.lost)
+        room = len(self.doubtful) if expected is None else max(0, expected - saved - lost)
+        unknown = [entry for entry in self.doubtful if entry[1] not in self.lost]
+        for kind, raw_key, why in unknown[:room]:
+            self.wire.damage(kind, raw_key.hex(), why)
+
+    def _raw_keys(self, environment: Environment, walk: Renewing) -> Iterator[tuple[bytes, bool]]:
+        """Keys in the order of the blocks, then those that only the index knows, unconfirmed."""
         for table in ("order", "index"):
             self.wire.send(at="tables")
             try:
                 with walk.reader.txn.cursor(environment.table(table)) as cursor:
                     for key, value in cursor:
                         try:
-                            yield decode_place(key, value) if table == "order" else bytes(key)
+                            if table == "order":
+                                yield decode_place(key, value), True
+                            else:
+                                yield bytes(key), False
                         except MismatchError:
                             continue  # The index names it, or the search of the pages finds it.
                         self.wire.send(at="tables")
             except lmdb.Error as error:
                 self.wire.damage("pages", table, f"LMDB cannot read on: {error}")
                 walk.renew()
+            self.store.commit()  # So that the index's pass leaves out what is saved.
 
     def _failure(self, raw_key: bytes, value: Any) -> None:
         try:
-            failure = decode_failure(raw_key, value)
+            failure = decode_failure(true_failure_key(value) or raw_key, value)
         except MismatchError as error:
-            self.wire.damage("failure", raw_key.hex(), str(error))
+            self._miss("failure", raw_key, str(error), sure=False)
             return
         if self.store.entry(failure.key) is None:
             self.store.write_encoded([], [failure])
 
     def _history(self, environment: Environment, txn: Any) -> None:
-        if self.store.history():
-            return
         try:
             with txn.cursor(environment.table("history")) as cursor:
                 for key, value in cursor:
-                    try:
-                        self.store.add_history(decode_json(bytes(key), value))
-                    except MismatchError as error:
-                        self.wire.damage("history", bytes(key).hex(), str(error))
+                    if not self._entry(bytes(key), value) and len(key) == 8:
+                        self.damaged_entries[decode_sequence(key)] = (
+                            "it does not match its checksum"
+                        )
         except lmdb.Error as error:
             self.wire.damage("pages", "history", str(error))
+
+    def _entry(self, raw_key: bytes, value: Any) -> bool:
+        """Keep an entry of the run history for the end; whether it is one."""
+        if len(raw_key) != 8 or raw_key[:4] != bytes(4):
+            return False
+        try:
+            self.entries[decode_sequence(raw_key)] = decode_json(raw_key, value)
+        except MismatchError:
+            return False
+        return True
+
+    def _write_history(self) -> None:
+        """The run history in its order, and which of it is lost."""
+        for number in sorted(self.entries):
+            self.store.add_history(self.entries[number])
+        known = self.tally.history if self.tally else None
+        wanted = set(range(known)) if known is not None else {*self.damaged_entries}
+        for number in sorted(wanted - {*self.entries}):
+            why = self.damaged_entries.get(number, "it cannot be found")
+            self.wire.damage("history", name_entry(encode_sequence(number)), why)
 
     def _pages(self) -> None:
         """Search all pages for records and failures that the tables did not give."""
@@ -207,13 +253,13 @@ class _Salvage:
 
     def _meet(self, node: Node, heads: dict[bytes, Head]) -> None:
         """Keep the newest head of each key that is not saved yet; failures are saved at once."""
-        if self.store.has_record(node.key):
+        if self._entry(node.key, node.value) or self.store.has_record(node.key):
             return
         try:
             head = decode_head(node.key, node.value)
         except MismatchError:
             try:
-                failure = decode_failure(node.key, node.value)
+                failure = decode_failure(true_failure_key(node.value) or node.key, node.value)
             except MismatchError:
                 return
             if self.store.entry(failure.key) is None:

@@ -8,7 +8,7 @@ record; `identity.json` latent space, generation and run history; `failures.json
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,14 +130,13 @@ def import_shards(
         if not rows.exists():
             raise InputError(f"{folder / name}: {rows.name} is missing beside it")
         size += rows.stat().st_size + (folder / name).stat().st_size
-        with TensorFile(folder / name) as tensors, parquet.ParquetFile(rows) as table:
-            for batch in table.iter_batches(batch_size=_ROWS):
-                for row in batch.to_pylist():
-                    problem = (problems or {}).get(row["problem_id"])
-                    record = _record(row, tensors, identity, problem, f"{folder.name}/{name}")
-                    store.write([record])
-                    count += 1
-                    report(ToolProgress("importing", count))
+        with TensorFile(folder / name) as tensors:
+            for row in _rows_of(rows, parquet):
+                problem = (problems or {}).get(row["problem_id"])
+                record = _record(row, tensors, identity, problem, f"{folder.name}/{name}")
+                store.write([record])
+                count += 1
+                report(ToolProgress("importing", count))
     if (folder / "failures.jsonl").exists():
         failures = _import_failures(folder / "failures.jsonl", store)
     store.commit()
@@ -188,6 +187,24 @@ def _specs(identity: Identity, key: RecordKey, steps: int) -> list[TensorSpec]:
 def _thin(vectors: Vectors) -> Vectors:
     """Without the dimension of layers where there is one layer."""
     return vectors[0] if vectors.shape[0] == 1 else vectors
+
+
+def _rows_of(path: Path, parquet: Any) -> Iterator[dict[str, Any]]:
+    """Rows of a table.
+
+    Raises:
+        InputError: it is no Parquet file, damaged, or lacks the columns that name a record.
+    """
+    arrow = need("pyarrow", "store import")
+    try:
+        with parquet.ParquetFile(path) as table:
+            missing = {"cot_id", "problem_id"} - {*table.schema_arrow.names}
+            if missing:
+                raise InputError(f"{path}: it has no column {' or '.join(sorted(missing))}")
+            for batch in table.iter_batches(batch_size=_ROWS):
+                yield from batch.to_pylist()
+    except (arrow.ArrowException, OSError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
 
 
 def _record(

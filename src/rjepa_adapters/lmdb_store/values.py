@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,6 +45,19 @@ def encode_failure(failure: Failure) -> tuple[bytes, bytes]:
     fields = attrs.asdict(failure)
     fields["key"] = [failure.key.problem_id, failure.key.sample]
     return raw_key, encode_json(raw_key, fields)
+
+
+def true_failure_key(value: Any) -> bytes | None:
+    """The key that a failure's value matches, whatever key it was found under."""
+    content = bytes(value)[CHECKSUM_BYTES:]
+    try:
+        raw_key = encode_key(
+            RecordKey(*json.loads(content.decode("utf-8", "surrogatepass"))["key"])
+        )
+        decode_json(raw_key, value)
+    except (ValueError, KeyError, TypeError, AttributeError, struct.error, MismatchError):
+        return None
+    return raw_key
 
 
 def decode_failure(raw_key: bytes, value: Any) -> Failure:

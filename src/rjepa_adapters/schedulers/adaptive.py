@@ -98,7 +98,7 @@ class AdaptiveScheduler:
         self._encoding = Ceiling(2 * settings.patience)
         self._retry: int | None = None
         self._in_tokens = False
-        self._row_loads: deque[float] = deque([1.0], maxlen=_REMEMBERED)
+        self._row_loads: deque[float] = deque(maxlen=_REMEMBERED)
         self._starved = 0.0
         self._changes: list[Decision] = []
 
@@ -142,8 +142,8 @@ class AdaptiveScheduler:
 
     def _row_load(self) -> float:
         """What a row weighs where rows are long, but for one batch in ten."""
-        loads = sorted(self._row_loads)
-        return max(1.0, loads[int(0.9 * (len(loads) - 1))])
+        loads = sorted(self._row_loads) or [1.0]
+        return max(1.0, loads[-1 - len(loads) // 10])
 
     def _most_by_ceiling(self) -> int:
         """The size nearest to what fits; its last rows may be missing from a batch."""
@@ -180,10 +180,13 @@ class AdaptiveScheduler:
         self._decide(before, "out of memory", detail)
 
     def _generated(self, seen: Observation) -> None:
-        before, asked, load = self._expected(), self._climb.size, self._load(seen)
-        retried, self._retry = self._retry is not None, None
+        asked, load = self._climb.size, self._load(seen)
         if seen.rows:
             self._row_loads.append(load / seen.rows)
+        before = self._expected()
+        retried, self._retry = self._retry is not None, None
+        self._decide(before, "room again", "the retry fitted")
+        before = self._expected()
         bound = load + load / max(1, seen.rows) > self._ceiling.limit
         self._read_memory(seen, load)
         self._decide(before, *self._memory_reason(before))
@@ -233,7 +236,8 @@ class AdaptiveScheduler:
 
     def _memory_reason(self, before: int) -> tuple[str, str]:
         less = self._expected() < before
-        return ("memory pressure" if less else "memory free"), self._memory.detail
+        detail = self._memory.detail or "no sign of pressure lately"
+        return ("memory pressure" if less else "memory free"), detail
 
     def _decide(self, before: int, reason: str, detail: str) -> None:
         after = self._expected()

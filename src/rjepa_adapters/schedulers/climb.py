@@ -16,9 +16,11 @@ _LONGEST_TRIAL = 4
 _CLEAR = 1.5
 # Fewer slow measurements may be an accident.
 _CERTAIN = 3
-_LARGEST_STEP_DOWN = 8
-# Measurements until the smaller neighbour is looked at again; doubled up to the second number.
+# Measurements until smaller sizes are looked at again, doubled up to the second number; sizes less
+# than an eighth of the present one are not looked at.
 _LOOK_DOWN, _LOOK_DOWN_RARELY = 16, 256
+_LARGEST_STEP_DOWN = 8
+# The look down at the beginning halves the size until it has been at one this small.
 _SURVEY_ENDS = 8
 
 
@@ -69,10 +71,6 @@ class Climb:
     def steady(self) -> bool:
         """Whether no trial is on."""
         return self._trial is None
-
-    def typical_speed(self, size: int) -> float | None:
-        """Median recent speed of a size, in work a second."""
-        return self._speeds.typical(size)
 
     def hold_below(self, most: int | None) -> None:
         """Memory has room for so many rows (None: nothing is known against any). What was held
@@ -164,6 +162,8 @@ class Climb:
             self._speeds.forget_before(home, 3)
             if (down := self._half(home)) < home:
                 return self._try(down, f"{home} rows became slower; is a smaller size faster?")
+        if self._survey and self._survey >= home:
+            self._survey = None
         due = self._survey or (self._rival() if self._now >= self._next_look else home)
         if due < home:
             return self._try(due, f"is a larger size than {due} rows worth it?")

@@ -111,8 +111,8 @@ class MemoryWatch:
 
     def _step(self, rows: int, free: float, share: float | None) -> None:
         """Without knowing what a row takes: all that is used may be the rows'."""
-        if share is None:
-            return
+        if share is None or (self._room is not None and rows > self._room):
+            return  # nothing is known, or what was above the cap is still ending
         if share > self._high_water or free < 0:
             self._room, self._calm = self._ladder.floor(max(1, rows // 2)), 0
         elif self._room is not None:

@@ -85,9 +85,9 @@ class RepairReport:
     Attributes:
         location, target: the damaged store and the new one.
         records, failures: how many the new store holds.
-        lost: what could not be saved; a resumed run computes it again.
-        missing: records that the damaged store counted and that are neither saved nor named in
-            `lost`, because nothing of them could be read.
+        lost: what could not be saved; a resumed run computes records and failures again.
+        missing: records and failures that the damaged store counted and that are neither saved nor
+            named in `lost`, because nothing of them could be read.
     """
 
     location: str
