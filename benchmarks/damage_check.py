@@ -7,12 +7,15 @@ import os
 import pickle
 import select
 import signal
+import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 
+from rjepa_adapters.lmdb_store import inspector
 from rjepa_core import LatentRecord, RJepaError, open_store
 from rjepa_core.testing.samples import record_differences
 
@@ -77,6 +80,46 @@ class Original:
         if sound and len(saved) < len(self.history):
             return ["the saved history lacks entries, and verify found nothing"]
         return []
+
+
+class Forked:
+    """Stands in for `subprocess.Popen` of the inspection.
+
+    It forks this process, which has everything imported, instead of starting another interpreter.
+    What runs, and how it is watched, is the same.
+    """
+
+    def __init__(self, command: list[str], **_: Any) -> None:
+        (out, into), (errors, into_errors) = os.pipe(), os.pipe()
+        self._code: int | None = None
+        self._pid = os.fork()
+        if self._pid == 0:
+            code = 1
+            try:
+                os.dup2(into, 1)
+                os.dup2(into_errors, 2)
+                sys.stdout, sys.stderr = open(1, "w"), open(2, "w")  # noqa: SIM115
+                inspector.main(command[3:])
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        os.close(into)
+        os.close(into_errors)
+        self.stdout = open(out)  # noqa: SIM115
+        self.stderr = open(errors)  # noqa: SIM115
+
+    def wait(self) -> int:
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        return self._code
+
+    def kill(self) -> None:
+        if self._code is None:
+            os.kill(self._pid, signal.SIGKILL)
 
 
 def read_in_child(path: Path, original: Original, seconds: float) -> Reading:

@@ -15,18 +15,23 @@ import json
 import multiprocessing
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from unittest import mock
 
 import attrs
 from click.testing import CliRunner
 
-from damage_check import Original, read_in_child
+from damage_check import Forked, Original, read_in_child
 from reporting import table, write_section
+from rjepa_adapters.lmdb_store import watching
 from rjepa_adapters.lmdb_store.place import DATA
 from rjepa_adapters.lmdb_store.repairing import repair, verify
 from rjepa_adapters.lmdb_store.trees import PageFile
@@ -86,9 +91,10 @@ def main() -> None:
             flips = [flips[args.only]]
         began = time.perf_counter()
         context = multiprocessing.get_context("spawn")
-        with context.Pool(args.workers, start, (work,)) as pool:
+        with ProcessPoolExecutor(args.workers, context, start, (work,)) as pool:
             outcomes = []
-            for outcome in pool.imap_unordered(try_flip, flips):
+            for waiting in as_completed([pool.submit(try_flip, flip) for flip in flips]):
+                outcome = waiting.result()
                 outcomes.append(outcome)
                 for wrong in outcome.wrong:
                     print(f"  WRONG {outcome.flip}: {wrong}", file=sys.stderr, flush=True)
@@ -174,17 +180,30 @@ def live_pages(store: Path) -> dict[str, list[int]]:
 
 
 def draw(store: Path, count: int, chance: random.Random) -> list[Flip]:
-    """Flips, the kinds of pages in turn, page and byte at random."""
+    """Flips, the kinds of pages in turn, page and byte at random, one in five in free room too."""
     kinds = live_pages(store)
+    data = (store / DATA).read_bytes()
     shown = ", ".join(f"{kind} {len(pages)}" for kind, pages in kinds.items())
     print(f"live pages: {shown}", file=sys.stderr)
     names = list(kinds)
     flips = []
     for number in range(count):
         kind = names[number % len(names)]
-        offset = chance.choice(kinds[kind]) * 4096 + chance.randrange(4096)
+        page = chance.choice(kinds[kind])
+        inside = range(4096) if number % 5 == 0 else used(data[page * 4096 :][:4096], kind)
+        offset = page * 4096 + chance.choice(inside)
         flips.append(Flip(number, kind, offset, 1 << chance.randrange(8)))
     return flips
+
+
+def used(page: bytes, kind: str) -> Sequence[int]:
+    """Bytes of a page that are not free room."""
+    if kind == "meta pages":
+        return range(168)
+    flags, low, high = (int.from_bytes(page[at : at + 2], "little") for at in (10, 12, 14))
+    if flags not in (1, 2) or not 16 <= low <= high <= 4096:
+        return range(4096)
+    return [*range(low), *range(high, 4096)]
 
 
 def start(work: Path) -> None:
@@ -196,6 +215,18 @@ def start(work: Path) -> None:
 
 
 def try_flip(flip: Flip) -> Outcome:
+    outcome = Outcome(flip)
+    # A fork is much faster than another interpreter, of which every tenth flip has its own.
+    starter = subprocess.Popen if flip.number % 10 == 0 else Forked
+    try:
+        with mock.patch.object(watching.subprocess, "Popen", starter):
+            _try_flip(flip, outcome)
+    except Exception:
+        outcome.wrong.append(traceback.format_exc())
+    return outcome
+
+
+def _try_flip(flip: Flip, outcome: Outcome) -> None:
     store, target = _mine / "store", _mine / "target"
     shutil.rmtree(store, ignore_errors=True)
     shutil.copytree(_work / "store", store)
@@ -204,7 +235,6 @@ def try_flip(flip: Flip) -> Outcome:
         byte = file.read(1)[0]
         file.seek(flip.offset)
         file.write(bytes([byte ^ flip.mask]))
-    outcome = Outcome(flip)
     reading = read_in_child(store, _original, SILENCE)
     outcome.reader = reading.state
     outcome.wrong += reading.wrong
@@ -218,23 +248,25 @@ def try_flip(flip: Flip) -> Outcome:
     mended = repair(str(store), str(target), silence=SILENCE)
     saved = Original.read(target)
     gone = {*_original.records, *_original.failures} - {*saved.records, *saved.failures}
-    named = {damage.name for damage in mended.lost}
+    named = {damage.name for damage in mended.lost if damage.kind != "history"}
     outcome.lost = len(gone)
-    if not gone - named <= {*list(gone)[: mended.missing]} and len(gone - named) > mended.missing:
+    if len(gone - named) > mended.missing:
         outcome.wrong.append(f"lost and not said: {sorted(gone - named)}")
     if named - gone:
         outcome.wrong.append(f"said to be lost and not lost: {sorted(named - gone)}")
     if report.sound and (gone or mended.lost or mended.missing):
         outcome.wrong.append(f"verify finds nothing, repair loses {gone or mended}")
-    if not report.sound or saved.history != _original.history:
-        outcome.wrong += _original.history_changes(saved.history, report.sound)
+    outcome.wrong += _original.history_changes(saved.history, report.sound)
+    entries = len(mended.lost) - sum(damage.kind != "history" for damage in mended.lost)
+    if len(saved.history) + entries != len(_original.history):
+        outcome.wrong.append(f"{len(saved.history)} entries of history saved, {entries} lost")
     run(command(_work, target))
     final = Original.read(target)
     outcome.wrong += [f"after repair and resume: {wrong}" for wrong in _original.differences(final)]
-    again = verify(str(target), silence=SILENCE)
-    if not again.sound:
-        outcome.wrong.append(f"the mended store is damaged: {again.damages}")
-    return outcome
+    if not report.sound:
+        again = verify(str(target), silence=SILENCE)
+        if not again.sound:
+            outcome.wrong.append(f"the mended store is damaged: {again.damages}")
 
 
 def describe(outcomes: list[Outcome]) -> str:
@@ -264,7 +296,8 @@ def describe(outcomes: list[Outcome]) -> str:
     return (
         f"{len(outcomes)} flips of one bit each, one at a time, in live pages of a store of "
         f"{PROBLEMS} problems (records, failures and run history; seeded backend), as many on each "
-        "kind of page. No flip was returned as data: whatever could be read was equal to the "
+        "kind of page, one in five in any byte of the page, the others outside its free room. No "
+        "flip was returned as data: whatever could be read was equal to the "
         "original, bit for bit. Each was named by `verify`, or hit a byte that nothing reads: then "
         "everything was read as it was written, and repaired. The process of `verify` itself never "
         "crashed. After `repair` and `extract --resume` the records and failures were those of the "

@@ -8,7 +8,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from rjepa_core.errors import RJepaError, UsageError
+from rjepa_core.errors import RJepaError, SettingsError, UsageError
 from rjepa_core.opening import split_location
 from rjepa_core.plugins import Adapter, BackendAdapter, Registry, SchedulerAdapter, StoreAdapter
 from rjepa_core.prompts import DEFAULT_TEMPLATES
@@ -192,6 +192,10 @@ def resolve(layers: Layers, chosen: Chosen) -> tuple[ExtractionSettings, dict[st
     """
     try:
         settings = structure(ExtractionSettings, layers.tree)
+        if settings.problems.traces and settings.problems.samples > 1:
+            raise SettingsError(
+                "problems.samples: --traces encodes each solution given once; leave it out"
+            )
         plain = unstructure(settings)
         for section, kind in SECTIONS:
             adapter = chosen.registry.find(kind, chosen.names[section])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import tempfile
 import traceback
@@ -11,6 +10,9 @@ import traceback
 import click
 
 from rjepa_core.errors import RJepaError, UsageError
+
+from .screen import drop, write
+from .words import visible
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -30,7 +32,7 @@ def exit_code(error: BaseException, debug: bool = False) -> int:
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has gone; writing the rest at exit would complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop(sys.stdout)
         return FAILED
     text, code = explain(error)
     if text is None:
@@ -87,4 +89,4 @@ def _keep_traceback(error: BaseException) -> str:
 
 
 def _say(text: str) -> None:
-    click.echo(f"rjepa-cli: {text}", err=True)
+    write("rjepa-cli: " + visible(text, keep="\n\t"), sys.stderr)

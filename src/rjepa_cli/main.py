@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import sys
 from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
@@ -85,6 +86,10 @@ class Cli(click.Group):
     ) -> NoReturn:
         """Run, and leave with an exit code; a mistake is one line on stderr."""
         arguments = list(sys.argv[1:] if args is None else args)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # What an encoding lacks is escaped.
+                stream.reconfigure(errors="backslashreplace")
         try:
             code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
         except BaseException as error:

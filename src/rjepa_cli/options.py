@@ -80,7 +80,8 @@ OTHER_OPTIONS = (
         ["--field"],
         multiple=True,
         metavar="OURS=THEIRS",
-        help="Which of the source's fields holds ours: statement=question. Repeatable",
+        help="Which of the source's fields holds ours: statement=question; "
+        "id= for none. Repeatable",
     ),
     click.Option(
         ["--prompt-template"],

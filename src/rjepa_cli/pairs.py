@@ -12,10 +12,10 @@ from .config import read_text
 
 
 def field_pairs(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Our field's name and the source's, of each `OURS=THEIRS`."""
+    """Our field's name and the source's, of each `OURS=THEIRS`; `OURS=` drops it."""
     for pair in pairs:
         ours, equals, theirs = pair.partition("=")
-        if not equals or not re.fullmatch(r"\w+", ours) or not theirs:
+        if not equals or not re.fullmatch(r"\w+", ours):
             raise SettingsError(
                 f"--field {pair!r}: write it as OURS=THEIRS, for example statement=question"
             )

@@ -10,7 +10,7 @@ from rjepa_core.extraction import Progress
 from .meter import Meter
 from .report import progress_facts
 from .screen import Screen
-from .words import duration, rate
+from .words import count, duration, rate
 
 
 class ProgressReport:
@@ -34,7 +34,7 @@ class ProgressReport:
         self._meter.show(progress.records + progress.failures, self.status)
 
     def status(self) -> str:
-        """Rates, rows in flight, failures, time left."""
+        """Rates, what is in flight, failures, time left."""
         progress = self.latest
         facts = progress_facts(progress, self.seconds)
         parts = [
@@ -43,8 +43,10 @@ class ProgressReport:
             f"{progress.failures} failed",
         ]
         left = self._total - progress.records - progress.failures
-        if left > 0:
-            parts.insert(2, f"{progress.in_flight.rows} in flight")
+        held = progress.in_flight
+        if left > 0 and held:
+            in_rows = count(held.rows, "row") if held.rows else count(held.given_tokens, "token")
+            parts.insert(2, f"{in_rows} in flight")
         if facts["done_per_second"] and left > 0:
             parts.append(f"{duration(left / facts['done_per_second'])} left")
         return ", ".join(parts)

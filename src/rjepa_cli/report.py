@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rjepa_core.extraction import Ending, Progress
+from rjepa_core.opening import split_location
 from rjepa_core.room import Room
 from rjepa_core.runner import Extraction, Summary, Trial
+from rjepa_core.settings import StoreSettings
 
 from .words import count, duration, rate, size
 
@@ -24,7 +26,8 @@ def plan(extraction: Extraction) -> Facts:
         "available": survey.available,
         "duplicates": survey.duplicates,
         "domains": survey.domains,
-        "samples": settings.problems.samples,
+        # Of given solutions there are as many as are given.
+        "samples": None if settings.problems.traces else settings.problems.samples,
         "asked": survey.work,
         "stored": before.stored,
         "failed": before.failed,
@@ -47,7 +50,7 @@ def plan(extraction: Extraction) -> Facts:
 def plan_lines(facts: Facts) -> list[str]:
     """The plan for people."""
     domains = ", ".join(f"{name} {n:,}" for name, n in facts["domains"].items())
-    samples = f", {facts['samples']} samples each" if facts["samples"] > 1 else ""
+    samples = f", {facts['samples']} samples each" if (facts["samples"] or 1) > 1 else ""
     limited = facts["available"] is not None and facts["available"] > facts["problems"]
     whole = f" of {facts['available']:,}" if limited else ""
     precision = facts["compute_dtype"]
@@ -155,11 +158,12 @@ def outcome(summary: Summary, exit_code: int) -> Facts:
     return facts
 
 
-def outcome_lines(facts: Facts, planned: Facts, store: str) -> list[str]:
+def outcome_lines(facts: Facts, planned: Facts, settings: StoreSettings) -> list[str]:
     """The summary for people."""
+    store = settings.path
     head = "done" if facts["ending"] == Ending.DONE.value else "stopped by --max-hours"
     if "seconds_per_problem" not in facts:
-        return [f"{head}: nothing to do, everything asked for is in {store}", _look(store)]
+        return [f"{head}: nothing to do, everything asked for is in {store}", _look(settings)]
     lines = [
         f"{head}: {count(facts['records'], 'record')}, {count(facts['steps'], 'step')} and "
         f"{count(facts['tokens'], 'token')} in {duration(facts['seconds'])}: "
@@ -178,7 +182,7 @@ def outcome_lines(facts: Facts, planned: Facts, store: str) -> list[str]:
     lines.append(
         f"store: {count(facts['store_records'], 'record')}, {size(facts['store_bytes'])} in {store}"
     )
-    return [*lines, _look(store)]
+    return [*lines, _look(settings)]
 
 
 def reasons_text(reasons: Mapping[str, int]) -> str:
@@ -188,5 +192,12 @@ def reasons_text(reasons: Mapping[str, int]) -> str:
     )
 
 
-def _look(store: str) -> str:
-    return f"look at it: rjepa-cli show {shlex.quote(store)}"
+def _look(settings: StoreSettings) -> str:
+    if in_memory(settings):
+        return "the store was in memory and ends with this command; to keep one, name a directory"
+    return f"look at it: rjepa-cli show {shlex.quote(settings.path)}"
+
+
+def in_memory(settings: StoreSettings) -> bool:
+    """Whether a store ends with the process, so that no other command can open it."""
+    return split_location(settings.path, settings.name)[0] == "memory"

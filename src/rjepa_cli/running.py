@@ -44,23 +44,24 @@ def run(
                             screen.json({"ending": "interrupted", **facts, "plan": planned})
                         raise
         except KeyboardInterrupt:
+            again = f"; go on with: {resume_command(arguments)}"
             raise InterruptedRunError(
-                f"interrupted; go on with: {resume_command(arguments)}"
+                "interrupted" + ("" if report.in_memory(settings.store) else again)
             ) from None
     code = exit_code(summary, settings.run.allow_failures)
     facts = report.outcome(summary, code)
     if as_json:
         screen.json({**facts, "plan": planned})
     else:
-        screen.result("\n".join(report.outcome_lines(facts, planned, settings.store.path)))
-    if code == STOPPED:
+        screen.result("\n".join(report.outcome_lines(facts, planned, settings.store)))
+    kept = not report.in_memory(settings.store)
+    if code == STOPPED and kept:
         screen.say(f"go on with: {resume_command(arguments)}")
     if code == PROBLEMS_FAILED:
-        store = shlex.quote(settings.store.path)
+        see = f"; see: rjepa-cli show {shlex.quote(settings.store.path)} --failures" if kept else ""
         screen.say(
             f"{summary.failed_in_store} of {summary.survey.work} failed, more than "
-            f"--allow-failures {settings.run.allow_failures * 100:g}%; see: "
-            f"rjepa-cli show {store} --failures"
+            f"--allow-failures {settings.run.allow_failures * 100:g}%{see}"
         )
     return code
 

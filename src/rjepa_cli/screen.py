@@ -5,16 +5,25 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import re
 import sys
 import warnings
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
+
+from .words import visible
 
 _QUIET_WARNINGS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning)
 _OUR_LOGGERS = ("rjepa_core", "rjepa_adapters", "rjepa")
 _KEPT_LINES = 200
+# What JSON leaves as it is and a terminal obeys.
+_JSON_RAW = re.compile(
+    "[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
 
 
 class Screen:
@@ -38,21 +47,23 @@ class Screen:
 
     def say(self, text: str) -> None:
         """A line on stderr."""
-        self.write_line(text)
+        self.write_line(visible(text, keep="\n\t"))
 
     def warn(self, text: str) -> None:
         """A warning on stderr, once."""
         if text not in self._seen:
             self._seen.add(text)
-            self.write_line(f"rjepa-cli: warning: {text}")
+            self.say(f"rjepa-cli: warning: {text}")
 
     def result(self, text: str) -> None:
         """The command's result, on stdout."""
-        print(text, file=self.out, flush=True)
+        write(text, self.out)
 
     def json(self, facts: Any) -> None:
         """The command's result as one JSON object, on stdout."""
-        self.result(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
+        encoding = (self.out.encoding or "").lower().replace("-", "")
+        text = json.dumps(facts, ensure_ascii=encoding != "utf8", indent=2, default=str)
+        self.result(_JSON_RAW.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
     def __enter__(self) -> Self:
         self._caught = warnings.catch_warnings()
@@ -80,7 +91,7 @@ class Screen:
             error.add_note("printed meanwhile:\n" + "\n".join(self._noise.lines))
 
     def _print(self, text: str) -> None:
-        print(text, file=self.err, flush=True)
+        write(text, self.err)
 
     def _on_warning(
         self,
@@ -93,6 +104,24 @@ class Screen:
     ) -> None:
         if not issubclass(category, _QUIET_WARNINGS):
             self.warn(" ".join(str(message).split()))
+
+
+def write(text: str, stream: TextIO) -> None:
+    """A line; once its reader has gone, this and all that follow are dropped."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        drop(stream)
+
+
+def drop(stream: TextIO) -> None:
+    """Nobody reads it any more: what is still written, Python's flush at exit too, goes nowhere."""
+    with suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, stream.fileno())
+        finally:
+            os.close(nowhere)
 
 
 class _Lines(logging.Handler):

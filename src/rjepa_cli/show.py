@@ -16,7 +16,7 @@ from rjepa_core.traces import Failure, RecordKey
 from .named_identity import MARK
 from .screen import Screen
 from .show_record import record_facts, record_lines
-from .words import count, duration, size
+from .words import count, duration, short_name, size, visible
 
 # Domains are counted record by record up to here; beyond it the run history tells.
 _COUNT_DOMAINS_UP_TO = 1000
@@ -62,7 +62,7 @@ def command(store: str, id: str | None, failures: bool, limit: int | None, as_js
     if as_json:
         screen.json(facts)
     else:
-        screen.result("\n".join(lines))
+        screen.result("\n".join(map(visible, lines)))
     return 0
 
 
@@ -106,7 +106,7 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
     for i, record in enumerate(records):
         head = "first       " if i == 0 else "            "
         lines.append(
-            f"{head}{record['id']}: {count(record['steps'], 'step')}, "
+            f"{head}{short_name(record['id'])}: {count(record['steps'], 'step')}, "
             f"{count(record['tokens'], 'token')}"
         )
     return facts, lines
@@ -181,7 +181,7 @@ def _failures(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
     if not reasons:
         return facts, ["no failures"]
     lines = [f"{n:,} {reason}" for reason, n in sorted(reasons.items(), key=lambda i: -i[1])]
-    lines += [f"{one['id']}: {one['reason']}: {one['detail']}" for one in listed]
+    lines += [f"{short_name(one['id'])}: {one['reason']}: {one['detail']}" for one in listed]
     return facts, lines
 
 
@@ -218,7 +218,7 @@ def _find(store: LatentStore, text: str) -> RecordKey:
         others = list(_samples(store, RecordKey(text, -1)))
     if others:
         raise InputError(
-            f"{text} is not in {store.location}; there is {', '.join(map(str, others))}"
+            f"{text} is not in {store.location}; there is {', '.join(map(short_name, others))}"
         )
     raise InputError(f"{text} is not in {store.location}{near_ids(store, text)}")
 

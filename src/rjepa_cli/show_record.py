@@ -9,6 +9,8 @@ import numpy as np
 from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.latent_store import LatentStore
 
+from .words import short_name
+
 Facts = dict[str, Any]
 
 
@@ -71,13 +73,13 @@ def record_lines(facts: Facts) -> list[str]:
         lines.append(f"  {number}. {where}|latent| {norms}{logprob}{cut}")
         lines += _indented(step["text"] or "", 5)
     if facts["answer"] is not None:
-        lines.append(f"answer   {facts['answer'].strip()}")
+        lines += _labelled("answer", facts["answer"])
     if facts["reference_answer"] is not None:
-        lines.append(f"expected {facts['reference_answer']}")
+        lines += _labelled("expected", facts["reference_answer"])
     if facts["metadata"]:
         lines.append("metadata " + ", ".join(f"{k}={v}" for k, v in facts["metadata"].items()))
     if facts["other_samples"]:
-        lines.append(f"also     {', '.join(facts['other_samples'])}")
+        lines.append(f"also     {', '.join(map(short_name, facts['other_samples']))}")
     return lines
 
 
@@ -91,5 +93,10 @@ def _short(value: Any) -> float:
     return float(f"{float(value):.4g}")
 
 
+def _labelled(label: str, text: str) -> list[str]:
+    first, *more = _indented(text)
+    return [f"{label:<9}{first.strip()}", *more]
+
+
 def _indented(text: str, by: int = 9) -> list[str]:
-    return [" " * by + line for line in text.strip().splitlines()]
+    return [" " * by + line for line in text.strip().replace("\r\n", "\n").split("\n")]

@@ -1,15 +1,17 @@
-"""Numbers as people write them."""
+"""Numbers as people write them, and texts that do nothing to a terminal."""
 
 from __future__ import annotations
 
+import unicodedata
 
-def size(count: float) -> str:
-    """Bytes in the unit that suits."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or (unit == "B" and count < 10_000):
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+from rjepa_core.room import size as size
+
+_LONGEST_NAME, _TAIL = 80, 16
+# Characters that a terminal obeys rather than shows: controls, formats (which turn the direction of
+# writing), line and paragraph separators, and halves of surrogate pairs.
+_OBEYED = {"Cc", "Cf", "Zl", "Zp", "Cs"}
+# Formats that scripts and emoji are written with.
+_JOINERS = "\u200c\u200d"
 
 
 def duration(seconds: float) -> str:
@@ -36,3 +38,25 @@ def rate(value: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 problem`, `2,000 problems`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def visible(text: str, keep: str = "\t") -> str:
+    """Control characters, and those that turn the direction of writing, as escapes."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        character
+        if character in keep
+        or character in _JOINERS
+        or unicodedata.category(character) not in _OBEYED
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in text
+    )
+
+
+def short_name(name: object) -> str:
+    """A name for a listing: visible, and a long one without its middle."""
+    text = visible(str(name), keep="")
+    if len(text) <= _LONGEST_NAME:
+        return text
+    return f"{text[: _LONGEST_NAME - _TAIL - 1]}…{text[-_TAIL:]}"

@@ -90,9 +90,18 @@ def check_room(room: Room | None, where: str, force: bool) -> None:
         return
     raise NoRoomError(
         f"{where}: {room.records:,} records of about {room.steps:.0f} steps need about "
-        f"{room.needed / 1e9:,.2f} GB and the disk has {room.free / 1e9:,.2f} GB free; make room, "
-        "use another --store, or begin all the same with --force (--dry-run measures the need)"
+        f"{size(room.needed)} and the disk has {size(room.free)} free; make room, use another "
+        "--store, or begin all the same with --force (--dry-run measures the need)"
     )
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that suits."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or (unit == "B" and count < 10_000):
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
 
 
 def _vectors(identity: Identity, steps: float) -> float:

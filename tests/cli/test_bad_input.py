@@ -61,6 +61,12 @@ TABLE = [
     row("no input at all", "", "--problems"),
     row("both kinds", "--problems demo --traces no_solution.jsonl", "either"),
     row("bad --field", "--problems demo --field statement", "--field 'statement'", "question"),
+    row("statement dropped", "--problems twice.jsonl --field statement=", "--field statement="),
+    row(
+        "samples of given solutions",
+        "--traces no_solution.jsonl --samples 2",
+        "problems.samples (--samples): --traces",
+    ),
     row("limit 0", "--problems demo --limit 0", "problems.limit (--limit): must be >= 1, got 0"),
     row("samples 0", "--problems demo --samples 0", "problems.samples (--samples)", "got 0"),
     # the model

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from click.testing import Result
 from rjepa_core import open_store
 from rjepa_core.latents import LatentRecord
 
-from .conftest import only_line, write_problems
+from .conftest import command, only_line, write_problems
 
 Invoke = Callable[..., Result]
 
@@ -298,3 +299,33 @@ def test_the_store_is_found_by_its_adapters_name(extract: Invoke, invoke: Invoke
     assert "10" in invoke("show", "memory:here").stdout
     assert extract("--store", "there", "--set", "store.name=memory").exit_code == 0
     assert invoke("show", "memory:there", "--json").exit_code == 0
+
+
+def test_a_field_that_is_dropped(home: Path, extract: Invoke) -> None:
+    given = ("--problems", "problems.jsonl")
+    assert extract("--field", "id=", problems=given).exit_code == 0
+    found = records("s")
+    assert len(found) == 10
+    assert "p0" not in found
+
+
+def test_plan_and_progress_of_given_solutions(home: Path, extract: Invoke) -> None:
+    rows = [{"id": f"t{i}", "question": f"{i}?", "solution": "Step 1: 7."} for i in range(40)]
+    (home / "given.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ("--encode-tokens", "64", "--json")
+    result = extract(*options, problems=("--traces", "given.jsonl"))
+    assert result.exit_code == 0, result.stderr
+    assert facts(result)["plan"]["samples"] is None
+    assert " 0 in flight" not in result.stderr
+    assert "tokens in flight" in result.stderr
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(home: Path) -> None:
+    usual = ["--problems", "problems.jsonl", "--model", "m", "--backend", "seeded", "--store", "s"]
+    started = subprocess.Popen(
+        command("extract", *usual), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert started.stdout is not None
+    started.stdout.close()
+    assert started.wait(timeout=120) == 0
+    assert len(records("s")) == 10

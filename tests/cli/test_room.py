@@ -18,6 +18,9 @@ def test_a_store_without_tools_tells_no_room(extract: Invoke) -> None:
     result = extract("--store", "memory:room", "--json")
     assert facts(result)["plan"]["bytes_needed"] is None
     assert "free" not in result.stderr
+    plain = extract("--store", "memory:other").stdout
+    assert "rjepa-cli show" not in plain
+    assert "in memory and ends with this command" in plain
 
 
 def test_no_room(home: Path, extract: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +32,9 @@ def test_no_room(home: Path, extract: Invoke, monkeypatch: pytest.MonkeyPatch) -
     from rjepa_adapters.lmdb_store.tools import LmdbTools
 
     monkeypatch.setattr(LmdbTools, "room_free", lambda self, location: 1000)
-    assert extract().exit_code == 2
+    small = extract()
+    assert small.exit_code == 2
+    assert "kB and the disk has 1000 B free" in only_line(small.stderr)
     dry = extract("--dry-run")
     assert dry.exit_code == 0
     assert "the disk has 1000 B" in dry.stderr

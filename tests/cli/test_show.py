@@ -120,6 +120,40 @@ def test_output_into_a_pipe_that_closes(store: str, home: Path) -> None:
     reader.wait(timeout=30)
 
 
+def test_control_characters_and_long_ids(home: Path, extract: Invoke, invoke: Invoke) -> None:
+    evil, long = "a\x1b[31m\u202eb\x9b", "x" * 300 + "end"
+    rows = [
+        {"id": evil, "question": "Red \x1b[31m?\nAnd \u202eback?"},
+        {"id": long, "question": "Long?"},
+    ]
+    (home / "evil.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert extract(problems=("--problems", "evil.jsonl")).exit_code == 0
+    for result in (invoke("show", "s"), invoke("show", "s", evil), invoke("show", "s", "--json")):
+        assert result.exit_code == 0
+        assert not set("\x1b\u202e\x9b") & set(result.stdout)
+    listed = invoke("show", "s").stdout
+    assert "a\\x1b[31m\\u202eb\\x9b: " in listed
+    assert "x" * 100 not in listed
+    assert "xend: " in listed
+    lines = invoke("show", "s", evil).stdout.splitlines()
+    assert any(line.endswith("Red \\x1b[31m?") for line in lines)
+    assert any(line.endswith(" And \\u202eback?") for line in lines)
+    first = json.loads(invoke("show", "s", "--json").stdout)["first"]
+    assert {one["id"] for one in first} == {evil, long}
+
+
+def test_a_stdout_that_is_not_utf_8(
+    home: Path, extract: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "greek.jsonl").write_text('{"id": "\u03b1", "question": "\u03b2?"}\n', "utf-8")
+    assert extract(problems=("--problems", "greek.jsonl")).exit_code == 0
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    shown = in_own_process("show", "s")
+    assert shown.returncode == 0, shown.stderr
+    assert "\\u03b1: " in shown.stdout
+    assert json.loads(in_own_process("show", "s", "--json").stdout)["first"][0]["id"] == "\u03b1"
+
+
 def test_version_and_module(home: Path) -> None:
     from rjepa_core import __version__
 

@@ -19,11 +19,14 @@ import lmdb
 
 from rjepa_core.errors import DiskFullError, StoreError
 
+from .fetching import Fetcher
 from .inheritance import beside_inherited, inherited, keep
-from .place import DATA
+from .place import DATA, reserve_lock_file
 
 TABLES = ("meta", "history", "index", "order", "vectors", "texts", "failures")
 _READERS = 512
+# A slot of 64 bytes a reader, behind two of the table's own.
+_LOCK_BYTES = 64 * (_READERS - 1) + 192
 _SMALLEST = 2**20
 _NEARLY_FULL = 64 * 2**20
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
@@ -41,6 +44,7 @@ class Environment:
     Attributes:
         path: the store's directory.
         users: handles that share it.
+        fetcher: asks the system for blocks that will be read.
         when_idle: called behind the last read if there are no users.
         writing: held during a write transaction.
     """
@@ -57,6 +61,7 @@ class Environment:
         self._readers = 0
         self._env: Any = None
         self._tables: dict[str, Any] = {}
+        self.fetcher = Fetcher(path)
         self._open(map_bytes)
 
     @property
@@ -152,6 +157,7 @@ class Environment:
         return int(self._env.reader_check())
 
     def close(self) -> None:
+        self.fetcher.close()
         if self._env is not None and os.getpid() == self._pid:
             self._env.close()
             self._env = None
@@ -163,6 +169,7 @@ class Environment:
         Ending the parent's transactions here would end them there, so an environment with some is
         kept as it is and never used again.
         """
+        self.fetcher.close()
         if self._readers:
             keep(self)
             inherited.add(self.path)
@@ -254,13 +261,15 @@ class Environment:
             "map_size": size,
             "max_dbs": 16,
             "max_readers": _READERS,
-            # Without it the system fetches a block that is not in its cache page by page.
-            "readahead": True,
+            # Records are read in any order; `fetching` asks for what is needed and no more.
+            "readahead": False,
             "readonly": not writable,
             "mode": 0o644,
             **_SYNC[self._sync],
         }
         try:
+            if writable:
+                reserve_lock_file(self.path, _LOCK_BYTES)
             with beside_inherited(self.path):
                 return lmdb.open(str(self.path), **options)
         except (lmdb.ReadonlyError, lmdb.LockError, PermissionError):
@@ -276,6 +285,10 @@ class Environment:
             }
         except lmdb.NotFoundError:
             self._tables = {}
+        except lmdb.Error as error:
+            if create:
+                raise
+            raise self._explain(error) from error
 
     def _no_room(self) -> bool:
         """Whether a write that was cut short, which LMDB calls an I/O error, met a full disk."""

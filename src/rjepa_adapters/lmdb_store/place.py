@@ -80,6 +80,25 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def reserve_lock_file(path: Path, size: int) -> None:
+    """Give the table of readers its blocks on the disk, where it has none.
+
+    LMDB makes the file without them and writes to it through memory: on a full disk that would end
+    the process with a signal. Only to be called before this process has the file open, because
+    closing it drops the process's locks on it.
+    """
+    file = path / LOCK
+    found = file.stat() if file.exists() else None
+    if found is not None and found.st_blocks * 512 >= found.st_size > 0:
+        return
+    size = max(size, found.st_size if found is not None else 0)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)
+
+
 def _cannot(location: str, error: OSError) -> str:
     reason = error.strerror or str(error)
     return f"{location}: a store cannot be made there ({reason}); name another --store"

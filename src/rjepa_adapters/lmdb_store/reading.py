@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any, NoReturn
@@ -84,7 +85,7 @@ class Reader:
     def raw_keys(self) -> Iterator[tuple[bytes, int]]:
         """Encoded keys and sequence numbers, in the order of their blocks on disk."""
         with self.txn.cursor(self.environment.table("order")) as cursor:
-            for number, value in cursor:
+            for number, value in self._ascending(cursor, "the order of records"):
                 try:
                     yield decode_place(number, value), decode_sequence(number)
                 except MismatchError as error:
@@ -93,22 +94,34 @@ class Reader:
     def failures(self) -> Iterator[Failure]:
         """The failures, in the order of their keys."""
         with self.txn.cursor(self.environment.table("failures")) as cursor:
-            for raw_key, value in cursor:
+            for raw_key, value in self._ascending(cursor, "the table of failures"):
                 yield self._failure(bytes(raw_key), value)
 
     def history(self) -> Iterator[dict[str, Any]]:
         """Entries of the run history, oldest first."""
         with self.txn.cursor(self.environment.table("history")) as cursor:
-            for raw_key, value in cursor:
+            for raw_key, value in self._ascending(cursor, "the run history"):
                 try:
                     yield decode_json(bytes(raw_key), value)
                 except MismatchError as error:
                     self._broken(name_entry(bytes(raw_key)), str(error))
 
+    def _ascending(self, cursor: Any, name: str) -> Iterator[tuple[Any, Any]]:
+        """Entries of a table; a damaged page can lead to some of them twice."""
+        before = b""
+        for raw_key, value in cursor:
+            if bytes(raw_key) <= before:
+                self._broken(name, "its keys do not ascend")
+            before = bytes(raw_key)
+            yield raw_key, value
+
     def get(self, key: RecordKey, views: bool = False) -> LatentRecord:
         """A record; with `views`, its arrays die with the transaction where they can be views."""
         raw_key, head = self.find(key)
+        began = time.perf_counter()
+        self.environment.fetcher.ask([encode_sequence(head.sequence)])
         block = self.vectors(key, raw_key, head)
+        self.environment.fetcher.took(time.perf_counter() - began, 1)
         latents, prompt, logprobs = view_vectors(head, block)
         texts = self._block("texts", head, key)
         self._check(key, raw_key, texts, head.texts_sum, head.texts_bytes, "texts")
@@ -152,12 +165,17 @@ class Reader:
         self, keys: Iterable[RecordKey], latents: Vectors, prompts: Vectors | None
     ) -> NDArray[np.int64]:
         """See `LatentStore.read_latents`."""
+        keys = list(keys)
+        self.environment.fetcher.ask_heads([encode_key(key) for key in keys])
         found = [(*self.find(key), row, key) for row, key in enumerate(keys)]
         if len(found) > len(latents):
             raise ValueError(f"{len(found)} keys, but room for {len(latents)} records")
         steps = np.zeros(len(found), np.int64)
-        # In the order on disk, so that the disk's head or its read-ahead moves one way.
-        for raw_key, head, row, key in sorted(found, key=lambda item: item[1].sequence):
+        # In the order on disk, so that the disk's head moves one way.
+        found.sort(key=lambda item: item[1].sequence)
+        began = time.perf_counter()
+        self.environment.fetcher.ask([encode_sequence(head.sequence) for _, head, _, _ in found])
+        for raw_key, head, row, key in found:
             if (head.layers, head.width) != (latents.shape[1], latents.shape[3]) or (
                 head.steps > latents.shape[2]
             ):
@@ -172,6 +190,7 @@ class Reader:
             if prompts is not None:
                 prompts[row] = prompt
             steps[row] = head.steps
+        self.environment.fetcher.took(time.perf_counter() - began, len(found))
         return steps
 
     def find(self, key: RecordKey) -> tuple[bytes, Head]:

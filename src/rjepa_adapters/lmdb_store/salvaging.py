@@ -30,7 +30,7 @@ from .codec import (
 )
 from .environment import Environment
 from .layout import Tally, read_identity, read_tally
-from .pages import Node, leaf_nodes, page_size, read_value
+from .pages import Node, leaf_nodes, meta_problems, page_size, read_value
 from .place import DATA
 from .reading import Renewing, begin_pair
 from .sidecar import read_sidecar
@@ -121,7 +121,7 @@ class _Salvage:
     def _complete(self) -> bool:
         """Whether the new store holds just what the last commit of the old one counted."""
         new, old = self.store.tally(), self.tally
-        if old is None or len(self.entries) < (old.history or 0):
+        if old is None or len(self.entries) < (old.history or 0) or meta_problems(self.path):
             return False
         digests = (old.records_digest, old.failures_digest)
         return (new.records_digest, new.failures_digest) == digests

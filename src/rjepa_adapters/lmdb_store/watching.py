@@ -21,6 +21,8 @@ import attrs
 from rjepa_core.errors import StoreError
 
 SILENCE = 30.0
+# What damaged pages make LMDB or its binding raise where nobody expects it.
+_OF_DAMAGE = ("lmdb.", "SystemError", "MemoryError", "struct.error", "OverflowError")
 
 
 @attrs.frozen
@@ -100,8 +102,9 @@ def watch(
         return Ended(None, f"reading crashed ({signal.Signals(-code).name})", at)
     if result is None or code:
         text = "".join(errors).strip()
-        if "SystemError" in text or "MemoryError" in text:
-            return Ended(None, f"reading failed ({text.splitlines()[-1]})", at)
+        last = text.splitlines()[-1] if text else ""
+        if last.startswith(_OF_DAMAGE):
+            return Ended(None, f"reading failed ({last})", at)
         raise StoreError(f"the inspection failed: {text or f'exit code {code}'}")
     return Ended(result, at=at)
 

@@ -25,11 +25,14 @@ from rjepa_core.traces import NOT_FINITE, Prompt, RecordKey
 
 
 class TestContract(BackendContract):
+    max_new_tokens = 24
+
     @pytest.fixture
-    def backend(self, architecture: HuggingFaceBackend) -> LLMBackend:
-        return architecture
+    def backend(self, small: HuggingFaceBackend) -> LLMBackend:
+        return small
 
 
+@pytest.mark.slow
 @pytest.mark.smollm2
 class TestSmolLM2Contract(BackendContract):
     max_new_tokens = 16

@@ -143,6 +143,7 @@ def test_quantisation_from_the_name() -> None:
     assert gguf.quantisation_of("model.gguf") == "gguf"
 
 
+@pytest.mark.slow
 @pytest.mark.smollm2
 def test_a_converted_gguf_is_the_same_model(
     smollm2: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

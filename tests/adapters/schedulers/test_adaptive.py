@@ -10,10 +10,8 @@ import pytest
 from scheduler_machines import COST, Driver, batching
 
 from rjepa_adapters.schedulers.adaptive import AdaptiveScheduler, AdaptiveSettings
-from rjepa_core.errors import SettingsError
 from rjepa_core.ports.llm_backend import InFlight, Observation
 from rjepa_core.ports.memory_probe import MemoryReading
-from rjepa_core.structuring import structure
 from rjepa_core.testing.scheduler_suite import SchedulerContract
 
 MIB = 1 << 20
@@ -41,41 +39,6 @@ class TestNarrowAndEager(SchedulerContract):
 class TestMemoryLimit(SchedulerContract):
     def make(self) -> AdaptiveScheduler:
         return adaptive(memory_limit="300 MiB", high_water=0.5)
-
-
-@pytest.mark.parametrize(
-    ("given", "bytes_"),
-    [("8GiB", 8 << 30), ("512M", 512 << 20), (1000, 1000), ("1000", 1000), ("none", None)],
-)
-def test_memory_limit_as_people_write_it(given: object, bytes_: int | None) -> None:
-    found = structure(AdaptiveSettings, {"memory_limit": given}).memory_limit
-    if bytes_ is None:
-        assert found is None
-        return
-    driver = Driver(AdaptiveScheduler(AdaptiveSettings(memory_limit=found)))
-    driver.memory = lambda tokens: MemoryReading(
-        used_bytes=bytes_, peak_bytes=bytes_, held_bytes=bytes_
-    )
-    assert driver.batches(2) == [16, 8]
-    driver = Driver(AdaptiveScheduler(AdaptiveSettings(memory_limit=found)))
-    driver.memory = lambda tokens: MemoryReading(peak_bytes=bytes_ // 2, held_bytes=bytes_ // 2)
-    driver.batches(2)
-    assert {d.reason for d in driver.decisions} == {"trial"}
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"memory_limit": "a lot"}, "memory_limit: must be bytes, or an amount such as 8GiB"),
-        ({"memory_limit": "0"}, "memory_limit: must be at least one byte"),
-        ({"min_batch_size": 9, "max_batch_size": 8}, "min_batch_size: must be at most"),
-        ({"batch_size": 100}, "batch_size: must be between .* 1 and 64, got 100"),
-        ({"high_water": "110%"}, "high_water"),
-    ],
-)
-def test_wrong_settings_name_their_key(wrong: dict[str, object], message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
-        structure(AdaptiveSettings, wrong)
 
 
 def test_out_of_memory_comes_again_smaller_and_is_remembered_in_tokens() -> None:
