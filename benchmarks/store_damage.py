@@ -300,7 +300,9 @@ def describe(outcomes: list[Outcome]) -> str:
         "flip was returned as data: whatever could be read was equal to the "
         "original, bit for bit. Each was named by `verify`, or hit a byte that nothing reads: then "
         "everything was read as it was written, and repaired. The process of `verify` itself never "
-        "crashed. After `repair` and `extract --resume` the records and failures were those of the "
+        "crashed. The processes that read the pages were forks of one with everything imported, "
+        "for every tenth flip an interpreter of their own. After `repair` and "
+        "`extract --resume` the records and failures were those of the "
         "original each time, and the new store sound.\n\n"
         + table(
             [
