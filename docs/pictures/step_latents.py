@@ -10,7 +10,7 @@ import textwrap
 
 import matplotlib
 
-matplotlib.use("agg")
+matplotlib.use("svg")
 import matplotlib.pyplot as plt
 import numpy as np
 
