@@ -28,8 +28,8 @@ class TestContract(BackendContract):
     max_new_tokens = 24
 
     @pytest.fixture
-    def backend(self, small: HuggingFaceBackend) -> LLMBackend:
-        return small
+    def backend(self, architecture: HuggingFaceBackend) -> LLMBackend:
+        return architecture
 
 
 @pytest.mark.slow

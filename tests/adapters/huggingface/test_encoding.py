@@ -65,10 +65,8 @@ def encode(
     return found
 
 
-@pytest.mark.parametrize(
-    ("layers", "pooling"),
-    [((0,), "mean"), ((2,), "max"), ((0, 1, -1), "mean"), ((-1, 0), "last"), ((2,), "mean")],
-)
+@pytest.mark.parametrize("pooling", ["mean", "max", "last"])
+@pytest.mark.parametrize("layers", [(0,), (2,), (0, 1, -1), (-1, 0)])
 def test_small_models_agree_with_transformers(
     architecture: HuggingFaceBackend, layers: tuple[int, ...], pooling: str
 ) -> None:
@@ -86,7 +84,7 @@ def test_small_models_agree_with_transformers(
 @pytest.mark.smollm2
 def test_smollm2_agrees_with_transformers(smollm2: HuggingFaceBackend) -> None:
     """20 real traces; embeddings, the last but one layer, and the last behind its norm."""
-    traces = generated(smollm2, problems(20), SamplingSettings(max_new_tokens=24))
+    traces = generated(smollm2, problems(20), SamplingSettings(max_new_tokens=60))
     layers = (0, -2, -1)
     absolute = tuple(layer % smollm2.info.hidden_states for layer in layers)
     wanted = [by_hand(smollm2, trace, layers, "mean") for trace in traces]

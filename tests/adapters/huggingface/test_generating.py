@@ -41,12 +41,12 @@ def test_batch_and_order_do_not_matter(small: HuggingFaceBackend) -> None:
 
 @pytest.mark.smollm2
 def test_smollm2_batch_and_order_do_not_matter(smollm2: HuggingFaceBackend) -> None:
-    prompts = prompts_of(problems(8))
-    sampling = SamplingSettings(max_new_tokens=24)
+    prompts = prompts_of(problems(12))
+    sampling = SamplingSettings(max_new_tokens=40)
     alone = ids_of(smollm2, prompts, sampling, 1)
-    shuffled = [prompts[i] for i in np.random.default_rng(0).permutation(8)]
-    same = ids_of(smollm2, shuffled, sampling, 8)
-    assert sum(alone[k] == same[k] for k in alone) >= 7
+    shuffled = [prompts[i] for i in np.random.default_rng(0).permutation(12)]
+    same = ids_of(smollm2, shuffled, sampling, 12)
+    assert sum(alone[k] == same[k] for k in alone) >= 11
 
 
 def test_samples_and_seeds_differ(small: HuggingFaceBackend) -> None:
