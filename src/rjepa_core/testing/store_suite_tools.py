@@ -208,7 +208,7 @@ class ToolsContract(StoreCase):
         assert set(store.keys()) == left, "remove() takes an id's samples, or the one named"
         assert {f.reason for f in store.failures()} == {TOO_LONG}, "remove() takes a reason"
         assert tools.remove(store, ["e"]) == 1, "remove() takes a failure by its id"
-        with pytest.raises(UsageError, match="nope"):
+        with pytest.raises(UsageError, match="has neither record nor failure nope"):
             tools.remove(store, ["nope", "c"])
         assert len(store) == 3, "a refused removal changes nothing"
 
