@@ -31,15 +31,19 @@ from store_sides import KINDS, STEPS, VALUES, WIDTH, WRITERS, Kind, Side, block
 
 BATCH = 32
 MEASURES = ("cold_single", "cold_batch", "warm_single", "warm_batch")
-Turn = dict[str, float]
-WHY = (
-    "Shards that were all loaded have been read from the disk and mapped before the first record "
-    "is asked for (the time of opening), and with them grows what the process holds. In the warm "
-    "cache, shards and Arrow hand out what is mapped as it is; this store looks each key up in its "
-    "index and compares the block with its checksum, in Python. From the cold cache, one `.npy` is "
-    "one read, where this store reads a page of the index and one of the table of vectors first; "
-    "in batches it asks for all of them at once."
-)
+Turn = dict[str, Any]
+EVERYTHING = "with the system's caches dropped, those of folders and file names among them"
+PAGES = "with the files' pages dropped from the cache"
+WHY = {
+    "whole": "Shards that are all loaded have been read from the disk, and their files mapped, "
+    "before the first record is asked for: see the time of opening, which a run pays each time.",
+    "lazy": "`safe_open` hands out what is mapped, unchecked, by an offset that its open file "
+    "knows; this store looks each key up in an index on the disk and compares what it reads with "
+    "a checksum, in Python.",
+    "arrow": "Arrow hands out what is mapped, unchecked, by the row's number.",
+    "npy": "A single cold record is one read where a file holds just that; this store reads a page "
+    "of the index and one of the table of vectors before it. In batches it asks for all at once.",
+}
 
 
 def main() -> None:
@@ -83,6 +87,12 @@ def compare(folder: Path, args: argparse.Namespace) -> None:
             shown = " ".join(f"{key} {turns[side][-1][key]:,.0f}" for key in MEASURES)
             print(f"  round {number + 1}, {side}: {shown}", file=sys.stderr)
     text = describe(turns, writing, folder, args)
+    small, large = grown(folder, args)
+    text += (
+        f"\n\nReading {small[0] // 2:,} records, half of them one by one, added "
+        f"{small[1]:.1f} MiB of anonymous memory with {small[0]:,} records in the store, "
+        f"{large[1]:.1f} MiB with {large[0]:,}."
+    )
     if args.no_report:
         print(text)
     else:
@@ -100,6 +110,22 @@ def child(arguments: list[str]) -> str:
         [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True
     )
     return run.stdout
+
+
+def grown(folder: Path, args: argparse.Namespace) -> list[tuple[int, float]]:
+    """Anonymous memory in MiB that reading adds, by the number of records in the store."""
+    found = []
+    small = max(1000, args.records // 20)
+    reads = ["--singles", str(small // 4), "--batches", str(small // 4 // BATCH)]
+    for records in (small, args.records):
+        place = folder / "store"
+        if records < args.records:
+            place = folder / f"store-{records}"
+            if not place.exists():
+                child(["--write", "store", str(place), "--records", str(records)])
+        said = child(["--turn", "store", str(place), "0", "--records", str(records), *reads])
+        found.append((records, json.loads(said)["anonymous"]))
+    return found
 
 
 def write_all(folder: Path, records: int) -> dict[str, float]:
@@ -132,12 +158,12 @@ def turn(kind: Kind, folder: Path, seed: int, args: argparse.Namespace) -> Turn:
     groups = [together[i : i + BATCH] for i in range(0, len(together), BATCH)]
     buffer = np.empty((BATCH, STEPS, WIDTH), np.float16)
     kind.open(warm_up(kind, folder))  # Imports are not part of opening.
-    forget(folder, wanted)
+    cold = forget(folder, wanted)
     before = anonymous()
     began = time.perf_counter()
     side = kind.open(folder)
     side.read([first], buffer)
-    found: Turn = {"open": time.perf_counter() - began}
+    found: Turn = {"open": time.perf_counter() - began, "how": cold}
     for temperature in ("cold", "warm"):
         found[f"{temperature}_single"] = speed(side, [[n] for n in alone], buffer)
         found[f"{temperature}_batch"] = speed(side, groups, buffer)
@@ -169,8 +195,15 @@ def speed(side: Side, groups: Iterable[list[int]], buffer: Any) -> float:
     return count / (time.perf_counter() - began)
 
 
-def forget(folder: Path, numbers: list[int]) -> None:
-    """Drop the files from the system's cache; of a folder of many, those that will be read."""
+def forget(folder: Path, numbers: list[int]) -> str:
+    """Drop what the system has cached: all of it as root, otherwise the pages of the files read."""
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+    except OSError:
+        pass
+    else:
+        return EVERYTHING
     from store_sides import name
 
     paths = [folder / f"{name(number)}.npy" for number in numbers]
@@ -180,6 +213,7 @@ def forget(folder: Path, numbers: list[int]) -> None:
         descriptor = os.open(path, os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(descriptor)
+    return PAGES
 
 
 def anonymous() -> int:
@@ -198,7 +232,10 @@ def describe(
         files = (folder / kind.folder).iterdir()
         size = sum(path.stat().st_size for path in files)
         write = f"{writing[kind.folder]:,.0f}"
-        middle = {key: statistics.median(t[key] for t in turns[side]) for key in turns[side][0]}
+        middle = {
+            key: statistics.median(t[key] for t in turns[side])
+            for key in ("open", "anonymous", *MEASURES)
+        }
         rows.append(
             [kind.title, write, f"{middle['open'] * 1e3:,.0f}"]
             + [f"{middle[key]:,.0f}" for key in MEASURES]
@@ -210,8 +247,8 @@ def describe(
         f"{args.records:,} records of {STEPS} × {WIDTH:,} float16 with a prompt latent and a "
         f"little text, {args.rounds} rounds, each side in a process of its own by turns; medians. "
         f"A turn reads {args.singles} single records and {args.batches} batches of {BATCH}, "
-        "shuffled, into a buffer of the caller's; cold with the files' pages dropped from the "
-        "cache, warm the same records again. Anonymous memory is what opening and reading added.\n"
+        f"shuffled, into a buffer of the caller's; cold {turns['store'][0]['how']}, warm the same "
+        "records again. Anonymous memory is what opening and reading added.\n"
         "\n"
         + table(
             [
@@ -257,10 +294,10 @@ def remarks(turns: dict[str, list[Turn]]) -> str:
             < 1
         ]
         if slower:
-            ahead.append(f"{kind.title} in {', '.join(slower)}")
+            ahead.append(f"- {kind.title}: {', '.join(slower)}. {WHY.get(side, '')}")
     if not ahead:
         return "This store is ahead of each on shuffled reads."
-    return f"Ahead of this store: {'; '.join(ahead)}. {WHY}"
+    return "Ahead of this store:\n\n" + "\n".join(ahead)
 
 
 if __name__ == "__main__":

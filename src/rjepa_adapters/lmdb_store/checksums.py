@@ -15,7 +15,7 @@ class MismatchError(Exception):
 
 def checksum(*parts: Any) -> bytes:
     """xxh3-128 over the parts, one after the other: 16 bytes."""
-    state = xxhash.xxh3_128()
-    for part in parts:
+    state = xxhash.xxh3_128(parts[0])
+    for part in parts[1:]:
         state.update(part)
     return state.digest()

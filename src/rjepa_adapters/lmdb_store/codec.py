@@ -15,19 +15,13 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.latents import STORE_DTYPES, LatentRecord, Vectors
+from rjepa_core.latents import LatentRecord, Vectors
 from rjepa_core.traces import RecordKey
 
 from .checksums import CHECKSUM_BYTES, MismatchError, checksum
+from .heads import SEQUENCE, Head
 from .texts import encode_texts
 
-HEAD_VERSION = 1
-_DTYPE_CODES = {"float16": 1, "bfloat16": 2, "float32": 3}
-_DTYPES = {code: STORE_DTYPES[name] for name, code in _DTYPE_CODES.items()}
-_CODES = {dtype: code for code, dtype in _DTYPES.items()}
-_HAS_LOGPROBS = 1
-_BODY = struct.Struct("<BBBxIIIIII16s16s16s")
-_SEQUENCE = struct.Struct(">Q")
 _SAMPLE = struct.Struct(">I")
 # LMDB keys hold 511 bytes; an id that does not fit, or has a NUL in it, is replaced by its hash
 # behind a byte that no UTF-8 text starts with.
@@ -65,7 +59,7 @@ def is_hashed(raw: bytes) -> bool:
 
 def encode_sequence(number: int) -> bytes:
     """Key of a record's blocks: big-endian, so that the order on disk is that of writing."""
-    return _SEQUENCE.pack(number)
+    return SEQUENCE.pack(number)
 
 
 def encode_place(number: bytes, raw_key: bytes) -> bytes:
@@ -87,107 +81,7 @@ def decode_place(number: Any, value: Any) -> bytes:
 
 
 def decode_sequence(raw: Any) -> int:
-    return int(_SEQUENCE.unpack(raw)[0])
-
-
-@attrs.frozen
-class Head:
-    """What the index keeps of a record.
-
-    Attributes:
-        sequence: number under which its blocks are kept.
-        dtype: of latents and prompt latent.
-        logprobs: whether the block of vectors ends with log-probabilities.
-        layers, steps, width: L, S, D.
-        prompt_tokens, tokens: lengths of prompt and completion.
-        statement_hash: of the problem.
-        vectors_sum, texts_sum: checksums of key and block.
-        full_id: the problem's id, where the key holds only its hash.
-    """
-
-    sequence: int
-    dtype: np.dtype[Any]
-    logprobs: bool
-    layers: int
-    steps: int
-    width: int
-    prompt_tokens: int
-    tokens: int
-    texts_bytes: int
-    statement_hash: str
-    vectors_sum: bytes
-    texts_sum: bytes
-    full_id: str | None = None
-
-    def body(self) -> bytes:
-        """The head without sequence number and checksum: equal for equal records."""
-        packed = _BODY.pack(
-            HEAD_VERSION,
-            _CODES[self.dtype],
-            _HAS_LOGPROBS if self.logprobs else 0,
-            self.layers,
-            self.steps,
-            self.width,
-            self.prompt_tokens,
-            self.tokens,
-            self.texts_bytes,
-            bytes.fromhex(self.statement_hash),
-            self.vectors_sum,
-            self.texts_sum,
-        )
-        if self.full_id is None:
-            return packed
-        return packed + self.full_id.encode("utf-8", "surrogatepass")
-
-    @property
-    def vectors_bytes(self) -> int:
-        """Size of the block of vectors."""
-        values = self.layers * self.width * (self.steps + 1)
-        return values * self.dtype.itemsize + (4 * self.steps if self.logprobs else 0)
-
-    def digest(self, raw_key: bytes) -> int:
-        """What the record adds to the digest of all records."""
-        return int.from_bytes(checksum(raw_key, self.body()), "little")
-
-
-def encode_head(raw_key: bytes, head: Head, sequence: int) -> bytes:
-    """Value in the index of a record that is stored under the number `sequence`."""
-    content = _SEQUENCE.pack(sequence) + head.body()
-    return content + checksum(raw_key, content)
-
-
-def decode_head(raw_key: bytes, value: Any) -> Head:
-    """Inverse of `encode_head`.
-
-    Raises:
-        MismatchError: checksum or fields are wrong.
-    """
-    value = bytes(value)
-    content, found = value[:-CHECKSUM_BYTES], value[-CHECKSUM_BYTES:]
-    if len(content) < _SEQUENCE.size + _BODY.size or checksum(raw_key, content) != found:
-        raise MismatchError("its entry in the index does not match its checksum")
-    version, dtype, flags, *numbers, statement, vectors_sum, texts_sum = _BODY.unpack_from(
-        content, _SEQUENCE.size
-    )
-    if version != HEAD_VERSION or dtype not in _DTYPES:
-        raise MismatchError(f"its entry in the index has version {version} and dtype {dtype}")
-    layers, steps, width, prompt_tokens, tokens, texts_bytes = numbers
-    tail = content[_SEQUENCE.size + _BODY.size :]
-    return Head(
-        decode_sequence(content[: _SEQUENCE.size]),
-        _DTYPES[dtype],
-        bool(flags & _HAS_LOGPROBS),
-        layers,
-        steps,
-        width,
-        prompt_tokens,
-        tokens,
-        texts_bytes,
-        statement.hex(),
-        vectors_sum,
-        texts_sum,
-        tail.decode("utf-8", "surrogatepass") if tail else None,
-    )
+    return int(SEQUENCE.unpack(raw)[0])
 
 
 def name_key(raw_key: bytes, head: Head | None = None) -> str:

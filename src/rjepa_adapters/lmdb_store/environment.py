@@ -10,8 +10,7 @@ import os
 import resource
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +35,22 @@ _SYNC = {
     "none": {"sync": False, "metasync": False},
 }
 T = TypeVar("T")
+
+
+class ReadTransaction:
+    """A context manager around `begin_read` and `end_read`; lighter than a generator."""
+
+    __slots__ = ("_environment", "_txn")
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def __enter__(self) -> Any:
+        self._txn = self._environment.begin_read()
+        return self._txn
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._environment.end_read(self._txn, error)
 
 
 class Environment:
@@ -90,24 +105,9 @@ class Environment:
     def has_tables(self) -> bool:
         return bool(self._tables)
 
-    @contextmanager
-    def read(self) -> Iterator[Any]:
+    def read(self) -> ReadTransaction:
         """A read transaction, whose buffers live as long as it does."""
-        txn = self._begin_read()
-        try:
-            yield txn
-        except lmdb.Error as error:
-            raise self._explain(error) from error
-        finally:
-            if os.getpid() == self._pid:
-                txn.abort()
-                with self._idle:
-                    self._readers -= 1
-                    self._idle.notify_all()
-                if self.when_idle is not None and not self.users:
-                    self.when_idle(self)
-            else:
-                keep(txn)  # Ended here, it would end in the parent, too.
+        return ReadTransaction(self)
 
     def write(self, apply: Callable[[Any], T]) -> T:
         """Run `apply` in a write transaction and commit it; grows the map and tries again.
@@ -182,7 +182,8 @@ class Environment:
             raise StoreError(f"{self.path}: the store could not be opened again; start over")
         return self._env
 
-    def _begin_read(self) -> Any:
+    def begin_read(self) -> Any:
+        """Begin a read transaction, which `end_read` has to end."""
         for _ in range(20):
             with self._idle:
                 try:
@@ -202,6 +203,20 @@ class Environment:
                     return txn
             self._remap(0)
         raise StoreError(f"{self.path}: the map keeps growing while it is opened; try again")
+
+    def end_read(self, txn: Any, error: BaseException | None) -> None:
+        """End a read transaction; explains the error of LMDB's that it ends with."""
+        if os.getpid() == self._pid:
+            txn.abort()
+            with self._idle:
+                self._readers -= 1
+                self._idle.notify_all()
+            if self.when_idle is not None and not self.users:
+                self.when_idle(self)
+        else:
+            keep(txn)  # Ended here, it would end in the parent, too.
+        if isinstance(error, lmdb.Error):
+            raise self._explain(error) from error
 
     def _remap(self, map_bytes: int) -> None:
         """Open again with another map, once no transaction of this process looks into the old."""

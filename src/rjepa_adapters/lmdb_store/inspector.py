@@ -18,9 +18,7 @@ from rjepa_core.errors import RJepaError, StoreError, StoreLockedError
 
 from .checksums import MismatchError, checksum
 from .codec import (
-    Head,
     check_block,
-    decode_head,
     decode_place,
     decode_sequence,
     encode_key,
@@ -29,6 +27,7 @@ from .codec import (
     name_key,
 )
 from .environment import Environment
+from .heads import Head, decode_head
 from .layout import (
     Tally,
     check_header,

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import attrs
 import lmdb
-import numpy as np
-from numpy.typing import NDArray
 
 from rjepa_core.errors import DamagedRecordError
-from rjepa_core.latents import LatentRecord, Vectors
+from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.latent_store import Entry
 from rjepa_core.traces import Failure, RecordKey
 
 from .checksums import MismatchError
 from .codec import (
     EncodedRecord,
-    Head,
     check_block,
-    decode_head,
     decode_key,
     decode_place,
     decode_sequence,
@@ -34,6 +30,7 @@ from .codec import (
     view_vectors,
 )
 from .environment import Environment
+from .heads import Head, decode_head
 from .texts import decode_texts
 from .values import decode_failure, decode_json
 
@@ -78,7 +75,7 @@ class Reader:
         for raw_key, number in self.raw_keys():
             value = self.txn.get(raw_key, db=index)
             if value is None:
-                self._broken(f"record {number}", "it is missing from the index")
+                self.broken(f"record {number}", "it is missing from the index")
             head = self._head(raw_key, value, f"record {number}")
             yield decode_key(raw_key, head.full_id), _entry(head)
 
@@ -89,7 +86,7 @@ class Reader:
                 try:
                     yield decode_place(number, value), decode_sequence(number)
                 except MismatchError as error:
-                    self._broken(f"record {bytes(number).hex()}", str(error))
+                    self.broken(f"record {bytes(number).hex()}", str(error))
 
     def failures(self) -> Iterator[Failure]:
         """The failures, in the order of their keys."""
@@ -104,14 +101,14 @@ class Reader:
                 try:
                     yield decode_json(bytes(raw_key), value)
                 except MismatchError as error:
-                    self._broken(name_entry(bytes(raw_key)), str(error))
+                    self.broken(name_entry(bytes(raw_key)), str(error))
 
     def _ascending(self, cursor: Any, name: str) -> Iterator[tuple[Any, Any]]:
         """Entries of a table; a damaged page can lead to some of them twice."""
         before = b""
         for raw_key, value in cursor:
             if bytes(raw_key) <= before:
-                self._broken(name, "its keys do not ascend")
+                self.broken(name, "its keys do not ascend")
             before = bytes(raw_key)
             yield raw_key, value
 
@@ -119,7 +116,8 @@ class Reader:
         """A record; with `views`, its arrays die with the transaction where they can be views."""
         raw_key, head = self.find(key)
         began = time.perf_counter()
-        self.environment.fetcher.ask([encode_sequence(head.sequence)])
+        if self.environment.fetcher.wanted:
+            self.environment.fetcher.ask([encode_sequence(head.sequence)])
         block = self.vectors(key, raw_key, head)
         self.environment.fetcher.took(time.perf_counter() - began, 1)
         latents, prompt, logprobs = view_vectors(head, block)
@@ -128,7 +126,7 @@ class Reader:
         try:
             trace = decode_texts(texts)
         except MismatchError as error:
-            self._broken(str(key), str(error))
+            self.broken(str(key), str(error))
         copy = not views
         return LatentRecord(
             trace,
@@ -161,38 +159,6 @@ class Reader:
             raise MismatchError("its texts are another record's")
         return EncodedRecord(key, raw_key, head, *blocks)
 
-    def read_latents(
-        self, keys: Iterable[RecordKey], latents: Vectors, prompts: Vectors | None
-    ) -> NDArray[np.int64]:
-        """See `LatentStore.read_latents`."""
-        keys = list(keys)
-        self.environment.fetcher.ask_heads([encode_key(key) for key in keys])
-        found = [(*self.find(key), row, key) for row, key in enumerate(keys)]
-        if len(found) > len(latents):
-            raise ValueError(f"{len(found)} keys, but room for {len(latents)} records")
-        steps = np.zeros(len(found), np.int64)
-        # In the order on disk, so that the disk's head moves one way.
-        found.sort(key=lambda item: item[1].sequence)
-        began = time.perf_counter()
-        self.environment.fetcher.ask([encode_sequence(head.sequence) for _, head, _, _ in found])
-        for raw_key, head, row, key in found:
-            if (head.layers, head.width) != (latents.shape[1], latents.shape[3]) or (
-                head.steps > latents.shape[2]
-            ):
-                raise ValueError(
-                    f"{key} is [{head.layers}, {head.steps}, {head.width}], the buffer's rows are "
-                    f"{list(latents.shape[1:])}"
-                )
-            block = self.vectors(key, raw_key, head)
-            values, prompt, _ = view_vectors(head, block)
-            latents[row, :, : head.steps] = values
-            latents[row, :, head.steps :] = 0
-            if prompts is not None:
-                prompts[row] = prompt
-            steps[row] = head.steps
-        self.environment.fetcher.took(time.perf_counter() - began, len(found))
-        return steps
-
     def find(self, key: RecordKey) -> tuple[bytes, Head]:
         """Encoded key and head; KeyError where there is no such record."""
         raw_key = encode_key(key)
@@ -210,14 +176,14 @@ class Reader:
     def _block(self, table: str, head: Head, key: RecordKey) -> Any:
         block = self._fetch(encode_sequence(head.sequence), table, str(key))
         if block is None:
-            self._broken(str(key), f"its {table} are missing")
+            self.broken(str(key), f"its {table} are missing")
         return block
 
     def _fetch(self, raw_key: bytes, table: str, name: str) -> Any:
         try:
             return self.txn.get(raw_key, db=self.environment.table(table))
         except lmdb.Error as error:
-            self._broken(name, f"LMDB cannot read its page ({error})")
+            self.broken(name, f"LMDB cannot read its page ({error})")
 
     def _check(
         self, key: RecordKey, raw_key: bytes, block: Any, expected: bytes, size: int, what: str
@@ -227,32 +193,50 @@ class Reader:
         try:
             check_block(raw_key, block, expected, size, what)
         except MismatchError as error:
-            self._broken(str(key), str(error))
+            self.broken(str(key), str(error))
 
     def _key(self, raw_key: bytes) -> RecordKey:
         if not is_hashed(raw_key):
             return decode_key(raw_key)
         value = self.txn.get(raw_key, db=self.environment.table("index"))
         if value is None:
-            self._broken(raw_key.hex(), "it is missing from the index")
+            self.broken(raw_key.hex(), "it is missing from the index")
         return decode_key(raw_key, self._head(raw_key, value, raw_key.hex()).full_id)
 
     def _head(self, raw_key: bytes, value: Any, name: str) -> Head:
         try:
             return decode_head(raw_key, value)
         except MismatchError as error:
-            self._broken(name, str(error))
+            self.broken(name, str(error))
 
     def _failure(self, raw_key: bytes, value: Any) -> Failure:
         try:
             return decode_failure(raw_key, value)
         except MismatchError as error:
-            self._broken(f"failure {raw_key!r}", str(error))
+            self.broken(f"failure {raw_key!r}", str(error))
 
-    def _broken(self, name: str, why: str) -> NoReturn:
+    def broken(self, name: str, why: str) -> NoReturn:
+        """Raise the error for something damaged."""
         raise DamagedRecordError(
             f"{self.environment.path}: {name} is damaged: {why}; run `rjepa-cli store repair`"
         )
+
+
+class Reading:
+    """A context manager: a reader of one consistent state."""
+
+    __slots__ = ("_environment", "_txn", "_verify")
+
+    def __init__(self, environment: Environment, verify: bool) -> None:
+        self._environment = environment
+        self._verify = verify
+
+    def __enter__(self) -> Reader:
+        self._txn = self._environment.begin_read()
+        return Reader(self._environment, self._txn, self._verify)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._environment.end_read(self._txn, error)
 
 
 class Renewing:

@@ -20,15 +20,14 @@ from .checksums import MismatchError
 from .codec import (
     LONGEST_KEY,
     EncodedRecord,
-    Head,
     check_block,
-    decode_head,
     decode_place,
     decode_sequence,
     encode_sequence,
     name_entry,
 )
 from .environment import Environment
+from .heads import Head, decode_head
 from .layout import Tally, read_identity, read_tally
 from .pages import Node, leaf_nodes, meta_problems, page_size, read_value
 from .place import DATA

@@ -11,6 +11,7 @@ from rjepa_core.latents import LatentRecord, Vectors
 from rjepa_core.ports.latent_store import Entry
 from rjepa_core.traces import Failure, RecordKey
 
+from .batches import read_latents
 from .layout import read_tally
 from .reading import Reader
 
@@ -36,7 +37,7 @@ class LmdbSnapshot:
     def read_latents(
         self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
     ) -> NDArray[np.int64]:
-        return self._reader.read_latents(keys, latents, prompts)
+        return read_latents(self._reader, keys, latents, prompts)
 
     def failures(self) -> Iterator[Failure]:
         return self._reader.failures()

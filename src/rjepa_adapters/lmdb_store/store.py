@@ -19,6 +19,7 @@ from rjepa_core.latents import LatentRecord, Vectors, check_fits
 from rjepa_core.ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
 from rjepa_core.traces import Failure, RecordKey
 
+from .batches import read_latents
 from .codec import EncodedRecord, encode_record
 from .environment import Environment
 from .layout import (
@@ -32,7 +33,7 @@ from .layout import (
     write_identity,
 )
 from .place import DATA, make_place, require_store, sync_directory
-from .reading import Reader
+from .reading import Reader, Reading
 from .settings import LmdbSettings
 from .sharing import acquire, release
 from .sidecar import write_sidecar
@@ -216,7 +217,7 @@ class LmdbStore:
         self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
     ) -> NDArray[np.int64]:
         with self._reader() as reader:
-            return reader.read_latents(keys, latents, prompts)
+            return read_latents(reader, keys, latents, prompts)
 
     def failures(self) -> Iterator[Failure]:
         with self._reader() as reader:
@@ -293,11 +294,8 @@ class LmdbStore:
         """Whether another handle of this process has the same store open."""
         return self._use()._environment.users > 1
 
-    @contextmanager
-    def _reader(self) -> Iterator[Reader]:
-        environment = self._use()._environment
-        with environment.read() as txn:
-            yield Reader(environment, txn, self._settings.verify_reads)
+    def _reader(self) -> Reading:
+        return Reading(self._use()._environment, self._settings.verify_reads)
 
     def _use(self) -> LmdbStore:
         """This handle, open in this process."""

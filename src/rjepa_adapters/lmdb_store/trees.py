@@ -38,13 +38,13 @@ class Leaf:
         key: the key.
         size: of the value.
         page: first page of a value on pages of its own, else 0.
-        table: root page of the table whose record this is, else None.
+        table: root page and depth of the table whose record this is, else None.
     """
 
     key: bytes
     size: int
     page: int
-    table: int | None
+    table: tuple[int, int] | None
 
 
 class PageFile:
@@ -69,17 +69,21 @@ class PageFile:
 
     def tables(self) -> dict[str, int]:
         """Root page of each table; `_NONE` roots are left out."""
+        return {name: root for name, (root, _) in self.trees().items() if root != _NONE}
+
+    def trees(self) -> dict[str, tuple[int, int]]:
+        """Root page of each table and how many levels of pages it has."""
         main = self.roots()[1]
         return {
             leaf.key.decode("ascii", "replace"): leaf.table
             for _, leaves in self.leaf_pages(main)
             for leaf in leaves
-            if leaf.table not in (None, _NONE)
+            if leaf.table is not None
         }
 
     def children(self, number: int) -> list[tuple[bytes, int]] | None:
         """First key and page of each child of a branch page; None for a leaf page."""
-        raw = self._page(number)
+        raw = self.page(number)
         if _PAGE.unpack_from(raw)[2] & _LEAF:
             return None
         found = []
@@ -90,7 +94,7 @@ class PageFile:
 
     def leaves(self, number: int) -> list[Leaf]:
         """Entries on a leaf page."""
-        raw = self._page(number)
+        raw = self.page(number)
         found = []
         for at in self._offsets(raw):
             low, high, flags, size = _NODE.unpack_from(raw, at)
@@ -99,7 +103,8 @@ class PageFile:
             if flags & _BIG:
                 page = int.from_bytes(raw[start : start + 8], "little")
             elif flags & _SUBTABLE and start + _DB.size <= len(raw):
-                table = _DB.unpack_from(raw, start)[-1]
+                fields = _DB.unpack_from(raw, start)
+                table = (fields[-1], fields[2])
             found.append(Leaf(raw[at + 8 : start], low | high << 16, page, table))
         return found
 
@@ -129,7 +134,12 @@ class PageFile:
         for _, child in children:
             yield from self.leaf_pages(child, depth + 1)
 
-    def _page(self, number: int) -> bytes:
+    def page(self, number: int) -> bytes:
+        """A branch or leaf page.
+
+        Raises:
+            OddPageError: it is neither.
+        """
         raw = self._raw(number)
         found, _, flags, low, high = _PAGE.unpack_from(raw)
         if found != number or flags not in (_BRANCH, _LEAF) or not 16 <= low <= high <= len(raw):
@@ -150,3 +160,63 @@ class PageFile:
         if any(not 16 <= at <= len(raw) - 8 for at in offsets):
             raise OddPageError("a node lies outside its page")
         return offsets
+
+
+class Walk:
+    """Looks keys up in a table as it was when this was made; keeps the branch pages it meets."""
+
+    def __init__(self, file: PageFile, table: str) -> None:
+        self._file = file
+        self._root, self._depth = file.trees()[table]
+        if self._root == _NONE or not 0 < self._depth <= _DEEPEST:
+            raise OddPageError(f"table {table} has no tree")
+        self._branches: dict[int, bytes] = {}
+
+    def leaf(self, key: bytes) -> int:
+        """Number of the leaf page on which the key is, if it is there; no leaf page is read."""
+        number = self._root
+        for _ in range(self._depth - 1):
+            raw = self._branches.get(number)
+            if raw is None:
+                raw = self._branches[number] = self._file.page(number)
+            low, high, top, _ = _NODE.unpack_from(raw, _last_upto(raw, key, 1))
+            number = low | high << 16 | top << 32
+        return number
+
+    def block(self, leaf: int, key: bytes) -> tuple[int, int]:
+        """First page and size of the key's value, if it lies on pages of its own, else zeros."""
+        raw = self._file.page(leaf)
+        at = _last_upto(raw, key, 0)
+        low, high, flags, size = _NODE.unpack_from(raw, at)
+        start = at + _NODE.size
+        if raw[start : start + size] != key or not flags & _BIG:
+            return 0, 0
+        start += size
+        return int.from_bytes(raw[start : start + 8], "little"), low | high << 16
+
+
+def _last_upto(raw: bytes, key: bytes, first: int) -> int:
+    """Offset of the last node whose key is not above `key`, from node `first`, else the one before.
+
+    A branch page's node 0 stands for everything below node 1, whatever key it has.
+    """
+    count = (_PAGE.unpack_from(raw)[3] - _PAGE.size) // 2
+    low, high = first, count
+    while low < high:
+        middle = (low + high) // 2
+        at = _offset(raw, middle)
+        start = at + _NODE.size
+        size = _NODE.unpack_from(raw, at)[3]
+        if raw[start : start + size] <= key:
+            low = middle + 1
+        else:
+            high = middle
+    return _offset(raw, max(low - 1, 0))
+
+
+def _offset(raw: bytes, number: int) -> int:
+    start = _PAGE.size + 2 * number
+    at = int.from_bytes(raw[start : start + 2], "little")
+    if not _PAGE.size <= at <= len(raw) - _NODE.size:
+        raise OddPageError("a node lies outside its page")
+    return at

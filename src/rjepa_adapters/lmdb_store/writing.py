@@ -13,16 +13,9 @@ from rjepa_core.ports.latent_store import Entry
 from rjepa_core.traces import Failure, RecordKey
 
 from .checksums import checksum
-from .codec import (
-    EncodedRecord,
-    Head,
-    decode_head,
-    encode_head,
-    encode_key,
-    encode_place,
-    encode_sequence,
-)
+from .codec import EncodedRecord, encode_key, encode_place, encode_sequence
 from .environment import Environment
+from .heads import Head, decode_head, encode_head
 from .layout import Tally, read_tally, write_tally
 from .values import encode_failure
 

@@ -1,0 +1,108 @@
+"""Latents of many records, straight into the caller's buffer.
+
+The one place of the store where a microsecond a record counts: a training run passes here for each
+record and epoch. Hence plain numbers in place of a `Head`, and one check of shapes a batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import lmdb
+import numpy as np
+from numpy.typing import NDArray
+
+from rjepa_core.latents import Vectors
+from rjepa_core.traces import RecordKey
+
+from .checksums import MismatchError
+from .codec import check_block, encode_key
+from .heads import Block, decode_block
+from .reading import Reader
+
+_Found = tuple[Block, int, RecordKey, bytes]
+
+
+def read_latents(
+    reader: Reader, keys: Iterable[RecordKey], latents: Vectors, prompts: Vectors | None
+) -> NDArray[np.int64]:
+    """See `LatentStore.read_latents`."""
+    keys = list(keys)
+    if len(keys) > len(latents):
+        raise ValueError(f"{len(keys)} keys, but room for {len(latents)} records")
+    fetcher = reader.environment.fetcher
+    raw_keys = [encode_key(key) for key in keys]
+    if fetcher.wanted:
+        fetcher.ask_heads(raw_keys)
+    found = _find(reader, keys, raw_keys)
+    # In the order on disk, so that the disk's head moves one way.
+    found.sort()
+    steps = np.empty(len(found), np.int64)
+    began = time.perf_counter()
+    if fetcher.wanted:
+        fetcher.ask([block.number for block, _, _, _ in found])
+    _copy(reader, found, latents, prompts, steps)
+    fetcher.took(time.perf_counter() - began, len(found))
+    return steps
+
+
+def _find(reader: Reader, keys: list[RecordKey], raw_keys: list[bytes]) -> list[_Found]:
+    get, index = reader.txn.get, reader.environment.table("index")
+    found: list[_Found] = []
+    key = None
+    try:
+        for row, (key, raw_key) in enumerate(zip(keys, raw_keys, strict=True)):
+            value = get(raw_key, db=index)
+            if value is None:
+                raise KeyError(f"{reader.environment.path} holds no record {key}")
+            found.append((decode_block(raw_key, value), row, key, raw_key))
+    except lmdb.Error as error:
+        reader.broken(str(key), f"LMDB cannot read its page ({error})")
+    except MismatchError as error:
+        reader.broken(str(key), str(error))
+    return found
+
+
+def _copy(
+    reader: Reader,
+    found: list[_Found],
+    latents: Vectors,
+    prompts: Vectors | None,
+    steps: NDArray[np.int64],
+) -> None:
+    get, vectors = reader.txn.get, reader.environment.table("vectors")
+    layers, room, width = latents.shape[1:]
+    key = None
+    try:
+        for place, row, key, raw_key in found:
+            count = place.steps
+            if place.layers != layers or place.width != width or count > room:
+                raise ValueError(
+                    f"{key} is [{place.layers}, {count}, {place.width}], the buffer's rows are "
+                    f"[{layers}, {room}, {width}]"
+                )
+            block = get(place.number, db=vectors)
+            if block is None:
+                reader.broken(str(key), "its vectors are missing")
+            if len(block) != place.size:
+                raise MismatchError("its vectors are cut off")
+            values = np.frombuffer(block, place.dtype, layers * (count + 1) * width)
+            end = layers * count * width
+            row_of_buffer = latents[row]
+            if count == room:
+                row_of_buffer[...] = values[:end].reshape(layers, count, width)
+            else:
+                row_of_buffer[:, :count] = values[:end].reshape(layers, count, width)
+                row_of_buffer[:, count:] = 0
+            if prompts is not None:
+                prompts[row] = values[end:].reshape(layers, width)
+            steps[row] = count
+            if reader.verify:
+                # Behind the copy, which has brought the block close to the processor. What does
+                # not match is never returned: this raises.
+                check_block(raw_key, block, place.vectors_sum, place.size, "vectors")
+    except lmdb.Error as error:
+        reader.broken(str(key), f"LMDB cannot read its page ({error})")
+    except MismatchError as error:
+        reader.broken(str(key), str(error))
