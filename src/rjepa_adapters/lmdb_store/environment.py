@@ -5,10 +5,7 @@ Handles share one a process and store; see `sharing`.
 
 from __future__ import annotations
 
-import errno
 import os
-import resource
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +15,7 @@ import lmdb
 
 from rjepa_core.errors import DiskFullError, StoreError
 
+from .explaining import explain
 from .fetching import Fetcher
 from .inheritance import beside_inherited, inherited, keep
 from .place import DATA, reserve_lock_file
@@ -27,8 +25,6 @@ _READERS = 512
 # A slot of 64 bytes a reader, behind two of the table's own.
 _LOCK_BYTES = 64 * (_READERS - 1) + 192
 _SMALLEST = 2**20
-_NEARLY_FULL = 64 * 2**20
-_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _SYNC = {
     "full": {"sync": True, "metasync": True},
     "data": {"sync": True, "metasync": False},
@@ -125,7 +121,7 @@ class Environment:
             except lmdb.MapResizedError:
                 self._remap(0)
             except (lmdb.Error, OSError) as error:
-                raise self._explain(error) from error
+                raise explain(self.path, error) from error
 
     def make_tables(self) -> None:
         """Make the tables of a new store."""
@@ -197,7 +193,7 @@ class Environment:
                         ) from None
                     txn = None
                 except lmdb.Error as error:
-                    raise self._explain(error) from error
+                    raise explain(self.path, error) from error
                 if txn is not None:
                     self._readers += 1
                     return txn
@@ -216,7 +212,7 @@ class Environment:
         else:
             keep(txn)  # Ended here, it would end in the parent, too.
         if isinstance(error, lmdb.Error):
-            raise self._explain(error) from error
+            raise explain(self.path, error) from error
 
     def _remap(self, map_bytes: int) -> None:
         """Open again with another map, once no transaction of this process looks into the old."""
@@ -264,7 +260,7 @@ class Environment:
                     ) from error
                 size = max(size // 2, used, _SMALLEST)
             except (lmdb.Error, OSError) as error:
-                raise self._explain(error) from error
+                raise explain(self.path, error) from error
         opened = os.stat(data)
         self._file = (opened.st_dev, opened.st_ino)
         self._env.reader_check()
@@ -303,28 +299,4 @@ class Environment:
         except lmdb.Error as error:
             if create:
                 raise
-            raise self._explain(error) from error
-
-    def _no_room(self) -> bool:
-        """Whether a write that was cut short, which LMDB calls an I/O error, met a full disk."""
-        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-        size = (self.path / DATA).stat().st_size
-        limited = limit != resource.RLIM_INFINITY and size + _NEARLY_FULL > limit
-        return limited or shutil.disk_usage(self.path).free < _NEARLY_FULL
-
-    def _explain(self, error: Exception) -> StoreError:
-        code = getattr(error, "code", None) or getattr(error, "errno", None)
-        short_write = code == errno.EIO and self._no_room()
-        if code in _FULL or short_write or isinstance(error, lmdb.DiskError):
-            return DiskFullError(
-                f"{self.path}: no room is left to write the store ({error}); what was committed is "
-                "safe: free some space and resume"
-            )
-        if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)):
-            return StoreError(
-                f"{self.path}: the store's pages are damaged ({error}); "
-                "run `rjepa-cli store repair`"
-            )
-        if isinstance(error, lmdb.VersionMismatchError):
-            return StoreError(f"{self.path}: made by another version of LMDB ({error})")
-        return StoreError(f"{self.path}: LMDB cannot go on ({error}); open the store again")
+            raise explain(self.path, error) from error

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -21,6 +19,7 @@ from rjepa_core.traces import Failure, RecordKey
 
 from .batches import read_latents
 from .codec import EncodedRecord, encode_record
+from .commits import Commits
 from .environment import Environment
 from .layout import (
     Tally,
@@ -39,10 +38,7 @@ from .sharing import acquire, release
 from .sidecar import write_sidecar
 from .snapshot import LmdbSnapshot
 from .writer_lock import WriterLock
-from .writing import Pending, apply_delete, apply_pending, changed_statement
-
-# A commit's records wait in memory; bounding their size keeps merge and import flat.
-_MOST_PENDING_BYTES = 64 * 2**20
+from .writing import apply_delete, changed_statement
 
 
 class LmdbStore:
@@ -77,10 +73,6 @@ class LmdbStore:
 
     def _open(self) -> None:
         self._pid = os.getpid()
-        self._mutex = threading.RLock()
-        self._pending = Pending()
-        self._timer: threading.Timer | None = None
-        self._last_commit = time.monotonic()
         new = not (self._path / DATA).exists()
         sync = self._settings.sync if self._lock is not None else None
         self._environment = acquire(self._path, self._settings.map_bytes, sync)
@@ -97,6 +89,7 @@ class LmdbStore:
         except BaseException:
             release(self._environment)
             raise
+        self._commits = Commits(self._environment, self._settings)
         with self._reader() as reader:
             self._identity = read_identity(self._environment, reader.txn)
         self._let_go = weakref.finalize(self, _let_go, self._environment, self._lock)
@@ -145,7 +138,7 @@ class LmdbStore:
         identity = self.identity
         if identity is None:
             raise StoreError(f"{self._location}: written before begin(identity)")
-        with self._mutex:
+        with self._commits.mutex:
             known: dict[RecordKey, Entry] = {}
             encoded = []
             for record in records:
@@ -160,42 +153,28 @@ class LmdbStore:
                 if entry is None or entry.failed:
                     known[failure.key] = Entry(failure.statement_hash, failed=True)
                     kept.append(failure)
-            self._take(encoded, kept)
+            self._commits.take(encoded, kept)
 
     def write_encoded(
         self, records: Sequence[EncodedRecord], failures: Sequence[Failure] = ()
     ) -> None:
         """Write what was read, checked and never decoded: for copies of whole stores."""
         self._writable()
-        with self._mutex:
-            self._take(records, failures)
+        self._commits.take(records, failures)
 
     def commit(self) -> None:
-        environment = self._writable()
-        with self._mutex:
-            self._stop_timer()
-            if self._pending:
-                pending = self._pending
-                environment.write(lambda txn: apply_pending(environment, txn, pending))
-                self._pending = Pending()
-                environment.clear_stale_readers()
-            self._last_commit = time.monotonic()
+        self._writable()
+        self._commits.commit()
 
     def __len__(self) -> int:
+        waiting = self._use()._commits.waiting()
         with self._reader() as reader:
             committed = read_tally(self._environment, reader.txn).records
-            if not self._pending.records:
-                return committed
-            with self._mutex:
-                keys = list(self._pending.records)
-            new = 0
-            for key in keys:
-                entry = reader.entry(key)
-                new += entry is None or entry.failed
-            return committed + new
+            entries = (reader.entry(key) for key in waiting)
+            return committed + sum(entry is None or entry.failed for entry in entries)
 
     def entry(self, key: RecordKey) -> Entry | None:
-        waiting = self._use()._pending.entry(key)
+        waiting = self._use()._commits.entry(key)
         if waiting is not None:
             return waiting
         with self._reader() as reader:
@@ -226,7 +205,7 @@ class LmdbStore:
     def delete(self, keys: Iterable[RecordKey]) -> int:
         environment = self._writable()
         wanted = list(keys)
-        with self._mutex:
+        with self._commits.mutex:
             self.commit()
             return environment.write(lambda txn: apply_delete(environment, txn, wanted))
 
@@ -237,7 +216,7 @@ class LmdbStore:
 
     def add_history(self, entry: Mapping[str, Any]) -> None:
         environment = self._writable()
-        with self._mutex:
+        with self._commits.mutex:
             self.commit()
             environment.write(lambda txn: append_history(environment, txn, entry))
 
@@ -276,7 +255,7 @@ class LmdbStore:
         finally:
             self._closed = True
             if os.getpid() == self._pid:
-                self._stop_timer()
+                self._commits.stop()
                 self._let_go()
 
     def __enter__(self) -> LmdbStore:
@@ -322,44 +301,6 @@ class LmdbStore:
         entry = known.get(key) or self.entry(key)
         if entry is not None and entry.statement_hash != statement_hash:
             raise changed_statement(self._location, key)
-
-    def _take(self, records: Sequence[EncodedRecord], failures: Sequence[Failure]) -> None:
-        self._pending.add(records, failures)
-        if self._due():
-            self.commit()
-        elif self._pending and self._timer is None:
-            self._start_timer()
-
-    def _due(self) -> bool:
-        if self._pending.bytes > _MOST_PENDING_BYTES:
-            return True
-        every = self._settings.checkpoint_every
-        if every is not None:
-            return self._pending.since_commit >= every
-        return time.monotonic() - self._last_commit >= self._settings.checkpoint_seconds
-
-    def _start_timer(self) -> None:
-        """Commit on time even if nothing more is written; with `checkpoint_every` there is none."""
-        if self._settings.checkpoint_every is not None:
-            return
-        left = self._last_commit + self._settings.checkpoint_seconds - time.monotonic()
-        self._timer = threading.Timer(max(0.0, left), self._on_time)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _on_time(self) -> None:
-        with self._mutex:
-            self._timer = None
-            try:
-                if not self._closed and os.getpid() == self._pid:
-                    self.commit()
-            except StoreError:
-                pass  # It stays pending: the next write or the closing tries again and tells.
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 def _let_go(environment: Environment, lock: WriterLock | None) -> None:

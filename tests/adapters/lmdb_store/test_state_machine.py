@@ -101,8 +101,8 @@ class StoreMachine(RuleBasedStateMachine):
     def lose_the_process(self) -> None:
         """What a killed process leaves: everything committed, nothing else."""
         self.end_snapshot()
-        self.store._pending.records.clear()
-        self.store._pending.failures.clear()
+        self.store._commits._pending.records.clear()
+        self.store._commits._pending.failures.clear()
         self.store.close()
         self.records = dict(self.committed)
         self.failures = dict(self.committed_failures)
