@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Self
 
 from rjepa_core.extraction import Progress
+from rjepa_core.ports.batch_scheduler import Decision
 
 from .meter import Meter
 from .report import progress_facts
@@ -22,6 +24,7 @@ class ProgressReport:
         self._total = total
         self._meter = Meter(screen, total)
         self._told: set[str] = set()
+        self._change: Decision | None = None
 
     @property
     def seconds(self) -> float:
@@ -32,6 +35,11 @@ class ProgressReport:
         self.latest = progress
         self._tell_news(progress)
         self._meter.show(progress.records + progress.failures, self.status)
+
+    def decided(self, decision: Decision) -> None:
+        """A change of size: a line, and its reason stays in the bar."""
+        self._change = decision
+        self._screen.say(f"{time.strftime('%H:%M:%S')}  batch size {decision}")
 
     def status(self) -> str:
         """Rates, what is in flight, failures, time left."""
@@ -46,6 +54,8 @@ class ProgressReport:
         held = progress.in_flight
         if left > 0 and held:
             in_rows = count(held.rows, "row") if held.rows else count(held.given_tokens, "token")
+            if self._change is not None and held.rows:
+                in_rows += f" ({change_words(self._change)})"
             parts.insert(2, f"{in_rows} in flight")
         if facts["done_per_second"] and left > 0:
             parts.append(f"{duration(left / facts['done_per_second'])} left")
@@ -58,7 +68,7 @@ class ProgressReport:
                 self._told.add(reason)
                 self._screen.say(f"a problem failed: {reason}; the run goes on")
         seen = progress.last
-        if seen is not None and seen.out_of_memory:
+        if seen is not None and seen.out_of_memory and self._change is None:
             text = f"out of memory: {seen.phase} of {seen.rows} rows; trying fewer"
             if text not in self._told:
                 self._told.add(text)
@@ -76,3 +86,10 @@ class ProgressReport:
         trace: TracebackType | None,
     ) -> None:
         self._meter.__exit__(kind, error, trace)
+
+
+def change_words(decision: Decision) -> str:
+    """`16 -> 8: slower`."""
+    if decision.rows_before == decision.rows_after:
+        return decision.reason
+    return f"{decision.rows_before} -> {decision.rows_after}: {decision.reason}"

@@ -37,7 +37,9 @@ def run(
                     interrupts.holding(),
                 ):
                     try:
-                        summary = it.run(progress, interrupts.check, interrupts.computing)
+                        summary = it.run(
+                            progress, interrupts.check, interrupts.computing, progress.decided
+                        )
                     except KeyboardInterrupt:
                         facts = report.progress_facts(progress.latest, progress.seconds)
                         if as_json:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from rjepa_core.errors import InputError
+from rjepa_core.journal import KIND
 from rjepa_core.opening import open_store
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.selecting import near_ids
@@ -15,8 +16,9 @@ from rjepa_core.traces import Failure, RecordKey
 
 from .named_identity import MARK
 from .screen import Screen
+from .show_history import history_view, run_lines
 from .show_record import record_facts, record_lines
-from .words import count, duration, short_name, size, visible
+from .words import count, short_name, size, visible
 
 # Domains are counted record by record up to here; beyond it the run history tells.
 _COUNT_DOMAINS_UP_TO = 1000
@@ -30,6 +32,7 @@ Examples:
   rjepa-cli show runs/demo gsm8k-17         (a problem: its prompt, steps, norms)
   rjepa-cli show runs/demo gsm8k-17#2       (its sample 2)
   rjepa-cli show runs/demo --failures
+  rjepa-cli show runs/demo --history        (runs, changes of batch size, a plot of each)
   rjepa-cli show runs/demo --json
 """
 
@@ -38,10 +41,13 @@ Examples:
 @click.argument("store", metavar="STORE")
 @click.argument("id", metavar="[ID]", required=False)
 @click.option("--failures", is_flag=True, help="List what failed, with reasons.")
-@click.option("--limit", type=click.IntRange(min=0), help="How many records or failures to list.")
+@click.option("--history", is_flag=True, help="Tell each run: when, what, and rows over time.")
+@click.option("--limit", type=click.IntRange(min=0), help="How many to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
-def command(store: str, id: str | None, failures: bool, limit: int | None, as_json: bool) -> int:
+def command(
+    store: str, id: str | None, failures: bool, history: bool, limit: int | None, as_json: bool
+) -> int:
     """What a store holds: problems, records, steps, identity, runs.
 
     With an ID, that record: its prompt, its steps with text, span and norms. An ID is a problem's;
@@ -53,6 +59,8 @@ def command(store: str, id: str | None, failures: bool, limit: int | None, as_js
         try:
             if id is not None:
                 facts, lines = _one(opened, id)
+            elif history:
+                facts, lines = history_view(opened, limit)
             elif failures:
                 facts, lines = _failures(opened, limit)
             else:
@@ -85,7 +93,7 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
         "identity_named_at_import": bool(identity and identity.labels.get("identity") == MARK),
         "identity": identity.to_json() if identity else None,
         "latent_space": identity.space.fingerprint if identity else None,
-        "history": history,
+        "history": [one for one in history if one.get("kind") != KIND],
         "first": records,
     }
     each = f", {size(stats.bytes_on_disk / stats.records)} a record" if stats.records else ""
@@ -101,7 +109,7 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
         ),
         f"failures    {stats.failures:,}" + ("; see --failures" if stats.failures else ""),
         *_identity_lines(facts["identity"], facts["latent_space"]),
-        *(_run_line(run) for run in history),
+        *run_lines(history),
     ]
     for i, record in enumerate(records):
         head = "first       " if i == 0 else "            "
@@ -151,23 +159,6 @@ def _identity_lines(identity: Facts | None, fingerprint: str | None) -> list[str
         f"generation  {generation['kind']}" + (f": {drawn}" if drawn else ""),
         f"space       {fingerprint}",
     ]
-
-
-def _run_line(run: dict[str, Any]) -> str:
-    kind = run.get("kind")
-    if kind == "import":
-        return f"import      {run.get('records', 0):,} records from {run.get('source', '?')}"
-    if kind == "merge":
-        return f"merge       {run.get('added', 0):,} added from {', '.join(run.get('sources', ()))}"
-    if kind == "rm":
-        return f"rm          {run.get('removed', 0):,} removed"
-    if kind != "extract":
-        return f"{kind or 'run'!s:<12}{run.get('started', '')}".rstrip()
-    failed = f", {run['failures']:,} failed" if run["failures"] else ""
-    return (
-        f"run         {run['started']} {run['ending']}: {count(run['records'], 'record')}{failed} "
-        f"in {duration(run['seconds'])} on {run['device']}"
-    )
 
 
 def _failures(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:

@@ -12,6 +12,11 @@ from .structuring import unstructure
 from .worklist import Survey
 
 
+def run_name(started: datetime) -> str:
+    """What a run is called in the history: when it began, ISO 8601."""
+    return started.isoformat(timespec="milliseconds")
+
+
 def history_entry(
     settings: ExtractionSettings,
     info: ModelInfo,
@@ -25,7 +30,7 @@ def history_entry(
     plain = unstructure(settings)
     return {
         "kind": "extract",
-        "started": started.isoformat(timespec="seconds"),
+        "started": run_name(started),
         "seconds": round(seconds, 3),
         "ending": how,
         "asked": {"problems": survey.problems, "domains": survey.domains},

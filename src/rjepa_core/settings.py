@@ -232,5 +232,5 @@ class ExtractionSettings:
     steps: StepSettings = attrs.field(factory=StepSettings)
     encoding: EncodingSettings = attrs.field(factory=EncodingSettings)
     backend: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="huggingface"))
-    scheduler: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="fixed"))
+    scheduler: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="adaptive"))
     run: RunSettings = attrs.field(factory=RunSettings)

@@ -113,7 +113,7 @@ def test_flags_that_two_adapters_share_bear_their_section(path: Path) -> None:
         path=path,
     )
     assert "batch_size: 9" in run.stdout
-    assert "batch_size: 8" in run.stdout
+    assert "batch_size: 16" in run.stdout
     assert "dtype: own" in run.stdout
 
 

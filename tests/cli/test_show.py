@@ -158,3 +158,57 @@ def test_version_and_module(home: Path) -> None:
     from rjepa_core import __version__
 
     assert in_own_process("--version").stdout == f"rjepa-cli {__version__}\n"
+
+
+def test_history_tells_runs_with_rows_and_changes(extract: Invoke, invoke: Invoke) -> None:
+    """The seeded backend stands still a while, so that there are points; a trial is a change."""
+    slow = ("--set", "backend.delay=0.25", "--batch-size", "2", "--max-batch-size", "4")
+    slow = (*slow, "--samples", "6")
+    assert extract(*slow, "--max-hours", "0.0006").exit_code == 4
+    assert extract(*slow, "--resume").exit_code == 0
+    told = json.loads(invoke("show", "s", "--history", "--json").stdout)
+    first, second = told["runs"]
+    assert first["run"]["ending"] == "stopped"
+    assert first["started"] < second["started"]
+    assert second["points"]
+    assert all(point["rows"] >= 1 for point in second["points"])
+    reasons = {change["reason"] for run in told["runs"] for change in run["changes"]}
+    assert "trial" in reasons
+    shown = invoke("show", "s", "--history").stdout
+    assert "scheduler adaptive" in shown
+    assert "rows over" in shown
+    assert "token/s over" in shown
+    assert " rows, trial: " in shown
+    less = invoke("show", "s", "--history", "--limit", "0").stdout
+    assert "more; see --limit" in less
+    assert " rows, trial: " not in less
+    # The overview keeps a line a run, its JSON the runs alone.
+    assert invoke("show", "s").stdout.count("run  ") == 2
+    overview = json.loads(invoke("show", "s", "--json").stdout)
+    assert [one["kind"] for one in overview["history"]] == ["extract", "extract"]
+
+
+def test_a_run_without_an_end_is_told_as_one(extract: Invoke, invoke: Invoke) -> None:
+    extract()
+    with open_store("s", "write") as store:
+        store.add_history(
+            {
+                "kind": "schedule",
+                "run": "2026-01-01T00:00:00.000+00:00",
+                "until": 90.0,
+                "points": [[30.0, 16, 900.0, None, None], [90.0, 8, 300.0, 5, 10]],
+                "changes": [
+                    {
+                        "at": 61.0,
+                        "rows_before": 16,
+                        "rows_after": 8,
+                        "reason": "slower",
+                        "detail": "16 rows 1 token/s",
+                    }
+                ],
+            }
+        )
+    shown = invoke("show", "s", "--history").stdout
+    assert "2026-01-01T00:00:00+00:00: no end, killed or running still; 90 s are known" in shown
+    assert "00:01:01  16 -> 8 rows, slower: 16 rows 1 token/s" in shown
+    assert "no end" in invoke("show", "s").stdout

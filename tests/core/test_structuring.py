@@ -151,7 +151,7 @@ def test_sections_in_short() -> None:
     assert settings.store.path == "s"
     assert settings.backend == AdapterSettings(name="template")
     # Its options are those of the scheduler that is there by default.
-    assert settings.scheduler == AdapterSettings(name="fixed", options={"batch_size": 4})
+    assert settings.scheduler == AdapterSettings(name="adaptive", options={"batch_size": 4})
 
 
 def test_an_adapters_options_stand_beside_its_name_and_wait_for_its_class() -> None:

@@ -12,6 +12,8 @@ _CGROUP = Path("/sys/fs/cgroup")
 _PRESSURE = Path("/proc/pressure/memory")
 # Version 1 writes "no limit" as a number near 2^63.
 _NO_LIMIT = 1 << 60
+_OWN = Path("/proc/self")
+_FORGET_PEAK = "5"
 
 
 class HostProbe:
@@ -19,6 +21,7 @@ class HostProbe:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
+        self._peak(0)  # What was held before, while the model was loaded, is no batch's.
 
     def read(self) -> MemoryReading:
         machine = psutil.virtual_memory()
@@ -27,7 +30,20 @@ class HostProbe:
         if group_used is not None and group_limit is not None and group_limit < limit:
             used, limit = group_used, group_limit
         held = self._process.memory_info().rss
-        return MemoryReading(used, limit, held, None, pressure(), held)
+        return MemoryReading(used, limit, self._peak(held), None, pressure(), held)
+
+    def _peak(self, held: int) -> int | None:
+        """Most that this process has held since this was asked last, and ask anew from here.
+
+        Where the kernel cannot forget the former peak, there is none to tell.
+        """
+        try:
+            lines = (_OWN / "status").read_text().splitlines()
+            line = next(line for line in lines if line.startswith("VmHWM:"))
+            (_OWN / "clear_refs").write_text(_FORGET_PEAK)
+            return max(held, int(line.split()[1]) * 1024)
+        except (OSError, StopIteration, ValueError):
+            return None
 
 
 def cgroup_memory(root: Path = _CGROUP) -> tuple[int | None, int | None]:

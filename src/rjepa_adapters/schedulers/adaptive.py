@@ -219,14 +219,19 @@ class AdaptiveScheduler:
     def _encoded(self, seen: Observation) -> None:
         before, rows = self._encode_tokens(), self._expected()
         load = float(min(before, seen.prompt_tokens))
-        if seen.out_of_memory:
+        pressure = None if seen.memory is None else self._memory.over(seen.memory)
+        # A single trace cannot be split: what it takes is no reason to make batches smaller.
+        if seen.out_of_memory or (pressure and seen.rows > 1):
             self._encoding.failed(load)
-        else:
+        elif not pressure:
             self._encoding.fits(load)
         after = self._encode_tokens()
         if after != before:
-            reason = "out of memory" if seen.out_of_memory else "room again"
+            less = "out of memory" if seen.out_of_memory else "memory pressure"
+            reason = less if after < before else "room again"
             detail = f"{before} -> {after} tokens of an encoding batch"
+            if reason == "memory pressure":
+                detail += f"; {pressure}"
             self._changes.append(Decision(rows, rows, reason, detail))
 
     def _read_memory(self, seen: Observation, load: float) -> None:

@@ -72,6 +72,11 @@ class MemoryWatch:
                 self._step(rows, free, share)
         self._signs(reading, rows, share, min(1.0, ended / rows))
 
+    def over(self, reading: MemoryReading) -> str:
+        """In words by how much the peak passed the high-water mark; empty where it did not."""
+        _, share, detail = self._free(reading)
+        return detail if share is not None and share > self._high_water else ""
+
     def _free(self, reading: MemoryReading) -> tuple[float | None, float | None, str]:
         """Bytes under the mark that are free now, the share used at the peak, and in words."""
         used, held, peak = reading.used_bytes, reading.held_bytes, reading.peak_bytes

@@ -1,4 +1,4 @@
-"""Descriptors of the built-in schedulers."""
+"""Descriptor of the fixed scheduler."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from rjepa_core.plugins import SchedulerAdapter, hookimpl
 
-from .adaptive import AdaptiveScheduler, AdaptiveSettings
 from .fixed import FixedScheduler, FixedSettings
 
 
@@ -14,15 +13,9 @@ from .fixed import FixedScheduler, FixedSettings
 def rjepa_schedulers() -> Iterable[SchedulerAdapter]:
     return [
         SchedulerAdapter(
-            name="adaptive",
-            summary="finds the fastest number of rows that fits, all through the run",
-            settings=AdaptiveSettings,
-            create=AdaptiveScheduler,
-        ),
-        SchedulerAdapter(
             name="fixed",
             summary="the same number of rows every time",
             settings=FixedSettings,
             create=FixedScheduler,
-        ),
+        )
     ]

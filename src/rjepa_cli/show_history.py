@@ -1,0 +1,117 @@
+"""`rjepa-cli show --history`: what the runs of a store did, and when."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from rjepa_core.journal import KIND, Story, stories
+from rjepa_core.ports.latent_store import LatentStore
+
+from .chart import chart
+from .words import count, duration, rate
+
+_CHANGES_SHOWN = 20
+Facts = dict[str, Any]
+
+
+def history_view(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
+    """Runs with their changes of size and a plot; at most `limit` changes of each."""
+    history = store.history()
+    told = stories(history)
+    facts: Facts = {
+        "store": store.location,
+        "runs": [_facts(story) for story in told],
+        "other": [one for one in history if one.get("kind") not in (KIND, "extract")],
+    }
+    if not history:
+        return facts, ["no runs yet"]
+    lines = [_other_line(one) for one in facts["other"]]
+    for story in told:
+        lines += _story_lines(story, _CHANGES_SHOWN if limit is None else limit)
+    return facts, lines
+
+
+def run_lines(history: list[dict[str, Any]]) -> list[str]:
+    """A line for each thing that happened to a store."""
+    told = {story.started: story for story in stories(history)}
+    lines = []
+    for one in history:
+        kind = one.get("kind")
+        if kind not in (KIND, "extract"):
+            lines.append(_other_line(one))
+            continue
+        story = told.pop(one["run"] if kind == KIND else one["started"], None)
+        if story is not None:
+            lines.append(_head(story))
+    return lines
+
+
+def _other_line(one: Facts) -> str:
+    kind = one.get("kind")
+    if kind == "import":
+        return f"import      {one.get('records', 0):,} records from {one.get('source', '?')}"
+    if kind == "merge":
+        return f"merge       {one.get('added', 0):,} added from {', '.join(one.get('sources', ()))}"
+    if kind == "rm":
+        return f"rm          {one.get('removed', 0):,} removed"
+    return f"{kind or 'run'!s:<12}{one.get('started', '')}".rstrip()
+
+
+def _head(story: Story) -> str:
+    began = datetime.fromisoformat(story.started).isoformat(timespec="seconds")
+    run = story.entry
+    if run is None:
+        return f"run         {began}: no end, killed or running still; {_length(story)} are known"
+    failed = f", {run['failures']:,} failed" if run["failures"] else ""
+    return (
+        f"run         {began} {run['ending']}: {count(run['records'], 'record')}{failed} "
+        f"in {_length(story)} on {run['device']}"
+    )
+
+
+def _length(story: Story) -> str:
+    return duration(story.seconds)
+
+
+def _facts(story: Story) -> Facts:
+    return {
+        "started": story.started,
+        "seconds": story.seconds,
+        "run": story.entry,
+        "points": [attrs.asdict(point) for point in story.points],
+        "changes": list(story.changes),
+    }
+
+
+def _story_lines(story: Story, most: int) -> list[str]:
+    lines = [_head(story)]
+    run = story.entry
+    if run is not None:
+        scheduler = run.get("scheduler", {}).get("name", "?")
+        done = run["records"] + run["failures"]
+        speed = f", {rate(run['seconds'] / done)} s each" if done else ""
+        short = f", {count(run['out_of_memory'], 'batch')} out of memory"
+        lines.append(
+            f"            scheduler {scheduler}, "
+            f"{count(run['new_tokens'] or run['tokens'], 'token')}{speed}"
+            + (short if run["out_of_memory"] else "")
+        )
+    if len(story.points) > 1:
+        ends = [point.at for point in story.points]
+        for title, values in (
+            ("rows", [float(point.rows) for point in story.points]),
+            ("token/s", [point.tokens_per_second for point in story.points]),
+        ):
+            lines += [f"            {line}" for line in chart(title, ends, values)]
+    began = datetime.fromisoformat(story.started)
+    for change in story.changes[:most]:
+        at = (began + timedelta(seconds=change["at"])).strftime("%H:%M:%S")
+        before, after = change["rows_before"], change["rows_after"]
+        size = f"{before} -> {after}" if before != after else f"{after}"
+        lines.append(f"  {at}  {size} rows, {change['reason']}: {change['detail']}")
+    if len(story.changes) > most:
+        lines.append(f"  … and {len(story.changes) - most} more; see --limit")
+    return lines

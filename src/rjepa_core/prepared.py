@@ -1,0 +1,206 @@
+"""An extraction whose parts have been checked and opened: run it, or try it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, datetime
+
+import attrs
+
+from .cutting import cut_completion
+from .extraction import Ending, Progress, extract
+from .identity import Identity
+from .journal import Journal
+from .pending import Pending
+from .ports.batch_scheduler import BatchScheduler, Decision
+from .ports.latent_store import LatentStore, StoreStats
+from .ports.llm_backend import LLMBackend, ModelInfo, SessionSpec
+from .ports.memory_probe import MemoryProbe
+from .ports.store_tools import StoreTools
+from .prompts import pose
+from .rehearsal import Scale, Trial
+from .room import Room, room_after_trial
+from .run_history import history_entry, run_name
+from .settings import ExtractionSettings
+from .traces import Prompt, Work
+from .worklist import Remaining, StoredTraces, Survey, Worklist, missing, remaining
+
+# Given solutions need no generating, so that a scheduler's rows say little of a batch of them.
+_TRIAL_GIVEN = 64
+
+
+@attrs.frozen
+class Summary:
+    """What a run did.
+
+    Attributes:
+        ending: done, or stopped early.
+        progress: counts of this run.
+        seconds: wall time of the loop, from the first batch to the last commit.
+        survey: what was asked for.
+        before: what the store held of it when the run began.
+        failed_in_store: failures among the asked-for work, earlier runs' included.
+        store: counts of the whole store afterwards.
+    """
+
+    ending: Ending
+    progress: Progress
+    seconds: float
+    survey: Survey
+    before: Remaining
+    failed_in_store: int
+    store: StoreStats
+
+
+@attrs.frozen(kw_only=True)
+class Extraction:
+    """An extraction whose input, store and model have been checked and opened.
+
+    Made by `open_extraction`; `run` does the work.
+
+    Attributes:
+        settings: of the run; for traces of a store, with the prompt and steps of that store.
+        survey: what was asked for.
+        before: what the store holds of it.
+        store: where the records go.
+        identity: what the store says of them.
+        room: what the run will take and what there is; None where the store does not tell.
+    """
+
+    settings: ExtractionSettings
+    survey: Survey
+    before: Remaining
+    store: LatentStore
+    identity: Identity
+    room: Room | None
+    _tools: tuple[StoreTools, str] | None
+    _work: Worklist | StoredTraces
+    _backend: LLMBackend
+    _make_scheduler: Callable[[], BatchScheduler]
+    _probe: MemoryProbe | None
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the backend says of its model."""
+        return self._backend.info
+
+    def spec(self) -> SessionSpec:
+        """What the backend's session is opened with."""
+        settings = self.settings
+
+        def prompt_of(work: Work) -> Prompt:
+            prompt = settings.prompt
+            return pose(work.problem, work.sample, prompt.templates, prompt.system, prompt.thinking)
+
+        return SessionSpec(
+            sampling=settings.sampling,
+            encoding=attrs.evolve(settings.encoding, layers=self.identity.space.layers),
+            pose=prompt_of,
+            cut=lambda completion: cut_completion(completion, settings.steps.strategy),
+            clock=time.perf_counter,
+        )
+
+    def run(
+        self,
+        report: Callable[[Progress], None] = lambda progress: None,
+        stop: Callable[[], bool] = lambda: False,
+        computing: Callable[[], AbstractContextManager[None]] = nullcontext,
+        decided: Callable[[Decision], None] = lambda decision: None,
+    ) -> Summary:
+        """Do what the store lacks. An interrupt commits what is finished and is raised again.
+
+        Args:
+            report: called after each step of the session.
+            stop: asked after each step; once it is true the run finishes what is in flight and
+                ends, as it does after `max_hours`.
+            computing: entered around each step of the session: whoever turns a signal into an
+                exception does it in there, so that it never hits the store while it writes.
+            decided: called with each change of size, where the scheduler explains itself.
+        """
+        settings = self.settings
+        began, started = time.perf_counter(), datetime.now(UTC)
+        limit = settings.run.max_hours
+        latest = Progress()
+        journal = Journal(run_name(started))
+
+        def passed() -> float:
+            return time.perf_counter() - began
+
+        def remember(progress: Progress) -> None:
+            nonlocal latest
+            latest = progress
+            journal.see(passed(), progress)
+            if journal.due(passed()):
+                self._keep(journal, passed())
+            report(progress)
+
+        def note(decision: Decision) -> None:
+            journal.decided(passed(), decision)
+            decided(decision)
+
+        def should_stop() -> bool:
+            late = limit is not None and passed() > limit * 3600
+            return stop() or late
+
+        session = self._backend.open_session(self.spec())
+        pending = Pending(missing(self._work, self.store, settings.run.retry_failed))
+        how = "interrupted"
+        try:
+            ending, latest = extract(
+                pending,
+                session,
+                self._make_scheduler(),
+                self.store,
+                probe=self._probe,
+                report=remember,
+                decided=note,
+                stop=should_stop,
+                computing=computing,
+            )
+            how = ending.value
+        except Exception:
+            how = "failed"
+            raise
+        finally:
+            session.close()
+            seconds = passed()
+            self._keep(journal, seconds)
+            self.store.add_history(
+                history_entry(settings, self.info, self.survey, started, seconds, how, latest)
+            )
+        after = remaining(self._work, self.store, retry_failed=False)
+        return Summary(
+            ending, latest, seconds, self.survey, self.before, after.failed, self.store.stats()
+        )
+
+    def _keep(self, journal: Journal, seconds: float) -> None:
+        entry = journal.take(seconds)
+        if entry is not None:
+            self.store.add_history(entry)
+
+    def trial(self) -> Trial:
+        """Run the first rows that the store lacks without storing them, to tell time and room."""
+        scheduler = self._make_scheduler()
+        session = self._backend.open_session(self.spec())
+        rows = max(1, scheduler.room(session.in_flight).rows)
+        if self.settings.problems.traces:
+            rows = max(rows, _TRIAL_GIVEN)
+        work = missing(self._work, self.store, self.settings.run.retry_failed)
+        sink = Scale()
+        began = time.perf_counter()
+        _, progress = extract(Pending(itertools.islice(work, rows)), session, scheduler, sink)
+        seconds = time.perf_counter() - began
+        session.close()
+        done = progress.records + progress.failures
+        return Trial(
+            done, seconds, seconds / max(1, done), sink.bytes / max(1, progress.records), progress
+        )
+
+    def room_after(self, trial: Trial) -> Room | None:
+        """What the run will take, told from a trial."""
+        if self._tools is None:
+            return None
+        return room_after_trial(*self._tools, self.identity, trial, self.before.missing)
