@@ -89,19 +89,7 @@ class Extraction:
 
     def spec(self) -> SessionSpec:
         """What the backend's session is opened with."""
-        settings = self.settings
-
-        def prompt_of(work: Work) -> Prompt:
-            prompt = settings.prompt
-            return pose(work.problem, work.sample, prompt.templates, prompt.system, prompt.thinking)
-
-        return SessionSpec(
-            sampling=settings.sampling,
-            encoding=attrs.evolve(settings.encoding, layers=self.identity.space.layers),
-            pose=prompt_of,
-            cut=lambda completion: cut_completion(completion, settings.steps.strategy),
-            clock=time.perf_counter,
-        )
+        return session_spec(self.settings, self.identity.space.layers)
 
     def run(
         self,
@@ -204,3 +192,23 @@ class Extraction:
         if self._tools is None:
             return None
         return room_after_trial(*self._tools, self.identity, trial, self.before.missing)
+
+
+def session_spec(
+    settings: ExtractionSettings,
+    layers: tuple[int, ...],
+    clock: Callable[[], float] = time.perf_counter,
+) -> SessionSpec:
+    """What a backend's session is opened with for these settings and absolute layers."""
+
+    def prompt_of(work: Work) -> Prompt:
+        prompt = settings.prompt
+        return pose(work.problem, work.sample, prompt.templates, prompt.system, prompt.thinking)
+
+    return SessionSpec(
+        sampling=settings.sampling,
+        encoding=attrs.evolve(settings.encoding, layers=layers),
+        pose=prompt_of,
+        cut=lambda completion: cut_completion(completion, settings.steps.strategy),
+        clock=clock,
+    )

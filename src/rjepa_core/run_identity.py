@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from .errors import SettingsError
+from .errors import SettingsError, UsageError
 from .identity import Generation, Identity, LatentSpace, PromptIdentity, check_same
 from .ports.latent_store import LatentStore
 from .ports.llm_backend import ModelInfo
@@ -58,9 +58,15 @@ def identity_of(
         traces: the store whose traces are encoded again, if it is one.
 
     Raises:
+        UsageError: the model's weights are random, so that its vectors have no latent space.
         SettingsError: the model has no such layer.
         IdentityError: the stored traces were made with another model.
     """
+    if info.random:
+        raise UsageError(
+            f"model.name: {info.name}: latents of random weights mean nothing and are never "
+            "stored; such a model is for `rjepa-cli bench` alone"
+        )
     encoding, prompt = settings.encoding, settings.prompt
     space = LatentSpace(
         model=info.content,

@@ -12,7 +12,7 @@ import importlib.util
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,19 +67,24 @@ def load_awq(
             "4-bit gemm (for others install gptqmodel)"
         )
     group = int(quantisation.get("group_size", 128))
-    model = _empty_model(config, dtype, settings)
+    model = empty_model(config, dtype, settings)
     files = _weight_files(checkpoint, settings)
     if way == "dequantised":
-        log.warning("AWQ weights are dequantised to %s at load: no CUDA device", str(dtype)[6:])
-        _fill(model, _dequantised(files, group, dtype))
+        say_dequantised(dtype)
+        fill(model, dequantised(_tensors(files), group, dtype))
     else:
-        _replace_linears(model, files, group)
-        _fill(model, _on_device(files, device, dtype))
+        replace_linears(model, _names(files), group)
+        fill(model, _on_device(files, device, dtype))
     model.tie_weights()
     return model, {"awq": f"{way}: {why}"}
 
 
-def _empty_model(config: Any, dtype: torch.dtype, settings: HuggingFaceSettings) -> Any:
+def say_dequantised(dtype: torch.dtype) -> None:
+    """A line in the log: what is measured or computed is not done in 4 bits."""
+    log.warning("AWQ weights are dequantised to %s at load: no CUDA device", str(dtype)[6:])
+
+
+def empty_model(config: Any, dtype: torch.dtype, settings: HuggingFaceSettings) -> Any:
     """The architecture with parameters on `meta`; buffers that no checkpoint holds are real."""
     from accelerate import init_empty_weights
     from transformers import AutoModelForCausalLM
@@ -135,12 +140,14 @@ def _names(files: list[Path]) -> list[str]:
     return names
 
 
-def _dequantised(files: list[Path], group: int, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+def dequantised(
+    tensors: Iterable[tuple[str, Tensor]], group: int, dtype: torch.dtype
+) -> Iterator[tuple[str, Tensor]]:
     """Ordinary weights; three packed tensors of a layer are held at a time."""
     with _autoawq():
         from awq.utils.packing_utils import dequantize_gemm
     parts: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in _tensors(files):
+    for name, tensor in tensors:
         module, _, kind = name.rpartition(".")
         if kind not in ("qweight", "qzeros", "scales"):
             yield name, tensor.to(dtype) if tensor.is_floating_point() else tensor
@@ -160,10 +167,15 @@ def _dequantised(files: list[Path], group: int, dtype: torch.dtype) -> Iterator[
             yield f"{module}.weight", weight.t().contiguous().to(dtype)
 
 
-def _replace_linears(model: Any, files: list[Path], group: int) -> None:
+def replace_linears(model: Any, names: Iterable[str], group: int) -> None:
+    """AutoAWQ's modules, empty, in place of the linear layers that have packed weights.
+
+    Args:
+        names: of the tensors that are to come, among them a `.qweight` of each packed layer.
+    """
     with _autoawq():
         from awq.modules.linear.gemm import WQLinear_GEMM
-    for name in _names(files):
+    for name in names:
         if not name.endswith(".qweight"):
             continue
         parent_name, _, child = name.removesuffix(".qweight").rpartition(".")
@@ -181,7 +193,7 @@ def _on_device(
         yield name, tensor if packed else tensor.to(dtype)
 
 
-def _fill(model: Any, tensors: Iterator[tuple[str, Tensor]]) -> None:
+def fill(model: Any, tensors: Iterable[tuple[str, Tensor]]) -> None:
     """Give the model its tensors one by one; what stays on `meta` is found by `check_placement`."""
     for name, tensor in tensors:
         model.load_state_dict({name: tensor}, strict=False, assign=True)

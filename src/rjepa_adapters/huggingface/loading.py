@@ -12,7 +12,7 @@ import torch
 from rjepa_core.errors import BackendError, UsageError
 from rjepa_core.settings import ModelSettings
 
-from .naming import Checkpoint, content_of, find_checkpoint
+from .naming import SHAPE, Checkpoint, content_of, find_checkpoint
 from .pretrained import config_of, explained, model_of, tokenizer_of
 from .settings import HuggingFaceSettings
 
@@ -48,6 +48,11 @@ def load(model: ModelSettings, settings: HuggingFaceSettings) -> Loaded:
         BackendError: it does not fit into the device's memory.
     """
     device = pick_device(model.device)
+    if model.name.startswith(SHAPE):
+        from .shapes import load_shape
+
+        with _quiet():
+            return load_shape(model, settings, device)
     checkpoint = find_checkpoint(model.name)
     with _quiet():
         if checkpoint.gguf_file is not None:

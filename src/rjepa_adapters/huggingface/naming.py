@@ -13,6 +13,8 @@ import attrs
 from rjepa_core.errors import UsageError
 
 SMOLLM2 = "smollm2"
+# In front of the name of a shape: an architecture with random weights, for timing alone.
+SHAPE = "shape:"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 _VOLATILE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "use_cache")
 

@@ -24,12 +24,17 @@ from .memory_probe import MemoryReading
 Phase = Literal["generate", "encode"]
 
 
+# What the content of a model with untrained weights begins with.
+RANDOM = "random:"
+
+
 @attrs.frozen
 class ModelInfo:
     """What a backend says of its model.
 
     Attributes:
-        content: hash of the weights' files, or hub name and revision; never a path.
+        content: hash of the weights' files, or hub name and revision; never a path. `random:…`
+            for weights that were never trained.
         name: for people.
         quantisation: `none`, `awq-4bit`, ….
         compute_dtype: dtype of the forward pass.
@@ -49,6 +54,11 @@ class ModelInfo:
     chat_format: str = "plain"
     device: str = "cpu"
     notes: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def random(self) -> bool:
+        """The weights were never trained: times mean something, texts and vectors nothing."""
+        return self.content.startswith(RANDOM)
 
 
 @attrs.frozen

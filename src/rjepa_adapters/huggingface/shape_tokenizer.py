@@ -1,0 +1,62 @@
+"""A tokenizer for models that have none: byte pairs learned from the demo's problems."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rjepa_core.prompts import DEFAULT_TEMPLATES
+from rjepa_core.settings import ProblemSettings
+
+from ..sources.demo import source
+
+_START, _END, _PAD = "<|im_start|>", "<|im_end|>", "<|pad|>"
+_LEARNED = 1200
+# Of the ids that no text has, every so many ends a line: noise is cut into about as many steps as
+# answers are, so that encoding costs what it usually costs.
+_LINE = 25
+_CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def shape_tokenizer(vocabulary: int) -> Any:
+    """A fast tokenizer with exactly so many ids, the same every time.
+
+    What is not learned is filled up with made-up words, which no text is encoded to; a model that
+    samples one of their ids has it decoded to harmless text.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=min(_LEARNED, vocabulary),
+        special_tokens=[_START, _END, _PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    inner.train_from_iterator(_texts(), trainer)
+    state = json.loads(inner.to_str())
+    known = state["model"]["vocab"]
+    for number in range(len(known), vocabulary):
+        known[_filler(number)] = number
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)), eos_token=_END, pad_token=_PAD
+    )
+    tokenizer.chat_template = _CHAT
+    return tokenizer
+
+
+def _filler(number: int) -> str:
+    """In the byte-level alphabet: Ġ is a space, Ċ ends a line."""
+    return f"Ġ~{number}.Ċ" if number % _LINE == 0 else f"Ġ~{number}"
+
+
+def _texts() -> list[str]:
+    problems = [row.problem.statement for row in source(ProblemSettings()).rows()]
+    return [*DEFAULT_TEMPLATES.values(), *problems]
