@@ -47,8 +47,8 @@ def command(as_json: bool) -> int:
         facts: Facts = {
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "versions": {name: _version(name) for name in _DISTRIBUTIONS},
-            **_torch_facts(),
+            "versions": {name: version_of(name) for name in _DISTRIBUTIONS},
+            **torch_facts(),
         }
         facts["devices"] = [_device(device, registry) for device in facts["devices"]]
         facts["backends"] = _diagnoses(registry)
@@ -60,14 +60,16 @@ def command(as_json: bool) -> int:
     return 0
 
 
-def _version(distribution: str) -> str | None:
+def version_of(distribution: str) -> str | None:
+    """Its version; None where it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
         return None
 
 
-def _torch_facts() -> Facts:
+def torch_facts() -> Facts:
+    """CPUs, torch's threads, and devices."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     facts: Facts = {
         "cpus": cpus,

@@ -21,13 +21,13 @@ from .opening import find_probe, open_sources
 from .pending import Pending
 from .plugins import BackendAdapter, Registry, SchedulerAdapter
 from .ports.batch_scheduler import BatchScheduler, Decision
-from .ports.llm_backend import LLMBackend, ModelInfo, SessionSpec
+from .ports.llm_backend import LLMBackend, SessionSpec
 from .ports.memory_probe import MemoryProbe
 from .prepared import session_spec
 from .rehearsal import Scale
 from .run_identity import resolve_layers
 from .traces import Work
-from .worklist import Survey, Worklist
+from .worklist import Worklist
 
 FIXED = "fixed"
 # Tokens that the first use of each size is given, before anything is timed.
@@ -71,7 +71,7 @@ def run_bench(
     settings: BenchRunSettings,
     registry: Registry | None = None,
     say: Callable[[str], None] = lambda line: None,
-    opened: Callable[[ModelInfo, Survey], None] = lambda info, survey: None,
+    opened: Callable[[BenchResult, int], None] = lambda nothing_yet, passes: None,
     report: Callable[[Standing], None] = lambda standing: None,
     kept: Callable[[BenchResult], None] = lambda result: None,
     computing: Computing = nullcontext,
@@ -82,7 +82,8 @@ def run_bench(
         settings: of the measurement.
         registry: finds the adapters.
         say: told what goes on.
-        opened: called once with the loaded model and the problems, before anything is timed.
+        opened: called once before anything is timed, with a result that has no figures yet, and
+            how often the problems will be passed through.
         report: called after each step.
         kept: called after each pass with what has been measured so far.
         computing: entered around each step of the model.
@@ -110,7 +111,8 @@ def run_bench(
     backend = adapter.create(settings.model, options)
     try:
         layers = resolve_layers(settings.encoding.layers, backend.info)
-        opened(backend.info, survey)
+        result = BenchResult(settings, backend.info, survey, (), left_out)
+        opened(result, len(contenders) * settings.bench.rounds)
         bench = Bench(
             backend,
             list(asked),
@@ -121,7 +123,6 @@ def run_bench(
         )
         say("warming up")
         bench.warm_up(contenders)
-        result = BenchResult(settings, backend.info, survey, (), left_out)
         for found in bench.rounds(contenders, settings.bench.rounds, settings.sampling.seed):
             result = attrs.evolve(result, measured=found)
             kept(result)

@@ -106,8 +106,11 @@ def _why_no_larger(result: BenchResult, chosen: Measured) -> str:
         (o for o in result.measured if o.size is not None and o.size > (chosen.size or 0)), None
     )
     if larger is None:
-        sizes = f"{2 * (chosen.size or 1)},{4 * (chosen.size or 1)}"
-        return f"it is the largest size that was measured, so try --sizes {sizes} as well"
+        more = 2 * (chosen.size or 1)
+        return (
+            "it is the largest size that was measured: "
+            f"try --sizes {chosen.size},{more},{2 * more} --limit {4 * more}, too"
+        )
     if larger.out_of_memory:
         return f"{_rows(larger)} ran out of memory"
     gain = _seconds(chosen) / max(_seconds(larger), 1e-9) - 1

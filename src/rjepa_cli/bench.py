@@ -1,0 +1,221 @@
+"""`rjepa-cli bench`: one at a time, several sizes and `adaptive`, measured on the same problems."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+from click.core import ParameterSource
+
+from rjepa_core.bench import run_bench
+from rjepa_core.bench_advice import advise
+from rjepa_core.bench_figures import BenchResult, BenchRunSettings, BenchSettings
+from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.plugins import Registry
+from rjepa_core.prompts import DEFAULT_TEMPLATES
+from rjepa_core.structuring import structure
+
+from .bench_facts import Facts, facts_of, lines, random_warning
+from .bench_progress import BenchProgress
+from .config import Layers
+from .failing import InterruptedRunError
+from .flags import Flag
+from .interrupts import Interrupts
+from .options import FLAGS
+from .pairs import field_pairs
+from .screen import Screen
+
+DONE, NOTHING_FITS = 0, 3
+JSON_FILE, REPORT_FILE = "bench.json", "bench.html"
+# What a measurement takes where nothing else is said; a whole source would take days.
+_LIMIT = 16
+_SHARED = (
+    "--problems",
+    "--domain",
+    "--limit",
+    "--model",
+    "--device",
+    "--dtype",
+    "--thinking",
+    "--max-new-tokens",
+    "--temperature",
+    "--top-p",
+    "--top-k",
+    "--seed",
+    "--layer",
+    "--logprobs",
+    "--backend",
+)
+BENCH_FLAGS = (
+    *(
+        attrs.evolve(flag, extra=f"[default: {_LIMIT}]") if flag.name == "--limit" else flag
+        for flag in FLAGS
+        if flag.name in _SHARED
+    ),
+    Flag("--sizes", "bench.sizes", BenchSettings, metavar="N,N,…"),
+    Flag("--rounds", "bench.rounds", BenchSettings),
+    Flag("--total", "bench.total", BenchSettings),
+)
+OTHER_OPTIONS = (
+    click.Option(
+        ["--field"],
+        multiple=True,
+        metavar="OURS=THEIRS",
+        help="Which of the source's fields holds ours: statement=question. Repeatable",
+    ),
+    click.Option(
+        ["--shape"],
+        metavar="NAME",
+        help="In place of --model: this architecture with RANDOM WEIGHTS (qwen3-8b, qwen3-0.6b, "
+        "smollm2-135m). Times and memory are the real model's, texts are noise",
+    ),
+    click.Option(["--awq"], is_flag=True, help="Pack the --shape to AWQ 4-bit"),
+    click.Option(
+        ["--out"], metavar="DIR", help=f"Write {JSON_FILE} and {REPORT_FILE}, a report, there"
+    ),
+    click.Option(["--config"], metavar="FILE", help="YAML of settings, as `extract` takes it"),
+    click.Option(
+        ["--set"],
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any setting, an adapter's too: scheduler.max_batch_size=32. Repeatable",
+    ),
+    click.Option(["--json"], is_flag=True, help="Print one JSON object instead of text"),
+    click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks"),
+)
+EPILOG = """\b
+Examples:
+  rjepa-cli bench --problems gsm8k.jsonl --model Qwen/Qwen3-8B-AWQ --out bench
+  rjepa-cli bench --problems demo --model smollm2 --max-new-tokens 100
+  rjepa-cli bench --problems gsm8k.jsonl --model Qwen/Qwen3-8B-AWQ \\
+      --sizes 1,8,16,32 --limit 64 --rounds 3 --total 7473
+  rjepa-cli bench --problems demo --shape qwen3-8b --awq --sizes 1,8,16,32
+  rjepa-cli bench --config extract.yaml       (the settings of an extraction)
+"""
+
+
+@click.command(
+    "bench", params=[*(flag.option() for flag in BENCH_FLAGS), *OTHER_OPTIONS], epilog=EPILOG
+)
+@click.pass_context
+def command(ctx: click.Context, /, **params: Any) -> int:
+    """How many rows at a time are fastest here, measured.
+
+    Runs one at a time, several fixed sizes and the scheduler that finds its own, in rounds over the
+    same problems, and prints seconds a problem, tokens a second, peak memory, speed-up and the
+    hours that a whole data set would take, and what to use. Nothing is stored.
+    """
+    layers = gather(ctx)
+    screen = Screen()
+    try:
+        settings = structure(BenchRunSettings, layers.tree)
+        out = _prepared(params["out"])
+        facts = _measure(settings, screen)
+    except UsageError as error:
+        raise layers.annotate(error) from None
+    # First of all the result: whatever goes wrong with the files, it took long to get.
+    if params["json"]:
+        screen.json(facts)
+    else:
+        screen.result("\n".join(lines(facts)))
+    if out is not None:
+        _write(out, facts, screen)
+    return DONE if facts["recommendation"]["name"] else NOTHING_FITS
+
+
+def gather(ctx: click.Context) -> Layers:
+    """All that was given, in layers: defaults, YAML file, then flags and `--set`."""
+    layers = Layers(BenchRunSettings, flags={flag.key: flag.name for flag in BENCH_FLAGS})
+    layers.tree["prompt"] = {"templates": dict(DEFAULT_TEMPLATES)}
+    layers.tree["problems"] = {"limit": _LIMIT}
+    params = ctx.params
+    if params["config"]:
+        layers.add_file(params["config"])
+    given: list[tuple[str, str, Any]] = []
+    for flag in BENCH_FLAGS:
+        if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE:
+            value = params[flag.parameter]
+            if flag.name == "--sizes":
+                value = ",".join(value)
+            given.append((flag.key, flag.name, list(value) if type(value) is tuple else value))
+    given.extend(
+        (f"problems.fields.{ours}", "--field", theirs)
+        for ours, theirs in field_pairs(params["field"])
+    )
+    if params["shape"] is not None:
+        name = f"shape:{params['shape']}{'-awq' if params['awq'] else ''}"
+        given.append(("model.name", "--shape", name))
+    elif params["awq"]:
+        raise SettingsError(
+            "--awq packs a --shape; whether a checkpoint is AWQ, it says itself: leave --awq out"
+        )
+    layers.add_given(params["set"], given)
+    return layers
+
+
+def _measure(settings: BenchRunSettings, screen: Screen) -> Facts:
+    started = datetime.now(UTC)
+    so_far: list[BenchResult] = []
+    with screen, Interrupts("telling what was measured") as interrupts:
+        progress = BenchProgress(screen, settings.bench.rounds)
+
+        def kept(result: BenchResult) -> None:
+            so_far[:] = [result]
+            progress.kept(result)
+
+        def opened(nothing_yet: BenchResult, passes: int) -> None:
+            warning = random_warning(nothing_yet.info)
+            if warning:
+                screen.warn(warning)
+            progress.opened(nothing_yet, passes)
+
+        try:
+            with progress:
+                result = run_bench(
+                    settings,
+                    Registry(),
+                    say=lambda text: screen.say(f"{text} …"),
+                    opened=opened,
+                    report=progress,
+                    kept=kept,
+                    computing=interrupts.computing,
+                )
+        except KeyboardInterrupt:
+            for result in so_far:
+                screen.say("\n".join(lines(facts_of(result, advise(result), started))))
+            raise InterruptedRunError("interrupted; what was measured stands above") from None
+        return facts_of(result, advise(result), started)
+
+
+def _prepared(out: str | None) -> Path | None:
+    """The folder for the report, made before hours are spent.
+
+    Raises:
+        UsageError: it cannot be made, or holds a measurement.
+    """
+    if out is None:
+        return None
+    place = Path(out)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for name in (JSON_FILE, REPORT_FILE):
+            if (place / name).exists():
+                raise UsageError(f"--out {out}: holds a {name} already; give another folder")
+            (place / name).touch()
+            (place / name).unlink()
+    except OSError as error:
+        raise UsageError(f"--out {out}: {error.strerror}") from None
+    return place
+
+
+def _write(out: Path, facts: Facts, screen: Screen) -> None:
+    from .bench_report import html
+
+    text = json.dumps(facts, indent=2, ensure_ascii=True, default=str)
+    (out / JSON_FILE).write_text(text + "\n", encoding="utf-8")
+    (out / REPORT_FILE).write_text(html(facts), encoding="utf-8")
+    screen.say(f"written: {out / JSON_FILE}, {out / REPORT_FILE}")
