@@ -12,7 +12,7 @@ import attrs
 
 from rjepa_core.bench_advice import Advice
 from rjepa_core.bench_figures import BenchResult, Measured, Round, Spread
-from rjepa_core.ports.llm_backend import ModelInfo
+from rjepa_core.ports.llm_backend import RANDOM, ModelInfo
 from rjepa_core.structuring import unstructure
 
 from .doctor import torch_facts, version_of
@@ -28,10 +28,11 @@ def random_warning(info: ModelInfo) -> str | None:
     """What must be said of a model that was never trained."""
     if not info.random:
         return None
+    shape = info.content.removeprefix(RANDOM)
     return (
-        f"RANDOM WEIGHTS: {info.name} has the architecture of that model and nothing that was "
-        "learned. Times and memory are the architecture's; every completion is noise, and all are "
-        "of the full length, where real answers end sooner"
+        f"RANDOM WEIGHTS: this is the architecture of {shape}, and nothing in it was learned. "
+        "Times and memory are that architecture's; every completion is noise, and all are of the "
+        "full length, where real answers end sooner"
     )
 
 
@@ -185,7 +186,7 @@ def title(facts: Facts) -> str:
         precision += f", {model['quantisation']}"
     card = facts["machine"]["devices"].get(model["device"], "")
     where = model["device"] + (f" ({card})" if card else "")
-    return f"{model['name']} ({precision}) on {where}"
+    return f"{model['name']}, {precision}, on {where}"
 
 
 def what_was_run(facts: Facts) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from .bench_charts import Bar, bars, escaped, steps
 from .bench_facts import Facts, cells, columns, remark, title, what_was_run
-from .words import duration, rate, size
+from .words import count, duration, rate, size
 
 Row = Mapping[str, Any]
 _MOST_DECISIONS = 40
@@ -27,7 +28,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .25em .5em; text-align: right; border-bottom: 1px solid var(--rule);
   vertical-align: top; }
 th { font-weight: 600; } th:first-child, td:first-child, .facts td { text-align: left; }
-tr.chosen td { font-weight: 600; color: var(--chosen); } .bad { color: var(--bad); }
+.audit td { white-space: nowrap; } tr.chosen td { font-weight: 600; color: var(--chosen); } .bad { color: var(--bad); }
 figure { margin: 1em 0; break-inside: avoid; } svg { width: 100%; height: auto; }
 svg text { font: 13px system-ui, sans-serif; fill: var(--ink); }
 svg text.chosen { font-weight: 600; } svg text.bad { fill: var(--bad); }
@@ -51,7 +52,7 @@ def html(facts: Facts) -> str:
         f"<h1>{escaped(heading)}</h1>",
         *_loud(facts),
         f'<p class="advice">{escaped(facts["recommendation"]["sentence"])}</p>',
-        f'<p class="faint">{escaped(what_was_run(facts))}; {escaped(facts["started"])}</p>',
+        f'<p class="faint">{escaped(what_was_run(facts))}; {escaped(_when(facts))}</p>',
         _table(facts),
         *_doubts(facts),
         *_charts(facts),
@@ -87,7 +88,8 @@ def _table(facts: Facts) -> str:
                 f'<tr><td></td><td class="bad" colspan="{len(columns(facts)) - 1}">'
                 f"{escaped(remark(one))}</td></tr>"
             )
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>{''.join(lines)}</tbody>\n</table>"
+    body = "".join(lines)
+    return f'<table class="audit">\n<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>\n</table>'
 
 
 def _doubts(facts: Facts) -> Iterator[str]:
@@ -107,7 +109,7 @@ def _charts(facts: Facts) -> Iterator[str]:
         )
     peaks = [
         Bar(
-            one["name"],
+            _label(one),
             float(one["peak_bytes"]),
             size(one["peak_bytes"]),
             chosen=_chosen(facts, one),
@@ -125,7 +127,7 @@ def _bar(facts: Facts, one: Row, key: str) -> Bar:
     spread, trouble = one[key], remark(one)
     text = rate(spread["median"]) + (f", {trouble}" if trouble else "")
     return Bar(
-        one["name"],
+        _label(one),
         spread["median"],
         text,
         spread["least"],
@@ -261,6 +263,14 @@ def _method(facts: Facts) -> Iterator[str]:
                 )
                 + f". Its last batches had {one['last_rows']} rows."
             )
+
+
+def _when(facts: Facts) -> str:
+    return datetime.fromisoformat(facts["started"]).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _label(one: Row) -> str:
+    return one["name"] if one["size"] is None else count(one["size"], "row")
 
 
 def _figure(svg: str, caption: str) -> str:

@@ -15,7 +15,7 @@ from .ports.batch_scheduler import Decision
 KIND = "schedule"
 # A point covers at least so many seconds, and at least this share of the run so far: a night has
 # some hundred points, and so has its first minute.
-_SHORTEST, _SHARE = 2.0, 0.01
+_SHORTEST, _SHARE = 1.0, 0.01
 # Seconds between two entries of the history; in a long run this share of it.
 _BETWEEN, _BETWEEN_SHARE = 60.0, 0.02
 

@@ -162,7 +162,7 @@ def test_version_and_module(home: Path) -> None:
 
 def test_history_tells_runs_with_rows_and_changes(extract: Invoke, invoke: Invoke) -> None:
     """The seeded backend stands still a while, so that there are points; a trial is a change."""
-    slow = ("--set", "backend.delay=0.25", "--batch-size", "2", "--max-batch-size", "4")
+    slow = ("--set", "backend.delay=0.3", "--batch-size", "2", "--max-batch-size", "4")
     slow = (*slow, "--samples", "6")
     assert extract(*slow, "--max-hours", "0.0006").exit_code == 4
     assert extract(*slow, "--resume").exit_code == 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -21,29 +24,45 @@ class HostProbe:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
-        self._peak(0)  # What was held before, while the model was loaded, is no batch's.
+        forget_peak()  # What was held before, while the model was loaded, is no batch's.
 
     def read(self) -> MemoryReading:
+        peak = peak_bytes()
+        # What the C library's allocator keeps of a batch that is over is free to the next one.
+        _trim()
+        forget_peak()
+        held = self._process.memory_info().rss
+        peak = None if peak is None else max(peak, held)
         machine = psutil.virtual_memory()
         used, limit = machine.total - machine.available, machine.total
         group_used, group_limit = cgroup_memory()
         if group_used is not None and group_limit is not None and group_limit < limit:
             used, limit = group_used, group_limit
-        held = self._process.memory_info().rss
-        return MemoryReading(used, limit, self._peak(held), None, pressure(), held)
+        return MemoryReading(used, limit, peak, None, pressure(), held)
 
-    def _peak(self, held: int) -> int | None:
-        """Most that this process has held since this was asked last, and ask anew from here.
 
-        Where the kernel cannot forget the former peak, there is none to tell.
-        """
-        try:
-            lines = (_OWN / "status").read_text().splitlines()
-            line = next(line for line in lines if line.startswith("VmHWM:"))
-            (_OWN / "clear_refs").write_text(_FORGET_PEAK)
-            return max(held, int(line.split()[1]) * 1024)
-        except (OSError, StopIteration, ValueError):
+def peak_bytes(own: Path = _OWN) -> int | None:
+    """Most that this process has held since `forget_peak`; None where the kernel cannot forget."""
+    try:
+        if not os.access(own / "clear_refs", os.W_OK):
             return None
+        lines = (own / "status").read_text().splitlines()
+        line = next(line for line in lines if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration, ValueError):
+        return None
+
+
+def forget_peak(own: Path = _OWN) -> None:
+    """Let the peak begin anew at what is held now."""
+    with suppress(OSError):
+        (own / "clear_refs").write_text(_FORGET_PEAK)
+
+
+def _trim() -> None:
+    """Give the pages that the C library holds and nobody uses back to the system (glibc only)."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def cgroup_memory(root: Path = _CGROUP) -> tuple[int | None, int | None]:
