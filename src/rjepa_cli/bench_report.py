@@ -28,7 +28,8 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .25em .5em; text-align: right; border-bottom: 1px solid var(--rule);
   vertical-align: top; }
 th { font-weight: 600; } th:first-child, td:first-child, .facts td { text-align: left; }
-.audit td { white-space: nowrap; } tr.chosen td { font-weight: 600; color: var(--chosen); } .bad { color: var(--bad); }
+.audit td, .facts td:first-child { white-space: nowrap; } .bad { color: var(--bad); }
+tr.chosen td { font-weight: 600; color: var(--chosen); }
 figure { margin: 1em 0; break-inside: avoid; } svg { width: 100%; height: auto; }
 svg text { font: 13px system-ui, sans-serif; fill: var(--ink); }
 svg text.chosen { font-weight: 600; } svg text.bad { fill: var(--bad); }
@@ -124,8 +125,8 @@ def _charts(facts: Facts) -> Iterator[str]:
 
 
 def _bar(facts: Facts, one: Row, key: str) -> Bar:
-    spread, trouble = one[key], remark(one)
-    text = rate(spread["median"]) + (f", {trouble}" if trouble else "")
+    spread = one[key]
+    text = rate(spread["median"]) + (", out of memory" if one["out_of_memory"] else "")
     return Bar(
         _label(one),
         spread["median"],
@@ -206,14 +207,15 @@ def _circumstances(facts: Facts) -> Iterator[str]:
     model, machine, settings = facts["model"], facts["machine"], facts["settings"]
     sampling, problems = settings["sampling"], settings["problems"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
+    layers = ", ".join(map(str, settings["encoding"]["layers"]))
     yield "<h2>Model, problems, machine</h2>"
     yield _plain_table(
         (),
         [
             ("model", f"{model['name']}, {model['content']}"),
-            ("weights", f"{model['quantisation']}, computing in {model['compute_dtype']}"),
+            ("quantisation", f"{model['quantisation']}, computing in {model['compute_dtype']}"),
             *((topic, text) for topic, text in model["notes"].items()),
-            ("layers kept", f"{settings['encoding']['layers']} of {model['hidden_states']}"),
+            ("layers kept", f"{layers} of {model['hidden_states']} hidden states"),
             ("problems", f"{facts['problems']['count']} of {', '.join(problems['sources'])}"),
             (
                 "sampling",

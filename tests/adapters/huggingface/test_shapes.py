@@ -14,6 +14,7 @@ from hf_traces import problems
 
 from rjepa_adapters.huggingface import loading, shapes
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
+from rjepa_adapters.huggingface.settings import HuggingFaceSettings
 from rjepa_adapters.huggingface.shape_tokenizer import shape_tokenizer
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
 from rjepa_core.errors import BackendError, UsageError
@@ -27,6 +28,7 @@ from rjepa_core.runner import run_extraction
 from rjepa_core.settings import (
     EncodingSettings,
     ExtractionSettings,
+    ModelSettings,
     ProblemSettings,
     SamplingSettings,
 )
@@ -128,6 +130,24 @@ def test_random_packed_tensors_are_what_autoawq_packs() -> None:
     assert {n: (t.shape, t.dtype) for n, t in ours.items()} == {
         n: (t.shape, t.dtype) for n, t in made.items()
     }
+
+
+@needs_awq
+def test_for_a_card_the_same_weights_are_left_packed(
+    packed: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way that a card takes, as far as it can be gone without one: up to the kernels."""
+    from awq.modules.linear.gemm import WQLinear_GEMM
+    from awq.utils.packing_utils import dequantize_gemm
+
+    monkeypatch.setattr(shapes, "awq_path", lambda device: ("autoawq kernels", "a test"))
+    whole = loading.load(ModelSettings(name="shape:tiny-awq", device="cpu"), HuggingFaceSettings())
+    found = [(n, m) for n, m in whole.model.named_modules() if isinstance(m, WQLinear_GEMM)]
+    assert len(found) == 3 * 7
+    assert isinstance(whole.model.lm_head, torch.nn.Linear)
+    for name, module in found:
+        weight = dequantize_gemm(module.qweight, module.qzeros, module.scales.float(), 4, 128)
+        assert torch.equal(weight.t(), packed.model.get_submodule(name).weight), name
 
 
 def test_the_weights_are_the_same_every_time_and_the_callers_chance_is_left_alone(
