@@ -169,6 +169,14 @@ def test_the_peak_is_each_contenders_own() -> None:
     assert [one.peak_bytes for one in result.measured] == [1, 4, 8, 16]
 
 
+def test_what_was_held_before_is_no_ones_peak() -> None:
+    machine = Machine(linear)
+    bench = Bench(machine, WORK, session_spec(SETTINGS, (3,)), Probe(machine))
+    machine.batches.append(999)
+    *_, [one] = bench.rounds(contenders(4), 1)
+    assert one.peak_bytes == 4
+
+
 def test_the_warm_up_uses_each_size_and_is_no_ones_time() -> None:
     machine = Machine(linear)
     result = measure(machine)
