@@ -118,7 +118,7 @@ def limits(args: argparse.Namespace, folder: Path) -> str:
         check(any(c["rows_after"] < LARGE for c in story["changes"]), f"{title}: no backing off")
         lines.append(
             f"**{title}**: {ran.out['records']} of {args.limit} stored, exit code 0, "
-            f"out of memory {ran.out["out_of_memory"]} times, peak "
+            f"out of memory {ran.out['out_of_memory']} times, peak "
             f"{(ran.data if limit else ran.resident) // MIB:,} MiB. `show --history`:"
         )
         lines.append(told(place))

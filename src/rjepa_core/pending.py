@@ -9,6 +9,9 @@ from .ports.llm_backend import Room
 from .traces import RecordKey, Trace, Work
 
 WINDOW = 256
+# A row of less than this share of the longest one's tokens waits for the next batch: the rest of
+# it would be padding, which takes as much memory as work.
+_LEAST_SHARE = 0.5
 
 
 class Pending:
@@ -37,6 +40,7 @@ class Pending:
         self._fill()
         taken: list[Work] = []
         rows, tokens, given = room.rows, room.tokens, room.given_tokens
+        longest = 0
         while self._ready:
             work = self._ready[-1]
             needed = cost(work)
@@ -49,6 +53,9 @@ class Pending:
                     tokens is not None and needed > tokens and (taken or not at_least_one)
                 ):
                     break
+                if needed < _LEAST_SHARE * longest:
+                    break
+                longest = max(longest, needed)
                 rows -= 1
                 tokens = None if tokens is None else tokens - needed
             taken.append(self._ready.pop())

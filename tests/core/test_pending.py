@@ -135,7 +135,9 @@ def test_what_is_put_back_takes_its_place_in_the_order(lengths, random):
     taken = pending.take(room(len(lengths) // 2 + 1), length)
     random.shuffle(taken)
     pending.put_back(taken)
-    sizes = [length(item) for item in pending.take(PLENTY, length)]
+    sizes = []
+    while pending:
+        sizes += [length(item) for item in pending.take(PLENTY, length)]
     assert sizes == sorted(lengths, reverse=True)
 
 
@@ -150,3 +152,11 @@ def test_putting_back_makes_an_exhausted_queue_true_again():
 def test_lengths_are_estimated_by_what_will_be_read():
     assert estimated_length(work("p", 7)) == 7
     assert estimated_length(work("p", 7, solution=30)) == 30
+
+
+def test_short_work_is_not_padded_to_twice_its_length() -> None:
+    """Two long problems do not share a batch with the short ones, whatever rows there are."""
+    pending = Pending(works([10, 11, 12, 13, 30, 29, 18]))
+    assert [length(w) for w in pending.take(room(16), length)] == [30, 29, 18]
+    assert [length(w) for w in pending.take(room(16), length)] == [13, 12, 11, 10]
+    assert not pending
