@@ -70,8 +70,8 @@ def compare(folder: Path, args: argparse.Namespace) -> str:
     return (
         f"A Qwen3-shaped model with random weights, {args.problems} problems, at most "
         f"{args.tokens} tokens each. {SMALL} rows reserve {peaks[SMALL] // MIB:,} MiB, {LARGE} "
-        f"rows {peaks[LARGE] // MIB:,}; the process may have {allowed // MIB:,}. All {done['records']} "
-        f"stored, {done['out_of_memory']} out-of-memory errors survived, peak "
+        f"rows {peaks[LARGE] // MIB:,}; the process may have {allowed // MIB:,}. All "
+        f"{done['records']} stored, {done['out_of_memory']} out-of-memory errors survived, peak "
         f"{done['peak'] // MIB:,} MiB.\n\n{changes}"
     )
 
