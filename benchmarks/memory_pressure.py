@@ -34,7 +34,7 @@ from rjepa_core import open_store
 
 MIB = 2**20
 LARGE, SMALL = 16, 8
-LONG_WORDS = 5000
+LONG_WORDS = 7000
 MARK = 0.9
 
 
@@ -132,11 +132,12 @@ def too_long(args: argparse.Namespace, folder: Path) -> str:
         row["question"] = "word " * LONG_WORDS + row["question"]
     some = folder / "long.jsonl"
     some.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    few = ["--problems", some, "--max-new-tokens", 40]
+    few = ["--problems", some, "--max-new-tokens", 40, "--batch-size", 4, "--max-batch-size", 4]
     short = folder / "short.jsonl"
     short.write_text("".join(json.dumps(row) + "\n" for row in rows if len(row["question"]) < 5000))
-    usual = extract(folder / "usual", "--problems", short, "--max-new-tokens", 40)
-    whole = extract(folder / "whole", *few)
+    # What one of them takes alone, and what four of the others do.
+    usual = extract(folder / "usual", *few[2:], "--problems", short)
+    whole = extract(folder / "whole", *few[:4], "--scheduler", "fixed", "--batch-size", 1)
     check(usual.code == whole.code == 0, "without a limit all of them work")
     check(whole.data > usual.data + 64 * MIB, "the long problems take hardly more")
     limit = (usual.data + whole.data) // 2
@@ -153,8 +154,9 @@ def too_long(args: argparse.Namespace, folder: Path) -> str:
         f"**Far too long**: of 20 problems, 2 have {LONG_WORDS:,} words more; `RLIMIT_DATA` of "
         f"{limit // MIB:,} MiB. First run: 18 stored, exit code 3, 2 failures:\n\n"
         + "\n".join(f"- `{f['id']}`: {f['reason']}: {f['detail']}" for f in failed)
-        + f"\n\n(needed bytes kept with the failures: {needed}). `--resume --retry-failed` without "
-        f"the limit: {again.out['records']} more, exit code 0, {stored(place)[0]} stored."
+        + f"\n\n(at least {' and '.join(f'{n // MIB:,} MiB' for n in needed)} needed, say the "
+        f"failures; alone, without a limit, the process took {whole.resident // MIB:,}). "
+        f"`--resume --retry-failed` without the limit: {again.out['records']} more, exit code 0, {stored(place)[0]} stored."
     )
 
 

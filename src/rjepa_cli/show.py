@@ -172,8 +172,14 @@ def _failures(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
     if not reasons:
         return facts, ["no failures"]
     lines = [f"{n:,} {reason}" for reason, n in sorted(reasons.items(), key=lambda i: -i[1])]
-    lines += [f"{short_name(one['id'])}: {one['reason']}: {one['detail']}" for one in listed]
+    lines += [_failure_line(one) for one in listed]
     return facts, lines
+
+
+def _failure_line(one: Facts) -> str:
+    needed = one["needed_bytes"]
+    tail = f" (at least {size(needed)} of memory are needed)" if needed else ""
+    return f"{short_name(one['id'])}: {one['reason']}: {one['detail']}{tail}"
 
 
 def _failure_facts(failure: Failure) -> Facts:

@@ -75,7 +75,8 @@ class OutOfMemoryError(BackendError):
     """A batch did not fit into memory; the work of the batch is given back, not lost.
 
     Attributes:
-        needed_bytes: what the failed request asked for, where the engine tells.
+        needed_bytes: what the process would have held with the request that failed, weights
+            included, where the engine tells: at least so much is needed.
     """
 
     def __init__(self, message: str, needed_bytes: int | None = None) -> None:

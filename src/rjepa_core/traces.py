@@ -167,7 +167,7 @@ class Failure:
         statement_hash: of the problem, as a record keeps it.
         reason: short and countable, one of the constants below or a backend's own.
         detail: the sentence a person reads.
-        needed_bytes: memory that it would have needed, where known.
+        needed_bytes: memory that the process would have needed for it at least, where known.
     """
 
     key: RecordKey

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
+import psutil
 import torch
 
 from rjepa_core.errors import OutOfMemoryError
@@ -38,6 +39,13 @@ def asked_bytes(message: str) -> int | None:
     return int(float(match[1]) * _UNITS[match[2]]) if match else None
 
 
+def held_bytes(device: torch.device) -> int:
+    """What this process holds now: on a card the tensors, on the host the resident set."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_allocated(device))
+    return int(psutil.Process().memory_info().rss)
+
+
 def guarded(device: torch.device, call: Callable[[], T]) -> T:
     """Call, and raise the core's `OutOfMemoryError` where memory ran out.
 
@@ -50,7 +58,11 @@ def guarded(device: torch.device, call: Callable[[], T]) -> T:
         if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
             raise
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        # Here the failed batch's tensors are still alive: with what was asked for last, they are
+        # the least that it would have needed.
+        asked = asked_bytes(message)
+        needed = None if asked is None else held_bytes(device) + asked
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    raise OutOfMemoryError(message, asked_bytes(message))
+    raise OutOfMemoryError(message, needed)
