@@ -156,7 +156,8 @@ def too_long(args: argparse.Namespace, folder: Path) -> str:
         + "\n".join(f"- `{f['id']}`: {f['reason']}: {f['detail']}" for f in failed)
         + f"\n\n(at least {' and '.join(f'{n // MIB:,} MiB' for n in needed)} needed, say the "
         f"failures; alone, without a limit, the process took {whole.resident // MIB:,}). "
-        f"`--resume --retry-failed` without the limit: {again.out['records']} more, exit code 0, {stored(place)[0]} stored."
+        f"`--resume --retry-failed` without the limit: {again.out['records']} more, exit code 0, "
+        f"{stored(place)[0]} stored."
     )
 
 
