@@ -11,6 +11,7 @@ from rjepa_core.errors import UsageError
 from rjepa_core.identity import Identity
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.prompts import DEFAULT_TEMPLATES
+from rjepa_core.run_history import BEGIN
 from rjepa_core.settings import ExtractionSettings, ModelSettings, StoreSettings
 from rjepa_core.structuring import structure, unstructure
 
@@ -35,7 +36,7 @@ def commands(store: LatentStore, path: str) -> list[str]:
     latest: dict[str, Mapping[str, Any]] = {}
     for run in store.history():
         problems = run.get("problems")
-        if run.get("kind") != "extract" or not isinstance(problems, Mapping):
+        if run.get("kind") not in (BEGIN, "extract") or not isinstance(problems, Mapping):
             continue
         asked = json.dumps([problems.get("sources"), problems.get("traces")])
         if asked not in latest or _asked(run) >= _asked(latest[asked]):

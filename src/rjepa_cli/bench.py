@@ -117,6 +117,8 @@ def command(ctx: click.Context, /, **params: Any) -> int:
         facts = _measure(settings, screen)
     except UsageError as error:
         raise layers.annotate(error) from None
+    if facts is None:
+        raise InterruptedRunError("interrupted before anything was measured")
     # First of all the result: whatever goes wrong with the files, it took long to get.
     if params["json"]:
         screen.json(facts)
@@ -124,6 +126,8 @@ def command(ctx: click.Context, /, **params: Any) -> int:
         screen.result("\n".join(lines(facts)))
     if out is not None:
         _write(out, facts, screen)
+    if facts["interrupted"]:
+        raise InterruptedRunError("interrupted; what was measured until then has been told")
     return DONE if facts["recommendation"]["name"] else NOTHING_FITS
 
 
@@ -157,7 +161,8 @@ def gather(ctx: click.Context) -> Layers:
     return layers
 
 
-def _measure(settings: BenchRunSettings, screen: Screen) -> Facts:
+def _measure(settings: BenchRunSettings, screen: Screen) -> Facts | None:
+    """Facts of what was measured; None where an interrupt came before the first pass ended."""
     started = datetime.now(UTC)
     so_far: list[BenchResult] = []
     with screen, Interrupts("telling what was measured") as interrupts:
@@ -185,9 +190,9 @@ def _measure(settings: BenchRunSettings, screen: Screen) -> Facts:
                     computing=interrupts.computing,
                 )
         except KeyboardInterrupt:
-            for result in so_far:
-                screen.say("\n".join(lines(facts_of(result, advise(result), started))))
-            raise InterruptedRunError("interrupted; what was measured stands above") from None
+            if not so_far:
+                return None
+            return facts_of(so_far[0], advise(so_far[0]), started, interrupted=True)
         return facts_of(result, advise(result), started)
 
 
@@ -199,7 +204,11 @@ def _prepared(out: str | None) -> Path | None:
     """
     if out is None:
         return None
+    if not out:
+        raise UsageError("--out names no folder")
     place = Path(out)
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"--out {out}: is not a folder")
     try:
         place.mkdir(parents=True, exist_ok=True)
         for name in (JSON_FILE, REPORT_FILE):

@@ -20,6 +20,7 @@ from .words import count, rate, size, visible
 
 Facts = dict[str, Any]
 _DISTRIBUTIONS = ("rjepa", "torch", "transformers", "autoawq", "gptqmodel", "triton")
+INTERRUPTED = "INTERRUPTED: not all was measured; the figures are of the rounds that ended."
 _UNUSED = ("store", "run")
 _FIGURES = 4
 
@@ -36,13 +37,16 @@ def random_warning(info: ModelInfo) -> str | None:
     )
 
 
-def facts_of(result: BenchResult, advice: Advice, started: datetime) -> Facts:
+def facts_of(
+    result: BenchResult, advice: Advice, started: datetime, interrupted: bool = False
+) -> Facts:
     """All that was measured, as JSON values."""
     settings, info, survey = result.settings, result.info, result.survey
     plain = unstructure(settings)
     return {
         "kind": "bench",
         "started": started.isoformat(timespec="seconds"),
+        "interrupted": interrupted,
         "random_weights": info.random,
         "warning": random_warning(info),
         "recommendation": {
@@ -169,6 +173,7 @@ def lines(facts: Facts) -> list[str]:
     text = [
         f"{title(facts)}: {what_was_run(facts)}",
         *([f"WARNING: {facts['warning']}"] if facts["warning"] else []),
+        *([INTERRUPTED] if facts["interrupted"] else []),
         "",
         *(f"{line}  {note}".rstrip() for line, note in zip(aligned(rows), remarks, strict=True)),
         "",

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from .bench_charts import Bar, bars, escaped, steps
-from .bench_facts import Facts, cells, columns, remark, title, what_was_run
+from .bench_facts import INTERRUPTED, Facts, cells, columns, remark, title, what_was_run
 from .words import count, duration, rate, size
 
 Row = Mapping[str, Any]
@@ -52,6 +52,7 @@ def html(facts: Facts) -> str:
     body = [
         f"<h1>{escaped(heading)}</h1>",
         *_loud(facts),
+        *([f'<p class="warning">{escaped(INTERRUPTED)}</p>'] if facts["interrupted"] else []),
         f'<p class="advice">{escaped(facts["recommendation"]["sentence"])}</p>',
         f'<p class="faint">{escaped(what_was_run(facts))}; {escaped(_when(facts))}</p>',
         _table(facts),

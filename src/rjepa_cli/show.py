@@ -11,6 +11,7 @@ from rjepa_core.errors import InputError
 from rjepa_core.journal import KIND
 from rjepa_core.opening import open_store
 from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.run_history import BEGIN
 from rjepa_core.selecting import near_ids
 from rjepa_core.traces import Failure, RecordKey
 
@@ -77,6 +78,7 @@ def command(
 def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
     stats, identity, history = store.stats(), store.identity, store.history()
     domains, whence = _domains(store, history)
+    ended = {run["started"] for run in history if run.get("kind") == "extract"}
     records: list[Facts] = [
         {"id": str(key), "steps": entry.steps, "tokens": entry.tokens}
         for key, entry in itertools.islice(store.entries(), _IDS_SHOWN if limit is None else limit)
@@ -93,7 +95,7 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
         "identity_named_at_import": bool(identity and identity.labels.get("identity") == MARK),
         "identity": identity.to_json() if identity else None,
         "latent_space": identity.space.fingerprint if identity else None,
-        "history": [one for one in history if one.get("kind") != KIND],
+        "history": [one for one in history if not _told_elsewhere(one, ended)],
         "first": records,
     }
     each = f", {size(stats.bytes_on_disk / stats.records)} a record" if stats.records else ""
@@ -118,6 +120,11 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
             f"{count(record['tokens'], 'token')}"
         )
     return facts, lines
+
+
+def _told_elsewhere(one: Facts, ended: set[str]) -> bool:
+    """Journals are `--history`'s; a run that ended tells in its end what it began with."""
+    return one.get("kind") == KIND or (one.get("kind") == BEGIN and one["started"] in ended)
 
 
 def _domains(store: LatentStore, history: list[dict[str, Any]]) -> tuple[dict[str, int], str]:

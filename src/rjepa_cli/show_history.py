@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from rjepa_core.journal import KIND, Story, stories
+from rjepa_core.journal import KIND, RUN_KINDS, Story, stories
 from rjepa_core.ports.latent_store import LatentStore
 
 from .chart import chart
@@ -24,7 +24,7 @@ def history_view(store: LatentStore, limit: int | None) -> tuple[Facts, list[str
     facts: Facts = {
         "store": store.location,
         "runs": [_facts(story) for story in told],
-        "other": [one for one in history if one.get("kind") not in (KIND, "extract")],
+        "other": [one for one in history if one.get("kind") not in RUN_KINDS],
     }
     if not history:
         return facts, ["no runs yet"]
@@ -40,7 +40,7 @@ def run_lines(history: list[dict[str, Any]]) -> list[str]:
     lines = []
     for one in history:
         kind = one.get("kind")
-        if kind not in (KIND, "extract"):
+        if kind not in RUN_KINDS:
             lines.append(_other_line(one))
             continue
         story = told.pop(one["run"] if kind == KIND else one["started"], None)
@@ -64,12 +64,24 @@ def _head(story: Story) -> str:
     began = datetime.fromisoformat(story.started).isoformat(timespec="seconds")
     run = story.entry
     if run is None:
-        return f"run         {began}: no end, killed or running still; {_length(story)} are known"
+        known = f"{_length(story)} are known" if story.seconds else "no more is known"
+        device = f" on {story.asked['device']}" if story.asked else ""
+        return f"run         {began}{device}: no end, killed or running still; {known}"
     failed = f", {run['failures']:,} failed" if run["failures"] else ""
     return (
         f"run         {began} {run['ending']}: {count(run['records'], 'record')}{failed} "
         f"in {_length(story)} on {run['device']}"
     )
+
+
+def _asked_line(asked: Facts) -> str:
+    """Model, scheduler and sources of a run."""
+    problems = asked.get("problems", {})
+    sources = [str(one) for one in problems.get("sources", ())]
+    sources += [f"traces of {one}" for one in problems.get("traces", ())]
+    model = asked.get("model", {}).get("name", "?")
+    scheduler = asked.get("scheduler", {}).get("name", "?")
+    return f"{model}, scheduler {scheduler}, {', '.join(sources) or '?'}"
 
 
 def _length(story: Story) -> str:
@@ -80,6 +92,7 @@ def _facts(story: Story) -> Facts:
     return {
         "started": story.started,
         "seconds": story.seconds,
+        "asked": story.asked,
         "run": story.entry,
         "points": [attrs.asdict(point) for point in story.points],
         "changes": list(story.changes),
@@ -88,15 +101,15 @@ def _facts(story: Story) -> Facts:
 
 def _story_lines(story: Story, most: int) -> list[str]:
     lines = [_head(story)]
-    run = story.entry
+    run, asked = story.entry, story.asked
+    if asked is not None:
+        lines.append(f"            {_asked_line(asked)}")
     if run is not None:
-        scheduler = run.get("scheduler", {}).get("name", "?")
         done = run["records"] + run["failures"]
         speed = f", {rate(run['seconds'] / done)} s each" if done else ""
         short = f", {count(run['out_of_memory'], 'batch')} out of memory"
         lines.append(
-            f"            scheduler {scheduler}, "
-            f"{count(run['new_tokens'] or run['tokens'], 'token')}{speed}"
+            f"            {count(run['new_tokens'] or run['tokens'], 'token')}{speed}"
             + (short if run["out_of_memory"] else "")
         )
     if len(story.points) > 1:

@@ -32,6 +32,9 @@ class Advice:
 def advise(result: BenchResult) -> Advice:
     """Of the sizes that fit the fastest, or a smaller one that is as good; or the scheduler that
     decides, where it is as fast."""
+    if len(result.measured) == 1:
+        only = f"Nothing can be recommended: only {_rows(result.measured[0])} had been measured."
+        return Advice(None, only, _doubts(result, None))
     useful = [one for one in result.measured if one.failed < one.problems]
     fixed = [one for one in useful if one.size is not None]
     deciding = next((one for one in useful if one.size is None), None)

@@ -11,8 +11,10 @@ import attrs
 
 from .extraction import Progress
 from .ports.batch_scheduler import Decision
+from .run_history import BEGIN
 
 KIND = "schedule"
+RUN_KINDS = (KIND, BEGIN, "extract")
 # A point covers at least so many seconds, and at least this share of the run so far: a night has
 # some hundred points, and so has its first minute.
 _SHORTEST, _SHARE = 1.0, 0.01
@@ -102,12 +104,14 @@ class Story:
 
     Attributes:
         started: when, ISO 8601.
-        entry: the run's own entry; None where it was killed, or is running still.
+        asked: what it was asked for and its settings; None where an older version was killed.
+        entry: the same with what it did; None where it was killed, or is running still.
         seconds: how long it ran, as far as is known.
         points, changes: its journal.
     """
 
     started: str
+    asked: dict[str, Any] | None
     entry: dict[str, Any] | None
     seconds: float
     points: tuple[Point, ...]
@@ -117,17 +121,18 @@ class Story:
 def stories(history: list[dict[str, Any]]) -> list[Story]:
     """The extractions that a run history tells of, in the order of their beginnings there."""
     entries = {run["started"]: run for run in history if run.get("kind") == "extract"}
+    asked = {run["started"]: run for run in history if run.get("kind") == BEGIN}
     journals: dict[str, list[dict[str, Any]]] = {}
     for one in history:
-        if one.get("kind") in (KIND, "extract"):
+        if one.get("kind") in RUN_KINDS:
             kept = journals.setdefault(one["run"] if one["kind"] == KIND else one["started"], [])
             if one["kind"] == KIND:
                 kept.append(one)
     found = []
     for started, parts in journals.items():
         entry = entries.get(started)
-        seconds = entry["seconds"] if entry else max(part["until"] for part in parts)
+        seconds = entry["seconds"] if entry else max((part["until"] for part in parts), default=0.0)
         points = tuple(Point(*point) for part in parts for point in part["points"])
         changes = tuple(change for part in parts for change in part["changes"])
-        found.append(Story(started, entry, seconds, points, changes))
+        found.append(Story(started, entry or asked.get(started), entry, seconds, points, changes))
     return found

@@ -23,7 +23,7 @@ from .ports.store_tools import StoreTools
 from .prompts import pose
 from .rehearsal import Scale, Trial
 from .room import Room, room_after_trial
-from .run_history import history_entry, run_name
+from .run_history import asked_entry, history_entry, run_name
 from .settings import ExtractionSettings
 from .traces import Prompt, Work
 from .worklist import Remaining, StoredTraces, Survey, Worklist, missing, remaining
@@ -133,6 +133,7 @@ class Extraction:
             late = limit is not None and passed() > limit * 3600
             return stop() or late
 
+        self.store.add_history(asked_entry(settings, self.info, self.survey, started))
         session = self._backend.open_session(self.spec())
         pending = Pending(missing(self._work, self.store, settings.run.retry_failed))
         how = "interrupted"

@@ -17,6 +17,26 @@ def run_name(started: datetime) -> str:
     return started.isoformat(timespec="milliseconds")
 
 
+BEGIN = "begin"
+
+
+def asked_entry(
+    settings: ExtractionSettings, info: ModelInfo, survey: Survey, started: datetime
+) -> dict[str, Any]:
+    """JSON values: what a run is asked for, and its settings outside the identity.
+
+    Written before the first batch, so that a run which is killed tells it, too.
+    """
+    plain = unstructure(settings)
+    return {
+        "kind": BEGIN,
+        "started": run_name(started),
+        "asked": {"problems": survey.problems, "domains": survey.domains},
+        "device": info.device,
+        **{key: plain[key] for key in ("model", "backend", "scheduler", "problems", "run")},
+    }
+
+
 def history_entry(
     settings: ExtractionSettings,
     info: ModelInfo,
@@ -27,19 +47,15 @@ def history_entry(
     progress: Progress,
 ) -> dict[str, Any]:
     """JSON values: what was asked for, what was done, and the settings outside the identity."""
-    plain = unstructure(settings)
     return {
+        **asked_entry(settings, info, survey, started),
         "kind": "extract",
-        "started": run_name(started),
         "seconds": round(seconds, 3),
         "ending": how,
-        "asked": {"problems": survey.problems, "domains": survey.domains},
         "records": progress.records,
         "failures": progress.failures,
         "steps": progress.steps,
         "tokens": progress.tokens,
         "new_tokens": progress.new_tokens,
         "out_of_memory": progress.out_of_memory,
-        "device": info.device,
-        **{key: plain[key] for key in ("model", "backend", "scheduler", "problems", "run")},
     }

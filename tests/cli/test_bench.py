@@ -294,7 +294,7 @@ def test_steps_stay_inside_the_picture() -> None:
         ("--model m --set backend.dealy=1", "backend.dealy (--set)"),
         ("--model m --set scheduler.name=fixed", "scheduler.name (--set): the fixed sizes"),
         ("--model m --config nowhere.yaml", "nowhere.yaml: no such file"),
-        ("--model m --out problems.jsonl", "--out problems.jsonl: File exists"),
+        ("--model m --out problems.jsonl", "--out problems.jsonl: is not a folder"),
         ("--model m --out problems.jsonl/x", "--out problems.jsonl/x: Not a directory"),
         ("--model m --bathc 3", "no such option: --bathc"),
         ("", "model.name (--model): missing"),
@@ -354,7 +354,10 @@ def test_nothing_that_fits_is_exit_code_3(bench: Invoke, monkeypatch: pytest.Mon
 def test_an_interrupted_measurement_tells_what_it_has(home: Path) -> None:
     slow = ["--set", "backend.delay=0.05", "--sizes", "1,2", "--limit", "10", "--rounds", "500"]
     process = subprocess.Popen(
-        command("bench", "--model", "m", "--backend", "seeded", "--problems", "demo", *slow),
+        command(
+            *("bench", "--model", "m", "--backend", "seeded", "--problems", "demo", *slow),
+            *("--json", "--out", "o"),
+        ),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -366,9 +369,13 @@ def test_an_interrupted_measurement_tells_what_it_has(home: Path) -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
-    assert out == ""
-    assert "\nrows " in err
-    assert err.rstrip().endswith("interrupted; what was measured stands above")
+    facts = json.loads(out)
+    assert facts["interrupted"]
+    assert facts["contenders"]
+    assert json.loads((home / "o" / "bench.json").read_text()) == facts
+    assert "INTERRUPTED" in (home / "o" / "bench.html").read_text()
+    assert "INTERRUPTED" in "\n".join(lines(facts))
+    assert err.rstrip().endswith("interrupted; what was measured until then has been told")
 
 
 # around it

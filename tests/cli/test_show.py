@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,10 @@ import pytest
 from click.testing import Result
 
 from rjepa_core import RecordKey, open_store
+from rjepa_core.errors import UsageError
+from rjepa_core.ports.latent_store import LatentStore
 
-from .conftest import in_own_process
+from .conftest import command, in_own_process
 
 Invoke = Callable[..., Result]
 
@@ -186,6 +191,33 @@ def test_history_tells_runs_with_rows_and_changes(extract: Invoke, invoke: Invok
     assert invoke("show", "s").stdout.count("run  ") == 2
     overview = json.loads(invoke("show", "s", "--json").stdout)
     assert [one["kind"] for one in overview["history"]] == ["extract", "extract"]
+
+
+def test_a_run_killed_at_once_tells_what_it_was_asked_for(home: Path, extract: Invoke) -> None:
+    words = ("--backend", "seeded", "--model", "m", "--problems", "demo", "--store", "k")
+    process = subprocess.Popen(
+        command("extract", *words, "--set", "backend.delay=0.2", "--checkpoint-every", "1"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    store: LatentStore | None = None
+    began = time.monotonic()
+    while store is None or not store.stats().records:
+        assert process.poll() is None
+        assert time.monotonic() - began < 60
+        time.sleep(0.05)
+        with suppress(UsageError):
+            store = open_store("k")
+    process.kill()
+    process.wait()
+    with store.snapshot() as snapshot:
+        stored = str(next(iter(snapshot.keys())))
+    store.close()
+    shown = in_own_process("show", "k", "--history").stdout
+    assert "no end, killed or running still; no more is known" in shown
+    assert "m, scheduler adaptive, demo" in shown
+    removed = in_own_process("store", "rm", "k", stored, "--yes")
+    assert "compute again: rjepa-cli extract --model m --store k --problems demo" in removed.stdout
 
 
 def test_a_run_without_an_end_is_told_as_one(extract: Invoke, invoke: Invoke) -> None:

@@ -19,6 +19,8 @@ from .ladder import Ladder
 from .measuring import Measuring
 from .memory import MemoryWatch
 
+# Rows to start with where nothing is said: the larger size of the audit.
+_START = 16
 # A trial that sees no full batch in so many is given up: the problems are running out.
 _TRIAL_STARVES = 8
 # Batches over which the weight of a row is remembered.
@@ -36,25 +38,32 @@ def _amount(_: object, attribute: attrs.Attribute[Any], value: int | str | None)
         raise ValueError(f"{attribute.name} must be at least one byte")
 
 
+def _usual_start(settings: AdaptiveSettings) -> int:
+    return max(settings.min_batch_size, min(_START, settings.max_batch_size))
+
+
 @attrs.frozen(kw_only=True)
 class AdaptiveSettings:
     """Settings of the adaptive scheduler.
 
     Attributes:
-        batch_size: rows to start with.
+        batch_size: rows to start with; 16 or the bound nearest to it where nothing is said.
         min_batch_size: fewest rows, but for the retry of a batch that ran out of memory.
         max_batch_size: most rows.
         encode_tokens: most tokens of one encoding batch, padding included; bounds --traces too.
-        memory_limit: most memory that this run may hold, in bytes or as `8GiB`; none leaves it at
-            what the device or the machine allows.
+        memory_limit: most memory that this run may hold, in bytes or as `8GiB` or
+            `8gb`, units being powers of 1,024; none leaves it at what the device or the machine
+            allows.
         high_water: share of the limit to stay under, before anything breaks.
         margin: how much faster a larger size has to be to be worth it.
         patience: batches that go well before a larger size is tried again.
     """
 
-    batch_size: int = attrs.field(default=16, validator=v.ge(1))
     min_batch_size: int = attrs.field(default=1, validator=v.ge(1))
     max_batch_size: int = attrs.field(default=64, validator=v.ge(1))
+    batch_size: int = attrs.field(
+        default=attrs.Factory(_usual_start, takes_self=True), validator=v.ge(1)
+    )
     encode_tokens: int = attrs.field(default=4096, validator=v.ge(1))
     memory_limit: int | str | None = attrs.field(default=None, validator=_amount)
     high_water: float = attrs.field(default=0.9, validator=v.and_(v.gt(0.0), v.le(1.0)))

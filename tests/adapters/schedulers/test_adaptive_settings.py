@@ -32,6 +32,14 @@ def test_memory_limit_as_people_write_it(given: object, bytes_: int | None) -> N
 
 
 @pytest.mark.parametrize(
+    ("given", "start"),
+    [({}, 16), ({"max_batch_size": 8}, 8), ({"min_batch_size": 32}, 32), ({"batch_size": 3}, 3)],
+)
+def test_the_usual_start_keeps_to_the_bounds(given: dict[str, object], start: int) -> None:
+    assert structure(AdaptiveSettings, given).batch_size == start
+
+
+@pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"memory_limit": "a lot"}, "memory_limit: must be bytes, or an amount such as 8GiB"),
