@@ -24,8 +24,11 @@ from .ports.llm_backend import LLMBackend
 from .ports.memory_probe import MemoryProbe
 from .ports.problem_source import ProblemSource
 from .ports.store_tools import StoreTools
+from .ports.world_model import WorldModel
 from .settings import ModelSettings, ProblemSettings
 from .structuring import structure
+from .train_settings import TrainSettings
+from .training import TrainSummary, TrainWatch
 
 GROUP = "rjepa"
 hookspec = pluggy.HookspecMarker(GROUP)
@@ -105,6 +108,19 @@ class ProbeAdapter(Adapter):
     claims: Callable[[str], bool]
 
 
+@attrs.frozen(kw_only=True)
+class WorldModelAdapter(Adapter):
+    """`open(location, device)` opens a trained world model; `claims(location)` tells whether it is
+    one of its kind.
+
+    `train(run, settings, watch)` trains one into the folder `run`, if the adapter can.
+    """
+
+    open: Callable[[str, str], WorldModel]
+    claims: Callable[[str], bool]
+    train: Callable[[str, TrainSettings, TrainWatch], TrainSummary] | None = None
+
+
 class Hooks:
     """The hook specifications. Each returns descriptors; none takes an argument."""
 
@@ -115,6 +131,10 @@ class Hooks:
     @hookspec
     def rjepa_stores(self) -> Iterable[StoreAdapter]:  # type: ignore[empty-body]
         """Latent stores."""
+
+    @hookspec
+    def rjepa_world_models(self) -> Iterable[WorldModelAdapter]:  # type: ignore[empty-body]
+        """World models: runs on disk, services."""
 
     @hookspec
     def rjepa_schedulers(self) -> Iterable[SchedulerAdapter]:  # type: ignore[empty-body]
@@ -135,6 +155,7 @@ KINDS: Mapping[type[Adapter], str] = {
     SchedulerAdapter: "scheduler",
     SourceAdapter: "source",
     ProbeAdapter: "probe",
+    WorldModelAdapter: "world_model",
 }
 A = TypeVar("A", bound=Adapter)
 
