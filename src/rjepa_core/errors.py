@@ -51,6 +51,10 @@ class StoreError(RJepaError):
     """The store cannot be read or written."""
 
 
+class StoreClosedError(StoreError):
+    """A store's handle or snapshot was used after it was closed."""
+
+
 class StoreLockedError(UsageError):
     """Another process is writing to the store."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.errors import StoreError, StoreNotFoundError
+from rjepa_core.errors import StoreClosedError, StoreError, StoreNotFoundError
 from rjepa_core.identity import Identity, check_same
 from rjepa_core.latents import LatentRecord, Vectors, check_fits
 from rjepa_core.ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
@@ -39,6 +39,8 @@ from .sidecar import write_sidecar
 from .snapshot import LmdbSnapshot
 from .writer_lock import WriterLock
 from .writing import apply_delete, changed_statement
+
+T = TypeVar("T")
 
 
 class LmdbStore:
@@ -118,7 +120,7 @@ class LmdbStore:
 
     @property
     def identity(self) -> Identity | None:
-        if self._identity is None and not self._closed:
+        if self._use()._identity is None:
             with self._reader() as reader:
                 self._identity = read_identity(self._environment, reader.txn)
         return self._identity
@@ -181,12 +183,10 @@ class LmdbStore:
             return reader.entry(key)
 
     def keys(self) -> Iterator[RecordKey]:
-        with self._reader() as reader:
-            yield from reader.keys()
+        return self._each(Reader.keys)
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
-        with self._reader() as reader:
-            yield from reader.entries()
+        return self._each(Reader.entries)
 
     def get(self, key: RecordKey) -> LatentRecord:
         with self._reader() as reader:
@@ -199,8 +199,7 @@ class LmdbStore:
             return read_latents(reader, keys, latents, prompts)
 
     def failures(self) -> Iterator[Failure]:
-        with self._reader() as reader:
-            yield from reader.failures()
+        return self._each(Reader.failures)
 
     def delete(self, keys: Iterable[RecordKey]) -> int:
         environment = self._writable()
@@ -212,7 +211,11 @@ class LmdbStore:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         with self._reader() as reader:
-            yield LmdbSnapshot(reader)
+            snapshot = LmdbSnapshot(reader)
+            try:
+                yield snapshot
+            finally:
+                snapshot.close()
 
     def add_history(self, entry: Mapping[str, Any]) -> None:
         environment = self._writable()
@@ -276,10 +279,19 @@ class LmdbStore:
     def _reader(self) -> Reading:
         return Reading(self._use()._environment, self._settings.verify_reads)
 
+    def _each(self, read: Callable[[Reader], Iterator[T]]) -> Iterator[T]:
+        """What `read` gives of one consistent state; a closed handle says so before the first."""
+        self._use()
+        return self._iterate(read)
+
+    def _iterate(self, read: Callable[[Reader], Iterator[T]]) -> Iterator[T]:
+        with self._reader() as reader:
+            yield from read(reader)
+
     def _use(self) -> LmdbStore:
         """This handle, open in this process."""
         if self._closed:
-            raise StoreError(f"{self._location}: this handle is closed; open the store again")
+            raise StoreClosedError(f"{self._location}: this handle is closed; open the store again")
         if os.getpid() != self._pid:
             # A forked child: the parent keeps the lock and what it has pending.
             self._lock = None

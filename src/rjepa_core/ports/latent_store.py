@@ -59,7 +59,11 @@ class RecordSink(Protocol):
 
 
 class Snapshot(Protocol):
-    """A consistent state of a store; what is written later does not show."""
+    """A consistent state of a store; what is written later does not show.
+
+    Once its `with` block has ended, all of it raises `StoreClosedError`, the iterators that it gave
+    before included.
+    """
 
     def __len__(self) -> int: ...
 
@@ -160,7 +164,9 @@ class LatentStore(RecordSink, Protocol):
         """Remove records and failures, at once and durably; how many there were."""
         ...
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]: ...
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """The committed state as it is now, to be read in a `with` block."""
+        ...
 
     def add_history(self, entry: Mapping[str, Any]) -> None:
         """Append to the run history (JSON values), at once and durably."""
@@ -175,5 +181,5 @@ class LatentStore(RecordSink, Protocol):
         ...
 
     def close(self) -> None:
-        """Commit and let go. A closed store raises `StoreError` when used."""
+        """Commit and let go. A closed store raises `StoreClosedError` for all but `location`."""
         ...

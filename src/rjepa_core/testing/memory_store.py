@@ -10,19 +10,27 @@ import copy
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
 from attrs import validators
 from numpy.typing import NDArray
 
-from ..errors import StatementChangedError, StoreError, StoreLockedError, StoreNotFoundError
+from ..errors import (
+    StatementChangedError,
+    StoreClosedError,
+    StoreError,
+    StoreLockedError,
+    StoreNotFoundError,
+)
 from ..identity import Identity, check_same
 from ..latents import LatentRecord, Vectors, check_fits
 from ..plugins import StoreAdapter, hookimpl
 from ..ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
 from ..traces import Failure, RecordKey
+
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
@@ -107,7 +115,7 @@ class MemoryStore:
     @property
     def identity(self) -> Identity | None:
         """See the port."""
-        return self._place.state.identity
+        return self._state.identity
 
     def begin(self, identity: Identity) -> None:
         known = self._state.identity
@@ -195,7 +203,11 @@ class MemoryStore:
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        yield MemorySnapshot(self._state)
+        snapshot = MemorySnapshot(self._state)
+        try:
+            yield snapshot
+        finally:
+            snapshot.close()
 
     def add_history(self, entry: Mapping[str, Any]) -> None:
         self.commit()
@@ -235,7 +247,7 @@ class MemoryStore:
     @property
     def _state(self) -> _State:
         if self._closed:
-            raise StoreError(f"{self.location}: this handle is closed; open the store again")
+            raise StoreClosedError(f"{self.location}: this handle is closed; open the store again")
         return self._place.state
 
     def _writable(self) -> _State:
@@ -269,16 +281,21 @@ class MemorySnapshot:
     """See `Snapshot`; its arrays are the store's own and cannot be written."""
 
     def __init__(self, state: _State) -> None:
-        self._state = state
+        self._kept: _State | None = state
+
+    def close(self) -> None:
+        """Let go of the state; the records may go with it."""
+        self._kept = None
 
     def __len__(self) -> int:
         return len(self._state.records)
 
     def keys(self) -> Iterator[RecordKey]:
-        return iter(self._state.records)
+        return self._while_open(iter(self._state.records))
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
-        return ((key, _entry(record)) for key, record in self._state.records.items())
+        items = self._state.records.items()
+        return self._while_open((key, _entry(record)) for key, record in items)
 
     def get(self, key: RecordKey) -> LatentRecord:
         if key not in self._state.records:
@@ -304,7 +321,19 @@ class MemorySnapshot:
         return steps
 
     def failures(self) -> Iterator[Failure]:
-        return iter(self._state.failures.values())
+        return self._while_open(iter(self._state.failures.values()))
+
+    @property
+    def _state(self) -> _State:
+        if self._kept is None:
+            raise StoreClosedError("this snapshot is closed; read inside its `with` block")
+        return self._kept
+
+    def _while_open(self, items: Iterator[T]) -> Iterator[T]:
+        _ = self._state
+        for item in items:
+            yield item
+            _ = self._state
 
 
 def _entry(record: LatentRecord) -> Entry:

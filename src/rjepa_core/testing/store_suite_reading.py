@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ..errors import (
-    StoreError,
-)
+from ..errors import StoreClosedError, StoreError
 from ..identity import Identity
 from ..ports.latent_store import LatentStore
 from ..traces import RecordKey
@@ -109,6 +109,30 @@ class ReadingContract(StoreCase):
             with pytest.raises(KeyError):
                 snapshot.get(RecordKey("new-1"))
         assert len(store) == 53, "the store itself has changed"
+
+    def test_a_closed_snapshot_says_so(self, store: LatentStore, identity: Identity) -> None:
+        record = sample_record(identity)
+        store.write([record, sample_record(identity, "q")], [sample_failure("f")])
+        store.commit()
+        with store.snapshot() as snapshot:
+            begun: list[Iterator[object]] = [snapshot.keys(), snapshot.entries()]
+            for iterator in begun:
+                next(iterator)
+            begun.append(snapshot.failures())
+        buffer = np.zeros((1, 1, 3, 8), np.float16)
+        uses: list[Callable[[], object]] = [
+            lambda: len(snapshot),
+            lambda: snapshot.keys(),
+            lambda: snapshot.entries(),
+            lambda: snapshot.failures(),
+            lambda: snapshot.get(record.key),
+            lambda: snapshot.read_latents([record.key], buffer),
+            *(functools.partial(next, iterator) for iterator in begun),
+        ]
+        for use in uses:
+            with pytest.raises(StoreClosedError, match="this snapshot is closed"):
+                use()
+        assert_same(store.get(record.key), record, "the store itself stays open")
 
     def test_one_order_everywhere(self, store: LatentStore, identity: Identity) -> None:
         names = [f"p-{i * 37 % 60}" for i in range(60)]
