@@ -11,6 +11,10 @@ class UsageError(RJepaError):
     """The user can mend this before anything runs: settings, names, input. Exit code 2."""
 
 
+class ArgumentError(UsageError, ValueError):
+    """A call from Python was given what it does not take; the message names the argument."""
+
+
 class SettingsError(UsageError):
     """A setting is unknown, of the wrong type or out of range; the message names its full key."""
 

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import ArgumentError
 from .identity import Identity
 from .traces import NOT_FINITE, OUT_OF_RANGE, RecordKey, Trace
 
@@ -19,6 +20,9 @@ STORE_DTYPES: dict[str, np.dtype[Any]] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float32": np.dtype(np.float32),
 }
+
+
+_BFLOAT16 = STORE_DTYPES["bfloat16"]
 
 
 @attrs.frozen(eq=False)
@@ -144,3 +148,40 @@ def check_fits(record: LatentRecord, identity: Identity) -> None:
         raise ValueError(
             f"{record.key}: the store keeps {'' if identity.logprobs else 'no '}log-probabilities"
         )
+
+
+def check_buffers(rows: int, latents: Vectors, prompts: Vectors | None = None) -> None:
+    """Check the buffers of `LatentStore.read_latents` before anything is read into them.
+
+    Args:
+        rows: number of keys, B.
+        latents: to be [at least B, L, S', D], of a float dtype.
+        prompts: to be [at least B, L, D], of a float dtype, or None.
+
+    Raises:
+        ArgumentError: a buffer is no such array; the message names it.
+    """
+    _check_buffer("latents", "B, L, S, D", rows, latents)
+    if prompts is None:
+        return
+    _check_buffer("prompts", "B, L, D", rows, prompts)
+    _, layers, _, width = latents.shape
+    if prompts.shape[1:] != (layers, width):
+        raise ArgumentError(
+            f"prompts: got shape {list(prompts.shape)}, expected [B, {layers}, {width}], the "
+            "layers and width of `latents`"
+        )
+
+
+def _check_buffer(name: str, shape: str, rows: int, array: Vectors) -> None:
+    if not isinstance(array, np.ndarray):
+        raise ArgumentError(f"{name}: got {type(array).__name__}, expected a numpy array [{shape}]")
+    # Everything else numpy would fill as well, with rounded or meaningless numbers.
+    if array.dtype.kind != "f" and array.dtype != _BFLOAT16:
+        raise ArgumentError(f"{name}: got dtype {array.dtype}, expected a float dtype")
+    if array.ndim != shape.count(",") + 1:
+        raise ArgumentError(f"{name}: got shape {list(array.shape)}, expected [{shape}]")
+    if len(array) < rows:
+        raise ArgumentError(f"{name}: got {len(array)} rows, expected at least {rows}, one a key")
+    if not array.flags.writeable:
+        raise ArgumentError(f"{name}: got an array that cannot be written")

@@ -15,7 +15,7 @@ from rjepa_core.errors import StoreClosedError, StoreError, StoreNotFoundError
 from rjepa_core.identity import Identity, check_same
 from rjepa_core.latents import LatentRecord, Vectors, check_fits
 from rjepa_core.ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
-from rjepa_core.traces import Failure, RecordKey
+from rjepa_core.traces import Failure, RecordKey, check_key, check_keys
 
 from .batches import read_latents
 from .codec import EncodedRecord, encode_record
@@ -176,6 +176,7 @@ class LmdbStore:
             return committed + sum(entry is None or entry.failed for entry in entries)
 
     def entry(self, key: RecordKey) -> Entry | None:
+        check_key(key)
         waiting = self._use()._commits.entry(key)
         if waiting is not None:
             return waiting
@@ -203,7 +204,7 @@ class LmdbStore:
 
     def delete(self, keys: Iterable[RecordKey]) -> int:
         environment = self._writable()
-        wanted = list(keys)
+        wanted = check_keys(keys)
         with self._commits.mutex:
             self.commit()
             return environment.write(lambda txn: apply_delete(environment, txn, wanted))

@@ -94,7 +94,8 @@ class LatentStore(RecordSink, Protocol):
     `write` makes nothing durable by itself: a commit happens by records or seconds as the store's
     settings say, at `commit`, and at `close`. Records and failures of one commit appear together.
     A record replaces the failure of its key, a failure never a record. A key that is written again
-    with another statement raises `StatementChangedError`.
+    with another statement raises `StatementChangedError`. What is given for a key and is none, or
+    has a sample that none can have, raises `ArgumentError`.
     """
 
     @property
@@ -143,16 +144,17 @@ class LatentStore(RecordSink, Protocol):
 
         Args:
             keys: B keys.
-            latents: [at least B, L, S', D] of any float dtype; row b gets the steps of `keys[b]`
-                and zeros behind them.
-            prompts: [at least B, L, D], or None to leave the prompt latents out.
+            latents: [at least B, L, S', D] of any float dtype, bfloat16 included; row b gets the
+                steps of `keys[b]` and zeros behind them.
+            prompts: [at least B, L, D] of any float dtype, or None to leave the prompt latents out.
 
         Returns:
             int64 [B], the steps S of each record.
 
         Raises:
             KeyError, DamagedRecordError: as `get`.
-            ValueError: a record does not fit into the buffer.
+            ArgumentError: a buffer is no such array, or a record does not fit into it. In the
+                latter case rows may be overwritten already.
         """
         ...
 

@@ -10,7 +10,7 @@ import copy
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import numpy as np
@@ -28,9 +28,8 @@ from ..identity import Identity, check_same
 from ..latents import LatentRecord, Vectors, check_fits
 from ..plugins import StoreAdapter, hookimpl
 from ..ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
-from ..traces import Failure, RecordKey
-
-T = TypeVar("T")
+from ..traces import Failure, RecordKey, check_key, check_keys
+from .memory_snapshot import MemorySnapshot, State, entry_of
 
 
 @attrs.frozen(kw_only=True)
@@ -46,21 +45,11 @@ class MemorySettings:
     )
 
 
-@attrs.frozen
-class _State:
-    """What is committed. Commits replace it and never change it, so a snapshot is a reference."""
-
-    identity: Identity | None = None
-    records: Mapping[RecordKey, LatentRecord] = attrs.field(factory=dict)
-    failures: Mapping[RecordKey, Failure] = attrs.field(factory=dict)
-    history: tuple[dict[str, Any], ...] = ()
-
-
 @attrs.define
 class _Place:
     """What one name stands for."""
 
-    state: _State = attrs.field(factory=_State)
+    state: State = attrs.field(factory=State)
     writer: weakref.ref[MemoryStore] | None = None
 
 
@@ -164,13 +153,14 @@ class MemoryStore:
         return len(self._state.records.keys() | self._records.keys())
 
     def entry(self, key: RecordKey) -> Entry | None:
+        check_key(key)
         state = self._state
         if key in self._records:
-            return _entry(self._records[key])
+            return entry_of(self._records[key])
         if key in self._failures:
             return Entry(self._failures[key].statement_hash, failed=True)
         if key in state.records:
-            return _entry(state.records[key])
+            return entry_of(state.records[key])
         if key in state.failures:
             return Entry(state.failures[key].statement_hash, failed=True)
         return None
@@ -193,7 +183,8 @@ class MemoryStore:
         return MemorySnapshot(self._state).failures()
 
     def delete(self, keys: Iterable[RecordKey]) -> int:
-        wanted = set(keys)
+        self._writable()
+        wanted = set(check_keys(keys))
         self.commit()
         state = self._state
         records = {k: r for k, r in state.records.items() if k not in wanted}
@@ -245,12 +236,12 @@ class MemoryStore:
         return MemoryStore, (self._location, "read", self._settings)
 
     @property
-    def _state(self) -> _State:
+    def _state(self) -> State:
         if self._closed:
             raise StoreClosedError(f"{self.location}: this handle is closed; open the store again")
         return self._place.state
 
-    def _writable(self) -> _State:
+    def _writable(self) -> State:
         state = self._state
         if not self._writes:
             raise StoreError(f"{self.location}: this handle only reads; open it in mode 'write'")
@@ -275,74 +266,6 @@ class MemoryStore:
                 f"{self.location}: {key} is stored with another statement; use another store, or "
                 "give the changed problem another id"
             )
-
-
-class MemorySnapshot:
-    """See `Snapshot`; its arrays are the store's own and cannot be written."""
-
-    def __init__(self, state: _State) -> None:
-        self._kept: _State | None = state
-
-    def close(self) -> None:
-        """Let go of the state; the records may go with it."""
-        self._kept = None
-
-    def __len__(self) -> int:
-        return len(self._state.records)
-
-    def keys(self) -> Iterator[RecordKey]:
-        return self._while_open(iter(self._state.records))
-
-    def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
-        items = self._state.records.items()
-        return self._while_open((key, _entry(record)) for key, record in items)
-
-    def get(self, key: RecordKey) -> LatentRecord:
-        if key not in self._state.records:
-            raise KeyError(f"no record {key}")
-        return self._state.records[key]
-
-    def read_latents(
-        self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
-    ) -> NDArray[np.int64]:
-        if len(keys) > len(latents):
-            raise ValueError(f"{len(keys)} keys, but room for {len(latents)} records")
-        steps = np.zeros(len(keys), np.int64)
-        for row, key in enumerate(keys):
-            values = self.get(key).latents
-            layers, steps[row], width = values.shape
-            room = latents.shape[1:]
-            if (layers, width) != (room[0], room[2]) or steps[row] > room[1]:
-                raise ValueError(f"{key} is {values.shape}, the buffer's rows are {room}")
-            latents[row, :, : steps[row]] = values
-            latents[row, :, steps[row] :] = 0
-            if prompts is not None:
-                prompts[row] = self.get(key).prompt_latent
-        return steps
-
-    def failures(self) -> Iterator[Failure]:
-        return self._while_open(iter(self._state.failures.values()))
-
-    @property
-    def _state(self) -> _State:
-        if self._kept is None:
-            raise StoreClosedError("this snapshot is closed; read inside its `with` block")
-        return self._kept
-
-    def _while_open(self, items: Iterator[T]) -> Iterator[T]:
-        _ = self._state
-        for item in items:
-            yield item
-            _ = self._state
-
-
-def _entry(record: LatentRecord) -> Entry:
-    trace = record.trace
-    return Entry(
-        trace.problem.statement_hash,
-        steps=record.latents.shape[1],
-        tokens=len(trace.completion_ids),
-    )
 
 
 def _copy(record: LatentRecord) -> LatentRecord:
