@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .errors import ArgumentError
 from .identity import Identity
-from .traces import NOT_FINITE, OUT_OF_RANGE, RecordKey, Trace
+from .traces import NOT_FINITE, OUT_OF_RANGE, RecordKey, Trace, check_key
 
 Vectors = NDArray[Any]
 
@@ -123,30 +123,48 @@ def make_record(trace: Trace, encoding: Encoding, dtype: str, logprobs: bool) ->
 
 
 def check_fits(record: LatentRecord, identity: Identity) -> None:
-    """Check a record's arrays against the identity of the store that is to keep it.
+    """Check a record against itself and the identity of the store that is to keep it.
 
     Raises:
-        ValueError: dtype or shapes are another latent space's, or log-probabilities are missing or
-            unasked for; whoever made the record is at fault.
+        ArgumentError: its key is none; dtype or shapes are another latent space's; there is not a
+            vector a step; a value is NaN or infinite; or log-probabilities are missing or unasked
+            for. Whoever made the record is at fault.
     """
+    check_key(record.key, "the record's key")
     space = identity.space
     latents, prompt = record.latents, record.prompt_latent
     wanted = STORE_DTYPES[space.store_dtype]
     if latents.dtype != wanted or prompt.dtype != wanted:
-        raise ValueError(
+        raise ArgumentError(
             f"{record.key}: {latents.dtype} and {prompt.dtype} vectors, the store keeps {wanted}"
         )
     layers, steps, width = len(space.layers), latents.shape[1:2], space.hidden_size
     if latents.shape != (layers, *steps, width) or prompt.shape != (layers, width):
-        raise ValueError(
+        raise ArgumentError(
             f"{record.key}: latents {latents.shape} and prompt latent {prompt.shape}, the store "
             f"keeps [{layers}, S, {width}] and [{layers}, {width}]"
         )
     if (record.logprobs is not None) != identity.logprobs or (
         record.logprobs is not None and record.logprobs.shape != steps
     ):
-        raise ValueError(
+        raise ArgumentError(
             f"{record.key}: the store keeps {'' if identity.logprobs else 'no '}log-probabilities"
+        )
+    _check_steps(record.trace, *steps)
+    for what, values in (("latents", latents), ("prompt latent", prompt), ("", record.logprobs)):
+        if values is not None and not np.isfinite(values).all():
+            raise ArgumentError(
+                f"{record.key}: its {what or 'log-probabilities'} hold NaN or infinite values"
+            )
+
+
+def _check_steps(trace: Trace, steps: int) -> None:
+    """Refuse a trace of another number of steps; an imported one may know nothing of its own."""
+    spans, texts = len(trace.spans), len(trace.step_texts)
+    bare = not len(trace.completion_ids)
+    if (spans != steps and (spans or not bare)) or (texts != steps and (texts or not bare)):
+        raise ArgumentError(
+            f"{trace.key}: {steps} step vectors, but {spans} spans and {texts} texts of steps"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rjepa_core.arguments import check_mode, json_entry, path_text
 from rjepa_core.errors import StoreClosedError, StoreError, StoreNotFoundError
 from rjepa_core.identity import Identity, check_same
 from rjepa_core.latents import LatentRecord, Vectors, check_fits
@@ -46,26 +47,32 @@ T = TypeVar("T")
 class LmdbStore:
     """A store in the directory `location`. One thread of one process writes, any may read.
 
-    A handle can be pickled and survives a fork: it opens the store again, for reading.
+    A handle can be pickled and survives a fork: it opens the store again, for reading. It finds the
+    store whatever the working directory has become.
 
     Raises:
+        ArgumentError: location or mode is none.
         StoreNotFoundError: mode `read`, and there is no store.
         UsageError: mode `write`, and no store can be made or written there.
         StoreLockedError: mode `write`, and another writer has the store.
     """
 
     def __init__(
-        self, location: str, mode: StoreMode = "read", settings: LmdbSettings | None = None
+        self,
+        location: str | os.PathLike[str],
+        mode: StoreMode = "read",
+        settings: LmdbSettings | None = None,
     ) -> None:
+        check_mode(mode)
         self._settings = settings or LmdbSettings()
-        self._location = location
+        self._location = location = path_text(location, "location")
         self._closed = False
         self._lock: WriterLock | None = None
         if mode == "write":
-            self._path = make_place(location)
+            self._path = make_place(location).absolute()
             self._lock = WriterLock(self._path)
         else:
-            self._path = require_store(location)
+            self._path = require_store(location).absolute()
         try:
             self._open()
         except BaseException:
@@ -150,6 +157,7 @@ class LmdbStore:
                 encoded.append(encode_record(record))
             kept = []
             for failure in failures:
+                check_key(failure.key, "the failure's key")
                 self._same_statement(known, failure.key, failure.statement_hash)
                 entry = known.get(failure.key) or self.entry(failure.key)
                 if entry is None or entry.failed:
@@ -220,9 +228,10 @@ class LmdbStore:
 
     def add_history(self, entry: Mapping[str, Any]) -> None:
         environment = self._writable()
+        fields = json_entry(entry)
         with self._commits.mutex:
             self.commit()
-            environment.write(lambda txn: append_history(environment, txn, entry))
+            environment.write(lambda txn: append_history(environment, txn, fields))
 
     def history(self) -> list[dict[str, Any]]:
         with self._reader() as reader:

@@ -53,7 +53,14 @@ class StoreStats:
 class RecordSink(Protocol):
     """What the extraction loop sees of a store."""
 
-    def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None: ...
+    def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:
+        """Take records and failures, all of them or none.
+
+        Raises:
+            ArgumentError: a record does not fit the store's identity, has not a vector a step, or
+                holds NaN or infinite values; the message names its key.
+        """
+        ...
 
     def commit(self) -> None: ...
 
@@ -171,7 +178,11 @@ class LatentStore(RecordSink, Protocol):
         ...
 
     def add_history(self, entry: Mapping[str, Any]) -> None:
-        """Append to the run history (JSON values), at once and durably."""
+        """Append to the run history (JSON values), at once and durably.
+
+        Raises:
+            ArgumentError: it is no mapping, or holds what JSON cannot.
+        """
         ...
 
     def history(self) -> list[dict[str, Any]]:

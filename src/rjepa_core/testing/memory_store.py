@@ -17,6 +17,7 @@ import numpy as np
 from attrs import validators
 from numpy.typing import NDArray
 
+from ..arguments import check_mode, json_entry
 from ..errors import (
     StatementChangedError,
     StoreClosedError,
@@ -80,6 +81,7 @@ class MemoryStore:
         mode: StoreMode = "write",
         settings: MemorySettings | None = None,
     ) -> None:
+        check_mode(mode)
         self._settings = settings or MemorySettings()
         self._location = location
         if mode == "read" and location not in _places:
@@ -123,6 +125,7 @@ class MemoryStore:
             self._same_statement(new, record.key, record.trace.problem.statement_hash)
             new[record.key] = _copy(record)
         for failure in failures:
+            check_key(failure.key, "the failure's key")
             self._same_statement(new, failure.key, failure.statement_hash)
             entry = self.entry(failure.key)
             if not isinstance(new.get(failure.key), LatentRecord) and (
@@ -201,8 +204,10 @@ class MemoryStore:
             snapshot.close()
 
     def add_history(self, entry: Mapping[str, Any]) -> None:
+        self._writable()
+        fields = json_entry(entry)
         self.commit()
-        self._change(history=(*self._state.history, copy.deepcopy(dict(entry))))
+        self._change(history=(*self._state.history, fields))
 
     def history(self) -> list[dict[str, Any]]:
         return copy.deepcopy(list(self._state.history))

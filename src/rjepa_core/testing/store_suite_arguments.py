@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -11,8 +12,8 @@ from ..errors import ArgumentError
 from ..identity import Identity
 from ..ports.latent_store import LatentStore
 from ..traces import RecordKey
-from .samples import sample_record
-from .store_case import StoreCase, assert_same
+from .samples import sample_failure, sample_identity, sample_record
+from .store_case import Open, StoreCase, TmpPath, assert_same
 
 
 class ArgumentsContract(StoreCase):
@@ -115,3 +116,90 @@ class ArgumentsContract(StoreCase):
             store.delete(key)
         numbered = RecordKey("p-0", np.int64(0))  # type: ignore[arg-type]
         assert_same(store.get(numbered), record, "a sample may be a number of numpy's")
+
+    @pytest.mark.parametrize("mode", ["rw", "r", "", None, True])
+    def test_modes_that_are_none_are_refused(
+        self, store: LatentStore, open_store: Open, tmp_path: TmpPath, mode: Any
+    ) -> None:
+        store.close()
+        for name in ("a", "new"):
+            with pytest.raises(ArgumentError, match=f"^mode: got {mode!r}, expected 'read' or"):
+                open_store(mode, name)
+        assert not self.adapter.exists(self.where(tmp_path, "new")), "no store was made"
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+    @pytest.mark.parametrize("where", ["latents", "prompt_latent", "logprobs"])
+    def test_values_that_are_no_numbers_are_refused(
+        self, open_store: Open, value: float, dtype: str, where: str
+    ) -> None:
+        identity = sample_identity(dtype=dtype, logprobs=True)
+        store = open_store()
+        store.begin(identity)
+        good, bad = sample_record(identity, "good"), sample_record(identity, "bad", 2)
+        getattr(bad, where)[(-1,) * getattr(bad, where).ndim] = value
+        with pytest.raises(ArgumentError, match=r"^bad#2: .* NaN or infinite"):
+            store.write([good, bad])
+        assert len(store) == 0, "a refused batch leaves nothing"
+
+    @pytest.mark.parametrize("spans", [0, 2, 4])
+    @pytest.mark.parametrize("texts", [0, 2, 3, 4])
+    def test_a_vector_a_step(
+        self, store: LatentStore, identity: Identity, spans: int, texts: int
+    ) -> None:
+        more, record = sample_record(identity, steps=4).trace, sample_record(identity, "bad")
+        trace = attrs.evolve(
+            record.trace, spans=more.spans[:spans], step_texts=more.step_texts[:texts]
+        )
+        with pytest.raises(ArgumentError, match=f"^bad: 3 step vectors, but {spans} spans and"):
+            store.write([attrs.evolve(record, trace=trace)])
+        fewer = attrs.evolve(record.trace, step_texts=record.trace.step_texts[:2])
+        with pytest.raises(ArgumentError, match=r"^bad: 3 step vectors, but 3 spans and 2 texts"):
+            store.write([attrs.evolve(record, trace=fewer)])
+        assert len(store) == 0, "a refused batch leaves nothing"
+
+    @pytest.mark.parametrize("texts", [0, 3])
+    def test_an_imported_trace_may_lack_its_spans(
+        self, store: LatentStore, identity: Identity, texts: int
+    ) -> None:
+        record = sample_record(identity)
+        bare = attrs.evolve(
+            record.trace,
+            completion_ids=record.trace.completion_ids[:0],
+            spans=(),
+            step_texts=record.trace.step_texts[:texts],
+        )
+        record = attrs.evolve(record, trace=bare)
+        store.write([record])
+        store.commit()
+        assert_same(store.get(record.key), record, "a trace without token ids has no spans")
+
+    @pytest.mark.parametrize("sample", [-1, 2**32])
+    def test_samples_that_are_none_are_not_written(
+        self, store: LatentStore, identity: Identity, sample: int
+    ) -> None:
+        record = sample_record(identity, "p")
+        bad = attrs.evolve(record, trace=attrs.evolve(record.trace, sample=sample))
+        with pytest.raises(ArgumentError, match=f"record's key: its sample is {sample}"):
+            store.write([bad])
+        with pytest.raises(ArgumentError, match=f"failure's key: its sample is {sample}"):
+            store.write([record], [sample_failure("f", sample)])
+        assert len(store) == 0, "a refused batch leaves nothing"
+
+    @pytest.mark.parametrize(
+        ("entry", "message"),
+        [
+            ([1], r"^entry: got \[1\], expected a mapping of JSON values"),
+            ("kind", "^entry: got 'kind', expected a mapping"),
+            ({"a": {"b": object()}}, "^entry: expected JSON values .*object"),
+            ({"a": np.float32(1)}, "^entry: expected JSON values .*float32"),
+            ({(1, 2): 1}, "^entry: expected JSON values .*tuple"),
+        ],
+        ids=repr,
+    )
+    def test_history_is_json(self, store: LatentStore, entry: Any, message: str) -> None:
+        with pytest.raises(ArgumentError, match=message):
+            store.add_history(entry)
+        assert store.history() == [], "a refused entry leaves nothing"
+        store.add_history({"b": (1, 2), 3: None})  # type: ignore[dict-item]
+        assert store.history() == [{"b": [1, 2], "3": None}], "the history is what JSON makes of it"

