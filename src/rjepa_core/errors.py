@@ -59,6 +59,10 @@ class StoreClosedError(StoreError):
     """A store's handle or snapshot was used after it was closed."""
 
 
+class StoreGoneError(StoreError):
+    """A store was deleted, moved or replaced while it was open; what is written would be lost."""
+
+
 class StoreLockedError(UsageError):
     """Another process is writing to the store."""
 

@@ -20,7 +20,7 @@ from rjepa_core.traces import Failure, RecordKey, check_key, check_keys
 
 from .batches import read_latents
 from .codec import EncodedRecord, encode_record
-from .commits import Commits
+from .commits import Commits, require_current
 from .environment import Environment
 from .layout import (
     Tally,
@@ -138,6 +138,7 @@ class LmdbStore:
             check_same(identity, known, self._location)
             return
         environment = self._writable()
+        require_current(environment)
         write_sidecar(self._path, identity)
         environment.write(lambda txn: write_identity(environment, txn, identity))
         self._identity = identity
@@ -239,6 +240,7 @@ class LmdbStore:
 
     def stats(self) -> StoreStats:
         tally = self.tally()
+        require_current(self._use()._environment)
         size = (self._path / DATA).stat().st_size
         return StoreStats(
             tally.records, tally.problems, tally.steps, tally.tokens, tally.failures, size

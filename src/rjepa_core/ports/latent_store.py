@@ -100,6 +100,9 @@ class LatentStore(RecordSink, Protocol):
 
     `write` makes nothing durable by itself: a commit happens by records or seconds as the store's
     settings say, at `commit`, and at `close`. Records and failures of one commit appear together.
+    A commit into a store that was meanwhile deleted, moved or replaced raises `StoreGoneError`,
+    even if nothing waits for it.
+
     A record replaces the failure of its key, a failure never a record. A key that is written again
     with another statement raises `StatementChangedError`. What is given for a key and is none, or
     has a sample that none can have, raises `ArgumentError`.
@@ -194,5 +197,8 @@ class LatentStore(RecordSink, Protocol):
         ...
 
     def close(self) -> None:
-        """Commit and let go. A closed store raises `StoreClosedError` for all but `location`."""
+        """Commit and let go, even if the commit fails.
+
+        A closed store raises `StoreClosedError` for all but `location`; closing again does nothing.
+        """
         ...

@@ -22,6 +22,7 @@ from ..errors import (
     StatementChangedError,
     StoreClosedError,
     StoreError,
+    StoreGoneError,
     StoreLockedError,
     StoreNotFoundError,
 )
@@ -145,6 +146,7 @@ class MemoryStore:
 
     def commit(self) -> None:
         state = self._writable()
+        self._require_current()
         if self._records or self._failures:
             # A record that is written again moves to the end, as on disk.
             kept = {k: r for k, r in state.records.items() if k not in self._records}
@@ -225,10 +227,13 @@ class MemoryStore:
     def close(self) -> None:
         if self._closed:
             return
-        if self._writes:
-            self.commit()
-            self._place.writer = None
-        self._closed = True
+        try:
+            if self._writes:
+                self.commit()
+        finally:
+            if self._writes:
+                self._place.writer = None
+            self._closed = True
 
     def __enter__(self) -> MemoryStore:
         return self
@@ -253,7 +258,15 @@ class MemoryStore:
         return state
 
     def _change(self, **changes: Any) -> None:
-        self._place.state = attrs.evolve(self._writable(), **changes)
+        state = self._writable()
+        self._require_current()
+        self._place.state = attrs.evolve(state, **changes)
+
+    def _require_current(self) -> None:
+        if self._location and _places.get(self._location) is not self._place:
+            raise StoreGoneError(
+                f"{self.location}: the store is gone: it was forgotten while it was open"
+            )
 
     def _same_statement(
         self, new: Mapping[RecordKey, LatentRecord | Failure], key: RecordKey, digest: str
