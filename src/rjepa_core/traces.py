@@ -27,13 +27,18 @@ class RecordKey:
     Attributes:
         problem_id: of the problem.
         sample: index among the problem's samples, 0 to `LARGEST_SAMPLE`.
+
+    As text it is the id, with `#SAMPLE` behind it for any sample but the first; behind an id that
+    has a `#` of its own always, so that no two keys have the same text.
     """
 
     problem_id: str
     sample: int = 0
 
     def __str__(self) -> str:
-        return self.problem_id if self.sample == 0 else f"{self.problem_id}#{self.sample}"
+        if self.sample == 0 and "#" not in self.problem_id:
+            return self.problem_id
+        return f"{self.problem_id}#{self.sample}"
 
 
 def check_key(key: object, name: str = "key") -> None:
