@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from rjepa_core.arguments import check_mode, json_entry, path_text
 from rjepa_core.errors import StoreClosedError, StoreError, StoreNotFoundError
 from rjepa_core.identity import Identity, check_same
-from rjepa_core.latents import LatentRecord, Vectors, check_fits
+from rjepa_core.latents import LatentRecord, Vectors
 from rjepa_core.ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
 from rjepa_core.traces import Failure, RecordKey, check_key, check_keys
 
 from .batches import read_latents
-from .codec import EncodedRecord, encode_record
+from .codec import EncodedRecord
 from .commits import Commits, require_current
 from .environment import Environment
 from .layout import (
@@ -39,7 +39,7 @@ from .sharing import acquire, release
 from .sidecar import write_sidecar
 from .snapshot import LmdbSnapshot
 from .writer_lock import WriterLock
-from .writing import apply_delete, changed_statement
+from .writing import Batch, apply_delete
 
 T = TypeVar("T")
 
@@ -149,22 +149,12 @@ class LmdbStore:
         if identity is None:
             raise StoreError(f"{self._location}: written before begin(identity)")
         with self._commits.mutex:
-            known: dict[RecordKey, Entry] = {}
-            encoded = []
+            batch = Batch(self._location, identity, self.entry)
             for record in records:
-                check_fits(record, identity)
-                self._same_statement(known, record.key, record.trace.problem.statement_hash)
-                known[record.key] = Entry(record.trace.problem.statement_hash)
-                encoded.append(encode_record(record))
-            kept = []
+                batch.add_record(record)
             for failure in failures:
-                check_key(failure.key, "the failure's key")
-                self._same_statement(known, failure.key, failure.statement_hash)
-                entry = known.get(failure.key) or self.entry(failure.key)
-                if entry is None or entry.failed:
-                    known[failure.key] = Entry(failure.statement_hash, failed=True)
-                    kept.append(failure)
-            self._commits.take(encoded, kept)
+                batch.add_failure(failure)
+            self._commits.take(batch.records, batch.failures)
 
     def write_encoded(
         self, records: Sequence[EncodedRecord], failures: Sequence[Failure] = ()
@@ -318,13 +308,6 @@ class LmdbStore:
                 "process that writes"
             )
         return environment
-
-    def _same_statement(
-        self, known: Mapping[RecordKey, Entry], key: RecordKey, statement_hash: str
-    ) -> None:
-        entry = known.get(key) or self.entry(key)
-        if entry is not None and entry.statement_hash != statement_hash:
-            raise changed_statement(self._location, key)
 
 
 def _let_go(environment: Environment, lock: WriterLock | None) -> None:

@@ -116,6 +116,13 @@ class ArgumentsContract(StoreCase):
             store.delete(key)
         numbered = RecordKey("p-0", np.int64(0))  # type: ignore[arg-type]
         assert_same(store.get(numbered), record, "a sample may be a number of numpy's")
+        fourth = sample_record(identity, "p-0", 4)
+        of_numpy: list[Any] = [np.int64(4), np.int64(5)]
+        trace = attrs.evolve(fourth.trace, sample=of_numpy[0])
+        store.write([attrs.evolve(fourth, trace=trace)], [sample_failure("f", of_numpy[1])])
+        store.commit()
+        assert store.get(RecordKey("p-0", 4)).trace.problem == fourth.trace.problem
+        assert [failure.key for failure in store.failures()] == [RecordKey("f", 5)]
 
     @pytest.mark.parametrize("mode", ["rw", "r", "", None, True])
     def test_modes_that_are_none_are_refused(
