@@ -12,7 +12,7 @@ from rjepa_core.journal import KIND
 from rjepa_core.opening import open_store
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.run_history import BEGIN
-from rjepa_core.selecting import near_ids
+from rjepa_core.selecting import ambiguous, near_ids, sample_named
 from rjepa_core.traces import Failure, RecordKey
 
 from .named_identity import MARK
@@ -24,6 +24,7 @@ from .words import count, short_name, size, visible
 # Domains are counted record by record up to here; beyond it the run history tells.
 _COUNT_DOMAINS_UP_TO = 1000
 _IDS_SHOWN = 5
+_GAPS_LOOKED_INTO = 1000
 Facts = dict[str, Any]
 
 EPILOG = """\b
@@ -52,7 +53,8 @@ def command(
     """What a store holds: problems, records, steps, identity, runs.
 
     With an ID, that record: its prompt, its steps with text, span and norms. An ID is a problem's;
-    ID#N is its sample N.
+    ID#N is its sample N. Where a store has a problem a#1 and a sample 1 of a, a#1#0 is the one and
+    a#01 the other.
     """
     screen = Screen()
     with screen:
@@ -210,17 +212,17 @@ def _one(store: LatentStore, text: str) -> tuple[Facts, list[str]]:
 
 
 def _find(store: LatentStore, text: str) -> RecordKey:
-    """The key that an ID means: a problem's first sample, or `id#sample`."""
-    if store.entry(key := RecordKey(text)) is not None:
-        return key
-    problem_id, hash_sign, sample = text.rpartition("#")
-    if hash_sign and sample.isdigit():
-        if store.entry(key := RecordKey(problem_id, int(sample))) is not None:
-            return key
-        others = list(_samples(store, key))
-    else:
-        others = list(_samples(store, RecordKey(text, -1)))
-    if others:
+    """The key that an ID means: a problem's first sample, or `ID#SAMPLE`; see also `select`."""
+    first, sample = RecordKey(text), sample_named(text)
+    others = list(_samples(store, first))
+    has_first = store.entry(first) is not None
+    if sample is not None and store.entry(sample) is not None:
+        if has_first or others:
+            raise ambiguous(store, text, [first, *others] if has_first else others, sample)
+        return sample
+    if has_first:
+        return first
+    if others := others or (list(_samples(store, sample)) if sample is not None else []):
         raise InputError(
             f"{text} is not in {store.location}; there is {', '.join(map(short_name, others))}"
         )
@@ -228,13 +230,13 @@ def _find(store: LatentStore, text: str) -> RecordKey:
 
 
 def _samples(store: LatentStore, key: RecordKey) -> list[RecordKey]:
-    """Other samples of the key's problem; samples are numbered without gaps, but for failures."""
+    """Other samples of the key's problem; samples are numbered with few gaps or none."""
     found = []
     for sample in itertools.count():
         other = RecordKey(key.problem_id, sample)
         if store.entry(other) is not None:
             if other != key:
                 found.append(other)
-        elif sample > key.sample:
+        elif sample > min(key.sample, _GAPS_LOOKED_INTO):
             return found
     raise AssertionError("unreachable")

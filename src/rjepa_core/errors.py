@@ -11,6 +11,10 @@ class UsageError(RJepaError):
     """The user can mend this before anything runs: settings, names, input. Exit code 2."""
 
 
+class ArgumentError(UsageError, ValueError):
+    """A call from Python was given what it does not take; the message names the argument."""
+
+
 class SettingsError(UsageError):
     """A setting is unknown, of the wrong type or out of range; the message names its full key."""
 
@@ -49,6 +53,14 @@ class StatementChangedError(UsageError):
 
 class StoreError(RJepaError):
     """The store cannot be read or written."""
+
+
+class StoreClosedError(StoreError):
+    """A store's handle or snapshot was used after it was closed."""
+
+
+class StoreGoneError(StoreError):
+    """A store was deleted, moved or replaced while it was open; what is written would be lost."""
 
 
 class StoreLockedError(UsageError):

@@ -9,8 +9,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import ArgumentError
 from .identity import Identity
-from .traces import NOT_FINITE, OUT_OF_RANGE, RecordKey, Trace
+from .traces import NOT_FINITE, OUT_OF_RANGE, RecordKey, Trace, check_key
 
 Vectors = NDArray[Any]
 
@@ -19,6 +20,9 @@ STORE_DTYPES: dict[str, np.dtype[Any]] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float32": np.dtype(np.float32),
 }
+
+
+_BFLOAT16 = STORE_DTYPES["bfloat16"]
 
 
 @attrs.frozen(eq=False)
@@ -119,28 +123,83 @@ def make_record(trace: Trace, encoding: Encoding, dtype: str, logprobs: bool) ->
 
 
 def check_fits(record: LatentRecord, identity: Identity) -> None:
-    """Check a record's arrays against the identity of the store that is to keep it.
+    """Check a record against itself and the identity of the store that is to keep it.
 
     Raises:
-        ValueError: dtype or shapes are another latent space's, or log-probabilities are missing or
-            unasked for; whoever made the record is at fault.
+        ArgumentError: its key is none; dtype or shapes are another latent space's; there is not a
+            vector a step; a value is NaN or infinite; or log-probabilities are missing or unasked
+            for. Whoever made the record is at fault.
     """
+    check_key(record.key, "the record's key")
     space = identity.space
     latents, prompt = record.latents, record.prompt_latent
     wanted = STORE_DTYPES[space.store_dtype]
     if latents.dtype != wanted or prompt.dtype != wanted:
-        raise ValueError(
+        raise ArgumentError(
             f"{record.key}: {latents.dtype} and {prompt.dtype} vectors, the store keeps {wanted}"
         )
     layers, steps, width = len(space.layers), latents.shape[1:2], space.hidden_size
     if latents.shape != (layers, *steps, width) or prompt.shape != (layers, width):
-        raise ValueError(
+        raise ArgumentError(
             f"{record.key}: latents {latents.shape} and prompt latent {prompt.shape}, the store "
             f"keeps [{layers}, S, {width}] and [{layers}, {width}]"
         )
     if (record.logprobs is not None) != identity.logprobs or (
         record.logprobs is not None and record.logprobs.shape != steps
     ):
-        raise ValueError(
+        raise ArgumentError(
             f"{record.key}: the store keeps {'' if identity.logprobs else 'no '}log-probabilities"
         )
+    _check_steps(record.trace, *steps)
+    for what, values in (("latents", latents), ("prompt latent", prompt), ("", record.logprobs)):
+        if values is not None and not np.isfinite(values).all():
+            raise ArgumentError(
+                f"{record.key}: its {what or 'log-probabilities'} hold NaN or infinite values"
+            )
+
+
+def _check_steps(trace: Trace, steps: int) -> None:
+    """Refuse a trace of another number of steps; an imported one may know nothing of its own."""
+    spans, texts = len(trace.spans), len(trace.step_texts)
+    bare = not len(trace.completion_ids)
+    if (spans != steps and (spans or not bare)) or (texts != steps and (texts or not bare)):
+        raise ArgumentError(
+            f"{trace.key}: {steps} step vectors, but {spans} spans and {texts} texts of steps"
+        )
+
+
+def check_buffers(rows: int, latents: Vectors, prompts: Vectors | None = None) -> None:
+    """Check the buffers of `LatentStore.read_latents` before anything is read into them.
+
+    Args:
+        rows: number of keys, B.
+        latents: to be [at least B, L, S', D], of a float dtype.
+        prompts: to be [at least B, L, D], of a float dtype, or None.
+
+    Raises:
+        ArgumentError: a buffer is no such array; the message names it.
+    """
+    _check_buffer("latents", "B, L, S, D", rows, latents)
+    if prompts is None:
+        return
+    _check_buffer("prompts", "B, L, D", rows, prompts)
+    _, layers, _, width = latents.shape
+    if prompts.shape[1:] != (layers, width):
+        raise ArgumentError(
+            f"prompts: got shape {list(prompts.shape)}, expected [B, {layers}, {width}], the "
+            "layers and width of `latents`"
+        )
+
+
+def _check_buffer(name: str, shape: str, rows: int, array: Vectors) -> None:
+    if not isinstance(array, np.ndarray):
+        raise ArgumentError(f"{name}: got {type(array).__name__}, expected a numpy array [{shape}]")
+    # Everything else numpy would fill as well, with rounded or meaningless numbers.
+    if array.dtype.kind != "f" and array.dtype != _BFLOAT16:
+        raise ArgumentError(f"{name}: got dtype {array.dtype}, expected a float dtype")
+    if array.ndim != shape.count(",") + 1:
+        raise ArgumentError(f"{name}: got shape {list(array.shape)}, expected [{shape}]")
+    if len(array) < rows:
+        raise ArgumentError(f"{name}: got {len(array)} rows, expected at least {rows}, one a key")
+    if not array.flags.writeable:
+        raise ArgumentError(f"{name}: got an array that cannot be written")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .arguments import check_mode, path_text
 from .errors import InputError, SettingsError, StoreNotFoundError, UnsupportedError, UsageError
 from .plugins import ProbeAdapter, Registry, SourceAdapter, StoreAdapter
 from .ports.latent_store import LatentStore, StoreMode
@@ -15,6 +16,9 @@ from .ports.problem_source import ProblemSource
 from .ports.store_tools import StoreTools
 from .settings import ProblemSettings, StoreSettings
 from .structuring import unknown_key
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 DEFAULT_STORE = "lmdb"
 
@@ -41,7 +45,12 @@ class StorePlace:
     def open(
         self, mode: StoreMode = "read", options: Mapping[str, Any] | None = None
     ) -> LatentStore:
-        """The store; in mode `write` it is made if it is not there."""
+        """The store; in mode `write` it is made if it is not there.
+
+        Raises:
+            ArgumentError: there is no such mode.
+        """
+        check_mode(mode)
         settings = self.adapter.configure(options or {}, "store")
         return self.adapter.create(self.place, mode, settings)
 
@@ -66,19 +75,38 @@ class StorePlace:
         return self.adapter.tools()
 
 
-def locate(path: str, registry: Registry | None = None) -> StorePlace:
-    """The place that a path (LMDB) or `NAME:PLACE` names; nothing is opened."""
+def locate(path: str | PathLike[str], registry: Registry | None = None) -> StorePlace:
+    """The place that a path (LMDB) or `NAME:PLACE` names; nothing is opened.
+
+    Raises:
+        ArgumentError: it is neither a string nor a path.
+        UnknownAdapterError: no adapter has that name.
+    """
+    path = path_text(path)
     name, place = split_location(path)
     return StorePlace(path, (registry or Registry()).find(StoreAdapter, name), place)
 
 
 def open_store(
-    path: str,
+    path: str | PathLike[str],
     mode: StoreMode = "read",
     registry: Registry | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> LatentStore:
-    """Open a store by its place: a path (LMDB), or `NAME:PLACE` for another adapter."""
+    """Open a store by its place: a path (LMDB), or `NAME:PLACE` for another adapter.
+
+    Args:
+        path: a string, or a path of `pathlib`.
+        mode: `read`, or `write` to make the store if it is not there and be its one writer.
+        registry: finds the adapter.
+        options: settings of the adapter, by name.
+
+    Raises:
+        ArgumentError: path or mode is none.
+        UnknownAdapterError, SettingsError: there is no such adapter, or option of it.
+        StoreNotFoundError: mode `read`, and there is no store.
+        StoreLockedError: mode `write`, and another writer has the store.
+    """
     return locate(path, registry).open(mode, options)
 
 

@@ -2,29 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import ArgumentError
 from .problems import GivenSolution, Problem
 
 FinishReason = Literal["stop", "length", "given"]
 TokenIds = NDArray[np.int32]
 Offsets = NDArray[np.int32]
 
+LARGEST_SAMPLE = 2**32 - 1
+
 
 @attrs.frozen(order=True)
 class RecordKey:
-    """Key of a trace, its record and its failure: problem id and sample index."""
+    """Key of a trace, its record and its failure.
+
+    Attributes:
+        problem_id: of the problem.
+        sample: index among the problem's samples, 0 to `LARGEST_SAMPLE`.
+
+    As text it is the id, with `#SAMPLE` behind it for any sample but the first; behind an id that
+    has a `#` of its own always, so that no two keys have the same text.
+    """
 
     problem_id: str
     sample: int = 0
 
     def __str__(self) -> str:
-        return self.problem_id if self.sample == 0 else f"{self.problem_id}#{self.sample}"
+        if self.sample == 0 and "#" not in self.problem_id:
+            return self.problem_id
+        return f"{self.problem_id}#{self.sample}"
+
+
+def check_key(key: object, name: str = "key") -> None:
+    """Refuse what can be no key in a store; `name` is the argument's.
+
+    Raises:
+        ArgumentError: it is no `RecordKey`, or its id or sample is none.
+    """
+    if not isinstance(key, RecordKey):
+        raise ArgumentError(f"{name}: got {key!r:.80}, expected a RecordKey(problem_id, sample)")
+    if not isinstance(key.problem_id, str):
+        raise ArgumentError(f"{name}: its problem_id is {key.problem_id!r:.80}, expected a string")
+    try:
+        good = 0 <= operator.index(key.sample) <= LARGEST_SAMPLE
+    except TypeError:
+        good = False
+    if not good:
+        raise ArgumentError(
+            f"{name}: its sample is {key.sample!r:.80}, expected an integer from 0 to "
+            f"{LARGEST_SAMPLE}"
+        )
+
+
+def check_keys(keys: Iterable[RecordKey]) -> list[RecordKey]:
+    """The keys as a list, each of them checked.
+
+    Raises:
+        ArgumentError: they are no keys; see `check_key`.
+    """
+    found = list_keys(keys)
+    for i, key in enumerate(found):
+        check_key(key, f"keys[{i}]")
+    return found
+
+
+def list_keys(keys: Iterable[RecordKey]) -> list[RecordKey]:
+    """The keys as a list, each as it is.
+
+    Raises:
+        ArgumentError: there is nothing to list.
+    """
+    try:
+        return list(keys)
+    except TypeError:
+        raise ArgumentError(f"keys: got {keys!r:.80}, expected several RecordKeys") from None
 
 
 @attrs.frozen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +21,11 @@ from .conftest import command, write_problems
 COUNT = 60
 
 
-def start(home: Path) -> subprocess.Popen[str]:
+def start(home: Path, *options: str) -> subprocess.Popen[str]:
     write_problems(home / "many.jsonl", COUNT)
     line = "extract --problems many.jsonl --model m --backend seeded --delay 0.1 --batch-size 2"
     return subprocess.Popen(
-        command(*line.split(), "--store", "a store"),
+        command(*line.split(), "--store", "a store", *options),
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -111,3 +112,16 @@ def test_held_signal_strikes_where_the_model_computes(home: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.stdout == "written\nstruck\n"
+
+
+def test_a_store_that_is_deleted_ends_the_run(home: Path) -> None:
+    process = start(home, "--checkpoint-every", "2")
+    wait_for_progress(process)
+    shutil.rmtree(home / "a store")
+    began = time.monotonic()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    last = said.rstrip().splitlines()[-1]
+    assert f"error: {home}/a store: the store is gone" in last
+    assert "Traceback" not in said
+    assert time.monotonic() - began < 2, "it is told at the next commit, not at the end"

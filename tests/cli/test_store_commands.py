@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import shlex
@@ -167,6 +168,39 @@ def test_rm_by_reason_and_redo(failing: str, home: Path, extract: Invoke, invoke
 def test_rm_takes_a_sample_or_all(store: str, invoke: Invoke) -> None:
     assert invoke("store", "rm", store, "p1", "p2#1", "--yes").exit_code == 0
     assert {"p1", "p1#1", "p2", "p2#1"} & set(records(store)) == {"p2"}
+
+
+def test_an_id_that_looks_like_a_sample(home: Path, extract: Invoke, invoke: Invoke) -> None:
+    rows = [{"id": name, "question": f"What is {name}?"} for name in ("a", "a#1", "b#1")]
+    (home / "hash.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert extract("--samples", "2", problems=("--problems", "hash.jsonl")).exit_code == 0
+    listed = {"a", "a#1", "a#1#0", "a#1#1", "b#1#0", "b#1#1"}
+    shown = invoke("show", "s", "--limit", "9")
+    assert all(f" {name}: " in shown.stdout for name in listed)
+    assert {one["id"] for one in facts(invoke("show", "s", "--limit", "9", "--json"))["first"]} == (
+        listed
+    )
+    for refused in (invoke("show", "s", "a#1"), invoke("store", "rm", "s", "a#1", "--yes")):
+        assert refused.exit_code == 2
+        assert (
+            "s has a problem a#1 and a sample 1 of a; say a#1#0 a#1#1 for the problem, or a#01 "
+            "for the sample" in only_line(refused.stderr)
+        )
+    for name, problem, sample in (("a#1#0", "a#1", 0), ("a#01", "a", 1), ("b#1", "b#1", 0)):
+        told = facts(invoke("show", "s", name, "--json"))
+        assert told["id"] == str(RecordKey(problem, sample))
+        assert told["statement"] == f"What is {problem}?"
+    assert invoke("store", "rm", "s", "a#01", "b#1", "--yes").exit_code == 0
+    assert set(records("s")) == {"a", "a#1#0", "a#1#1"}
+    assert invoke("store", "rm", "s", "a#1", "--yes").exit_code == 0
+    assert set(records("s")) == {"a"}
+
+
+def test_show_of_a_sample_far_away(store: str, invoke: Invoke) -> None:
+    for name in ("p1#4294967295", "p1#4294967296", "p1#\u00b2", "p1#99999999999999999999"):
+        result = invoke("show", store, name)
+        assert result.exit_code == 2
+        assert f"{name} is not in s" in only_line(result.stderr)
 
 
 def test_rm_of_what_is_not_there_removes_nothing(store: str, invoke: Invoke) -> None:

@@ -13,8 +13,9 @@ import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.latents import Vectors
-from rjepa_core.traces import RecordKey
+from rjepa_core.errors import ArgumentError
+from rjepa_core.latents import Vectors, check_buffers
+from rjepa_core.traces import RecordKey, check_keys, list_keys
 
 from .checksums import MismatchError
 from .codec import check_block, encode_key
@@ -28,11 +29,14 @@ def read_latents(
     reader: Reader, keys: Iterable[RecordKey], latents: Vectors, prompts: Vectors | None
 ) -> NDArray[np.int64]:
     """See `LatentStore.read_latents`."""
-    keys = list(keys)
-    if len(keys) > len(latents):
-        raise ValueError(f"{len(keys)} keys, but room for {len(latents)} records")
+    keys = list_keys(keys)
+    check_buffers(len(keys), latents, prompts)
     fetcher = reader.environment.fetcher
-    raw_keys = [encode_key(key) for key in keys]
+    try:
+        raw_keys = [encode_key(key) for key in keys]
+    except ArgumentError:
+        check_keys(keys)  # It tells which.
+        raise
     if fetcher.wanted:
         fetcher.ask_heads(raw_keys)
     found = _find(reader, keys, raw_keys)
@@ -78,9 +82,9 @@ def _copy(
         for place, row, key, raw_key in found:
             count = place.steps
             if place.layers != layers or place.width != width or count > room:
-                raise ValueError(
-                    f"{key} is [{place.layers}, {count}, {place.width}], the buffer's rows are "
-                    f"[{layers}, {room}, {width}]"
+                raise ArgumentError(
+                    f"latents: got rows [{layers}, {room}, {width}], expected room for {key}, "
+                    f"which is [{place.layers}, {count}, {place.width}]"
                 )
             block = get(place.number, db=vectors)
             if block is None:

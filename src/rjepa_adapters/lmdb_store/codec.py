@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rjepa_core.latents import LatentRecord, Vectors
-from rjepa_core.traces import RecordKey
+from rjepa_core.traces import RecordKey, check_key
 
 from .checksums import CHECKSUM_BYTES, MismatchError, checksum
 from .heads import SEQUENCE, Head
@@ -40,8 +40,17 @@ def encode_id(problem_id: str) -> bytes:
 
 
 def encode_key(key: RecordKey) -> bytes:
-    """Key in the index and among the failures: the id, a NUL and the sample, big-endian."""
-    return encode_id(key.problem_id) + _SAMPLE.pack(key.sample)
+    """Key in the index and among the failures: the id, a NUL and the sample, big-endian.
+
+    Raises:
+        ArgumentError: it is no key.
+    """
+    try:
+        return encode_id(key.problem_id) + _SAMPLE.pack(key.sample)
+    except (AttributeError, TypeError, struct.error):
+        # Only now, because a training run encodes a key for every record that it reads.
+        check_key(key)
+        raise
 
 
 def decode_key(raw: bytes, full_id: str | None = None) -> RecordKey:

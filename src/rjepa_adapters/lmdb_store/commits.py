@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from rjepa_core.errors import StoreError
+from rjepa_core.errors import StoreError, StoreGoneError
 from rjepa_core.ports.latent_store import Entry
 from rjepa_core.traces import Failure, RecordKey
 
@@ -49,9 +49,11 @@ class Commits:
 
         Raises:
             DiskFullError: no room; it keeps waiting.
+            StoreGoneError: the store is no longer at its path; see `require_current`.
         """
         with self.mutex:
             self._stop_timer()
+            require_current(self._environment)
             if self._pending:
                 pending = self._pending
                 self._environment.write(lambda txn: apply_pending(self._environment, txn, pending))
@@ -103,3 +105,16 @@ class Commits:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def require_current(environment: Environment) -> None:
+    """Refuse to write where nobody would find it: LMDB writes on into a file that was deleted.
+
+    Raises:
+        StoreGoneError: the file at the store's path is not the one that is open.
+    """
+    if not environment.is_current():
+        raise StoreGoneError(
+            f"{environment.path}: the store is gone: it was deleted, moved or replaced while it "
+            "was open; put it back, or start anew in another place"
+        )

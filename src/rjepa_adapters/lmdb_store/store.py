@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.errors import StoreError, StoreNotFoundError
+from rjepa_core.arguments import check_mode, json_entry, path_text
+from rjepa_core.errors import StoreClosedError, StoreError, StoreNotFoundError
 from rjepa_core.identity import Identity, check_same
-from rjepa_core.latents import LatentRecord, Vectors, check_fits
+from rjepa_core.latents import LatentRecord, Vectors
 from rjepa_core.ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
-from rjepa_core.traces import Failure, RecordKey
+from rjepa_core.traces import Failure, RecordKey, check_key, check_keys
 
 from .batches import read_latents
-from .codec import EncodedRecord, encode_record
-from .commits import Commits
+from .codec import EncodedRecord
+from .commits import Commits, require_current
 from .environment import Environment
 from .layout import (
     Tally,
@@ -38,32 +39,40 @@ from .sharing import acquire, release
 from .sidecar import write_sidecar
 from .snapshot import LmdbSnapshot
 from .writer_lock import WriterLock
-from .writing import apply_delete, changed_statement
+from .writing import Batch, apply_delete
+
+T = TypeVar("T")
 
 
 class LmdbStore:
     """A store in the directory `location`. One thread of one process writes, any may read.
 
-    A handle can be pickled and survives a fork: it opens the store again, for reading.
+    A handle can be pickled and survives a fork: it opens the store again, for reading. It finds the
+    store whatever the working directory has become.
 
     Raises:
+        ArgumentError: location or mode is none.
         StoreNotFoundError: mode `read`, and there is no store.
         UsageError: mode `write`, and no store can be made or written there.
         StoreLockedError: mode `write`, and another writer has the store.
     """
 
     def __init__(
-        self, location: str, mode: StoreMode = "read", settings: LmdbSettings | None = None
+        self,
+        location: str | os.PathLike[str],
+        mode: StoreMode = "read",
+        settings: LmdbSettings | None = None,
     ) -> None:
+        check_mode(mode)
         self._settings = settings or LmdbSettings()
-        self._location = location
+        self._location = location = path_text(location, "location")
         self._closed = False
         self._lock: WriterLock | None = None
         if mode == "write":
-            self._path = make_place(location)
+            self._path = make_place(location).absolute()
             self._lock = WriterLock(self._path)
         else:
-            self._path = require_store(location)
+            self._path = require_store(location).absolute()
         try:
             self._open()
         except BaseException:
@@ -118,7 +127,7 @@ class LmdbStore:
 
     @property
     def identity(self) -> Identity | None:
-        if self._identity is None and not self._closed:
+        if self._use()._identity is None:
             with self._reader() as reader:
                 self._identity = read_identity(self._environment, reader.txn)
         return self._identity
@@ -129,6 +138,7 @@ class LmdbStore:
             check_same(identity, known, self._location)
             return
         environment = self._writable()
+        require_current(environment)
         write_sidecar(self._path, identity)
         environment.write(lambda txn: write_identity(environment, txn, identity))
         self._identity = identity
@@ -139,21 +149,12 @@ class LmdbStore:
         if identity is None:
             raise StoreError(f"{self._location}: written before begin(identity)")
         with self._commits.mutex:
-            known: dict[RecordKey, Entry] = {}
-            encoded = []
+            batch = Batch(self._location, identity, self.entry)
             for record in records:
-                check_fits(record, identity)
-                self._same_statement(known, record.key, record.trace.problem.statement_hash)
-                known[record.key] = Entry(record.trace.problem.statement_hash)
-                encoded.append(encode_record(record))
-            kept = []
+                batch.add_record(record)
             for failure in failures:
-                self._same_statement(known, failure.key, failure.statement_hash)
-                entry = known.get(failure.key) or self.entry(failure.key)
-                if entry is None or entry.failed:
-                    known[failure.key] = Entry(failure.statement_hash, failed=True)
-                    kept.append(failure)
-            self._commits.take(encoded, kept)
+                batch.add_failure(failure)
+            self._commits.take(batch.records, batch.failures)
 
     def write_encoded(
         self, records: Sequence[EncodedRecord], failures: Sequence[Failure] = ()
@@ -174,6 +175,7 @@ class LmdbStore:
             return committed + sum(entry is None or entry.failed for entry in entries)
 
     def entry(self, key: RecordKey) -> Entry | None:
+        check_key(key)
         waiting = self._use()._commits.entry(key)
         if waiting is not None:
             return waiting
@@ -181,12 +183,10 @@ class LmdbStore:
             return reader.entry(key)
 
     def keys(self) -> Iterator[RecordKey]:
-        with self._reader() as reader:
-            yield from reader.keys()
+        return self._each(Reader.keys)
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
-        with self._reader() as reader:
-            yield from reader.entries()
+        return self._each(Reader.entries)
 
     def get(self, key: RecordKey) -> LatentRecord:
         with self._reader() as reader:
@@ -199,12 +199,11 @@ class LmdbStore:
             return read_latents(reader, keys, latents, prompts)
 
     def failures(self) -> Iterator[Failure]:
-        with self._reader() as reader:
-            yield from reader.failures()
+        return self._each(Reader.failures)
 
     def delete(self, keys: Iterable[RecordKey]) -> int:
         environment = self._writable()
-        wanted = list(keys)
+        wanted = check_keys(keys)
         with self._commits.mutex:
             self.commit()
             return environment.write(lambda txn: apply_delete(environment, txn, wanted))
@@ -212,13 +211,18 @@ class LmdbStore:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         with self._reader() as reader:
-            yield LmdbSnapshot(reader)
+            snapshot = LmdbSnapshot(reader)
+            try:
+                yield snapshot
+            finally:
+                snapshot.close()
 
     def add_history(self, entry: Mapping[str, Any]) -> None:
         environment = self._writable()
+        fields = json_entry(entry)
         with self._commits.mutex:
             self.commit()
-            environment.write(lambda txn: append_history(environment, txn, entry))
+            environment.write(lambda txn: append_history(environment, txn, fields))
 
     def history(self) -> list[dict[str, Any]]:
         with self._reader() as reader:
@@ -226,6 +230,7 @@ class LmdbStore:
 
     def stats(self) -> StoreStats:
         tally = self.tally()
+        require_current(self._use()._environment)
         size = (self._path / DATA).stat().st_size
         return StoreStats(
             tally.records, tally.problems, tally.steps, tally.tokens, tally.failures, size
@@ -276,10 +281,19 @@ class LmdbStore:
     def _reader(self) -> Reading:
         return Reading(self._use()._environment, self._settings.verify_reads)
 
+    def _each(self, read: Callable[[Reader], Iterator[T]]) -> Iterator[T]:
+        """What `read` gives of one consistent state; a closed handle says so before the first."""
+        self._use()
+        return self._iterate(read)
+
+    def _iterate(self, read: Callable[[Reader], Iterator[T]]) -> Iterator[T]:
+        with self._reader() as reader:
+            yield from read(reader)
+
     def _use(self) -> LmdbStore:
         """This handle, open in this process."""
         if self._closed:
-            raise StoreError(f"{self._location}: this handle is closed; open the store again")
+            raise StoreClosedError(f"{self._location}: this handle is closed; open the store again")
         if os.getpid() != self._pid:
             # A forked child: the parent keeps the lock and what it has pending.
             self._lock = None
@@ -294,13 +308,6 @@ class LmdbStore:
                 "process that writes"
             )
         return environment
-
-    def _same_statement(
-        self, known: Mapping[RecordKey, Entry], key: RecordKey, statement_hash: str
-    ) -> None:
-        entry = known.get(key) or self.entry(key)
-        if entry is not None and entry.statement_hash != statement_hash:
-            raise changed_statement(self._location, key)
 
 
 def _let_go(environment: Environment, lock: WriterLock | None) -> None:

@@ -19,7 +19,7 @@ def encode_texts(trace: Trace) -> bytes:
     problem = trace.problem
     fields: dict[str, Any] = {
         "id": problem.id,
-        "sample": trace.sample,
+        "sample": int(trace.sample),
         "statement": problem.statement,
         "domain": problem.domain,
         "subdomain": problem.subdomain,

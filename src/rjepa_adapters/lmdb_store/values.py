@@ -43,7 +43,7 @@ def encode_failure(failure: Failure) -> tuple[bytes, bytes]:
     """Key and value among the failures."""
     raw_key = encode_key(failure.key)
     fields = attrs.asdict(failure)
-    fields["key"] = [failure.key.problem_id, failure.key.sample]
+    fields["key"] = [failure.key.problem_id, int(failure.key.sample)]
     return raw_key, encode_json(raw_key, fields)
 
 

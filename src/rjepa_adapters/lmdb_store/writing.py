@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
 
 from rjepa_core.errors import StatementChangedError
+from rjepa_core.identity import Identity
+from rjepa_core.latents import LatentRecord, check_fits
 from rjepa_core.ports.latent_store import Entry
-from rjepa_core.traces import Failure, RecordKey
+from rjepa_core.traces import Failure, RecordKey, check_key
 
 from .checksums import checksum
-from .codec import EncodedRecord, encode_key, encode_place, encode_sequence
+from .codec import EncodedRecord, encode_key, encode_place, encode_record, encode_sequence
 from .environment import Environment
 from .heads import Head, decode_head, encode_head
 from .layout import Tally, read_tally, write_tally
@@ -49,6 +51,50 @@ class Pending:
         for failure in failures:
             self.failures[failure.key] = failure
             self.since_commit += 1
+
+
+@attrs.define
+class Batch:
+    """What one call writes, checked and encoded before any of it is taken.
+
+    Attributes:
+        location: of the store, for messages.
+        identity: of the store.
+        entry: what the store has of a key.
+        records, failures: to be taken.
+    """
+
+    location: str
+    identity: Identity
+    entry: Callable[[RecordKey], Entry | None]
+    records: list[EncodedRecord] = attrs.field(factory=list)
+    failures: list[Failure] = attrs.field(factory=list)
+    _known: dict[RecordKey, Entry] = attrs.field(factory=dict, init=False)
+
+    def add_record(self, record: LatentRecord) -> None:
+        """Raises `ArgumentError` and `StatementChangedError` as `LatentStore.write` does."""
+        check_fits(record, self.identity)
+        digest = record.trace.problem.statement_hash
+        self._same_statement(record.key, digest)
+        self._known[record.key] = Entry(digest)
+        self.records.append(encode_record(record))
+
+    def add_failure(self, failure: Failure) -> None:
+        """Left out where its key has a record; raises as `add_record`."""
+        check_key(failure.key, "the failure's key")
+        entry = self._same_statement(failure.key, failure.statement_hash)
+        if entry is None or entry.failed:
+            self._known[failure.key] = Entry(failure.statement_hash, failed=True)
+            self.failures.append(failure)
+
+    def _same_statement(self, key: RecordKey, statement_hash: str) -> Entry | None:
+        entry = self._known.get(key) or self.entry(key)
+        if entry is not None and entry.statement_hash != statement_hash:
+            raise StatementChangedError(
+                f"{self.location}: {key} is stored with another statement; use another store, or "
+                "give the changed problem another id"
+            )
+        return entry
 
 
 class Writer:
@@ -161,14 +207,6 @@ def apply_delete(environment: Environment, txn: Any, keys: Iterable[RecordKey]) 
         count += writer.remove_record(raw_key) + writer.remove_failure(raw_key)
     writer.finish()
     return count
-
-
-def changed_statement(location: str, key: RecordKey) -> StatementChangedError:
-    """The error for a key that is written again with another statement."""
-    return StatementChangedError(
-        f"{location}: {key} is stored with another statement; use another store, or give the "
-        "changed problem another id"
-    )
 
 
 def _failure_digest(raw_key: bytes, value: Any) -> int:

@@ -53,13 +53,24 @@ class StoreStats:
 class RecordSink(Protocol):
     """What the extraction loop sees of a store."""
 
-    def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None: ...
+    def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:
+        """Take records and failures, all of them or none.
+
+        Raises:
+            ArgumentError: a record does not fit the store's identity, has not a vector a step, or
+                holds NaN or infinite values; the message names its key.
+        """
+        ...
 
     def commit(self) -> None: ...
 
 
 class Snapshot(Protocol):
-    """A consistent state of a store; what is written later does not show."""
+    """A consistent state of a store; what is written later does not show.
+
+    Once its `with` block has ended, all of it raises `StoreClosedError`, the iterators that it gave
+    before included.
+    """
 
     def __len__(self) -> int: ...
 
@@ -89,8 +100,12 @@ class LatentStore(RecordSink, Protocol):
 
     `write` makes nothing durable by itself: a commit happens by records or seconds as the store's
     settings say, at `commit`, and at `close`. Records and failures of one commit appear together.
+    A commit into a store that was meanwhile deleted, moved or replaced raises `StoreGoneError`,
+    even if nothing waits for it.
+
     A record replaces the failure of its key, a failure never a record. A key that is written again
-    with another statement raises `StatementChangedError`.
+    with another statement raises `StatementChangedError`. What is given for a key and is none, or
+    has a sample that none can have, raises `ArgumentError`.
     """
 
     @property
@@ -139,16 +154,17 @@ class LatentStore(RecordSink, Protocol):
 
         Args:
             keys: B keys.
-            latents: [at least B, L, S', D] of any float dtype; row b gets the steps of `keys[b]`
-                and zeros behind them.
-            prompts: [at least B, L, D], or None to leave the prompt latents out.
+            latents: [at least B, L, S', D] of any float dtype, bfloat16 included; row b gets the
+                steps of `keys[b]` and zeros behind them.
+            prompts: [at least B, L, D] of any float dtype, or None to leave the prompt latents out.
 
         Returns:
             int64 [B], the steps S of each record.
 
         Raises:
             KeyError, DamagedRecordError: as `get`.
-            ValueError: a record does not fit into the buffer.
+            ArgumentError: a buffer is no such array, or a record does not fit into it. In the
+                latter case rows may be overwritten already.
         """
         ...
 
@@ -160,10 +176,16 @@ class LatentStore(RecordSink, Protocol):
         """Remove records and failures, at once and durably; how many there were."""
         ...
 
-    def snapshot(self) -> AbstractContextManager[Snapshot]: ...
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
+        """The committed state as it is now, to be read in a `with` block."""
+        ...
 
     def add_history(self, entry: Mapping[str, Any]) -> None:
-        """Append to the run history (JSON values), at once and durably."""
+        """Append to the run history (JSON values), at once and durably.
+
+        Raises:
+            ArgumentError: it is no mapping, or holds what JSON cannot.
+        """
         ...
 
     def history(self) -> list[dict[str, Any]]:
@@ -175,5 +197,8 @@ class LatentStore(RecordSink, Protocol):
         ...
 
     def close(self) -> None:
-        """Commit and let go. A closed store raises `StoreError` when used."""
+        """Commit and let go, even if the commit fails.
+
+        A closed store raises `StoreClosedError` for all but `location`; closing again does nothing.
+        """
         ...

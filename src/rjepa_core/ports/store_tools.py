@@ -201,7 +201,12 @@ class StoreTools(Protocol):
     def remove(
         self, store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] = ()
     ) -> int:
-        """Remove records and failures by id (`ID` or `ID#SAMPLE`) or failure reason; how many."""
+        """Remove records and failures by id (`ID` or `ID#SAMPLE`) or failure reason; how many.
+
+        Raises:
+            UsageError: a name fits nothing, or both a problem `a#1` and sample 1 of a problem `a`;
+                nothing is removed.
+        """
         ...
 
     def room_needed(self, identity: Identity, records: int, steps: float = 8.0) -> int:

@@ -17,12 +17,21 @@ import numpy as np
 from attrs import validators
 from numpy.typing import NDArray
 
-from ..errors import StatementChangedError, StoreError, StoreLockedError, StoreNotFoundError
+from ..arguments import check_mode, json_entry
+from ..errors import (
+    StatementChangedError,
+    StoreClosedError,
+    StoreError,
+    StoreGoneError,
+    StoreLockedError,
+    StoreNotFoundError,
+)
 from ..identity import Identity, check_same
 from ..latents import LatentRecord, Vectors, check_fits
 from ..plugins import StoreAdapter, hookimpl
 from ..ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
-from ..traces import Failure, RecordKey
+from ..traces import Failure, RecordKey, check_key, check_keys
+from .memory_snapshot import MemorySnapshot, State, entry_of
 
 
 @attrs.frozen(kw_only=True)
@@ -38,21 +47,11 @@ class MemorySettings:
     )
 
 
-@attrs.frozen
-class _State:
-    """What is committed. Commits replace it and never change it, so a snapshot is a reference."""
-
-    identity: Identity | None = None
-    records: Mapping[RecordKey, LatentRecord] = attrs.field(factory=dict)
-    failures: Mapping[RecordKey, Failure] = attrs.field(factory=dict)
-    history: tuple[dict[str, Any], ...] = ()
-
-
 @attrs.define
 class _Place:
     """What one name stands for."""
 
-    state: _State = attrs.field(factory=_State)
+    state: State = attrs.field(factory=State)
     writer: weakref.ref[MemoryStore] | None = None
 
 
@@ -83,6 +82,7 @@ class MemoryStore:
         mode: StoreMode = "write",
         settings: MemorySettings | None = None,
     ) -> None:
+        check_mode(mode)
         self._settings = settings or MemorySettings()
         self._location = location
         if mode == "read" and location not in _places:
@@ -107,7 +107,7 @@ class MemoryStore:
     @property
     def identity(self) -> Identity | None:
         """See the port."""
-        return self._place.state.identity
+        return self._state.identity
 
     def begin(self, identity: Identity) -> None:
         known = self._state.identity
@@ -126,6 +126,7 @@ class MemoryStore:
             self._same_statement(new, record.key, record.trace.problem.statement_hash)
             new[record.key] = _copy(record)
         for failure in failures:
+            check_key(failure.key, "the failure's key")
             self._same_statement(new, failure.key, failure.statement_hash)
             entry = self.entry(failure.key)
             if not isinstance(new.get(failure.key), LatentRecord) and (
@@ -145,6 +146,7 @@ class MemoryStore:
 
     def commit(self) -> None:
         state = self._writable()
+        self._require_current()
         if self._records or self._failures:
             # A record that is written again moves to the end, as on disk.
             kept = {k: r for k, r in state.records.items() if k not in self._records}
@@ -156,13 +158,14 @@ class MemoryStore:
         return len(self._state.records.keys() | self._records.keys())
 
     def entry(self, key: RecordKey) -> Entry | None:
+        check_key(key)
         state = self._state
         if key in self._records:
-            return _entry(self._records[key])
+            return entry_of(self._records[key])
         if key in self._failures:
             return Entry(self._failures[key].statement_hash, failed=True)
         if key in state.records:
-            return _entry(state.records[key])
+            return entry_of(state.records[key])
         if key in state.failures:
             return Entry(state.failures[key].statement_hash, failed=True)
         return None
@@ -185,7 +188,8 @@ class MemoryStore:
         return MemorySnapshot(self._state).failures()
 
     def delete(self, keys: Iterable[RecordKey]) -> int:
-        wanted = set(keys)
+        self._writable()
+        wanted = set(check_keys(keys))
         self.commit()
         state = self._state
         records = {k: r for k, r in state.records.items() if k not in wanted}
@@ -195,11 +199,17 @@ class MemoryStore:
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        yield MemorySnapshot(self._state)
+        snapshot = MemorySnapshot(self._state)
+        try:
+            yield snapshot
+        finally:
+            snapshot.close()
 
     def add_history(self, entry: Mapping[str, Any]) -> None:
+        self._writable()
+        fields = json_entry(entry)
         self.commit()
-        self._change(history=(*self._state.history, copy.deepcopy(dict(entry))))
+        self._change(history=(*self._state.history, fields))
 
     def history(self) -> list[dict[str, Any]]:
         return copy.deepcopy(list(self._state.history))
@@ -217,10 +227,13 @@ class MemoryStore:
     def close(self) -> None:
         if self._closed:
             return
-        if self._writes:
-            self.commit()
-            self._place.writer = None
-        self._closed = True
+        try:
+            if self._writes:
+                self.commit()
+        finally:
+            if self._writes:
+                self._place.writer = None
+            self._closed = True
 
     def __enter__(self) -> MemoryStore:
         return self
@@ -233,19 +246,27 @@ class MemoryStore:
         return MemoryStore, (self._location, "read", self._settings)
 
     @property
-    def _state(self) -> _State:
+    def _state(self) -> State:
         if self._closed:
-            raise StoreError(f"{self.location}: this handle is closed; open the store again")
+            raise StoreClosedError(f"{self.location}: this handle is closed; open the store again")
         return self._place.state
 
-    def _writable(self) -> _State:
+    def _writable(self) -> State:
         state = self._state
         if not self._writes:
             raise StoreError(f"{self.location}: this handle only reads; open it in mode 'write'")
         return state
 
     def _change(self, **changes: Any) -> None:
-        self._place.state = attrs.evolve(self._writable(), **changes)
+        state = self._writable()
+        self._require_current()
+        self._place.state = attrs.evolve(state, **changes)
+
+    def _require_current(self) -> None:
+        if self._location and _places.get(self._location) is not self._place:
+            raise StoreGoneError(
+                f"{self.location}: the store is gone: it was forgotten while it was open"
+            )
 
     def _same_statement(
         self, new: Mapping[RecordKey, LatentRecord | Failure], key: RecordKey, digest: str
@@ -263,57 +284,6 @@ class MemoryStore:
                 f"{self.location}: {key} is stored with another statement; use another store, or "
                 "give the changed problem another id"
             )
-
-
-class MemorySnapshot:
-    """See `Snapshot`; its arrays are the store's own and cannot be written."""
-
-    def __init__(self, state: _State) -> None:
-        self._state = state
-
-    def __len__(self) -> int:
-        return len(self._state.records)
-
-    def keys(self) -> Iterator[RecordKey]:
-        return iter(self._state.records)
-
-    def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
-        return ((key, _entry(record)) for key, record in self._state.records.items())
-
-    def get(self, key: RecordKey) -> LatentRecord:
-        if key not in self._state.records:
-            raise KeyError(f"no record {key}")
-        return self._state.records[key]
-
-    def read_latents(
-        self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
-    ) -> NDArray[np.int64]:
-        if len(keys) > len(latents):
-            raise ValueError(f"{len(keys)} keys, but room for {len(latents)} records")
-        steps = np.zeros(len(keys), np.int64)
-        for row, key in enumerate(keys):
-            values = self.get(key).latents
-            layers, steps[row], width = values.shape
-            room = latents.shape[1:]
-            if (layers, width) != (room[0], room[2]) or steps[row] > room[1]:
-                raise ValueError(f"{key} is {values.shape}, the buffer's rows are {room}")
-            latents[row, :, : steps[row]] = values
-            latents[row, :, steps[row] :] = 0
-            if prompts is not None:
-                prompts[row] = self.get(key).prompt_latent
-        return steps
-
-    def failures(self) -> Iterator[Failure]:
-        return iter(self._state.failures.values())
-
-
-def _entry(record: LatentRecord) -> Entry:
-    trace = record.trace
-    return Entry(
-        trace.problem.statement_hash,
-        steps=record.latents.shape[1],
-        tokens=len(trace.completion_ids),
-    )
 
 
 def _copy(record: LatentRecord) -> LatentRecord:

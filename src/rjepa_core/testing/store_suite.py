@@ -12,13 +12,14 @@ descriptor offers tools.
 
 from __future__ import annotations
 
+from .store_suite_arguments import ArgumentsContract
 from .store_suite_opening import OpeningContract
 from .store_suite_reading import ReadingContract
 from .store_suite_tools import ToolsContract
 from .store_suite_writing import WritingContract
 
 
-class StoreContract(OpeningContract, WritingContract, ReadingContract):
+class StoreContract(OpeningContract, WritingContract, ReadingContract, ArgumentsContract):
     """Promises of the port `LatentStore`."""
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from ..errors import (
     IdentityError,
+    StoreClosedError,
     StoreError,
     StoreLockedError,
     StoreNotFoundError,
@@ -73,14 +75,17 @@ class OpeningContract(StoreCase):
         store.close()
         key = RecordKey("p")
         uses: list[Callable[[], object]] = [
+            lambda: store.identity,
+            lambda: store.begin(identity),
             lambda: len(store),
             lambda: store.write([sample_record(identity)]),
             lambda: store.commit(),
             lambda: store.entry(key),
             lambda: store.get(key),
-            lambda: list(store.keys()),
-            lambda: list(store.entries()),
-            lambda: list(store.failures()),
+            lambda: store.read_latents([key], np.zeros((1, 1, 3, 8), np.float16)),
+            lambda: store.keys(),
+            lambda: store.entries(),
+            lambda: store.failures(),
             lambda: store.delete([key]),
             lambda: store.add_history({}),
             lambda: store.history(),
@@ -88,8 +93,9 @@ class OpeningContract(StoreCase):
             lambda: store.snapshot().__enter__(),
         ]
         for use in uses:
-            with pytest.raises(StoreError, match="closed"):
+            with pytest.raises(StoreClosedError, match="this handle is closed"):
                 use()
+        assert store.location, "a closed store still tells its location"
 
     def test_one_writer(self, store: LatentStore, open_store: Open, identity: Identity) -> None:
         with pytest.raises(StoreLockedError, match="writ"):

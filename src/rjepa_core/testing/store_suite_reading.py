@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ..errors import (
-    StoreError,
-)
+from ..errors import StoreClosedError, StoreError
 from ..identity import Identity
 from ..ports.latent_store import LatentStore
 from ..traces import RecordKey
@@ -61,12 +61,12 @@ class ReadingContract(StoreCase):
         found = {failure.key for failure in store.failures()}
         assert found == {f.key for f in failures}, "failures() gives every id as it was written"
 
-    def test_vectors_of_all_values_are_kept(self, open_store: Open) -> None:
+    def test_vectors_of_all_finite_values_are_kept(self, open_store: Open) -> None:
         identity = sample_identity(width=4, dtype="float32")
         store = open_store()
         store.begin(identity)
         record = sample_record(identity, steps=2)
-        record.latents[0, 0] = [np.nan, np.inf, -0.0, 1e-45]
+        record.latents[0, 0] = [3.4e38, -3.4e38, -0.0, 1e-45]
         store.write([record])
         store.commit()
         assert_same(store.get(record.key), record, "the store does not change values")
@@ -109,6 +109,30 @@ class ReadingContract(StoreCase):
             with pytest.raises(KeyError):
                 snapshot.get(RecordKey("new-1"))
         assert len(store) == 53, "the store itself has changed"
+
+    def test_a_closed_snapshot_says_so(self, store: LatentStore, identity: Identity) -> None:
+        record = sample_record(identity)
+        store.write([record, sample_record(identity, "q")], [sample_failure("f")])
+        store.commit()
+        with store.snapshot() as snapshot:
+            begun: list[Iterator[object]] = [snapshot.keys(), snapshot.entries()]
+            for iterator in begun:
+                next(iterator)
+            begun.append(snapshot.failures())
+        buffer = np.zeros((1, 1, 3, 8), np.float16)
+        uses: list[Callable[[], object]] = [
+            lambda: len(snapshot),
+            lambda: snapshot.keys(),
+            lambda: snapshot.entries(),
+            lambda: snapshot.failures(),
+            lambda: snapshot.get(record.key),
+            lambda: snapshot.read_latents([record.key], buffer),
+            *(functools.partial(next, iterator) for iterator in begun),
+        ]
+        for use in uses:
+            with pytest.raises(StoreClosedError, match="this snapshot is closed"):
+                use()
+        assert_same(store.get(record.key), record, "the store itself stays open")
 
     def test_one_order_everywhere(self, store: LatentStore, identity: Identity) -> None:
         names = [f"p-{i * 37 % 60}" for i in range(60)]

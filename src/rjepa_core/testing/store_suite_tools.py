@@ -212,6 +212,25 @@ class ToolsContract(StoreCase):
             tools.remove(store, ["nope", "c"])
         assert len(store) == 3, "a refused removal changes nothing"
 
+    def test_remove_of_a_name_with_two_meanings(self, open_store: Open, tools: StoreTools) -> None:
+        identity = sample_identity()
+        keys = [RecordKey("a#1", 0), RecordKey("a#1", 1), RecordKey("a", 1), RecordKey("b#1")]
+        store = open_store()
+        store.begin(identity)
+        store.write([sample_record(identity, key.problem_id, key.sample) for key in keys])
+        store.write([], [sample_failure("a#01"), sample_failure("c", 1)])
+        store.commit()
+        both = r"a problem a#1 and a sample 1 of a; say a#1#0 a#1#1 for .* or a#001 for the sample"
+        with pytest.raises(UsageError, match=both):
+            tools.remove(store, ["b#1", "a#1"])
+        assert len(store) == 4, "a refused removal changes nothing"
+        assert tools.remove(store, ["a#001"]) == 1, "zeros in front of a sample mean nothing"
+        assert set(store.keys()) == {*keys} - {keys[2]}
+        assert tools.remove(store, ["a#1#0", "c#1"]) == 2, "an id with a # is named with its sample"
+        assert set(store.keys()) == {keys[1], keys[3]}
+        assert tools.remove(store, ["a#1", "b#1", "a#01"]) == 3, "one meaning is enough"
+        assert len(store) == 0
+
     def test_room(self, open_store: Open, tools: StoreTools, tmp_path: TmpPath) -> None:
         identity = sample_identity(1, 1024)
         store = open_store()

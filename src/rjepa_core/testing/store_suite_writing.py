@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from ..errors import (
-    StatementChangedError,
-    StoreError,
-)
+from ..errors import StatementChangedError, StoreClosedError, StoreError, StoreGoneError
 from ..identity import Identity
 from ..ports.latent_store import LatentStore
 from ..traces import RecordKey
 from .samples import sample_failure, sample_identity, sample_record
-from .store_case import Open, StoreCase, assert_same
+from .store_case import Open, StoreCase, TmpPath, assert_same
 
 
 class WritingContract(StoreCase):
@@ -136,6 +135,44 @@ class WritingContract(StoreCase):
     def test_logprobs_are_all_or_none(self, store: LatentStore) -> None:
         with pytest.raises(ValueError, match="log-probabilities"):
             store.write([sample_record(sample_identity(logprobs=True))])
+
+    def test_a_store_that_is_gone_is_missed(
+        self, open_store: Open, identity: Identity, tmp_path: TmpPath
+    ) -> None:
+        store = open_store(checkpoint_every=2)
+        store.begin(identity)
+        store.write([sample_record(identity, "a"), sample_record(identity, "b")])
+        self.vanish(tmp_path, "a")
+        store.write([sample_record(identity, "c")])
+        uses: list[Callable[[], object]] = [
+            lambda: store.write([sample_record(identity, "d")]),
+            lambda: store.commit(),
+            lambda: store.delete([RecordKey("a")]),
+            lambda: store.add_history({}),
+            lambda: store.close(),
+        ]
+        for use in uses:
+            with pytest.raises(StoreGoneError, match="the store is gone") as raised:
+                use()
+            assert "\n" not in str(raised.value), "it is told in one line"
+        with pytest.raises(StoreClosedError):
+            store.commit()
+
+    def test_a_store_that_is_gone_is_missed_with_nothing_to_write(
+        self, open_store: Open, tmp_path: TmpPath, identity: Identity
+    ) -> None:
+        whole, begun = open_store(), open_store(name="begun")
+        whole.begin(identity)
+        whole.write([sample_record(identity)])
+        whole.commit()
+        for name in ("a", "begun"):
+            self.vanish(tmp_path, name)
+        with pytest.raises(StoreGoneError):
+            whole.close()
+        with pytest.raises(StoreGoneError):
+            begun.begin(identity)
+        with pytest.raises(StoreGoneError):
+            begun.close()
 
     def test_delete(self, store: LatentStore, open_store: Open, identity: Identity) -> None:
         store.write(

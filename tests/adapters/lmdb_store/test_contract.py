@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from rjepa_adapters.lmdb_store.plugin import rjepa_stores
@@ -15,6 +16,9 @@ class TestLmdbStore(StoreContract):
 
     def where(self, tmp_path: Path, name: str) -> str:
         return str(tmp_path / name)
+
+    def vanish(self, tmp_path: Path, name: str) -> None:
+        shutil.rmtree(tmp_path / name)
 
 
 class TestLmdbTools(StoreToolsContract):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import shutil
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import pytest
@@ -17,11 +21,14 @@ from rjepa_adapters.lmdb_store.repairing import verify
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_adapters.lmdb_store.tools import LmdbTools
+from rjepa_core import open_store
 from rjepa_core.errors import (
+    ArgumentError,
     DamagedRecordError,
     InputError,
     SettingsError,
     StoreError,
+    StoreGoneError,
     StoreLockedError,
     StoreNotFoundError,
     UsageError,
@@ -126,8 +133,6 @@ def test_the_plugin_loads_no_lmdb() -> None:
 
 
 def test_a_deleted_and_remade_directory_is_another_store(tmp_path: Path) -> None:
-    import shutil
-
     make(tmp_path / "a")
     forgotten = LmdbStore(str(tmp_path / "a"))
     shutil.rmtree(tmp_path / "a")
@@ -147,8 +152,6 @@ def test_compact_wants_the_store_for_itself(tmp_path: Path) -> None:
     child = os.fork()
     if child == 0:
         with LmdbStore(str(tmp_path / "a")), open(tmp_path / "ready", "w"):
-            import time
-
             time.sleep(60)
     while not (tmp_path / "ready").exists():
         pass
@@ -217,3 +220,89 @@ def test_missing_extras_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ):
         LmdbTools().export(store, str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_path_of_pathlib_is_a_place(tmp_path: Path) -> None:
+    make(tmp_path / "a")
+    for path in (tmp_path / "a", str(tmp_path / "a")):
+        with open_store(path) as store:  # type: ignore[attr-defined]
+            assert len(store) == 3
+            assert store.location == str(path)
+    with LmdbStore(tmp_path / "b", "write") as store:
+        assert store.location == str(tmp_path / "b")
+    wrong: Any
+    for wrong in (os.fsencode(tmp_path / "a"), None, 7):
+        with pytest.raises(ArgumentError, match=r"^path: got .*, expected a string or a path"):
+            open_store(wrong)
+        with pytest.raises(ArgumentError, match=r"^location: got .*, expected a string or a path"):
+            LmdbStore(wrong)
+
+
+def test_a_handle_outlasts_its_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "a")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with LmdbStore("a") as store:
+        before = pickle.dumps(store)
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        for pickled in (before, pickle.dumps(store)):
+            with pickle.loads(pickled) as copy:
+                assert len(copy) == 3
+        assert store.stats().records == 3
+        assert store.location == "a"
+
+
+@pytest.mark.parametrize("what", ["deleted", "file", "moved", "copied", "replaced"])
+def test_a_store_that_goes_while_it_is_open(tmp_path: Path, what: str) -> None:
+    make(tmp_path / "a")
+    make(tmp_path / "other", count=5)
+    reader = LmdbStore(tmp_path / "a")
+    store = LmdbStore(tmp_path / "a", "write")
+    store.write([sample_record(sample_identity(), "new")])
+    if what == "deleted":
+        shutil.rmtree(tmp_path / "a")
+    elif what == "file":
+        (tmp_path / "a" / DATA).unlink()
+    elif what == "moved":
+        (tmp_path / "a").rename(tmp_path / "b")
+    elif what == "replaced":
+        shutil.rmtree(tmp_path / "a")
+        (tmp_path / "other").rename(tmp_path / "a")
+    else:
+        # As a tool does that writes beside it and renames.
+        shutil.copy(tmp_path / "a" / DATA, tmp_path / "copy")
+        (tmp_path / "copy").rename(tmp_path / "a" / DATA)
+    for use in (store.commit, store.stats, reader.stats):
+        with pytest.raises(StoreGoneError, match=rf"{tmp_path}/a: the store is gone"):
+            use()
+    assert len(list(reader.keys())) == 3
+    if what == "moved":
+        (tmp_path / "b").rename(tmp_path / "a")
+        store.close()
+        reader.close()
+        with LmdbStore(tmp_path / "a") as again:
+            assert len(again) == 4
+        return
+    with pytest.raises(StoreGoneError):
+        store.close()
+    store.close()
+    reader.close()
+    if what == "replaced":
+        with LmdbStore(tmp_path / "a") as other:
+            assert len(other) == 5
+        assert verify(str(tmp_path / "a")).sound
+
+
+def test_a_timer_that_misses_the_store_is_heard_of(tmp_path: Path) -> None:
+    identity = sample_identity()
+    store = LmdbStore(tmp_path / "a", "write", LmdbSettings(checkpoint_seconds=0.05))
+    store.begin(identity)
+    shutil.rmtree(tmp_path / "a")
+    store.write([sample_record(identity)])
+    time.sleep(0.2)
+    with pytest.raises(StoreGoneError):
+        store.write([sample_record(identity, "next")])
+    with pytest.raises(StoreGoneError):
+        store.close()

@@ -20,6 +20,9 @@ class TestMemoryStore(StoreContract):
     def where(self, tmp_path: Path, name: str) -> str:
         return f"{tmp_path.name}-{name}"
 
+    def vanish(self, tmp_path: Path, name: str) -> None:
+        forget(self.where(tmp_path, name))
+
 
 def test_a_name_gives_the_same_store_again() -> None:
     identity = sample_identity()
