@@ -240,3 +240,23 @@ def test_an_interrupted_verify_finds_no_damage(store: str) -> None:
     out, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert not out
+
+
+def test_repair_of_what_nobody_can_count(store: str, invoke: Invoke) -> None:
+    os.truncate(Path(store, "data.mdb"), 8192)
+    result = invoke("store", "repair", store, "mended")
+    assert result.exit_code == 3
+    assert "how many are lost is unknown; 0 records and 0 failures saved" in result.stdout
+    assert "nothing lost" not in result.stdout
+    found = facts(invoke("store", "repair", store, "again", "--json"), code=3)
+    assert found["missing"] is None
+    assert {damage["kind"] for damage in found["damages"]} == {"pages", "tally"}
+
+
+def test_repair_says_that_pages_are_damaged(store: str, invoke: Invoke) -> None:
+    with open(Path(store, "data.mdb"), "r+b") as file:
+        file.write(bytes(4096))
+    result = invoke("store", "repair", store, "mended")
+    assert result.exit_code == 3
+    assert "nothing lost: 20 records" in result.stdout
+    assert "s is damaged all the same:\n  pages store: LMDB cannot open it" in result.stdout

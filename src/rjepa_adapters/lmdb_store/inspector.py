@@ -41,12 +41,17 @@ from .reading import begin_pair
 from .sidecar import read_sidecar
 from .texts import decode_texts
 from .values import decode_failure, decode_json
+from .wholeness import find_cut
 from .wire import Wire
 from .writer_lock import WriterLock
 
 
 def verify(path: Path, wire: Wire) -> dict[str, Any]:
     """Read everything, send each damage; counts of what is sound."""
+    cut = find_cut(path)
+    if cut is not None:
+        wire.damage("pages", "store", str(cut))
+        return {"records": 0, "failures": 0}
     _verify_pages(path, wire)
     try:
         environment = Environment(path, 0, "full", readonly=True)

@@ -84,12 +84,26 @@ def repair(
     if ended.result is None:
         raise StoreError(f"{location}: nothing can be saved ({ended.why})")
     result = ended.result
-    lost = _lost(target, gathered.unique())
-    expected = result["expected"]
-    saved = result["records"] + result["failures"]
-    named = sum(damage.kind != "history" for damage in lost)
-    missing = 0 if expected is None else max(0, expected - saved - named)
-    return RepairReport(location, target, result["records"], result["failures"], lost, missing)
+    found = gathered.unique()
+    lost = _lost(target, found)
+    others = tuple(d for d in found if d.kind not in ("record", "failure", "history"))
+    missing = _missing(result, sum(damage.kind != "history" for damage in lost))
+    return RepairReport(
+        location, target, result["records"], result["failures"], lost, missing, others
+    )
+
+
+def _missing(result: Mapping[str, Any], named: int) -> int | None:
+    """How many records and failures are lost beside those that are named; None if unknown."""
+    if result["equal"] and result["certain"]:
+        return 0
+    if result["expected"] is None:
+        return None
+    missing: int = result["expected"] - result["records"] - result["failures"] - named
+    # Where nothing is named, what was saved is not what was counted: a removed record may have come
+    # back in place of a lost one.
+    known = missing > 0 or (result["certain"] and named)
+    return max(0, missing) if known else None
 
 
 class _Gathered:

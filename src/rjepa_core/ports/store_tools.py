@@ -87,7 +87,9 @@ class RepairReport:
         records, failures: how many the new store holds.
         lost: what could not be saved; a resumed run computes records and failures again.
         missing: records and failures that the damaged store counted and that are neither saved nor
-            named in `lost`, because nothing of them could be read.
+            named in `lost`, because nothing of them could be read; None where its count could not
+            be read either, so that nobody knows.
+        damages: what else was found damaged: pages, counts, the identity.
     """
 
     location: str
@@ -95,7 +97,13 @@ class RepairReport:
     records: int
     failures: int
     lost: tuple[Damage, ...]
-    missing: int = 0
+    missing: int | None = 0
+    damages: tuple[Damage, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was lost and nothing damaged was met."""
+        return not self.lost and self.missing == 0 and not self.damages
 
 
 @attrs.frozen
