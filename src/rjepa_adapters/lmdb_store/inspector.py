@@ -259,12 +259,18 @@ class _Check:
 def main(arguments: list[str]) -> None:
     """`verify PATH` or `salvage PATH TARGET SKIPPED`."""
     wire = Wire()
-    if arguments[0] == "verify":
-        wire.send(end=verify(Path(arguments[1]), wire))
-    else:
-        from .salvaging import salvage
+    try:
+        if arguments[0] == "verify":
+            wire.send(end=verify(Path(arguments[1]), wire))
+        else:
+            from .salvaging import salvage
 
-        wire.send(end=salvage(Path(arguments[1]), arguments[2], arguments[3], wire))
+            wire.send(end=salvage(Path(arguments[1]), arguments[2], arguments[3], wire))
+    except RJepaError as error:
+        # What a user can mend is told as it is; anything else ends in a traceback.
+        wire.send(error=[type(error).__name__, str(error)])
+    except OSError as error:
+        wire.send(error=["OSError", error.errno, error.strerror, error.filename or arguments[1]])
 
 
 if __name__ == "__main__":

@@ -30,6 +30,11 @@ def require_store(location: str) -> Path:
         StoreNotFoundError: there is none.
     """
     path = Path(location)
+    if path.is_symlink() and not path.exists():
+        raise StoreNotFoundError(
+            f"{location}: is a symbolic link to {os.readlink(path)}, which is not there, so no "
+            "store; check the path"
+        )
     if path.is_file():
         raise StoreNotFoundError(f"{location}: is a file; an LMDB store is a directory")
     if not path.is_dir():
@@ -39,6 +44,20 @@ def require_store(location: str) -> Path:
     return path
 
 
+def refuse_dangling(location: str) -> None:
+    """Refuse a symbolic link to what is not there, as an unmounted disk leaves it.
+
+    Raises:
+        UsageError: it is one.
+    """
+    path = Path(location)
+    if path.is_symlink() and not path.exists():
+        raise UsageError(
+            f"{location}: is a symbolic link to {os.readlink(path)}, which is not there; mount or "
+            "make that, or remove the link"
+        )
+
+
 def make_place(location: str) -> Path:
     """The directory of a store to be written, made if it is not there.
 
@@ -46,6 +65,7 @@ def make_place(location: str) -> Path:
         UsageError: it cannot be made or written, is a file, or holds other things and no store.
     """
     path = Path(location)
+    refuse_dangling(location)
     if path.exists() and not path.is_dir():
         raise UsageError(f"{location}: is a file; a store is a directory, name another --store")
     try:

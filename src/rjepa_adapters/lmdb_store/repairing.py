@@ -12,8 +12,9 @@ from rjepa_core.errors import StoreError, UsageError
 from rjepa_core.ports.store_tools import Damage, RepairReport, Report, ToolProgress, VerifyReport
 
 from .codec import name_key
-from .place import has_store, require_store
+from .place import DATA, has_store, require_store
 from .store import LmdbStore
+from .unfinished import unfinished
 from .watching import SILENCE, watch
 
 # A page that kills LMDB may be met on the way to many records.
@@ -65,11 +66,18 @@ def repair(
     path = require_store(location).resolve()
     if has_store(target):
         raise UsageError(f"{target}: there is a store already; name a new directory")
+    with unfinished(target, DATA) as part:
+        return _repair(location, path, target, part, report, silence)
+
+
+def _repair(
+    location: str, path: Path, target: str, part: Path, report: Report, silence: float
+) -> RepairReport:
     gathered = _Gathered(report)
     skipped: list[str] = []
     with tempfile.NamedTemporaryFile("w", suffix=".skip") as file:
         for _ in range(_MOST_ATTEMPTS):
-            arguments = ["salvage", str(path), str(Path(target).absolute()), file.name]
+            arguments = ["salvage", str(path), str(part), file.name]
             ended = watch(arguments, gathered.take, silence)
             if ended.result is not None:
                 break
@@ -85,7 +93,7 @@ def repair(
         raise StoreError(f"{location}: nothing can be saved ({ended.why})")
     result = ended.result
     found = gathered.unique()
-    lost = _lost(target, found)
+    lost = _lost(str(part), found)
     others = tuple(d for d in found if d.kind not in ("record", "failure", "history"))
     missing = _missing(result, sum(damage.kind != "history" for damage in lost))
     return RepairReport(

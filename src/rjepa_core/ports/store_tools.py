@@ -7,6 +7,7 @@ store's name and knows no adapter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 import attrs
@@ -153,6 +154,17 @@ class StoreTools(Protocol):
 
     def repair(self, location: str, target: str, report: Report = ...) -> RepairReport:
         """Save every readable record and failure into a new store at `target`."""
+        ...
+
+    def build(self, location: str) -> AbstractContextManager[LatentStore]:
+        """A new store to write to, which is at `location` once the context has ended well.
+
+        After an error, or if the process is killed, nothing is there that looks like a store, and
+        the next try may use the same place.
+
+        Raises:
+            UsageError: something is there already, or nothing can be written there.
+        """
         ...
 
     def compact(self, location: str, report: Report = ...) -> int:
