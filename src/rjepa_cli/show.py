@@ -11,7 +11,7 @@ from rjepa_core.errors import InputError
 from rjepa_core.journal import KIND
 from rjepa_core.opening import open_store
 from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.selecting import near_ids
+from rjepa_core.selecting import EMPTY_ID, near_ids
 from rjepa_core.traces import Failure, RecordKey
 
 from .named_identity import MARK
@@ -206,6 +206,8 @@ def _find(store: LatentStore, text: str) -> RecordKey:
     """The key that an ID means: a problem's first sample, or `id#sample`."""
     if store.entry(key := RecordKey(text)) is not None:
         return key
+    if not text:
+        raise InputError(f"{EMPTY_ID}, or leave it out to see what {store.location} holds")
     problem_id, hash_sign, sample = text.rpartition("#")
     if hash_sign and sample.isdigit():
         if store.entry(key := RecordKey(problem_id, int(sample))) is not None:

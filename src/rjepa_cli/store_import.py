@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,8 +13,8 @@ import click
 
 from rjepa_core.errors import InputError, RJepaError, StoreExistsError, UsageError
 from rjepa_core.identity import Identity
-from rjepa_core.opening import StorePlace, locate, open_sources
-from rjepa_core.plugins import Registry
+from rjepa_core.opening import DEFAULT_STORE, StorePlace, locate, open_sources
+from rjepa_core.plugins import Registry, StoreAdapter
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.ports.store_tools import StoreTools
 from rjepa_core.problems import Problem
@@ -86,6 +87,7 @@ def command(
     screen = Screen()
     with screen, Interrupts(LEAVING) as interrupts:
         registry = Registry()
+        _no_store(folder, registry)
         shards, place = ShardFolder.find(folder), locate(store, registry)
         tools = place.tools()
         identity = _identity(shards, folder, named)
@@ -110,6 +112,21 @@ def command(
         lines.append("no token ids: it can be trained on and scored, not encoded again")
     screen.result("\n".join([*lines, f"look at it: rjepa-cli show {shlex.quote(store)}"]))
     return 0
+
+
+def _no_store(folder: str, registry: Registry) -> None:
+    """Refuse a store in the place of its shards; both have an identity.json.
+
+    Raises:
+        UsageError: it is one, and no shards lie in it.
+    """
+    if any(Path(folder).glob("*.safetensors")):
+        return
+    if registry.find(StoreAdapter, DEFAULT_STORE).exists(folder):
+        raise UsageError(
+            f"{folder}: is a store itself, and no shards of one; copy the directory, or use "
+            f"`rjepa-cli store merge NEW_STORE {shlex.quote(folder)}`"
+        )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from .errors import UsageError
 from .ports.latent_store import LatentStore
 from .traces import RecordKey
 
+EMPTY_ID = "the id is empty; give a problem's id or ID#SAMPLE"
 _NEAR_KEYS_AMONG = 20_000
 
 
@@ -66,6 +67,8 @@ def select(store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] =
         raise UsageError(
             f"{store.location}: no failure has the reason {unknown[0]!r}; its reasons: {has}"
         )
+    if "" in wanted - met:
+        raise UsageError(EMPTY_ID)
     if unknown := sorted(wanted - met):
         raise UsageError(
             f"{store.location} has neither record nor failure {', '.join(unknown[:5])}"

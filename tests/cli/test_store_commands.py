@@ -260,3 +260,20 @@ def test_repair_says_that_pages_are_damaged(store: str, invoke: Invoke) -> None:
     assert result.exit_code == 3
     assert "nothing lost: 20 records" in result.stdout
     assert "s is damaged all the same:\n  pages store: LMDB cannot open it" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["show", "s", ""], ["store", "rm", "s", "", "--yes"]])
+def test_an_empty_id(arguments: list[str], store: str, invoke: Invoke) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert only_line(result.stderr).startswith("the id is empty; give a problem's id")
+    assert len(records(store)) == 20
+
+
+@pytest.mark.parametrize("arguments", [["show", "link"], ["store", "verify", "link"]])
+def test_a_link_to_nothing(arguments: list[str], home: Path, invoke: Invoke) -> None:
+    (home / "link").symlink_to("unmounted")
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    line = only_line(result.stderr)
+    assert line.startswith("link: is a symbolic link to unmounted, which is not there")

@@ -84,10 +84,10 @@ def make_place(location: str) -> Path:
                 "name an empty or new directory"
             )
     if not os.access(path, os.W_OK | os.X_OK):
-        raise UsageError(f"{location}: cannot be written (permission denied); name another --store")
+        raise UsageError(cannot_write(location, _why_not(path)))
     data = path / DATA
     if data.exists() and not os.access(data, os.W_OK):
-        raise UsageError(f"{data}: cannot be written (permission denied); mend its permissions")
+        raise UsageError(f"{data}: cannot be written ({_why_not(data)}); mend its permissions")
     return path
 
 
@@ -117,6 +117,20 @@ def reserve_lock_file(path: Path, size: int) -> None:
         os.posix_fallocate(descriptor, 0, size)
     finally:
         os.close(descriptor)
+
+
+def cannot_write(location: str, reason: str) -> str:
+    """The message about a place where nothing can be written."""
+    return (
+        f"{location}: cannot be written ({reason}); name another --store, or copy the store to "
+        "where it can be written"
+    )
+
+
+def _why_not(path: Path) -> str:
+    """Why a path that is there cannot be written."""
+    read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    return "read-only file system" if read_only else "permission denied"
 
 
 def _cannot(location: str, error: OSError) -> str:
