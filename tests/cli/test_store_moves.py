@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from rjepa_core import RecordKey
+from rjepa_core import RecordKey, open_store
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.testing.store_case import assert_same
 
@@ -173,3 +173,34 @@ def test_import_of_a_store(store: str, invoke: Invoke) -> None:
         assert only_line(result.stderr).startswith("s: is a store itself, and no shards of one")
         Path(store, "identity.json").unlink(missing_ok=True)
     assert not Path("new").exists()
+
+
+def test_an_interrupted_import(store: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rjepa_adapters.lmdb_store.tools import LmdbTools
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    assert invoke("store", "export", store, "shards").exit_code == 0
+    monkeypatch.setattr(LmdbTools, "import_shards", interrupted)
+    result = invoke("store", "import", "shards", "new")
+    assert result.exit_code == 130
+    assert "interrupted; nothing is left of new" in result.stderr
+    assert not Path("new").exists()
+    open_store("begun", "write").close()
+    result = invoke("store", "import", "shards", "begun")
+    assert result.exit_code == 130
+    assert "interrupted; begun holds a part, remove it before the next try" in result.stderr
+
+
+def test_an_import_into_a_begun_store(store: str, home: Path, invoke: Invoke) -> None:
+    """A store without records may be imported into; a failure says what it leaves there."""
+    assert invoke("store", "export", store, "shards").exit_code == 0
+    open_store("begun", "write").close()
+    assert invoke("store", "import", "shards", "begun").exit_code == 0
+    assert_equal_stores("begun", store)
+    open_store("begun-too", "write").close()
+    (home / "shards" / "failures.jsonl").write_text("{}\n")
+    result = invoke("store", "import", "shards", "begun-too")
+    assert result.exit_code == 2
+    assert "begun-too holds a part, remove it before the next try" in only_line(result.stderr)

@@ -34,7 +34,7 @@ class PageSearch:
         self._keep_entry = keep_entry
 
     def run(self) -> list[bytes]:
-        """Search; keys of the records of which only heads were found."""
+        """Search; keys of the records of which only heads were found, in the order of writing."""
         heads: dict[bytes, Head] = {}
         blocks: dict[bytes, list[Node]] = {}
         bare = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,7 @@ def _repair(
     result = ended.result
     found = gathered.unique()
     lost = _lost(str(part), found)
+    lost += _doubtful(str(part), gathered.doubtful, lost, result)
     others = tuple(d for d in found if d.kind not in ("record", "failure", "history"))
     missing = _missing(result, sum(damage.kind != "history" for damage in lost))
     return RepairReport(
@@ -119,6 +120,7 @@ class _Gathered:
 
     def __init__(self, report: Report) -> None:
         self.damages: list[Damage] = []
+        self.doubtful: list[Damage] = []
         self.notes: list[str] = []
         self._report = report
 
@@ -127,6 +129,8 @@ class _Gathered:
             self._report(ToolProgress(*line["progress"]))
         elif "damage" in line:
             self.damages.append(Damage(*line["damage"]))
+        elif "doubtful" in line:
+            self.doubtful.append(Damage(*line["doubtful"]))
         elif "note" in line:
             self.notes.append(line["note"])
 
@@ -152,3 +156,23 @@ def _lost(target: str, damages: tuple[Damage, ...]) -> tuple[Damage, ...]:
                 continue
             lost.append(Damage(damage.kind, name_key(raw_key), damage.why))
     return tuple(lost)
+
+
+def _doubtful(
+    target: str, damages: Sequence[Damage], lost: Sequence[Damage], result: Mapping[str, Any]
+) -> tuple[Damage, ...]:
+    """Which of the doubtful to name as lost: as many as the counts leave room for.
+
+    They stand under keys that may be damaged themselves, or may be records that were removed.
+    """
+    named = {(damage.kind, damage.name) for damage in lost}
+    counted = sum(damage.kind != "history" for damage in lost)
+    room = len(damages)
+    if result["certain"]:
+        saved = result["records"] + result["failures"]
+        room = max(0, result["expected"] - saved - counted)
+    chosen: dict[tuple[str, str], Damage] = {}
+    for damage in _lost(target, tuple(damages)):
+        if (damage.kind, damage.name) not in named:
+            chosen.setdefault((damage.kind, damage.name), damage)
+    return tuple(chosen.values())[:room]

@@ -63,9 +63,8 @@ class _Salvage:
         self.total = 0
         self.entries: dict[int, dict[str, Any]] = {}
         self.damaged_entries: dict[int, str] = {}
-        # What the damaged tables list: records whose keys the order confirms, and others.
+        # Records that the damaged tables list, under keys that the order confirms.
         self.lost: set[bytes] = set()
-        self.doubtful: list[tuple[str, bytes, str]] = []
 
     def run(self) -> dict[str, Any]:
         identity: Identity | None = None
@@ -88,12 +87,12 @@ class _Salvage:
         self.store.commit()
         if not self._complete():
             search = PageSearch(self.path, self.store, self.wire, self._entry)
-            self.doubtful += [("record", key, "its blocks cannot be found") for key in search.run()]
+            for raw_key in reversed(search.run()):
+                self._miss("record", raw_key, "its blocks cannot be found", sure=False)
             self.store.commit()
         self._write_history()
         stats = self.store.stats()
         expected = self.tally.records + self.tally.failures if self.tally else None
-        self._name_doubtful(stats.records + stats.failures, expected)
         return {
             "records": stats.records,
             "failures": stats.failures,
@@ -187,19 +186,15 @@ class _Salvage:
         walk.close()
 
     def _miss(self, kind: str, raw_key: bytes, why: str, sure: bool) -> None:
-        """Something of a key cannot be saved; where the key itself may be false, it is doubtful."""
+        """Something of a key cannot be saved.
+
+        Args:
+            sure: false where the key itself may be false, or the record have been removed.
+        """
         if not sure:
-            self.doubtful.append((kind, raw_key, why))
+            self.wire.send(doubtful=[kind, raw_key.hex(), why])
         elif raw_key not in self.lost:
             self.lost.add(raw_key)
-            self.wire.damage(kind, raw_key.hex(), why)
-
-    def _name_doubtful(self, saved: int, expected: int | None) -> None:
-        """Name damaged entries under doubtful keys as far as the counts leave room for them."""
-        lost = sum(not self.store.has_record(raw_key) for raw_key in self.lost)
-        room = len(self.doubtful) if expected is None else max(0, expected - saved - lost)
-        unknown = [entry for entry in self.doubtful if entry[1] not in self.lost]
-        for kind, raw_key, why in unknown[:room]:
             self.wire.damage(kind, raw_key.hex(), why)
 
     def _raw_keys(self, environment: Environment, walk: Renewing) -> Iterator[tuple[bytes, bool]]:

@@ -73,6 +73,19 @@ class ToolsContract(StoreCase):
         with pytest.raises(UsageError):
             tools.repair(self.where(tmp_path, "a"), target)
 
+    def test_build(self, open_store: Open, tools: StoreTools, tmp_path: TmpPath) -> None:
+        place = self.where(tmp_path, "a")
+        with pytest.raises(KeyError), tools.build(place) as refused:
+            self.fill(refused, range(4))
+            raise KeyError("no")
+        assert not self.adapter.exists(place), "build() leaves nothing behind after an error"
+        with tools.build(place) as store:
+            self.fill(store, range(4))
+            assert not self.adapter.exists(place), "build() puts a store there when it is whole"
+        assert len(open_store("read")) == 4, "build() makes a store"
+        with pytest.raises(UsageError), tools.build(place):
+            pass
+
     def test_compact(self, open_store: Open, tools: StoreTools, tmp_path: TmpPath) -> None:
         whole, store = open_store(name="whole"), open_store()
         self.fill(whole, range(0, 40, 2))
