@@ -250,11 +250,11 @@ def _try_flip(flip: Flip, outcome: Outcome) -> None:
     gone = {*_original.records, *_original.failures} - {*saved.records, *saved.failures}
     named = {damage.name for damage in mended.lost if damage.kind != "history"}
     outcome.lost = len(gone)
-    if len(gone - named) > mended.missing:
+    if mended.missing is not None and len(gone - named) > mended.missing:
         outcome.wrong.append(f"lost and not said: {sorted(gone - named)}")
     if named - gone:
         outcome.wrong.append(f"said to be lost and not lost: {sorted(named - gone)}")
-    if report.sound and (gone or mended.lost or mended.missing):
+    if report.sound and (gone or not mended.sound):
         outcome.wrong.append(f"verify finds nothing, repair loses {gone or mended}")
     outcome.wrong += _original.history_changes(saved.history, report.sound)
     entries = len(mended.lost) - sum(damage.kind != "history" for damage in mended.lost)

@@ -21,8 +21,12 @@ class InterruptedRunError(Exception):
     """Ctrl-C or SIGTERM, with what there is to say about it."""
 
 
-def exit_code(error: BaseException, debug: bool = False) -> int:
-    """Say what happened on stderr; the exit code that fits."""
+def exit_code(error: BaseException, debug: bool = False, resumable: bool = False) -> int:
+    """Say what happened on stderr; the exit code that fits.
+
+    Args:
+        resumable: the command knows `--resume`.
+    """
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else FAILED
     if debug and not isinstance(error, click.ClickException):
@@ -34,7 +38,7 @@ def exit_code(error: BaseException, debug: bool = False) -> int:
         # Whoever read our output has gone; writing the rest at exit would complain again.
         drop(sys.stdout)
         return FAILED
-    text, code = explain(error)
+    text, code = explain(error, resumable)
     if text is None:
         where = "above" if debug else f"in {_keep_traceback(error)} (or use --debug)"
         text = f"unexpected {_first_line(error)}; the traceback is {where}"
@@ -42,8 +46,9 @@ def exit_code(error: BaseException, debug: bool = False) -> int:
     return code
 
 
-def explain(error: BaseException) -> tuple[str | None, int]:
+def explain(error: BaseException, resumable: bool = False) -> tuple[str | None, int]:
     """Text and exit code of an error that a user can meet; no text for an unexpected one."""
+    onward = "go on with --resume" if resumable else "try again"
     if isinstance(error, click.ClickException):
         return _usage(error), USAGE
     if isinstance(error, UsageError):
@@ -51,6 +56,11 @@ def explain(error: BaseException) -> tuple[str | None, int]:
     if isinstance(error, RJepaError):
         return str(error), FAILED
     if isinstance(error, MemoryError):
+        if not resumable:
+            return (
+                "out of memory: end other processes or use a smaller model, and try again",
+                FAILED,
+            )
         return (
             "out of memory: use a smaller --batch-size, a smaller model, or another --device; "
             "what was finished is kept, go on with --resume",
@@ -58,7 +68,7 @@ def explain(error: BaseException) -> tuple[str | None, int]:
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" ({error.filename})" if error.filename else ""
-        return f"the disk is full{place}: make room and go on with --resume", FAILED
+        return f"the disk is full{place}: make room and {onward}", FAILED
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}", FAILED
     return None, FAILED

@@ -24,6 +24,9 @@ COMMANDS = {
     "doctor": ("rjepa_cli.doctor", "Versions, devices, memory: what would run here."),
 }
 
+# What knows `--resume`.
+RESUMABLE = ("extract",)
+
 EPILOG = """\b
 Examples:
   rjepa-cli extract --problems demo --model smollm2 --store runs/first
@@ -96,7 +99,8 @@ class Cli(click.Group):
         except BaseException as error:
             from .failing import exit_code
 
-            sys.exit(exit_code(error, debug="--debug" in arguments))
+            called = next((word for word in arguments if not word.startswith("-")), "")
+            sys.exit(exit_code(error, "--debug" in arguments, resumable=called in RESUMABLE))
         sys.exit(code if isinstance(code, int) else 0)
 
 

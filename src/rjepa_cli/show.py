@@ -12,7 +12,7 @@ from rjepa_core.journal import KIND
 from rjepa_core.opening import open_store
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.run_history import BEGIN
-from rjepa_core.selecting import ambiguous, near_ids, sample_named
+from rjepa_core.selecting import EMPTY_ID, ambiguous, near_ids, sample_named
 from rjepa_core.traces import Failure, RecordKey
 
 from .named_identity import MARK
@@ -213,6 +213,8 @@ def _one(store: LatentStore, text: str) -> tuple[Facts, list[str]]:
 
 def _find(store: LatentStore, text: str) -> RecordKey:
     """The key that an ID means: a problem's first sample, or `ID#SAMPLE`; see also `select`."""
+    if not text:
+        raise InputError(f"{EMPTY_ID}, or leave it out to see what {store.location} holds")
     first, sample = RecordKey(text), sample_named(text)
     others = list(_samples(store, first))
     has_first = store.entry(first) is not None

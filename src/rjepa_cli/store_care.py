@@ -99,7 +99,7 @@ Examples:
   rjepa-cli store repair runs/qwen runs/qwen-mended
 
 \b
-Exit codes: 0 nothing was lost, 3 something was.
+Exit codes: 0 sound, and nothing was lost; 3 damaged.
 """,
 )
 @click.argument("store", metavar="STORE")
@@ -119,8 +119,7 @@ def repair(store: str, target: str, as_json: bool) -> int:
             report = place.tools().repair(place.place, new.place, meter)
         with opened(new) as mended:
             again = commands(mended, target)
-    whole = not report.lost and not report.missing
-    code = 0 if whole else DAMAGED
+    code = 0 if report.sound else DAMAGED
     if as_json:
         screen.json({**_repaired(report), "compute_again": again, "exit_code": code})
     else:
@@ -144,15 +143,25 @@ def _repaired(report: RepairReport) -> Facts:
         "failures": report.failures,
         "lost": [attrs.asdict(damage) for damage in report.lost],
         "missing": report.missing,
+        "damages": [attrs.asdict(damage) for damage in report.damages],
     }
 
 
 def _repair_lines(report: RepairReport, again: Sequence[str], store: str, target: str) -> list[str]:
     saved = f"{count(report.records, 'record')} and {count(report.failures, 'failure')}"
-    if not report.lost and not report.missing:
-        return [f"nothing lost: {saved} saved into {target}"]
-    lost = len(report.lost) + report.missing
-    lines = [f"{lost:,} lost; {saved} saved into {target}", *_damage_lines(report.lost)]
+    if not report.lost and report.missing == 0:
+        whole = [f"nothing lost: {saved} saved into {target}"]
+        if report.damages:
+            whole += [f"{store} is damaged all the same:", *_damage_lines(report.damages)]
+        return whole
+    lost = len(report.lost) + (report.missing or 0)
+    if report.missing is None:
+        named = f"{lost:,} lost, and " if lost else ""
+        more = "how many more" if lost else "how many are lost"
+        lines = [f"{named}{more} is unknown; {saved} saved into {target}"]
+    else:
+        lines = [f"{lost:,} lost; {saved} saved into {target}"]
+    lines += _damage_lines([*report.damages, *report.lost])
     if report.missing:
         lines.append(f"  {count(report.missing, 'record')} of which nothing could be read")
     if again:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
 import click
 
-from rjepa_core.errors import InputError, StoreExistsError, UsageError
+from rjepa_core.errors import InputError, RJepaError, StoreExistsError, UsageError
 from rjepa_core.identity import Identity
-from rjepa_core.opening import locate, open_sources
-from rjepa_core.plugins import Registry
+from rjepa_core.opening import DEFAULT_STORE, StorePlace, locate, open_sources
+from rjepa_core.plugins import Registry, StoreAdapter
+from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.ports.store_tools import StoreTools
 from rjepa_core.problems import Problem
 from rjepa_core.settings import ProblemSettings
 
@@ -23,7 +27,7 @@ from .named_identity import MARK, given_options, identity_options, named_identit
 from .pairs import field_pairs
 from .screen import Screen
 from .shard_folder import ShardFolder
-from .store_options import opened, usual_options
+from .store_options import LEAVING, opened, usual_options
 from .words import count
 
 
@@ -81,28 +85,18 @@ def command(
     trained on and scored, and not encoded again.
     """
     screen = Screen()
-    with screen, Interrupts() as interrupts:
+    with screen, Interrupts(LEAVING) as interrupts:
         registry = Registry()
+        _no_store(folder, registry)
         shards, place = ShardFolder.find(folder), locate(store, registry)
         tools = place.tools()
         identity = _identity(shards, folder, named)
         problems = _problems(sources, fields, pattern, shards, registry)
         total = shards.rows()
-        with opened(place, "write") as target:
-            held = len(target)
-            if held or next(target.failures(), None) is not None:
-                raise StoreExistsError(
-                    f"{store} holds {count(held, 'record')}; import into a new store, then "
-                    "`rjepa-cli store merge` brings the two together"
-                )
-            meter = ToolMeter(screen, interrupts, total)
-            try:
-                with meter, interrupts.holding():
-                    report = tools.import_shards(folder, target, identity, problems, meter)
-            except KeyboardInterrupt:
-                raise InterruptedRunError(
-                    f"interrupted; {store} holds a part, remove it before the next try"
-                ) from None
+        meter = ToolMeter(screen, interrupts, total)
+        with _new(place, tools) as target:
+            with meter, interrupts.holding():
+                report = tools.import_shards(folder, target, identity, problems, meter)
             stats = target.stats()
     bare = report.records > 0 and not stats.tokens
     if as_json:
@@ -118,6 +112,52 @@ def command(
         lines.append("no token ids: it can be trained on and scored, not encoded again")
     screen.result("\n".join([*lines, f"look at it: rjepa-cli show {shlex.quote(store)}"]))
     return 0
+
+
+def _no_store(folder: str, registry: Registry) -> None:
+    """Refuse a store in the place of its shards; both have an identity.json.
+
+    Raises:
+        UsageError: it is one, and no shards lie in it.
+    """
+    if any(Path(folder).glob("*.safetensors")):
+        return
+    if registry.find(StoreAdapter, DEFAULT_STORE).exists(folder):
+        raise UsageError(
+            f"{folder}: is a store itself, and no shards of one; copy the directory, or use "
+            f"`rjepa-cli store merge NEW_STORE {shlex.quote(folder)}`"
+        )
+
+
+@contextmanager
+def _new(place: StorePlace, tools: StoreTools) -> Iterator[LatentStore]:
+    """The store to import into; what was begun of it goes if the import fails.
+
+    Raises:
+        StoreExistsError: it holds something.
+        InterruptedRunError: Ctrl-C, with what is left.
+    """
+    if not place.exists:
+        try:
+            with tools.build(place.place) as store:
+                yield store
+        except KeyboardInterrupt:
+            raise InterruptedRunError(f"interrupted; nothing is left of {place.path}") from None
+        return
+    left = f"{place.path} holds a part, remove it before the next try"
+    with opened(place, "write") as store:
+        held = len(store)
+        if held or next(store.failures(), None) is not None:
+            raise StoreExistsError(
+                f"{place.path} holds {count(held, 'record')}; import into a new store, then "
+                "`rjepa-cli store merge` brings the two together"
+            )
+        try:
+            yield store
+        except RJepaError as error:
+            raise type(error)(f"{error}; {left}") from error
+        except KeyboardInterrupt:
+            raise InterruptedRunError(f"interrupted; {left}") from None
 
 
 def _identity(shards: ShardFolder, folder: str, named: dict[str, Any]) -> Identity | None:

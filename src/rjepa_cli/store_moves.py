@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import attrs
@@ -16,7 +16,7 @@ from rjepa_core.identity import differences
 from rjepa_core.opening import StorePlace, locate
 from rjepa_core.plugins import Registry
 from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.ports.store_tools import MergeReport
+from rjepa_core.ports.store_tools import MergeReport, StoreTools
 
 from .failing import InterruptedRunError
 from .interrupts import Interrupts
@@ -117,10 +117,20 @@ def merge(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -> 
                     _same_identity([before, *stores])
             else:
                 _same_identity(stores)
-            with _merging(), opened(into, "write") as whole:
-                with ToolMeter(screen, interrupts) as meter, interrupts.holding():
+            report = None
+            with _target(into, tools) as whole:
+                with (
+                    suppress(KeyboardInterrupt),
+                    _advising(),
+                    ToolMeter(screen, interrupts) as meter,
+                    interrupts.holding(),
+                ):
                     report = tools.merge(whole, stores, winner, meter)
                 stats = whole.stats()
+            if report is None:
+                raise InterruptedRunError(
+                    "interrupted; the same command goes on: what was merged counts as equal"
+                )
     if as_json:
         facts = {"sources": list(sources), **attrs.asdict(report), "total": stats.records}
         screen.json({"target": target, **facts, "total_failures": stats.failures})
@@ -130,16 +140,19 @@ def merge(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -> 
 
 
 @contextmanager
-def _merging() -> Iterator[None]:
-    """What ends a merge, with what there is to do about it."""
+def _target(into: StorePlace, tools: StoreTools) -> Iterator[LatentStore]:
+    """The store to merge into; a new one is there once the merge has not been refused."""
+    with opened(into, "write") if into.exists else tools.build(into.place) as whole:
+        yield whole
+
+
+@contextmanager
+def _advising() -> Iterator[None]:
+    """A refused merge says which option decides."""
     try:
         yield
     except MergeConflictError as error:
         raise MergeConflictError(f"{error} (--on-conflict)") from None
-    except KeyboardInterrupt:
-        raise InterruptedRunError(
-            "interrupted; the same command goes on: what was merged counts as equal"
-        ) from None
 
 
 def _distinct(places: Sequence[StorePlace]) -> None:

@@ -12,6 +12,7 @@ from .errors import UsageError
 from .ports.latent_store import LatentStore
 from .traces import LARGEST_SAMPLE, RecordKey
 
+EMPTY_ID = "the id is empty; give a problem's id or ID#SAMPLE"
 _NEAR_KEYS_AMONG = 20_000
 _MOST_DIGITS = len(str(LARGEST_SAMPLE))
 _NAMES_SHOWN = 5
@@ -67,6 +68,8 @@ def select(store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] =
     if both := sorted(named.problems.keys() & named.samples.keys()):
         text = both[0]
         raise ambiguous(store, text, named.problems[text], named.samples[text])
+    if "" in wanted - named.problems.keys() - named.samples.keys():
+        raise UsageError(EMPTY_ID)
     if unknown := sorted(wanted - named.problems.keys() - named.samples.keys()):
         raise UsageError(
             f"{store.location} has neither record nor failure {', '.join(unknown[:5])}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rjepa_cli.failing import explain
 from rjepa_core import open_store
 
 from .conftest import command, in_own_process, only_line, write_problems
@@ -116,3 +118,42 @@ def test_a_disk_that_is_full_from_the_start(home: Path, small_disk: Path) -> Non
     resumed = in_own_process(*extract(home, store), "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert stored(store) == COUNT
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["repair", "s", "disk/new"],
+        ["export", "s", "disk/new"],
+        ["export", "s", "disk/new", "--format", "dataset"],
+        ["import", "shards", "disk/new"],
+        ["merge", "disk/new", "s"],
+    ],
+)
+def test_what_does_not_fit_is_not_begun(arguments: list[str], home: Path, small_disk: Path) -> None:
+    write_problems(home / "many.jsonl", 200)
+    wide = [*extract(home, home / "s"), "--hidden-size", "4096"]
+    assert in_own_process(*wide).returncode == 0
+    if arguments[0] == "import":
+        assert in_own_process("store", "export", "s", "shards").returncode == 0
+    run = in_own_process("store", *arguments)
+    assert run.returncode == 1, run.stderr
+    message = only_line(run.stderr)
+    assert message.startswith("disk/new: no room is left")
+    assert message.endswith("try again")
+    assert "--resume" not in run.stderr
+    assert os.listdir(small_disk) == []
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    run = in_own_process("store", *arguments)
+    assert run.returncode == 2, run.stderr
+    assert "disk/new: cannot be written (Read-only file system)" in only_line(run.stderr)
+
+
+@pytest.mark.parametrize("resumable", [False, True])
+def test_advice_names_resume_only_where_it_is_known(resumable: bool) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/data/x")
+    for error in (full, MemoryError()):
+        said, code = explain(error, resumable)
+        assert code == 1
+        assert said is not None
+        assert ("--resume" in said) == resumable

@@ -274,3 +274,40 @@ def test_an_interrupted_verify_finds_no_damage(store: str) -> None:
     out, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
     assert not out
+
+
+def test_repair_of_what_nobody_can_count(store: str, invoke: Invoke) -> None:
+    os.truncate(Path(store, "data.mdb"), 8192)
+    result = invoke("store", "repair", store, "mended")
+    assert result.exit_code == 3
+    assert "how many are lost is unknown; 0 records and 0 failures saved" in result.stdout
+    assert "nothing lost" not in result.stdout
+    found = facts(invoke("store", "repair", store, "again", "--json"), code=3)
+    assert found["missing"] is None
+    assert {damage["kind"] for damage in found["damages"]} == {"pages", "tally"}
+
+
+def test_repair_says_that_pages_are_damaged(store: str, invoke: Invoke) -> None:
+    with open(Path(store, "data.mdb"), "r+b") as file:
+        file.write(bytes(4096))
+    result = invoke("store", "repair", store, "mended")
+    assert result.exit_code == 3
+    assert "nothing lost: 20 records" in result.stdout
+    assert "s is damaged all the same:\n  pages store: LMDB cannot open it" in result.stdout
+
+
+@pytest.mark.parametrize("arguments", [["show", "s", ""], ["store", "rm", "s", "", "--yes"]])
+def test_an_empty_id(arguments: list[str], store: str, invoke: Invoke) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert only_line(result.stderr).startswith("the id is empty; give a problem's id")
+    assert len(records(store)) == 20
+
+
+@pytest.mark.parametrize("arguments", [["show", "link"], ["store", "verify", "link"]])
+def test_a_link_to_nothing(arguments: list[str], home: Path, invoke: Invoke) -> None:
+    (home / "link").symlink_to("unmounted")
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    line = only_line(result.stderr)
+    assert line.startswith("link: is a symbolic link to unmounted, which is not there")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
-from rjepa_core import RecordKey
+from rjepa_core import RecordKey, open_store
+from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.testing.store_case import assert_same
 
 from .conftest import only_line
@@ -104,3 +106,101 @@ def test_merge_of_what_does_not_belong_together(
     result = invoke("store", "merge", one, f"./{one}")
     assert result.exit_code == 2
     assert "named twice" in only_line(result.stderr)
+
+
+def test_a_refused_merge_leaves_nothing(
+    home: Path, halves: tuple[str, str, str], invoke: Invoke
+) -> None:
+    _, one, two = halves
+    change(two, RecordKey("p4"))
+    before = sorted(home.iterdir())
+    refused = invoke("store", "merge", "new", one, two)
+    assert refused.exit_code == 2
+    line = only_line(refused.stderr)
+    assert f"p4 ({one}, {two})" in line
+    assert "statements" not in line
+    assert sorted(home.iterdir()) == before
+
+
+def test_a_merge_of_other_statements_says_so(
+    home: Path, extract: Invoke, halves: tuple[str, str, str], invoke: Invoke
+) -> None:
+    _, one, _ = halves
+    (home / "other.jsonl").write_text('{"id": "p3", "question": "What else?"}\n')
+    assert extract("--store", "other", problems=("--problems", "other.jsonl")).exit_code == 0
+    for target in ("new", one):
+        refused = invoke("store", "merge", target, *{one, "other"} - {target})
+        assert refused.exit_code == 2
+        assert "their problem statements differ" in only_line(refused.stderr)
+    assert not (home / "new").exists()
+
+
+def test_an_interrupted_merge_goes_on(
+    home: Path, halves: tuple[str, str, str], invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rjepa_adapters.lmdb_store.tools import LmdbTools
+
+    whole, one, two = halves
+    merge = LmdbTools.merge
+
+    def interrupted(self: LmdbTools, target: LatentStore, sources: Any, *others: Any) -> None:
+        merge(self, target, sources[:1], *others)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LmdbTools, "merge", interrupted)
+        result = invoke("store", "merge", "new", one, two)
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.stderr
+    assert len(records("new")) == 5
+    assert "6 equal" in invoke("store", "merge", "new", one, two).stdout
+    assert_equal_stores("new", whole)
+
+
+def test_an_import_that_fails_leaves_nothing(store: str, home: Path, invoke: Invoke) -> None:
+    assert invoke("store", "export", store, "shards", "--per-shard", "7").exit_code == 0
+    (home / "shards" / "failures.jsonl").write_text("{}\n")
+    result = invoke("store", "import", "shards", "new")
+    assert result.exit_code == 2
+    assert "failures.jsonl: its bytes are not those" in only_line(result.stderr)
+    assert sorted(path.name for path in home.iterdir()) == ["problems.jsonl", "s", "shards"]
+
+
+def test_import_of_a_store(store: str, invoke: Invoke) -> None:
+    for kept in ("with identity.json", "without"):
+        result = invoke("store", "import", store, "new")
+        assert result.exit_code == 2, kept
+        assert only_line(result.stderr).startswith("s: is a store itself, and no shards of one")
+        Path(store, "identity.json").unlink(missing_ok=True)
+    assert not Path("new").exists()
+
+
+def test_an_interrupted_import(store: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rjepa_adapters.lmdb_store.tools import LmdbTools
+
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    assert invoke("store", "export", store, "shards").exit_code == 0
+    monkeypatch.setattr(LmdbTools, "import_shards", interrupted)
+    result = invoke("store", "import", "shards", "new")
+    assert result.exit_code == 130
+    assert "interrupted; nothing is left of new" in result.stderr
+    assert not Path("new").exists()
+    open_store("begun", "write").close()
+    result = invoke("store", "import", "shards", "begun")
+    assert result.exit_code == 130
+    assert "interrupted; begun holds a part, remove it before the next try" in result.stderr
+
+
+def test_an_import_into_a_begun_store(store: str, home: Path, invoke: Invoke) -> None:
+    """A store without records may be imported into; a failure says what it leaves there."""
+    assert invoke("store", "export", store, "shards").exit_code == 0
+    open_store("begun", "write").close()
+    assert invoke("store", "import", "shards", "begun").exit_code == 0
+    assert_equal_stores("begun", store)
+    open_store("begun-too", "write").close()
+    (home / "shards" / "failures.jsonl").write_text("{}\n")
+    result = invoke("store", "import", "shards", "begun-too")
+    assert result.exit_code == 2
+    assert "begun-too holds a part, remove it before the next try" in only_line(result.stderr)

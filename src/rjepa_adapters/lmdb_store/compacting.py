@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from rjepa_core.errors import DamagedRecordError, StoreError, StoreLockedError
+from rjepa_core.errors import DamagedRecordError, DiskFullError, StoreError, StoreLockedError
 from rjepa_core.ports.store_tools import Report, ToolProgress
 
 from .checksums import MismatchError
@@ -44,6 +44,11 @@ def compact(location: str, report: Report = ignore) -> int:
         after = (scratch / DATA).stat().st_size
         _replace(path, scratch)
         return before - after
+    except DiskFullError as error:
+        raise DiskFullError(
+            f"{location}: no room is left for the new file beside the old one; nothing was "
+            "changed, free some space and try again"
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         lock.release()

@@ -19,7 +19,7 @@ from .extras import need
 from .merging import chunked
 from .repairing import ignore
 from .rows import arrow_schema, to_row
-from .shards import new_folder
+from .unfinished import unfinished
 
 _BATCH = 64
 
@@ -36,12 +36,19 @@ def export_dataset(
     Raises:
         UsageError: `target` holds something already, or pyarrow is missing.
     """
-    pa = need("pyarrow", "store export")
-    ipc = need("pyarrow.ipc", "store export")
+    need("pyarrow.ipc", "store export")
     identity = store.identity
     if identity is None:
         raise UsageError(f"{store.location}: it was never written to; there is nothing to export")
-    folder = new_folder(target)
+    with unfinished(target, "state.json") as folder:
+        return _export(store, identity, folder, per_shard, report)
+
+
+def _export(
+    store: LatentStore, identity: Identity, folder: Path, per_shard: int, report: Report
+) -> CopyReport:
+    pa = need("pyarrow", "store export")
+    ipc = need("pyarrow.ipc", "store export")
     schema = _schema(pa, identity)
     features = _features(schema, pa)
     described = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})

@@ -41,12 +41,17 @@ from .reading import begin_pair
 from .sidecar import read_sidecar
 from .texts import decode_texts
 from .values import decode_failure, decode_json
+from .wholeness import find_cut
 from .wire import Wire
 from .writer_lock import WriterLock
 
 
 def verify(path: Path, wire: Wire) -> dict[str, Any]:
     """Read everything, send each damage; counts of what is sound."""
+    cut = find_cut(path)
+    if cut is not None:
+        wire.damage("pages", "store", str(cut))
+        return {"records": 0, "failures": 0}
     _verify_pages(path, wire)
     try:
         environment = Environment(path, 0, "full", readonly=True)
@@ -254,12 +259,18 @@ class _Check:
 def main(arguments: list[str]) -> None:
     """`verify PATH` or `salvage PATH TARGET SKIPPED`."""
     wire = Wire()
-    if arguments[0] == "verify":
-        wire.send(end=verify(Path(arguments[1]), wire))
-    else:
-        from .salvaging import salvage
+    try:
+        if arguments[0] == "verify":
+            wire.send(end=verify(Path(arguments[1]), wire))
+        else:
+            from .salvaging import salvage
 
-        wire.send(end=salvage(Path(arguments[1]), arguments[2], arguments[3], wire))
+            wire.send(end=salvage(Path(arguments[1]), arguments[2], arguments[3], wire))
+    except RJepaError as error:
+        # What a user can mend is told as it is; anything else ends in a traceback.
+        wire.send(error=[type(error).__name__, str(error)])
+    except OSError as error:
+        wire.send(error=["OSError", error.errno, error.strerror, error.filename or arguments[1]])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ FORMAT = "rjepa-lmdb"
 VERSION = 1
 _HEADER = b"header"
 _IDENTITY = b"identity"
-_TALLY = b"tally"
+TALLY = b"tally"
 _DIGEST_RANGE = 2**128
 _DIGESTS = ("records_digest", "failures_digest", "history_digest")
 
@@ -126,9 +126,22 @@ def write_identity(environment: Environment, txn: Any, identity: Identity) -> No
 
 def read_tally(environment: Environment, txn: Any) -> Tally:
     """Counts and digests of the last commit."""
-    fields = _get(environment, txn, _TALLY, "tally")
+    fields = _get(environment, txn, TALLY, "tally")
     if fields is None:
         raise DamagedRecordError(f"{environment.path}: the tally is missing; run store repair")
+    return _made_tally(fields)
+
+
+def decode_tally(value: Any) -> Tally:
+    """The tally in a value found on a page.
+
+    Raises:
+        MismatchError: the checksum differs.
+    """
+    return _made_tally(decode_json(TALLY, value))
+
+
+def _made_tally(fields: dict[str, Any]) -> Tally:
     fields.setdefault("history", None)
     fields.setdefault("history_digest", "0")
     for name in _DIGESTS:
@@ -140,7 +153,7 @@ def write_tally(environment: Environment, txn: Any, tally: Tally) -> None:
     fields = attrs.asdict(tally)
     for name in _DIGESTS:
         fields[name] = f"{fields[name]:032x}"
-    _put(environment, txn, _TALLY, fields)
+    _put(environment, txn, TALLY, fields)
 
 
 def append_history(environment: Environment, txn: Any, entry: Mapping[str, Any]) -> None:

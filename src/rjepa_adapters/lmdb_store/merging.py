@@ -113,8 +113,12 @@ def _refuse_conflicts(stores: Sequence[LatentStore], report: Report) -> None:
                 entry = earlier.entry(key)
                 if entry is None or entry.failed:
                     continue
-                if not same_record(_stored(store, key), _stored(earlier, key)):
-                    conflicts.append(f"{key} ({earlier.location}, {store.location})")
+                ours, theirs = _stored(earlier, key), _stored(store, key)
+                if not same_record(theirs, ours):
+                    where = f"{earlier.location}, {store.location}"
+                    same = ours.trace.problem.statement == theirs.trace.problem.statement
+                    what = "" if same else ": their problem statements differ"
+                    conflicts.append(f"{key} ({where}{what})")
                 break
             if len(conflicts) > 3:
                 break

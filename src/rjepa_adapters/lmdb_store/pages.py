@@ -19,6 +19,7 @@ _PAGE = struct.Struct("<QHHHH")
 _META = struct.Struct("<IIQQ")
 _META_END = struct.Struct("<QQ")
 _NODE = struct.Struct("<HHHH")
+_DB = struct.Struct("<IHHQQQQQ")
 _MAGIC = 0xBEEFC0DE
 _LEAF, _META_FLAG = 0x02, 0x08
 _LEAF_FLAGS = (0x02, 0x42)
@@ -44,27 +45,56 @@ class Node:
     page: int = 0
 
 
-def meta_problems(path: Path) -> list[str]:
-    """What is wrong with the two meta pages, which commits write in turn."""
+@attrs.frozen
+class Meta:
+    """A meta page, of which the one with the larger number of commit counts.
+
+    Attributes:
+        sound: whether its marks are those of a meta page; if not, the rest means nothing.
+        commit: number of LMDB's commit that wrote it.
+        free, main: root pages of the free list and of the table of tables.
+        last_page: the last page that the commit knows.
+    """
+
+    sound: bool
+    commit: int
+    free: int
+    main: int
+    last_page: int
+
+
+def read_metas(path: Path) -> list[Meta]:
+    """The meta pages, two of them unless the file ends before."""
     found = []
-    numbers = []
+    size = page_size(path)
     with open(path / DATA, "rb") as file:
-        for page, size in enumerate((page_size(path),) * 2):
+        for page in (0, 1):
             file.seek(page * size)
             raw = file.read(_PAGE.size + _META.size + _ROOTS + _META_END.size)
             if len(raw) < _PAGE.size + _META.size + _ROOTS + _META_END.size:
-                return [f"meta page {page} is cut off"]
+                break
             number, _, flags, _, _ = _PAGE.unpack_from(raw)
             magic, version, _, _ = _META.unpack_from(raw, _PAGE.size)
-            _, commit = _META_END.unpack_from(raw, _PAGE.size + _META.size + _ROOTS)
-            if (number, flags, magic, version) != (page, _META_FLAG, _MAGIC, 1):
-                found.append(f"meta page {page} has wrong marks")
-            numbers.append(commit)
-    first, second = numbers
+            free, main = (
+                _DB.unpack_from(raw, _PAGE.size + _META.size + i * _DB.size)[-1] for i in (0, 1)
+            )
+            last, commit = _META_END.unpack_from(raw, _PAGE.size + _META.size + _ROOTS)
+            sound = (number, flags, magic, version) == (page, _META_FLAG, _MAGIC, 1)
+            found.append(Meta(sound, commit, free, main, last))
+    return found
+
+
+def meta_problems(path: Path) -> list[str]:
+    """What is wrong with the two meta pages, which commits write in turn."""
+    metas = read_metas(path)
+    if len(metas) < 2:
+        return [f"meta page {len(metas)} is cut off"]
+    found = [f"meta page {i} has wrong marks" for i, meta in enumerate(metas) if not meta.sound]
+    first, second = (meta.commit for meta in metas)
     if first or second:
         in_turn = abs(first - second) == 1 and first % 2 == 0
         # Before its second commit, a new file has one meta page that was never written again.
-        fresh = max(numbers) <= 2
+        fresh = max(first, second) <= 2
         if not in_turn and not fresh:
             found.append(f"the meta pages' commits, {first} and {second}, do not follow each other")
     return found
@@ -95,7 +125,7 @@ def leaf_nodes(path: Path) -> Iterator[tuple[int, int, Node]]:
             flags = _PAGE.unpack_from(raw)[2]
             # The header itself may be what is damaged: one bit may differ.
             if any((flags ^ wanted).bit_count() <= 1 for wanted in _LEAF_FLAGS):
-                for node in _nodes(raw, size):
+                for node in nodes_of(raw, size):
                     if node.page < total:
                         yield number, total, node
 
@@ -108,7 +138,7 @@ def read_value(file: BinaryIO, size: int, node: Node) -> bytes:
     return file.read(node.size)
 
 
-def _nodes(raw: bytes, size: int) -> Iterator[Node]:
+def nodes_of(raw: bytes, size: int) -> Iterator[Node]:
     """Nodes behind all that may be their offsets; the number of them may be damaged, too."""
     for at in range(_PAGE.size, min(_PAGE.size + 2 * _MOST_NODES, size - 1), 2):
         offset = int.from_bytes(raw[at : at + 2], "little")

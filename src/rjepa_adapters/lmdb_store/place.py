@@ -30,6 +30,11 @@ def require_store(location: str) -> Path:
         StoreNotFoundError: there is none.
     """
     path = Path(location)
+    if path.is_symlink() and not path.exists():
+        raise StoreNotFoundError(
+            f"{location}: is a symbolic link to {os.readlink(path)}, which is not there, so no "
+            "store; check the path"
+        )
     if path.is_file():
         raise StoreNotFoundError(f"{location}: is a file; an LMDB store is a directory")
     if not path.is_dir():
@@ -39,6 +44,20 @@ def require_store(location: str) -> Path:
     return path
 
 
+def refuse_dangling(location: str) -> None:
+    """Refuse a symbolic link to what is not there, as an unmounted disk leaves it.
+
+    Raises:
+        UsageError: it is one.
+    """
+    path = Path(location)
+    if path.is_symlink() and not path.exists():
+        raise UsageError(
+            f"{location}: is a symbolic link to {os.readlink(path)}, which is not there; mount or "
+            "make that, or remove the link"
+        )
+
+
 def make_place(location: str) -> Path:
     """The directory of a store to be written, made if it is not there.
 
@@ -46,6 +65,7 @@ def make_place(location: str) -> Path:
         UsageError: it cannot be made or written, is a file, or holds other things and no store.
     """
     path = Path(location)
+    refuse_dangling(location)
     if path.exists() and not path.is_dir():
         raise UsageError(f"{location}: is a file; a store is a directory, name another --store")
     try:
@@ -64,10 +84,10 @@ def make_place(location: str) -> Path:
                 "name an empty or new directory"
             )
     if not os.access(path, os.W_OK | os.X_OK):
-        raise UsageError(f"{location}: cannot be written (permission denied); name another --store")
+        raise UsageError(cannot_write(location, _why_not(path)))
     data = path / DATA
     if data.exists() and not os.access(data, os.W_OK):
-        raise UsageError(f"{data}: cannot be written (permission denied); mend its permissions")
+        raise UsageError(f"{data}: cannot be written ({_why_not(data)}); mend its permissions")
     return path
 
 
@@ -97,6 +117,20 @@ def reserve_lock_file(path: Path, size: int) -> None:
         os.posix_fallocate(descriptor, 0, size)
     finally:
         os.close(descriptor)
+
+
+def cannot_write(location: str, reason: str) -> str:
+    """The message about a place where nothing can be written."""
+    return (
+        f"{location}: cannot be written ({reason}); name another --store, or copy the store to "
+        "where it can be written"
+    )
+
+
+def _why_not(path: Path) -> str:
+    """Why a path that is there cannot be written."""
+    read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    return "read-only file system" if read_only else "permission denied"
 
 
 def _cannot(location: str, error: OSError) -> str:

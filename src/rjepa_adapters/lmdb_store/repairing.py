@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from rjepa_core.errors import StoreError, UsageError
 from rjepa_core.ports.store_tools import Damage, RepairReport, Report, ToolProgress, VerifyReport
 
 from .codec import name_key
-from .place import has_store, require_store
+from .place import DATA, has_store, require_store
 from .store import LmdbStore
+from .unfinished import unfinished
 from .watching import SILENCE, watch
 
 # A page that kills LMDB may be met on the way to many records.
@@ -65,11 +66,18 @@ def repair(
     path = require_store(location).resolve()
     if has_store(target):
         raise UsageError(f"{target}: there is a store already; name a new directory")
+    with unfinished(target, DATA) as part:
+        return _repair(location, path, target, part, report, silence)
+
+
+def _repair(
+    location: str, path: Path, target: str, part: Path, report: Report, silence: float
+) -> RepairReport:
     gathered = _Gathered(report)
     skipped: list[str] = []
     with tempfile.NamedTemporaryFile("w", suffix=".skip") as file:
         for _ in range(_MOST_ATTEMPTS):
-            arguments = ["salvage", str(path), str(Path(target).absolute()), file.name]
+            arguments = ["salvage", str(path), str(part), file.name]
             ended = watch(arguments, gathered.take, silence)
             if ended.result is not None:
                 break
@@ -84,12 +92,27 @@ def repair(
     if ended.result is None:
         raise StoreError(f"{location}: nothing can be saved ({ended.why})")
     result = ended.result
-    lost = _lost(target, gathered.unique())
-    expected = result["expected"]
-    saved = result["records"] + result["failures"]
-    named = sum(damage.kind != "history" for damage in lost)
-    missing = 0 if expected is None else max(0, expected - saved - named)
-    return RepairReport(location, target, result["records"], result["failures"], lost, missing)
+    found = gathered.unique()
+    lost = _lost(str(part), found)
+    lost += _doubtful(str(part), gathered.doubtful, lost, result)
+    others = tuple(d for d in found if d.kind not in ("record", "failure", "history"))
+    missing = _missing(result, sum(damage.kind != "history" for damage in lost))
+    return RepairReport(
+        location, target, result["records"], result["failures"], lost, missing, others
+    )
+
+
+def _missing(result: Mapping[str, Any], named: int) -> int | None:
+    """How many records and failures are lost beside those that are named; None if unknown."""
+    if result["equal"] and result["certain"]:
+        return 0
+    if result["expected"] is None:
+        return None
+    missing: int = result["expected"] - result["records"] - result["failures"] - named
+    # Where nothing is named, what was saved is not what was counted: a removed record may have come
+    # back in place of a lost one.
+    known = missing > 0 or (result["certain"] and named)
+    return max(0, missing) if known else None
 
 
 class _Gathered:
@@ -97,6 +120,7 @@ class _Gathered:
 
     def __init__(self, report: Report) -> None:
         self.damages: list[Damage] = []
+        self.doubtful: list[Damage] = []
         self.notes: list[str] = []
         self._report = report
 
@@ -105,6 +129,8 @@ class _Gathered:
             self._report(ToolProgress(*line["progress"]))
         elif "damage" in line:
             self.damages.append(Damage(*line["damage"]))
+        elif "doubtful" in line:
+            self.doubtful.append(Damage(*line["doubtful"]))
         elif "note" in line:
             self.notes.append(line["note"])
 
@@ -130,3 +156,23 @@ def _lost(target: str, damages: tuple[Damage, ...]) -> tuple[Damage, ...]:
                 continue
             lost.append(Damage(damage.kind, name_key(raw_key), damage.why))
     return tuple(lost)
+
+
+def _doubtful(
+    target: str, damages: Sequence[Damage], lost: Sequence[Damage], result: Mapping[str, Any]
+) -> tuple[Damage, ...]:
+    """Which of the doubtful to name as lost: as many as the counts leave room for.
+
+    They stand under keys that may be damaged themselves, or may be records that were removed.
+    """
+    named = {(damage.kind, damage.name) for damage in lost}
+    counted = sum(damage.kind != "history" for damage in lost)
+    room = len(damages)
+    if result["certain"]:
+        saved = result["records"] + result["failures"]
+        room = max(0, result["expected"] - saved - counted)
+    chosen: dict[tuple[str, str], Damage] = {}
+    for damage in _lost(target, tuple(damages)):
+        if (damage.kind, damage.name) not in named:
+            chosen.setdefault((damage.kind, damage.name), damage)
+    return tuple(chosen.values())[:room]

@@ -18,24 +18,21 @@ from rjepa_core.identity import Identity
 
 from .checksums import MismatchError
 from .codec import (
-    LONGEST_KEY,
-    EncodedRecord,
-    check_block,
     decode_place,
     decode_sequence,
     encode_sequence,
     name_entry,
 )
 from .environment import Environment
-from .heads import Head, decode_head
+from .last_tally import find_last_tally
 from .layout import Tally, read_identity, read_tally
-from .pages import Node, leaf_nodes, meta_problems, page_size, read_value
-from .place import DATA
+from .page_search import PageSearch
+from .pages import meta_problems
 from .reading import Renewing, begin_pair
 from .sidecar import read_sidecar
 from .store import LmdbStore
-from .texts import decode_texts
 from .values import decode_failure, decode_json, true_failure_key
+from .wholeness import find_cut
 from .wire import Wire
 
 
@@ -62,65 +59,103 @@ class _Salvage:
         self.skip = skip
         self.wire = wire
         self.tally: Tally | None = None
+        self.certain = True
         self.total = 0
         self.entries: dict[int, dict[str, Any]] = {}
         self.damaged_entries: dict[int, str] = {}
-        # What the damaged tables list: records whose keys the order confirms, and others.
+        # Records that the damaged tables list, under keys that the order confirms.
         self.lost: set[bytes] = set()
-        self.doubtful: list[tuple[str, bytes, str]] = []
 
     def run(self) -> dict[str, Any]:
         identity: Identity | None = None
-        environment: Environment | None = None
-        if "tables" not in self.skip:
-            self.wire.send(at="tables")
-            try:
-                environment = Environment(self.path, 0, "full", readonly=True)
-                environment.table("index")
-            except (StoreError, KeyError) as error:
-                self.wire.note(f"LMDB cannot open the store: {error}")
-                environment = None
+        environment = None if "tables" in self.skip else self._open()
         if environment is not None:
             with environment.read() as txn:
                 identity = self._identity(environment, txn)
         identity = identity or read_sidecar(self.path)
         if identity is None:
-            raise SystemExit(f"{self.path}: its identity is lost, and so is identity.json")
+            raise StoreError(
+                f"{self.path}: its identity is lost, and so is the copy in identity.json; bring "
+                "that file back from a copy of the store, then try again"
+            )
+        if self.tally is None:
+            self._find_tally()
         self.store.begin(identity)
         if environment is not None:
             self._tables(environment)
             environment.close()
         self.store.commit()
-        searched = not self._complete()
-        if searched:
-            self._pages()
+        if not self._complete():
+            search = PageSearch(self.path, self.store, self.wire, self._entry)
+            for raw_key in reversed(search.run()):
+                self._miss("record", raw_key, "its blocks cannot be found", sure=False)
             self.store.commit()
         self._write_history()
         stats = self.store.stats()
         expected = self.tally.records + self.tally.failures if self.tally else None
-        self._name_doubtful(stats.records + stats.failures, expected)
         return {
             "records": stats.records,
             "failures": stats.failures,
             "expected": expected,
-            "searched": searched,
+            "certain": self.certain,
+            "equal": self._equal(),
         }
 
-    def _identity(self, environment: Environment, txn: Any) -> Identity | None:
+    def _open(self) -> Environment | None:
+        """The store's tables, unless its file is cut off or LMDB refuses it."""
+        self.wire.send(at="tables")
+        cut = find_cut(self.path)
+        if cut is not None:
+            # LMDB would be killed by every page that is not there.
+            self.wire.damage("pages", "store", str(cut))
+            return None
         try:
-            self.tally = read_tally(environment, txn)
-            self.total = self.tally.records
+            environment = Environment(self.path, 0, "full", readonly=True)
+            environment.table("index")
+        except (StoreError, KeyError) as error:
+            self.wire.damage("pages", "store", f"LMDB cannot open it: {error}")
+            return None
+        return environment
+
+    def _find_tally(self) -> None:
+        """The last commit's counts, from the pages."""
+        with self.wire.alive("pages"):
+            found = find_last_tally(self.path)
+        self.tally, self.certain = (found.tally, found.certain) if found else (None, False)
+        if found is None:
+            self.wire.damage("tally", "tally", "what the last commit counted cannot be read")
+        elif not found.certain:
+            older = f"what the last commit counted cannot be read, only commit {found.tally.commit}"
+            self.wire.damage("tally", "tally", older)
+        self.total = self.tally.records if self.tally else 0
+
+    def _identity(self, environment: Environment, txn: Any) -> Identity | None:
+        problems = meta_problems(self.path)
+        for problem in problems:
+            self.wire.damage("pages", "meta pages", problem)
+        try:
+            # LMDB may have gone by the wrong meta page.
+            self.tally = None if problems else read_tally(environment, txn)
         except (RJepaError, lmdb.Error):
             self.tally = None
+        self.total = self.tally.records if self.tally else 0
         try:
             return read_identity(environment, txn)
-        except (RJepaError, lmdb.Error):
+        except (RJepaError, lmdb.Error) as error:
+            self.wire.damage("identity", "identity", str(error))
             return None
 
     def _complete(self) -> bool:
         """Whether the new store holds just what the last commit of the old one counted."""
-        new, old = self.store.tally(), self.tally
+        old = self.tally
         if old is None or len(self.entries) < (old.history or 0) or meta_problems(self.path):
+            return False
+        return self.certain and self._equal()
+
+    def _equal(self) -> bool:
+        """Whether the new store's records and failures are those that the tally counted."""
+        new, old = self.store.tally(), self.tally
+        if old is None:
             return False
         digests = (old.records_digest, old.failures_digest)
         return (new.records_digest, new.failures_digest) == digests
@@ -151,19 +186,15 @@ class _Salvage:
         walk.close()
 
     def _miss(self, kind: str, raw_key: bytes, why: str, sure: bool) -> None:
-        """Something of a key cannot be saved; where the key itself may be false, it is doubtful."""
+        """Something of a key cannot be saved.
+
+        Args:
+            sure: false where the key itself may be false, or the record have been removed.
+        """
         if not sure:
-            self.doubtful.append((kind, raw_key, why))
+            self.wire.send(doubtful=[kind, raw_key.hex(), why])
         elif raw_key not in self.lost:
             self.lost.add(raw_key)
-            self.wire.damage(kind, raw_key.hex(), why)
-
-    def _name_doubtful(self, saved: int, expected: int | None) -> None:
-        """Name damaged entries under doubtful keys as far as the counts leave room for them."""
-        lost = sum(not self.store.has_record(raw_key) for raw_key in self.lost)
-        room = len(self.doubtful) if expected is None else max(0, expected - saved - lost)
-        unknown = [entry for entry in self.doubtful if entry[1] not in self.lost]
-        for kind, raw_key, why in unknown[:room]:
             self.wire.damage(kind, raw_key.hex(), why)
 
     def _raw_keys(self, environment: Environment, walk: Renewing) -> Iterator[tuple[bytes, bool]]:
@@ -225,64 +256,3 @@ class _Salvage:
         for number in sorted(wanted - {*self.entries}):
             why = self.damaged_entries.get(number, "it cannot be found")
             self.wire.damage("history", name_entry(encode_sequence(number)), why)
-
-    def _pages(self) -> None:
-        """Search all pages for records and failures that the tables did not give."""
-        heads: dict[bytes, Head] = {}
-        blocks: dict[bytes, list[Node]] = {}
-        with self.wire.alive("pages"):
-            for page, total, node in leaf_nodes(self.path):
-                self.wire.progress("pages", page, total)
-                # A short id's key may have the eight bytes of a block's number.
-                if len(node.key) == 8:
-                    blocks.setdefault(node.key, []).append(node)
-                if node.value is not None and 5 < len(node.key) <= LONGEST_KEY:
-                    self._meet(node, heads)
-            size = page_size(self.path)
-            with open(self.path / DATA, "rb") as file:
-                for raw_key, head in sorted(heads.items(), key=lambda item: item[1].sequence):
-                    found = [
-                        read_value(file, size, node)
-                        for node in blocks.get(encode_sequence(head.sequence), ())
-                        if node.size in (head.vectors_bytes, head.texts_bytes)
-                    ]
-                    record = _assemble(raw_key, head, found)
-                    if record is not None:
-                        self.store.write_encoded([record])
-
-    def _meet(self, node: Node, heads: dict[bytes, Head]) -> None:
-        """Keep the newest head of each key that is not saved yet; failures are saved at once."""
-        if self._entry(node.key, node.value) or self.store.has_record(node.key):
-            return
-        try:
-            head = decode_head(node.key, node.value)
-        except MismatchError:
-            try:
-                failure = decode_failure(true_failure_key(node.value) or node.key, node.value)
-            except MismatchError:
-                return
-            if self.store.entry(failure.key) is None:
-                self.store.write_encoded([], [failure])
-            return
-        known = heads.get(node.key)
-        if known is None or known.sequence < head.sequence:
-            heads[node.key] = head
-
-
-def _assemble(raw_key: bytes, head: Head, found: list[bytes]) -> EncodedRecord | None:
-    """A record from its head and whichever of the blocks found match its checksums."""
-    parts = []
-    for total, size, what in (
-        (head.vectors_sum, head.vectors_bytes, "vectors"),
-        (head.texts_sum, head.texts_bytes, "texts"),
-    ):
-        for block in found:
-            try:
-                check_block(raw_key, block, total, size, what)
-            except MismatchError:
-                continue
-            parts.append(block)
-            break
-    if len(parts) < 2:
-        return None
-    return EncodedRecord(decode_texts(parts[1]).key, raw_key, head, parts[0], parts[1])

@@ -38,6 +38,7 @@ from .settings import LmdbSettings
 from .sharing import acquire, release
 from .sidecar import write_sidecar
 from .snapshot import LmdbSnapshot
+from .wholeness import check_data
 from .writer_lock import WriterLock
 from .writing import Batch, apply_delete
 
@@ -83,6 +84,7 @@ class LmdbStore:
     def _open(self) -> None:
         self._pid = os.getpid()
         new = not (self._path / DATA).exists()
+        check_data(self._path, self._location, writing=self._lock is not None)
         sync = self._settings.sync if self._lock is not None else None
         self._environment = acquire(self._path, self._settings.map_bytes, sync)
         try:

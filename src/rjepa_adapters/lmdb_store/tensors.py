@@ -119,7 +119,10 @@ class TensorFile:
             raise InputError(f"{self._path}: tensor {name!r} is {code}; known: {', '.join(_NAMES)}")
         self._file.seek(self._start + start)
         raw = self._file.read(end - start)
-        return np.frombuffer(raw, STORE_DTYPES[_NAMES[code]]).reshape(shape).copy()
+        try:
+            return np.frombuffer(raw, STORE_DTYPES[_NAMES[code]]).reshape(shape).copy()
+        except ValueError as error:
+            raise InputError(f"{self._path}: tensor {name!r} cannot be read ({error})") from error
 
     def close(self) -> None:
         self._file.close()

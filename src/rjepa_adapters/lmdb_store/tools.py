@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from rjepa_core.errors import UsageError
@@ -21,7 +22,7 @@ from rjepa_core.ports.store_tools import (
 )
 from rjepa_core.problems import Problem
 
-from . import compacting, dataset, merging, repairing, shards
+from . import building, compacting, dataset, merging, repairing, shard_import, shards
 
 # Texts, token ids, head and what pages leave unused, a record, as measured on GSM8K solutions.
 _BESIDE_VECTORS = 8192
@@ -36,6 +37,9 @@ class LmdbTools:
 
     def repair(self, location: str, target: str, report: Report = repairing.ignore) -> RepairReport:
         return repairing.repair(location, target, report)
+
+    def build(self, location: str) -> AbstractContextManager[LatentStore]:
+        return building.build(location)
 
     def compact(self, location: str, report: Report = repairing.ignore) -> int:
         return compacting.compact(location, report)
@@ -71,7 +75,7 @@ class LmdbTools:
         problems: Mapping[str, Problem] | None = None,
         report: Report = repairing.ignore,
     ) -> CopyReport:
-        return shards.import_shards(source, store, identity, problems, report)
+        return shard_import.import_shards(source, store, identity, problems, report)
 
     def remove(
         self, store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] = ()

@@ -71,9 +71,13 @@ class PageFile:
         """Root page of each table; `_NONE` roots are left out."""
         return {name: root for name, (root, _) in self.trees().items() if root != _NONE}
 
-    def trees(self) -> dict[str, tuple[int, int]]:
-        """Root page of each table and how many levels of pages it has."""
-        main = self.roots()[1]
+    def trees(self, main: int | None = None) -> dict[str, tuple[int, int]]:
+        """Root page of each table and how many levels of pages it has.
+
+        Args:
+            main: root page of the table of tables; None for the last commit's.
+        """
+        main = self.roots()[1] if main is None else main
         return {
             leaf.key.decode("ascii", "replace"): leaf.table
             for _, leaves in self.leaf_pages(main)

@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 
+from rjepa_core import errors
 from rjepa_core.errors import StoreError
 
 SILENCE = 30.0
@@ -52,6 +53,7 @@ def watch(
         silence: seconds without a line after which the process is taken to be trapped and killed.
 
     Raises:
+        RJepaError, OSError: what ended the inspection beside damage: no room, no permission.
         StoreError: the inspection itself failed, which is no statement about the store.
     """
     paths = os.pathsep.join(path for path in sys.path if path)
@@ -66,10 +68,10 @@ def watch(
     assert process.stdout is not None
     assert process.stderr is not None
     lines: queue.Queue[str | None] = queue.Queue(maxsize=1000)
-    errors: list[str] = []
+    said: list[str] = []
     readers = [
         threading.Thread(target=_forward, args=(process.stdout, lines), daemon=True),
-        threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True),
+        threading.Thread(target=lambda: said.extend(process.stderr or ()), daemon=True),
     ]
     for reader in readers:
         reader.start()
@@ -88,6 +90,8 @@ def watch(
                 at = fields["at"]
             elif "end" in fields:
                 result = fields["end"]
+            elif "error" in fields:
+                raise _error(*fields["error"])
             else:
                 take(fields)
         code = process.wait()
@@ -101,12 +105,21 @@ def watch(
     if code < 0:
         return Ended(None, f"reading crashed ({signal.Signals(-code).name})", at)
     if result is None or code:
-        text = "".join(errors).strip()
+        text = "".join(said).strip()
         last = text.splitlines()[-1] if text else ""
         if last.startswith(_OF_DAMAGE):
             return Ended(None, f"reading failed ({last})", at)
         raise StoreError(f"the inspection failed: {text or f'exit code {code}'}")
     return Ended(result, at=at)
+
+
+def _error(name: str, *arguments: Any) -> Exception:
+    """An error that ended the inspection, as it was raised there."""
+    if name == "OSError":
+        return OSError(*arguments)
+    kind = getattr(errors, name, StoreError)
+    made: Exception = kind(*arguments)
+    return made
 
 
 def _forward(stream: Any, lines: queue.Queue[str | None]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rjepa_core.errors import StoreLockedError, UsageError
 
-from .place import WRITER
+from .place import WRITER, cannot_write
 
 # Closing any descriptor of the file drops the lock of the whole process, so a second writer in the
 # same process has to be refused before it opens the file.
@@ -35,7 +35,7 @@ class WriterLock:
         try:
             self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise UsageError(f"{self._file}: cannot be written ({error.strerror})") from error
+            raise UsageError(cannot_write(str(self._file), str(error.strerror))) from error
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -7,6 +7,7 @@ store's name and knows no adapter.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 import attrs
@@ -87,7 +88,9 @@ class RepairReport:
         records, failures: how many the new store holds.
         lost: what could not be saved; a resumed run computes records and failures again.
         missing: records and failures that the damaged store counted and that are neither saved nor
-            named in `lost`, because nothing of them could be read.
+            named in `lost`, because nothing of them could be read; None where its count could not
+            be read either, so that nobody knows.
+        damages: what else was found damaged: pages, counts, the identity.
     """
 
     location: str
@@ -95,7 +98,13 @@ class RepairReport:
     records: int
     failures: int
     lost: tuple[Damage, ...]
-    missing: int = 0
+    missing: int | None = 0
+    damages: tuple[Damage, ...] = ()
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was lost and nothing damaged was met."""
+        return not self.lost and self.missing == 0 and not self.damages
 
 
 @attrs.frozen
@@ -145,6 +154,17 @@ class StoreTools(Protocol):
 
     def repair(self, location: str, target: str, report: Report = ...) -> RepairReport:
         """Save every readable record and failure into a new store at `target`."""
+        ...
+
+    def build(self, location: str) -> AbstractContextManager[LatentStore]:
+        """A new store to write to, which is at `location` once the context has ended well.
+
+        After an error, or if the process is killed, nothing is there that looks like a store, and
+        the next try may use the same place.
+
+        Raises:
+            UsageError: something is there already, or nothing can be written there.
+        """
         ...
 
     def compact(self, location: str, report: Report = ...) -> int:

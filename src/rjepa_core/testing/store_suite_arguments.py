@@ -202,7 +202,7 @@ class ArgumentsContract(StoreCase):
             ({"a": np.float32(1)}, "^entry: expected JSON values .*float32"),
             ({(1, 2): 1}, "^entry: expected JSON values .*tuple"),
         ],
-        ids=repr,
+        ids=["list", "text", "object", "numpy", "tuple key"],
     )
     def test_history_is_json(self, store: LatentStore, entry: Any, message: str) -> None:
         with pytest.raises(ArgumentError, match=message):

@@ -32,6 +32,10 @@ class ToolsContract(StoreCase):
         store.add_history({"kind": "extract", "records": len(numbers)})
         store.commit()
 
+    def _fail(self, store: LatentStore) -> None:
+        self.fill(store, range(4))
+        raise RuntimeError
+
     def assert_equal(self, found: LatentStore, wanted: LatentStore, promise: str) -> None:
         """Fail unless two stores hold equal records and failures."""
         assert found.identity == wanted.identity, f"{promise}: the identity"
@@ -72,6 +76,18 @@ class ToolsContract(StoreCase):
         assert mended.history() == store.history(), "repair() saves the run history"
         with pytest.raises(UsageError):
             tools.repair(self.where(tmp_path, "a"), target)
+
+    def test_build(self, open_store: Open, tools: StoreTools, tmp_path: TmpPath) -> None:
+        place = self.where(tmp_path, "a")
+        with pytest.raises(RuntimeError), tools.build(place) as refused:
+            self._fail(refused)
+        assert not self.adapter.exists(place), "build() leaves nothing behind after an error"
+        with tools.build(place) as store:
+            self.fill(store, range(4))
+            assert not self.adapter.exists(place), "build() puts a store there when it is whole"
+        assert len(open_store("read")) == 4, "build() makes a store"
+        with pytest.raises(UsageError), tools.build(place):
+            pass
 
     def test_compact(self, open_store: Open, tools: StoreTools, tmp_path: TmpPath) -> None:
         whole, store = open_store(name="whole"), open_store()

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -70,6 +71,37 @@ def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:
         LmdbStore("/proc/nowhere/store", "write")
 
 
+def test_a_link_to_nothing_is_no_place(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("unmounted")
+    with pytest.raises(UsageError, match=r"symbolic link to unmounted, which is not there; mount"):
+        LmdbStore(str(tmp_path / "link"), "write")
+    with pytest.raises(StoreNotFoundError, match="symbolic link to unmounted"):
+        LmdbStore(str(tmp_path / "link"))
+    assert os.listdir(tmp_path) == ["link"]
+
+
+def test_a_read_only_disk(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    if NOT_ROOT or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a disk")
+    try:
+        make(disk / "a")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        said = r"\(read-only file system\); name another --store, or copy the store"
+        with pytest.raises(UsageError, match=said):
+            LmdbStore(str(disk / "a"), "write")
+        with pytest.raises(UsageError, match=r"\(Read-only file system\); name another --store"):
+            LmdbStore(str(disk / "b"), "write")
+        with pytest.raises(UsageError, match=r"\(Read-only file system\); name another --store"):
+            LmdbTools().compact(str(disk / "a"))
+        with LmdbStore(str(disk / "a")) as store:
+            assert len(store) == 3
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
 def test_another_lmdb_file_is_no_store(tmp_path: Path) -> None:
     with lmdb.open(str(tmp_path)) as environment, environment.begin(write=True) as txn:
         txn.put(b"key", b"value")
@@ -123,8 +155,6 @@ def test_every_sync_setting_writes(tmp_path: Path, sync: str) -> None:
 
 
 def test_the_plugin_loads_no_lmdb() -> None:
-    import subprocess
-
     code = (
         "import sys, rjepa_adapters.lmdb_store.plugin as p; p.rjepa_stores(); p.exists('/'); "
         "sys.exit(any(name in sys.modules for name in ('lmdb', 'torch', 'pyarrow')))"
@@ -206,6 +236,9 @@ def test_bad_shards(tmp_path: Path, name: str, content: bytes, message: str) -> 
     make(tmp_path / "a")
     with LmdbStore(str(tmp_path / "a")) as store:
         LmdbTools().export(store, str(tmp_path / "out"))
+    manifest = json.loads((tmp_path / "out" / "identity.json").read_text())
+    del manifest["files"]  # As an older export has it, whose bytes nothing vouches for.
+    (tmp_path / "out" / "identity.json").write_text(json.dumps(manifest))
     (tmp_path / "out" / name).write_bytes(content)
     with LmdbStore(str(tmp_path / "b"), "write") as other, pytest.raises(InputError, match=message):
         LmdbTools().import_shards(str(tmp_path / "out"), other)

@@ -1,0 +1,78 @@
+"""Which steps are visible and which are to be predicted.
+
+Within a batch all traces have the same number of steps S, and all masks hide the same number M, so
+that visible and masked positions are rectangular index tensors: nothing is padded.
+
+`contiguous` hides one stretch of steps, the block masking of I-JEPA (arXiv:2301.08243) and V-JEPA
+(arXiv:2404.08471) in one dimension; `causal` hides a whole future.
+"""
+
+from __future__ import annotations
+
+import attrs
+import torch
+from torch import Tensor
+
+from rjepa_core.train_settings import MaskerSettings
+
+
+@attrs.frozen(eq=False)
+class Mask:
+    """Positions of a batch.
+
+    Attributes:
+        visible: int64 [B, V], ascending.
+        masked: int64 [B, M], ascending; V + M is at most S (steps after a masked one may be
+            neither, when a step is predicted from its past alone).
+    """
+
+    visible: Tensor
+    masked: Tensor
+
+
+class Masker:
+    """Draws masks of the kinds and weights that the settings name."""
+
+    def __init__(self, settings: MaskerSettings) -> None:
+        self._settings = settings
+        self._kinds = [kind for kind, weight in settings.masks.items() if weight > 0]
+        self._weights = torch.tensor([settings.masks[kind] for kind in self._kinds])
+
+    def draw(self, batch: int, steps: int, generator: torch.Generator) -> Mask:
+        """Masks of one kind and size for a batch [B] of traces with S steps; on the CPU."""
+        chosen = torch.multinomial(self._weights, 1, generator=generator)
+        kind = self._kinds[int(chosen)]
+        if kind == "leave_one_out":
+            hidden = torch.randint(steps, (batch, 1), generator=generator)
+        elif kind == "causal":
+            # From nothing but the prompt to all but the last step visible.
+            start = int(torch.randint(steps, (1,), generator=generator))
+            hidden = torch.arange(start, steps).expand(batch, -1)
+        else:
+            count = self._count(steps, generator)
+            if kind == "contiguous":
+                start_b = torch.randint(steps - count + 1, (batch, 1), generator=generator)
+                hidden = start_b + torch.arange(count)
+            else:
+                hidden = torch.rand(batch, steps, generator=generator).argsort(1)[:, :count]
+        return split(hidden.sort(1).values, steps)
+
+    def _count(self, steps: int, generator: torch.Generator) -> int:
+        low, high = self._settings.min_ratio, self._settings.max_ratio
+        ratio = low + (high - low) * float(torch.rand((), generator=generator))
+        # At least one step hidden, and one visible where there are two.
+        return max(1, min(round(ratio * steps), steps - 1))
+
+
+def split(masked: Tensor, steps: int) -> Mask:
+    """The mask that hides `masked` (int64 [B, M], ascending) and shows all other steps."""
+    rows = masked.shape[0]
+    shown = torch.ones(rows, steps, dtype=torch.bool, device=masked.device)
+    shown.scatter_(1, masked, False)
+    places = torch.arange(steps, device=masked.device).expand(rows, -1)
+    return Mask(places[shown].reshape(rows, -1), masked)
+
+
+def leave_one_out(steps: int) -> Mask:
+    """S masks, the i-th of which hides step i alone: visible [S, S - 1], masked [S, 1]."""
+    return split(torch.arange(steps)[:, None], steps)

@@ -1,0 +1,202 @@
+"""The joint-embedding predictive architecture over the steps of a trace.
+
+A context encoder sees the visible steps and the prompt; a narrower predictor, with a mask token at
+each masked position, says what stands there (I-JEPA, arXiv:2301.08243; V-JEPA, arXiv:2404.08471).
+Dimensions: B traces, S steps, V visible, M masked, D hidden size, W width, E target size.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  the field's usual name
+
+from rjepa_core.train_settings import WorldModelSettings
+
+from .masks import Mask
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.norm_1 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_2 = nn.LayerNorm(width)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+
+    def forward(self, x_BTW: Tensor, alone: bool = False) -> Tensor:  # noqa: N803
+        """Attend and transform; `alone` lets each token attend to itself only."""
+        rows, tokens, width = x_BTW.shape
+        q, k, v = self.qkv(self.norm_1(x_BTW)).chunk(3, -1)
+        if alone:
+            seen = v
+        else:
+            shape = (rows, tokens, self.heads, width // self.heads)
+            q, k, v = (one.view(shape).transpose(1, 2) for one in (q, k, v))
+            seen = F.scaled_dot_product_attention(q, k, v)
+            seen = seen.transpose(1, 2).reshape(rows, tokens, width)
+        x_BTW = x_BTW + self._drop(self.out(seen))
+        return x_BTW + self._drop(self.down(F.gelu(self.up(self.norm_2(x_BTW)))))
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
+
+
+class StepEncoder(nn.Module):
+    """Standardised latents to vectors of width W."""
+
+    def __init__(self, settings: WorldModelSettings, hidden_size: int, domains: int) -> None:
+        super().__init__()
+        width = settings.width
+        self.max_steps = settings.max_steps
+        self.input_dropout = settings.input_dropout
+        self.step_in = nn.Linear(hidden_size, width)
+        self.prompt_in = nn.Linear(hidden_size, width) if settings.prompt else None
+        self.domain_in = nn.Embedding(domains, width) if settings.domains else None
+        self.position = nn.Parameter(torch.empty(settings.max_steps, width).normal_(std=0.02))
+        # Stands where nothing else does: no prompt, and no step visible.
+        self.start = nn.Parameter(torch.empty(width).normal_(std=0.02))
+        self.blocks = nn.ModuleList(
+            Block(width, settings.heads, settings.dropout) for _ in range(settings.depth)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        steps_BVD: Tensor,  # noqa: N803
+        places_BV: Tensor,  # noqa: N803
+        prompt_BD: Tensor,  # noqa: N803
+        domain_B: Tensor,  # noqa: N803
+    ) -> Tensor:
+        """[B, 1 + V, W]: what stands for prompt and domain, then the visible steps."""
+        first = self.start.expand(len(steps_BVD), -1)
+        if self.prompt_in is not None:
+            first = first + self.prompt_in(self._thin(prompt_BD))
+        if self.domain_in is not None:
+            first = first + self.domain_in(domain_B)
+        steps = self.step_in(self._thin(steps_BVD)) + self.position[self._capped(places_BV)]
+        x = torch.cat([first[:, None], steps], 1)
+        for block in self.blocks:
+            x = block(x)
+        normed: Tensor = self.norm(x)
+        return normed
+
+    def alone(self, steps_BSD: Tensor) -> Tensor:  # noqa: N803
+        """[B, S, W]: each step by itself, without its position: what a target is made of.
+
+        A target that knew its neighbours or its position would give the answer away.
+        """
+        x = self.step_in(steps_BSD)
+        for block in self.blocks:
+            x = block(x, alone=True)
+        normed: Tensor = self.norm(x)
+        return normed
+
+    def _capped(self, places: Tensor) -> Tensor:
+        return places.clamp(max=self.max_steps - 1)
+
+    def _thin(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.input_dropout, self.training)
+
+
+class Predictor(nn.Module):
+    """Context to predictions of the masked steps."""
+
+    def __init__(self, settings: WorldModelSettings, target_size: int) -> None:
+        super().__init__()
+        width = settings.predictor_width
+        self.max_steps = settings.max_steps
+        self.context_in = nn.Linear(settings.width, width)
+        self.position = nn.Parameter(torch.empty(settings.max_steps, width).normal_(std=0.02))
+        self.mask = nn.Parameter(torch.empty(width).normal_(std=0.02))
+        self.blocks = nn.ModuleList(
+            Block(width, settings.predictor_heads, settings.dropout)
+            for _ in range(settings.predictor_depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, target_size)
+
+    def forward(self, context_BTW: Tensor, mask: Mask) -> Tensor:  # noqa: N803
+        """[B, M, E] from the encoder's [B, 1 + V, W]."""
+        place = self.position[mask.masked.clamp(max=self.max_steps - 1)]
+        seen = self.position[mask.visible.clamp(max=self.max_steps - 1)]
+        context = self.context_in(context_BTW)
+        context = torch.cat([context[:, :1], context[:, 1:] + seen], 1)
+        x = torch.cat([context, self.mask + place], 1)
+        for block in self.blocks:
+            x = block(x)
+        predicted: Tensor = self.out(self.norm(x[:, context.shape[1] :]))
+        return predicted
+
+
+class LinearPath(nn.Module):
+    """A linear map from the neighbouring steps, the mean of the visible ones and the prompt.
+
+    What ridge regression finds, the rest of the model need not learn again.
+    """
+
+    def __init__(self, settings: WorldModelSettings, hidden_size: int, target_size: int) -> None:
+        super().__init__()
+        self.with_prompt = settings.prompt
+        self.map = nn.Linear((3 + settings.prompt) * hidden_size, target_size, bias=False)
+        nn.init.zeros_(self.map.weight)
+
+    def forward(self, steps_BSD: Tensor, prompt_BD: Tensor, mask: Mask) -> Tensor:  # noqa: N803
+        """[B, M, E]; a neighbour that is not visible counts as the mean of all steps, 0."""
+        rows, _, width = steps_BSD.shape
+        shown = torch.zeros(steps_BSD.shape[:2], dtype=steps_BSD.dtype, device=steps_BSD.device)
+        shown.scatter_(1, mask.visible, 1.0)
+        seen = F.pad(steps_BSD * shown[..., None], (0, 0, 1, 1))
+        at = mask.masked[..., None].expand(-1, -1, width)
+        before, after = seen.gather(1, at), seen.gather(1, at + 2)
+        mean = seen.sum(1) / shown.sum(1, keepdim=True).clamp(min=1.0)
+        parts = [before, after, mean[:, None].expand_as(before)]
+        if self.with_prompt:
+            parts.append(prompt_BD[:, None].expand_as(before))
+        found: Tensor = self.map(torch.cat(parts, -1))
+        return found.view(rows, mask.masked.shape[1], -1)
+
+
+class Jepa(nn.Module):
+    """Encoder, predictor and linear path; all that is trained by gradients.
+
+    Args:
+        settings: of the model.
+        hidden_size: D.
+        domains: how many there are.
+    """
+
+    def __init__(self, settings: WorldModelSettings, hidden_size: int, domains: int = 1) -> None:
+        super().__init__()
+        self.target_size = hidden_size if settings.objective == "frozen" else settings.width
+        self.encoder = StepEncoder(settings, hidden_size, domains)
+        self.predictor = Predictor(settings, self.target_size)
+        self.linear = (
+            LinearPath(settings, hidden_size, self.target_size) if settings.linear_path else None
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(
+        self,
+        steps_BSD: Tensor,  # noqa: N803
+        prompt_BD: Tensor,  # noqa: N803
+        domain_B: Tensor,  # noqa: N803
+        mask: Mask,
+    ) -> Tensor:
+        """Predictions [B, M, E] of the masked steps of standardised latents."""
+        width = steps_BSD.shape[-1]
+        visible = steps_BSD.gather(1, mask.visible[..., None].expand(-1, -1, width))
+        context = self.encoder(visible, mask.visible, prompt_BD, domain_B)
+        found: Tensor = self.predictor(context, mask)
+        if self.linear is not None:
+            found = found + self.linear(steps_BSD, prompt_BD, mask)
+        return found

@@ -1,0 +1,148 @@
+"""What a prediction is compared with, and the loss.
+
+`frozen`: the standardised LLM latents. They are fixed, so that nothing can collapse.
+`ema`: the output of an exponentially averaged copy of the encoder, layer-normed (BYOL,
+    arXiv:2006.07733; I-JEPA, arXiv:2301.08243), with VICReg's variance term (arXiv:2105.04906).
+`sigreg`: the encoder's own output, gradients and all, kept from collapsing by LeJEPA's
+    isotropic-Gaussian regulariser (arXiv:2511.08544).
+
+Each may be joined by a contrastive term (InfoNCE, arXiv:1807.03748) in which the true step has to
+be told from all other steps of the batch, those of its own trace included: it is the neighbours
+that a regression alone confuses with the step between them.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import attrs
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  the field's usual name
+
+from rjepa_core.train_settings import TrainingSettings, WorldModelSettings
+
+from .masks import Mask
+from .model import Jepa, StepEncoder
+
+_DIRECTIONS = 256
+_KNOTS, _REACH = 17, 5.0
+
+
+@attrs.frozen(eq=False)
+class Losses:
+    """The terms of one batch's loss, weighted: `total` is their sum."""
+
+    total: Tensor
+    regression: Tensor
+    contrastive: Tensor
+    regulariser: Tensor
+
+
+class Objective(nn.Module):
+    """Targets and loss of a model under its settings. Holds the averaged encoder, if there is one.
+
+    Args:
+        settings, training: as the run's.
+        model: whose encoder is averaged.
+    """
+
+    def __init__(
+        self, settings: WorldModelSettings, training: TrainingSettings, model: Jepa
+    ) -> None:
+        super().__init__()
+        self.kind = settings.objective
+        self.training_settings = training
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(training.temperature)))
+        self.teacher: StepEncoder | None = None
+        if self.kind == "ema":
+            self.teacher = copy.deepcopy(model.encoder).requires_grad_(False)
+
+    def targets(self, model: Jepa, steps_BSD: Tensor) -> Tensor:  # noqa: N803
+        """[B, S, E] of standardised latents."""
+        if self.kind == "frozen":
+            return steps_BSD
+        if self.teacher is not None:
+            with torch.no_grad():
+                made = self.teacher.alone(steps_BSD)
+                return F.layer_norm(made, made.shape[-1:])
+        return model.encoder.alone(steps_BSD)
+
+    def forward(
+        self,
+        model: Jepa,
+        steps_BSD: Tensor,  # noqa: N803
+        prompt_BD: Tensor,  # noqa: N803
+        domain_B: Tensor,  # noqa: N803
+        mask: Mask,
+        generator: torch.Generator,
+    ) -> Losses:
+        """The loss of a batch of standardised latents; `generator` (CPU) draws projections."""
+        predicted = model(steps_BSD, prompt_BD, domain_B, mask)
+        all_targets = self.targets(model, steps_BSD)
+        size = all_targets.shape[-1]
+        wanted = all_targets.gather(1, mask.masked[..., None].expand(-1, -1, size))
+        none = predicted.new_zeros(())
+        now = self.training_settings
+        regression = now.regression * self._regression(predicted, wanted) if now.regression else none
+        contrastive = none
+        if now.contrastive:
+            contrastive = now.contrastive * self._contrastive(predicted, all_targets, mask)
+        regulariser = none
+        if self.kind == "ema" and now.variance:
+            regulariser = now.variance * _variance(model.encoder.alone(steps_BSD))
+        elif self.kind == "sigreg" and now.sigreg:
+            regulariser = now.sigreg * sigreg(all_targets.reshape(-1, size), generator)
+        return Losses(regression + contrastive + regulariser, regression, contrastive, regulariser)
+
+    def _regression(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+        if self.training_settings.loss == "mse":
+            return F.mse_loss(predicted, wanted)
+        if self.training_settings.loss == "l1":
+            return F.l1_loss(predicted, wanted)
+        return F.smooth_l1_loss(predicted, wanted)
+
+    def _contrastive(self, predicted_BME: Tensor, targets_BSE: Tensor, mask: Mask) -> Tensor:  # noqa: N803
+        rows, steps, size = targets_BSE.shape
+        distance = squared_distances(predicted_BME.flatten(0, 1), targets_BSE.flatten(0, 1)) / size
+        start = torch.arange(rows, device=mask.masked.device)[:, None] * steps
+        return F.cross_entropy(
+            -distance * torch.exp(-self.log_temperature), (start + mask.masked).flatten()
+        )
+
+    @torch.no_grad()
+    def after_step(self, model: Jepa, progress: float) -> None:
+        """Move the averaged encoder; `progress` runs from 0 to 1, momentum to 1 with it."""
+        if self.teacher is None:
+            return
+        first = self.training_settings.momentum
+        momentum = 1.0 - (1.0 - first) * (math.cos(math.pi * progress) + 1.0) / 2.0
+        ours = list(self.teacher.parameters())
+        torch._foreach_lerp_(ours, list(model.encoder.parameters()), 1.0 - momentum)
+
+
+def squared_distances(a_NE: Tensor, b_ME: Tensor) -> Tensor:  # noqa: N803
+    """[N, M], by one matrix product, at least 0."""
+    a, b = a_NE.float(), b_ME.float()
+    products = torch.addmm((b * b).sum(1)[None], a, b.T, alpha=-2.0)
+    return (products + (a * a).sum(1)[:, None]).clamp(min=0.0)
+
+
+def _variance(made_BSW: Tensor) -> Tensor:  # noqa: N803
+    spread = made_BSW.flatten(0, 1).var(0).add(1e-4).sqrt()
+    return F.relu(1.0 - spread).mean()
+
+
+def sigreg(made_NE: Tensor, generator: torch.Generator) -> Tensor:  # noqa: N803
+    """How far the rows are from an isotropic Gaussian: Epps and Pulley's statistic (the squared
+    distance of characteristic functions) in random directions, as LeJEPA sketches it."""
+    made = made_NE.float()
+    directions = torch.randn(made.shape[1], _DIRECTIONS, generator=generator).to(made.device)
+    along = made @ (directions / directions.norm(dim=0))
+    knots = torch.linspace(-_REACH, _REACH, _KNOTS, device=made.device)
+    normal = torch.exp(-0.5 * knots**2)
+    angles = along[..., None] * knots
+    real, imaginary = angles.cos().mean(0), angles.sin().mean(0)
+    error = ((real - normal) ** 2 + imaginary**2) * normal
+    return torch.trapezoid(error, knots).mean() * made.shape[0]
