@@ -1,0 +1,1 @@
+"""The world model: its data, its training, and its answers."""

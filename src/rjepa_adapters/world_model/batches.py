@@ -1,0 +1,126 @@
+"""Batches of traces with equally many steps: nothing is padded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Sampler
+
+Ints = NDArray[np.int32]
+
+
+class Rows(list[int]):
+    """Indices of one batch, or of one part of it.
+
+    Attributes:
+        whole: how many the optimiser's batch has, all parts together.
+        last: the optimiser moves after this part.
+    """
+
+    def __init__(self, indices: list[int], whole: int, last: bool) -> None:
+        super().__init__(indices)
+        self.whole = whole
+        self.last = last
+
+    def __reduce__(self) -> tuple[type[Rows], tuple[list[int], int, bool]]:
+        return Rows, (list(self), self.whole, self.last)
+
+
+class LengthBatches(Sampler[list[int]]):
+    """A batch sampler: traces of equal length, shuffled, each exactly once an epoch.
+
+    Traces are shuffled inside each length, cut into batches, and the batches shuffled. What a
+    length leaves over is a smaller batch: never dropped, never joined with another length. The
+    order follows from seed and epoch, the same on every platform and in every version of numpy.
+
+    Args:
+        steps: int32 [N], steps of each trace.
+        batch_size: traces a step of the optimiser, at most.
+        seed: of the order.
+        accumulate: parts that a batch comes in, one behind the other; a batch of fewer traces has
+            fewer. `Rows.last` marks the part after which the optimiser moves.
+        ordered: not shuffled: by length, then as the index has them.
+    """
+
+    def __init__(
+        self,
+        steps: Ints,
+        batch_size: int,
+        seed: int = 0,
+        accumulate: int = 1,
+        ordered: bool = False,
+    ) -> None:
+        if batch_size < 1 or accumulate < 1 or seed < 0:
+            raise ValueError("batch_size and accumulate must be at least 1, seed at least 0")
+        self._steps = np.asarray(steps, np.int32)
+        self._batch_size = batch_size
+        self._part_size = -(-batch_size // accumulate)
+        self._seed = seed
+        self._ordered = ordered
+        self._epoch = 0
+        self._skip = 0
+        self._sizes = self._cut()[1]
+
+    @property
+    def batches(self) -> int:
+        """Batches of an epoch: steps of the optimiser."""
+        return len(self._sizes)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Order the traces as this epoch does, from its first batch on."""
+        self._epoch, self._skip = epoch, 0
+
+    def start(self, batch: int) -> None:
+        """Leave out the first `batch` batches of the epoch, which were done before."""
+        if not 0 <= batch <= self.batches:
+            raise ValueError(f"there is no batch {batch} in an epoch of {self.batches}")
+        self._skip = batch
+
+    def __len__(self) -> int:
+        """Parts that are still to come in the epoch (batches, where they have one part)."""
+        if self._part_size == self._batch_size:
+            return self.batches - self._skip
+        sizes = self._sizes[self._batch_order()][self._skip :]
+        return int((-(-sizes // self._part_size)).sum())
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = self._order()
+        starts, sizes = self._cut()
+        for number in self._batch_order()[self._skip :]:
+            size = int(sizes[number])
+            rows = order[starts[number] : starts[number] + size].tolist()
+            for begin in range(0, size, self._part_size):
+                part = rows[begin : begin + self._part_size]
+                yield Rows(part, size, begin + self._part_size >= size)
+
+    def _cut(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where each batch begins in the traces sorted by length, and how many it has."""
+        _, counts = np.unique(self._steps, return_counts=True)
+        starts: list[int] = []
+        sizes: list[int] = []
+        begin = 0
+        for count in counts.tolist():
+            for offset in range(0, count, self._batch_size):
+                starts.append(begin + offset)
+                sizes.append(min(self._batch_size, count - offset))
+            begin += count
+        return np.array(starts, np.int64), np.array(sizes, np.int64)
+
+    def _order(self) -> NDArray[np.int64]:
+        """All traces, sorted by length, shuffled inside of each."""
+        if self._ordered:
+            return np.argsort(self._steps, kind="stable")
+        shuffled = self._shuffle(0, len(self._steps))
+        return shuffled[np.argsort(self._steps[shuffled], kind="stable")]
+
+    def _batch_order(self) -> NDArray[np.int64]:
+        if self._ordered:
+            return np.arange(self.batches)
+        return self._shuffle(1, self.batches)
+
+    def _shuffle(self, purpose: int, count: int) -> NDArray[np.int64]:
+        """A permutation from raw bits, whose stream numpy promises never to change."""
+        source = np.random.PCG64(np.random.SeedSequence([self._seed, self._epoch, purpose]))
+        return np.argsort(source.random_raw(count), kind="stable")

@@ -1,0 +1,345 @@
+"""Which records of which stores a world model reads: found once, without texts or vectors."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from rjepa_core.errors import IdentityError, UsageError
+from rjepa_core.identity import Identity, LatentSpace, differences
+from rjepa_core.opening import open_store
+from rjepa_core.partition import Split, split_of
+from rjepa_core.plugins import Registry
+from rjepa_core.ports.latent_store import LatentStore, Snapshot
+from rjepa_core.traces import RecordKey
+from rjepa_core.train_settings import DataSettings
+
+Ints = NDArray[np.int32]
+_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
+_HASH_DIGITS = 16
+
+
+@attrs.frozen
+class StorePart:
+    """One of the stores that are read.
+
+    Attributes:
+        location: as it was named.
+        layers: L, how many its records hold.
+        layer: position of the chosen one among them.
+    """
+
+    location: str
+    layers: int
+    layer: int
+
+
+@attrs.frozen(eq=False)
+class Keys:
+    """Record keys in three arrays: 200,000 take some megabytes, not a hundred.
+
+    Attributes:
+        ids: uint8, all problem ids, one behind the other.
+        stops: uint32 or uint64 [N], where each id ends.
+        samples: int32 [N], the sample indices.
+    """
+
+    ids: NDArray[np.uint8]
+    stops: NDArray[Any]
+    samples: Ints
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> RecordKey:
+        begin = int(self.stops[index - 1]) if index else 0
+        raw = self.ids[begin : int(self.stops[index])].tobytes()
+        return RecordKey(raw.decode("utf-8", "surrogatepass"), int(self.samples[index]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take."""
+        return self.ids.nbytes + self.stops.nbytes + self.samples.nbytes
+
+
+@attrs.frozen(eq=False)
+class Index:
+    """The records that are read, in the order of their stores; N of them.
+
+    Attributes:
+        stores: where they are.
+        space: latent space of all, with the chosen layer alone.
+        steps: int32 [N], S of each.
+        problem: int32 [N], equal where the statement is; numbered from 0 by its hash, so that the
+            numbers depend on the set of problems alone.
+        domains: names, where they were asked for.
+        domain: int16 [N], each record's place in `domains`; all 0 where they were not asked for.
+        first: int64 [stores + 1], at which record each store begins.
+        keys: N record keys.
+    """
+
+    stores: tuple[StorePart, ...]
+    space: LatentSpace
+    steps: Ints
+    problem: Ints
+    domains: tuple[str, ...]
+    domain: NDArray[np.int16]
+    first: NDArray[np.int64]
+    keys: Keys
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def hidden_size(self) -> int:
+        """D."""
+        return self.space.hidden_size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that its arrays take."""
+        arrays = (self.steps, self.problem, self.domain, self.first)
+        return self.keys.nbytes + sum(a.nbytes for a in arrays)
+
+    def store_of(self, index: int) -> int:
+        """Position in `stores` of a record's store."""
+        return int(np.searchsorted(self.first, index, side="right")) - 1
+
+    def key(self, index: int) -> tuple[int, RecordKey]:
+        """Position in `stores`, and the record's key there."""
+        return self.store_of(index), self.keys[index]
+
+
+def open_index(
+    data: DataSettings,
+    split: Split | None,
+    with_domains: bool = False,
+    domains: Sequence[str] | None = None,
+    registry: Registry | None = None,
+) -> Index:
+    """Find the records of one part of the problems.
+
+    Texts are read only where a filter by domain or correctness, or `with_domains`, needs them.
+
+    Args:
+        data: stores, layer and filters.
+        split: the part, or None for all of them.
+        with_domains: find each record's domain.
+        domains: the domains that a trained model knows, in its order; another one is refused. None
+            takes those that are found, sorted.
+        registry: to find the stores' adapters in.
+
+    Raises:
+        UsageError: no store is named, a store is empty, or nothing is left to read; the message
+            says how many records each filter took.
+        IdentityError: the stores are of several latent spaces; the message names the settings.
+    """
+    if not data.stores:
+        raise UsageError("data.stores: no store to read; add --store DIR")
+    registry = registry or Registry()
+    found = _Found(with_domains or bool(domains))
+    with ExitStack() as stack:
+        stores = []
+        for location in data.stores:
+            stores.append(open_store(location, "read", registry))
+            stack.callback(stores[-1].close)
+        _check_distinct(data.stores)
+        parts, space = _choose_layer(data, stores)
+        for store, part in zip(stores, parts, strict=True):
+            found.begin_store()
+            with store.snapshot() as snapshot:
+                _scan(snapshot, part.location, data, split, found)
+    if not len(found.steps):
+        raise UsageError(_nothing_left(data, split, found))
+    return found.index(parts, space, domains)
+
+
+@attrs.define
+class _Found:
+    """Records as they are found, in plain buffers."""
+
+    reads_domains: bool
+    ids: bytearray = attrs.field(factory=bytearray)
+    stops: array[int] = attrs.field(factory=lambda: array("Q"))
+    samples: array[int] = attrs.field(factory=lambda: array("i"))
+    steps: array[int] = attrs.field(factory=lambda: array("i"))
+    hashes: array[int] = attrs.field(factory=lambda: array("Q"))
+    domain: array[int] = attrs.field(factory=lambda: array("h"))
+    names: dict[str, int] = attrs.field(factory=dict)
+    first: list[int] = attrs.field(factory=list)
+    total: int = 0
+    longest: int = 0
+    taken: Counter[str] = attrs.field(factory=Counter)
+    statements: set[str] = attrs.field(factory=set)
+
+    def begin_store(self) -> None:
+        self.first.append(len(self.steps))
+
+    def add(self, key: RecordKey, statement_hash: str, steps: int, domain: str) -> None:
+        self.ids += key.problem_id.encode("utf-8", "surrogatepass")
+        self.stops.append(len(self.ids))
+        self.samples.append(key.sample)
+        self.steps.append(steps)
+        self.hashes.append(int(statement_hash[:_HASH_DIGITS], 16))
+        self.domain.append(self.names.setdefault(domain, len(self.names)))
+
+    def index(
+        self, parts: tuple[StorePart, ...], space: LatentSpace, known: Sequence[str] | None
+    ) -> Index:
+        _, problem = np.unique(np.frombuffer(self.hashes, np.uint64), return_inverse=True)
+        names = tuple(sorted(self.names) if known is None else known) if self.reads_domains else ()
+        strange = sorted(set(self.names) - set(names)) if self.reads_domains else []
+        if strange:
+            raise UsageError(
+                f"data.domains: the world model was not trained on domain {strange[0]!r}; it knows "
+                f"{', '.join(names)}; leave the others out with data.domains"
+            )
+        place = np.array([names.index(n) if names else 0 for n in self.names], np.int16)
+        width = np.uint32 if len(self.ids) < 2**32 else np.uint64
+        return Index(
+            stores=parts,
+            space=space,
+            steps=np.array(self.steps, np.int32),
+            problem=problem.astype(np.int32),
+            domains=names,
+            domain=place[np.frombuffer(self.domain, np.int16)],
+            first=np.array([*self.first, len(self.steps)], np.int64),
+            keys=Keys(
+                np.frombuffer(bytes(self.ids), np.uint8),
+                np.frombuffer(self.stops, np.uint64).astype(width),
+                np.array(self.samples, np.int32),
+            ),
+        )
+
+
+def _scan(
+    snapshot: Snapshot, where: str, data: DataSettings, split: Split | None, found: _Found
+) -> None:
+    """Add a store's records that pass all filters; those that need no text come first."""
+    reads = found.reads_domains or bool(data.domains) or data.correct is not None
+    before = found.total
+    for key, entry in snapshot.entries():
+        found.total += 1
+        found.longest = max(found.longest, entry.steps)
+        if len(found.statements) < 2:
+            found.statements.add(entry.statement_hash)
+        if entry.steps < data.min_steps:
+            found.taken["short"] += 1
+        elif split is not None and split_of(entry.statement_hash) is not split:
+            found.taken["split"] += 1
+        else:
+            domain = ""
+            if reads:
+                trace = snapshot.get(key).trace
+                domain = trace.problem.domain
+                reason = _unwanted(data, domain, trace.metadata.get("correct"))
+                if reason:
+                    found.taken[reason] += 1
+                    continue
+            found.add(key, entry.statement_hash, entry.steps, domain)
+    if found.total == before:
+        raise UsageError(f"{where}: the store is empty; extract into it first, or leave it out")
+
+
+def _unwanted(data: DataSettings, domain: str, label: str | None) -> str | None:
+    """The filter that takes a record away, if one does."""
+    if data.domains and domain not in data.domains:
+        return "domain"
+    if data.correct is None:
+        return None
+    word = (label or "").lower()
+    if word not in _TRUE + _FALSE:
+        return "unlabelled"
+    return None if (word in _TRUE) is data.correct else "correct"
+
+
+def _nothing_left(data: DataSettings, split: Split | None, found: _Found) -> str:
+    """Why no record is left, and what to do."""
+    where = ", ".join(data.stores)
+    if found.taken["short"] == found.total:
+        only = "only one-step traces" if found.longest <= 1 else f"at most {found.longest} steps"
+        return (
+            f"{where}: {only} in {found.total:,} records, and data.min_steps asks for "
+            f"{data.min_steps}; a step is predicted from other steps: extract longer solutions, or "
+            "cut them finer (--steps)"
+        )
+    part = split.value if split is not None else ""
+    words = {
+        "short": f"have fewer than {data.min_steps} steps (data.min_steps)",
+        "split": f"are not in the {part} part",
+        "domain": f"are of other domains than {', '.join(data.domains)} (data.domains)",
+        "unlabelled": "have no label `correct` (data.correct)",
+        "correct": f"are labelled {'wrong' if data.correct else 'correct'} (data.correct)",
+    }
+    took = "; ".join(f"{found.taken[k]:,} {text}" for k, text in words.items() if found.taken[k])
+    advice = "loosen a filter or add a store"
+    if len(found.statements) == 1 and found.total > 1:
+        advice = "all records have the same statement: import them again with --problems"
+    return f"{where}: nothing is left of {found.total:,} records: {took}; {advice}"
+
+
+def _check_distinct(locations: Sequence[str]) -> None:
+    places = Counter(str(Path(location).resolve()) for location in locations)
+    for location in locations:
+        if places[str(Path(location).resolve())] > 1:
+            raise UsageError(f"data.stores: {location} is named twice; name each store once")
+
+
+def _choose_layer(
+    data: DataSettings, stores: Sequence[LatentStore]
+) -> tuple[tuple[StorePart, ...], LatentSpace]:
+    """The chosen layer's position in each store, and the latent space that all share."""
+    parts: list[StorePart] = []
+    chosen: list[Identity] = []
+    for location, store in zip(data.stores, stores, strict=True):
+        identity = store.identity
+        if identity is None:
+            raise UsageError(f"{location}: the store is empty; extract into it first")
+        layer = _layer_of(data.layer, identity.space.layers, location)
+        layers = identity.space.layers
+        parts.append(StorePart(location, len(layers), layers.index(layer)))
+        space = attrs.evolve(identity.space, layers=(layer,))
+        chosen.append(Identity(space, identity.generation))
+    for part, other in zip(parts[1:], chosen[1:], strict=True):
+        same = attrs.evolve(other, generation=chosen[0].generation)
+        named = "; ".join(
+            f"{key.removeprefix('space.')} is {a} there and {b} here"
+            for key, a, b in differences(chosen[0], same)
+        )
+        if named:
+            raise IdentityError(
+                f"{part.location} is of another latent space than {parts[0].location}: {named}; "
+                "a world model belongs to one: leave one of the stores out"
+            )
+    return tuple(parts), chosen[0].space
+
+
+def _layer_of(wanted: int | None, layers: Sequence[int], where: str) -> int:
+    stored = ", ".join(map(str, layers))
+    if wanted is None:
+        if len(layers) > 1:
+            raise UsageError(
+                f"data.layer: {where} holds layers {stored}; choose one with --layer {layers[-1]}"
+            )
+        return layers[0]
+    if wanted not in layers:
+        hint = " (layers are absolute indices here)" if wanted < 0 else ""
+        raise UsageError(
+            f"data.layer: {where} does not hold layer {wanted}{hint}; it holds {stored}"
+        )
+    return wanted
+
+
+def each_key(index: Index) -> Iterator[tuple[int, RecordKey]]:
+    """Store position and key of every record, in order."""
+    for store in range(len(index.stores)):
+        for i in range(int(index.first[store]), int(index.first[store + 1])):
+            yield store, index.keys[i]
