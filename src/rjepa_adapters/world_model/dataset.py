@@ -194,6 +194,8 @@ def loader(
         prefetch_factor=prefetch if num_workers else None,
         multiprocessing_context=context if num_workers else None,
         worker_init_fn=_quiet,
+        # The workers' seeds, which nothing uses, are not to be drawn from the training's own.
+        generator=torch.Generator(),
     )
 
 

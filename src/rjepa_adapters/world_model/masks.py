@@ -4,7 +4,7 @@ Within a batch all traces have the same number of steps S, and all masks hide th
 that visible and masked positions are rectangular index tensors: nothing is padded.
 
 `contiguous` hides one stretch of steps, the block masking of I-JEPA (arXiv:2301.08243) and V-JEPA
-(arXiv:2404.08471) in one dimension; `causal` hides a whole future.
+(arXiv:2404.08471) in one dimension; `causal` predicts the future from the past.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ class Masker:
         if kind == "leave_one_out":
             hidden = torch.randint(steps, (batch, 1), generator=generator)
         elif kind == "causal":
-            # From nothing but the prompt to all but the last step visible.
-            start = int(torch.randint(steps, (1,), generator=generator))
-            hidden = torch.arange(start, steps).expand(batch, -1)
+            return self._future(batch, steps, generator)
         else:
             count = self._count(steps, generator)
             if kind == "contiguous":
@@ -56,6 +54,13 @@ class Masker:
             else:
                 hidden = torch.rand(batch, steps, generator=generator).argsort(1)[:, :count]
         return split(hidden.sort(1).values, steps)
+
+    def _future(self, batch: int, steps: int, generator: torch.Generator) -> Mask:
+        """A stretch behind a past; what follows it is neither shown nor asked for, so that the
+        number of mask tokens does not tell how long the trace is."""
+        start = int(torch.randint(steps, (1,), generator=generator))
+        stop = start + 1 + int(torch.randint(steps - start, (1,), generator=generator))
+        return past(batch, start, stop)
 
     def _count(self, steps: int, generator: torch.Generator) -> int:
         low, high = self._settings.min_ratio, self._settings.max_ratio
@@ -71,6 +76,11 @@ def split(masked: Tensor, steps: int) -> Mask:
     shown.scatter_(1, masked, False)
     places = torch.arange(steps, device=masked.device).expand(rows, -1)
     return Mask(places[shown].reshape(rows, -1), masked)
+
+
+def past(batch: int, start: int, stop: int) -> Mask:
+    """Steps `start` to `stop` (exclusive) from all steps before them, in each of `batch` rows."""
+    return Mask(torch.arange(start).expand(batch, -1), torch.arange(start, stop).expand(batch, -1))
 
 
 def leave_one_out(steps: int) -> Mask:

@@ -30,7 +30,7 @@ class Block(nn.Module):
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
 
-    def forward(self, x_BTW: Tensor, alone: bool = False) -> Tensor:  # noqa: N803
+    def forward(self, x_BTW: Tensor, alone: bool = False) -> Tensor:
         """Attend and transform; `alone` lets each token attend to itself only."""
         rows, tokens, width = x_BTW.shape
         q, k, v = self.qkv(self.norm_1(x_BTW)).chunk(3, -1)
@@ -69,10 +69,10 @@ class StepEncoder(nn.Module):
 
     def forward(
         self,
-        steps_BVD: Tensor,  # noqa: N803
-        places_BV: Tensor,  # noqa: N803
-        prompt_BD: Tensor,  # noqa: N803
-        domain_B: Tensor,  # noqa: N803
+        steps_BVD: Tensor,
+        places_BV: Tensor,
+        prompt_BD: Tensor,
+        domain_B: Tensor,
     ) -> Tensor:
         """[B, 1 + V, W]: what stands for prompt and domain, then the visible steps."""
         first = self.start.expand(len(steps_BVD), -1)
@@ -87,7 +87,7 @@ class StepEncoder(nn.Module):
         normed: Tensor = self.norm(x)
         return normed
 
-    def alone(self, steps_BSD: Tensor) -> Tensor:  # noqa: N803
+    def alone(self, steps_BSD: Tensor) -> Tensor:
         """[B, S, W]: each step by itself, without its position: what a target is made of.
 
         A target that knew its neighbours or its position would give the answer away.
@@ -122,7 +122,7 @@ class Predictor(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, target_size)
 
-    def forward(self, context_BTW: Tensor, mask: Mask) -> Tensor:  # noqa: N803
+    def forward(self, context_BTW: Tensor, mask: Mask) -> Tensor:
         """[B, M, E] from the encoder's [B, 1 + V, W]."""
         place = self.position[mask.masked.clamp(max=self.max_steps - 1)]
         seen = self.position[mask.visible.clamp(max=self.max_steps - 1)]
@@ -147,7 +147,7 @@ class LinearPath(nn.Module):
         self.map = nn.Linear((3 + settings.prompt) * hidden_size, target_size, bias=False)
         nn.init.zeros_(self.map.weight)
 
-    def forward(self, steps_BSD: Tensor, prompt_BD: Tensor, mask: Mask) -> Tensor:  # noqa: N803
+    def forward(self, steps_BSD: Tensor, prompt_BD: Tensor, mask: Mask) -> Tensor:
         """[B, M, E]; a neighbour that is not visible counts as the mean of all steps, 0."""
         rows, _, width = steps_BSD.shape
         shown = torch.zeros(steps_BSD.shape[:2], dtype=steps_BSD.dtype, device=steps_BSD.device)
@@ -187,9 +187,9 @@ class Jepa(nn.Module):
 
     def forward(
         self,
-        steps_BSD: Tensor,  # noqa: N803
-        prompt_BD: Tensor,  # noqa: N803
-        domain_B: Tensor,  # noqa: N803
+        steps_BSD: Tensor,
+        prompt_BD: Tensor,
+        domain_B: Tensor,
         mask: Mask,
     ) -> Tensor:
         """Predictions [B, M, E] of the masked steps of standardised latents."""

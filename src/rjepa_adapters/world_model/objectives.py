@@ -59,7 +59,7 @@ class Objective(nn.Module):
         if self.kind == "ema":
             self.teacher = copy.deepcopy(model.encoder).requires_grad_(False)
 
-    def targets(self, model: Jepa, steps_BSD: Tensor) -> Tensor:  # noqa: N803
+    def targets(self, model: Jepa, steps_BSD: Tensor) -> Tensor:
         """[B, S, E] of standardised latents."""
         if self.kind == "frozen":
             return steps_BSD
@@ -72,9 +72,9 @@ class Objective(nn.Module):
     def forward(
         self,
         model: Jepa,
-        steps_BSD: Tensor,  # noqa: N803
-        prompt_BD: Tensor,  # noqa: N803
-        domain_B: Tensor,  # noqa: N803
+        steps_BSD: Tensor,
+        prompt_BD: Tensor,
+        domain_B: Tensor,
         mask: Mask,
         generator: torch.Generator,
     ) -> Losses:
@@ -85,7 +85,9 @@ class Objective(nn.Module):
         wanted = all_targets.gather(1, mask.masked[..., None].expand(-1, -1, size))
         none = predicted.new_zeros(())
         now = self.training_settings
-        regression = now.regression * self._regression(predicted, wanted) if now.regression else none
+        regression = (
+            now.regression * self._regression(predicted, wanted) if now.regression else none
+        )
         contrastive = none
         if now.contrastive:
             contrastive = now.contrastive * self._contrastive(predicted, all_targets, mask)
@@ -103,7 +105,7 @@ class Objective(nn.Module):
             return F.l1_loss(predicted, wanted)
         return F.smooth_l1_loss(predicted, wanted)
 
-    def _contrastive(self, predicted_BME: Tensor, targets_BSE: Tensor, mask: Mask) -> Tensor:  # noqa: N803
+    def _contrastive(self, predicted_BME: Tensor, targets_BSE: Tensor, mask: Mask) -> Tensor:
         rows, steps, size = targets_BSE.shape
         distance = squared_distances(predicted_BME.flatten(0, 1), targets_BSE.flatten(0, 1)) / size
         start = torch.arange(rows, device=mask.masked.device)[:, None] * steps
@@ -122,19 +124,19 @@ class Objective(nn.Module):
         torch._foreach_lerp_(ours, list(model.encoder.parameters()), 1.0 - momentum)
 
 
-def squared_distances(a_NE: Tensor, b_ME: Tensor) -> Tensor:  # noqa: N803
+def squared_distances(a_NE: Tensor, b_ME: Tensor) -> Tensor:
     """[N, M], by one matrix product, at least 0."""
     a, b = a_NE.float(), b_ME.float()
     products = torch.addmm((b * b).sum(1)[None], a, b.T, alpha=-2.0)
     return (products + (a * a).sum(1)[:, None]).clamp(min=0.0)
 
 
-def _variance(made_BSW: Tensor) -> Tensor:  # noqa: N803
+def _variance(made_BSW: Tensor) -> Tensor:
     spread = made_BSW.flatten(0, 1).var(0).add(1e-4).sqrt()
     return F.relu(1.0 - spread).mean()
 
 
-def sigreg(made_NE: Tensor, generator: torch.Generator) -> Tensor:  # noqa: N803
+def sigreg(made_NE: Tensor, generator: torch.Generator) -> Tensor:
     """How far the rows are from an isotropic Gaussian: Epps and Pulley's statistic (the squared
     distance of characteristic functions) in random directions, as LeJEPA sketches it."""
     made = made_NE.float()

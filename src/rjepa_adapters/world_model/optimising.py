@@ -1,0 +1,66 @@
+"""AdamW as transformers are trained with it, its schedule, and its state as plain tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from rjepa_core.train_settings import TrainSettings
+
+_BETAS = (0.9, 0.98)
+_STATE = "optimiser."
+
+
+def optimiser_of(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW; vectors (biases, norms, mask tokens) are not decayed."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": _decay(settings)},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.training.lr, betas=_BETAS, foreach=True)
+
+
+def _decay(settings: TrainSettings) -> float:
+    return settings.training.weight_decay
+
+
+def learning_rate(step: int, steps: int, per_epoch: int, settings: TrainSettings) -> float:
+    """Linear warm-up, then half a cosine down to `min_lr_ratio`."""
+    training = settings.training
+    warmup = min(training.warmup_epochs * per_epoch, steps / 2)
+    if step < warmup:
+        return training.lr * (step + 1) / warmup if warmup >= 1 else training.lr
+    along = (step - warmup) / max(1.0, steps - warmup)
+    low = training.min_lr_ratio
+    return training.lr * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, along))))
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Its state by the parameters' positions."""
+    found = {}
+    for number, one in optimiser.state_dict()["state"].items():
+        for name, value in one.items():
+            found[f"{_STATE}{number}.{name}"] = torch.as_tensor(value)
+    return found
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Inverse of `optimiser_tensors`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith(_STATE):
+            number, name = key.removeprefix(_STATE).split(".", 1)
+            state.setdefault(int(number), {})[name] = value
+    whole = optimiser.state_dict()
+    optimiser.load_state_dict({**whole, "state": state})
+
+
+def computes_in_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether the forward pass runs in bfloat16: where it is asked for, or where a card does."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()

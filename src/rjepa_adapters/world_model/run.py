@@ -1,0 +1,247 @@
+"""A trained run as a world model, and training as its adapter offers it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rjepa_core.errors import InputError, UnsupportedError, UsageError
+from rjepa_core.identity import LatentSpace, PromptIdentity
+from rjepa_core.ports.world_model import (
+    Context,
+    Floats,
+    LatentSequence,
+    TargetSpace,
+    WorldModelInfo,
+)
+from rjepa_core.structuring import structure
+from rjepa_core.train_settings import TrainSettings
+
+from . import checkpoint
+from .checkpoint import DamagedCheckpointError
+from .masks import split
+from .network import Network
+from .scoring import predict_each, predict_masked, surprise
+
+# Steps of one batch of equally long traces, at most.
+_STEPS = 8192
+
+
+class JepaWorldModel:
+    """Fills `rjepa_core.ports.world_model.WorldModel` from a run's best checkpoint.
+
+    Args:
+        run: the run's folder.
+        device: `auto`, `cpu`, `cuda`, ….
+        warn: told if the best checkpoint is damaged and another one is used.
+
+    Raises:
+        UsageError: it is no run, or no checkpoint of it is whole.
+    """
+
+    def __init__(
+        self, run: str, device: str = "auto", warn: Callable[[str], None] = lambda line: None
+    ) -> None:
+        found = find_checkpoint(Path(run), warn)
+        settings = structure(TrainSettings, found.state["settings"])
+        self.settings = settings
+        self._domains: list[str] = list(found.state["domains"])
+        self._device = device_of(device)
+        self._network = Network.of(settings, found.model, len(self._domains)).to(self._device)
+        self._network.eval().requires_grad_(False)
+        frozen = settings.model.objective == "frozen"
+        self.info = WorldModelInfo(
+            location=run,
+            space=space_from_json(found.state["space"]),
+            hidden_size=len(self._network.step_mean),
+            target_size=self._network.jepa.target_size,
+            target_space=TargetSpace.LLM if frozen else TargetSpace.MODEL,
+            objective=settings.model.objective,
+            quantiles={int(k): tuple(v) for k, v in found.state["quantiles"].items()},
+        )
+
+    def predict(
+        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+    ) -> list[Floats]:
+        """As the port."""
+        return self._by_length(
+            sequences,
+            lambda steps, prompt, domain: predict_each(
+                self._network.jepa, steps, prompt, domain, context
+            ),
+        )
+
+    def predict_masked(
+        self, sequences: Sequence[LatentSequence], masked: Sequence[Sequence[int]]
+    ) -> list[Floats]:
+        """As the port."""
+        if len(masked) != len(sequences):
+            raise InputError(f"{len(sequences)} sequences, but masks for {len(masked)}")
+        found = []
+        for number, (sequence, hidden) in enumerate(zip(sequences, masked, strict=True)):
+            count = len(sequence.latents)
+            places = sorted(set(hidden))
+            if not places or len(places) != len(hidden) or places[0] < 0 or places[-1] >= count:
+                raise InputError(
+                    f"sequence {number}: masked steps {list(hidden)} are not different steps of "
+                    f"0 to {count - 1}"
+                )
+            mask = split(torch.tensor([places]), count)
+            made = self._by_length(
+                [sequence],
+                lambda steps, prompt, domain, mask=mask: predict_masked(  # type: ignore[misc]
+                    self._network.jepa, steps, prompt, domain, mask
+                ),
+                number,
+            )[0]
+            found.append(made[np.argsort(np.argsort(np.asarray(hidden)))])
+        return found
+
+    def targets(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
+        """As the port."""
+        return self._by_length(
+            sequences, lambda steps, prompt, domain: self._network.targets(steps)
+        )
+
+    def surprise(
+        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+    ) -> list[Floats]:
+        """As the port."""
+
+        def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
+            made = predict_each(self._network.jepa, steps, prompt, domain, context)
+            return surprise(made, self._network.targets(steps), self._network.target_std)
+
+        return self._by_length(sequences, of)
+
+    def embeddings(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
+        """As the port."""
+
+        def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
+            places = torch.arange(steps.shape[1], device=steps.device).expand(len(steps), -1)
+            made: Tensor = self._network.jepa.encoder(steps, places, prompt, domain)
+            return made[:, 1:]
+
+        return self._by_length(sequences, of)
+
+    def unstandardise(self, predictions: Floats) -> Floats:
+        """As the port."""
+        if self.info.target_space is not TargetSpace.LLM:
+            raise UnsupportedError(
+                f"{self.info.location} predicts in a space of its own (objective "
+                f"{self.info.objective}); only objective frozen leads back to the LLM's latents"
+            )
+        std, mean = self._network.step_std.cpu().numpy(), self._network.step_mean.cpu().numpy()
+        return np.asarray(predictions * std + mean, np.float32)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    @torch.inference_mode()
+    def _by_length(
+        self,
+        sequences: Sequence[LatentSequence],
+        call: Callable[[Tensor, Tensor, Tensor], Tensor],
+        first: int = 0,
+    ) -> list[Floats]:
+        """Call on batches of equally long sequences; answers in the order of the sequences."""
+        groups: dict[int, list[int]] = {}
+        for number, one in enumerate(sequences):
+            self._check(one, first + number)
+            groups.setdefault(len(one.latents), []).append(number)
+        found: dict[int, Floats] = {}
+        for count, numbers in sorted(groups.items()):
+            size = max(1, _STEPS // count)
+            for begin in range(0, len(numbers), size):
+                these = numbers[begin : begin + size]
+                made = call(*self._tensors([sequences[i] for i in these]))
+                rows = made.float().cpu().numpy()
+                for row, number in zip(rows, these, strict=True):
+                    found[number] = row.copy()
+        return [found[i] for i in range(len(sequences))]
+
+    def _tensors(self, sequences: Sequence[LatentSequence]) -> tuple[Tensor, Tensor, Tensor]:
+        latents = torch.from_numpy(np.stack([one.latents for one in sequences]))
+        prompts = torch.from_numpy(np.stack([one.prompt for one in sequences]))
+        steps, prompt = self._network.standardise(
+            latents.float().to(self._device), prompts.float().to(self._device)
+        )
+        known = self.settings.model.domains
+        places = [self._domains.index(one.domain) if known else 0 for one in sequences]
+        return steps, prompt, torch.tensor(places, device=self._device)
+
+    def _check(self, one: LatentSequence, number: int) -> None:
+        width = self.info.hidden_size
+        if one.latents.ndim != 2 or not len(one.latents) or one.latents.shape[1] != width:
+            raise InputError(
+                f"sequence {number}: latents {list(one.latents.shape)}, expected [steps, {width}]"
+            )
+        if one.prompt.shape != (width,):
+            raise InputError(
+                f"sequence {number}: prompt {list(one.prompt.shape)}, expected [{width}]"
+            )
+        if not (np.isfinite(one.latents).all() and np.isfinite(one.prompt).all()):
+            raise InputError(f"sequence {number}: a value is NaN or infinite")
+        if self.settings.model.domains and one.domain not in self._domains:
+            raise InputError(
+                f"sequence {number}: domain {one.domain!r} was not trained on; "
+                f"known: {', '.join(self._domains)}"
+            )
+
+
+def find_checkpoint(
+    run: Path, warn: Callable[[str], None], latest: bool = False
+) -> checkpoint.Checkpoint:
+    """The best whole checkpoint, or the latest; a damaged one is told of and passed over.
+
+    Raises:
+        UsageError: there is none.
+    """
+    wanted = [place for _, place in reversed(checkpoint.steps(run))]
+    if not latest:
+        try:
+            first = checkpoint.best(run)
+        except DamagedCheckpointError as error:
+            warn(f"{error}; the latest checkpoint is used")
+            first = None
+        wanted = [place for place in (first, *wanted) if place is not None]
+    if not wanted:
+        raise UsageError(f"{run}: no checkpoint was written there yet")
+    damage = None
+    for place in dict.fromkeys(wanted):
+        try:
+            return checkpoint.read(place)
+        except DamagedCheckpointError as error:
+            damage = error
+            warn(f"{error}; the one before it is used")
+    raise UsageError(f"{run}: none of its checkpoints is whole; the last one: {damage}")
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is a card where there is one.
+
+    Raises:
+        UsageError: torch has no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"training.device {name}: cannot be used here: {reason}") from None
+    return device
+
+
+def space_from_json(data: Mapping[str, Any]) -> LatentSpace:
+    """Inverse of `attrs.asdict` of a latent space, through JSON."""
+    space = dict(data)
+    space["prompt"] = PromptIdentity(**space["prompt"])
+    space["layers"] = tuple(space["layers"])
+    return LatentSpace(**space)

@@ -1,0 +1,103 @@
+"""What is looked at on the validation part while a model trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor
+
+from rjepa_core.ports.world_model import Context, Floats
+
+from .dataset import Batch
+from .masks import split
+from .monitor import collapse_warning, rank_me, spread
+from .network import Network
+from .objectives import squared_distances
+from .scoring import percentiles, predict_each, surprise
+
+# Steps among which the true one is looked for while training; `evaluate` uses all.
+_CANDIDATES = 4096
+_PICTURED = 600
+
+
+@attrs.frozen(eq=False)
+class Validation:
+    """Figures of one look.
+
+    Attributes:
+        row: for the curve: `val_loss` and, where they were asked for, `val_top1`, `val_mrr`,
+            `val_surprise`, `rank_targets`, `rank_predictions`, `spread_targets`.
+        warning: of a collapse.
+        quantiles: percentiles of the surprise by number of steps; 0 holds those of all.
+        traces: targets [S, E] of some traces, for a picture.
+    """
+
+    row: dict[str, Any]
+    warning: str | None = None
+    quantiles: dict[int, list[float]] = attrs.field(factory=dict)
+    traces: tuple[Floats, ...] = ()
+
+
+@torch.no_grad()
+def loss_on(network: Network, batches: Iterable[Batch], device: torch.device, seed: int) -> float:
+    """The objective's loss with one masked step a trace, the same steps each time."""
+    network.eval()
+    generator = torch.Generator().manual_seed(seed)
+    total, rows = 0.0, 0
+    for batch in batches:
+        here = batch.to(device)
+        steps, prompts = network.standardise(here.latents, here.prompts)
+        hidden = torch.randint(steps.shape[1], (len(steps), 1), generator=generator)
+        mask = split(hidden, steps.shape[1])
+        mask = attrs.evolve(mask, visible=mask.visible.to(device), masked=mask.masked.to(device))
+        losses = network.objective(network.jepa, steps, prompts, here.domains, mask, generator)
+        # The regulariser is about the training; what is validated is how well it predicts.
+        total += float(losses.regression + losses.contrastive) * len(steps)
+        rows += len(steps)
+    return total / rows
+
+
+@torch.no_grad()
+def look(network: Network, batches: Iterable[Batch], device: torch.device) -> Validation:
+    """Retrieval of each step from the others, surprise, spread and rank."""
+    network.eval()
+    predicted, targets, counts, traces = [], [], [], []
+    for batch in batches:
+        here = batch.to(device)
+        steps, prompts = network.standardise(here.latents, here.prompts)
+        made = predict_each(network.jepa, steps, prompts, here.domains, Context.OTHERS)
+        predicted.append(made.flatten(0, 1).float().cpu())
+        targets.append(network.targets(steps).flatten(0, 1).float().cpu())
+        count = steps.shape[1]
+        counts.append(torch.full((len(steps) * count,), count))
+        if len(traces) < _PICTURED:
+            traces += list(targets[-1].view(len(steps), count, -1).numpy())
+    made, wanted, where = torch.cat(predicted), torch.cat(targets), torch.cat(counts)
+    if network.objective.kind != "frozen":
+        # The LLM's own latents are standardised already.
+        network.target_std.copy_(wanted.std(0).clamp(min=1e-6))
+    found = surprise(made, wanted, network.target_std.cpu())
+    ranks = _ranks(made[:_CANDIDATES], wanted[:_CANDIDATES])
+    row = {
+        "val_top1": float((ranks == 1).float().mean()),
+        "val_mrr": float((1.0 / ranks).mean()),
+        "val_surprise": float(found.mean()),
+        "rank_targets": rank_me(wanted),
+        "rank_predictions": rank_me(made),
+        "spread_targets": spread(wanted),
+    }
+    quantiles = {0: percentiles(found.tolist())}
+    for count in where.unique().tolist():
+        quantiles[count] = percentiles(found[where == count].tolist())
+    return Validation(row, collapse_warning(wanted, made), quantiles, tuple(traces))
+
+
+def _ranks(made: Tensor, wanted: Tensor) -> Tensor:
+    distance = squared_distances(made, wanted)
+    closer = distance < distance.diagonal()[:, None]
+    # A space that has collapsed tells nothing apart: ties count against the prediction.
+    equal = (distance == distance.diagonal()[:, None]).sum(1) - 1
+    return 1.0 + closer.sum(1) + equal
