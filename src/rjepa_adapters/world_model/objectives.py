@@ -120,8 +120,9 @@ class Objective(nn.Module):
             return
         first = self.training_settings.momentum
         momentum = 1.0 - (1.0 - first) * (math.cos(math.pi * progress) + 1.0) / 2.0
-        ours = list(self.teacher.parameters())
-        torch._foreach_lerp_(ours, list(model.encoder.parameters()), 1.0 - momentum)
+        ours: list[Tensor] = list(self.teacher.parameters())
+        theirs: list[Tensor] = list(model.encoder.parameters())
+        torch._foreach_lerp_(ours, theirs, 1.0 - momentum)
 
 
 def squared_distances(a_NE: Tensor, b_ME: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def predict_masked(
     mask: Mask,
 ) -> Tensor:
     """[B, M, E]: one mask a trace, all masked steps from the visible ones."""
-    return model(steps_BSD, prompt_BD, domain_B, _on(mask, steps_BSD.device))  # type: ignore[no-any-return]
+    return model(steps_BSD, prompt_BD, domain_B, _on(mask, steps_BSD.device))
 
 
 def _in_parts(

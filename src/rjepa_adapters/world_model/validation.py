@@ -64,7 +64,8 @@ def loss_on(network: Network, batches: Iterable[Batch], device: torch.device, se
 def look(network: Network, batches: Iterable[Batch], device: torch.device) -> Validation:
     """Retrieval of each step from the others, surprise, spread and rank."""
     network.eval()
-    predicted, targets, counts, traces = [], [], [], []
+    predicted, targets, counts = [], [], []
+    traces: list[Floats] = []
     for batch in batches:
         here = batch.to(device)
         steps, prompts = network.standardise(here.latents, here.prompts)
@@ -90,7 +91,7 @@ def look(network: Network, batches: Iterable[Batch], device: torch.device) -> Va
         "spread_targets": spread(wanted),
     }
     quantiles = {0: percentiles(found.tolist())}
-    for count in where.unique().tolist():
+    for count in sorted(set(where.tolist())):
         quantiles[count] = percentiles(found[where == count].tolist())
     return Validation(row, collapse_warning(wanted, made), quantiles, tuple(traces))
 
