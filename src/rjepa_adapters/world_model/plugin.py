@@ -1,0 +1,43 @@
+"""Descriptor of the JEPA; torch is imported once it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rjepa_core.plugins import WorldModelAdapter, hookimpl
+from rjepa_core.ports.world_model import WorldModel
+from rjepa_core.train_settings import TrainSettings
+from rjepa_core.training import TrainSummary, TrainWatch
+
+
+def _open(location: str, device: str) -> WorldModel:
+    import warnings
+
+    from .run import JepaWorldModel
+
+    return JepaWorldModel(location, device, lambda line: warnings.warn(line, stacklevel=2))
+
+
+def _claims(location: str) -> bool:
+    place = Path(location)
+    return (place / "config.yaml").is_file() or (place / "checkpoints").is_dir()
+
+
+def _train(run: str, settings: TrainSettings, watch: TrainWatch) -> TrainSummary:
+    from .training_run import train
+
+    return train(run, settings, watch)
+
+
+@hookimpl
+def rjepa_world_models() -> Iterable[WorldModelAdapter]:
+    return [
+        WorldModelAdapter(
+            name="jepa",
+            summary="predicts masked steps from the visible ones; trained here, kept in a folder",
+            open=_open,
+            claims=_claims,
+            train=_train,
+        )
+    ]

@@ -1,0 +1,323 @@
+"""The training loop: one epoch after the other, killable at any moment, resumable to the digit."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from rjepa_core.errors import UsageError
+from rjepa_core.train_settings import TrainSettings
+from rjepa_core.training import TrainProgress, TrainSummary, TrainWatch
+
+from . import checkpoint
+from .batches import LengthBatches
+from .dataset import Batch, LatentDataset, loader
+from .logs import MetricsLog
+from .masks import Mask, Masker
+from .monitor import collapse_warning
+from .network import Network
+from .objectives import Losses
+from .optimising import (
+    computes_in_bfloat16,
+    learning_rate,
+    optimiser_of,
+    optimiser_tensors,
+    restore_optimiser,
+)
+from .validation import Validation, look, loss_on
+
+_VALIDATION_BATCH = 128
+# Looks for a collapse an epoch, at the targets of the batch that is at hand.
+_LOOKS = 4
+
+
+@attrs.define
+class Standing:
+    """Where a run is; kept in each checkpoint.
+
+    Attributes:
+        epoch, batch: the next one to do, from 0.
+        step: steps of the optimiser that were done.
+        samples: traces that were seen.
+        loss_sum, loss_count: over the epoch so far.
+        best, best_epoch, best_step: least validation loss and where; -1 before the first.
+        curve: a row an epoch.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    samples: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    best: float = math.inf
+    best_epoch: int = -1
+    best_step: int = -1
+    curve: list[dict[str, Any]] = attrs.field(factory=list)
+
+
+class Trainer:
+    """Trains a network into a run's folder.
+
+    Args:
+        run: its folder.
+        settings: of the run.
+        network: to be trained; on its device.
+        data: the training part.
+        validation: the validation part.
+        facts: what each checkpoint says of the run besides (latent space, domains).
+        watch: of the caller.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        settings: TrainSettings,
+        network: Network,
+        data: LatentDataset,
+        validation: LatentDataset,
+        facts: dict[str, Any],
+        watch: TrainWatch,
+    ) -> None:
+        self.run, self.settings, self.network, self.watch = run, settings, network, watch
+        self.facts = facts
+        self.device = network.step_mean.device
+        training = settings.training
+        self.sampler = LengthBatches(
+            data.index.steps, training.batch_size, training.seed, training.accumulate
+        )
+        pin = self.device.type == "cuda"
+        self.batches = loader(data, self.sampler, training.num_workers, pin)
+        ordered = LengthBatches(validation.index.steps, _VALIDATION_BATCH, ordered=True)
+        self.validation = loader(validation, ordered)
+        self.masker = Masker(settings.masker)
+        # On the CPU whatever the device: masks and projections are the same everywhere.
+        self.generator = torch.Generator().manual_seed(training.seed)
+        self.optimiser = optimiser_of(network, settings)
+        self.standing = Standing()
+        self.quantiles: dict[int, list[float]] = {}
+        self.last_look: Validation | None = None
+        self.compute = torch.compile(network.objective) if training.compile else network.objective
+        self.bfloat16 = computes_in_bfloat16(training.precision, self.device)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimiser in a run that does not end early."""
+        return self.sampler.batches * self.settings.training.max_epochs
+
+    def fit(self) -> TrainSummary:
+        """Train to the end; checkpoints on the way. An interrupt writes one and is raised again.
+
+        Raises:
+            UsageError: the loss is no number any more.
+        """
+        began = time.perf_counter()
+        training, standing = self.settings.training, self.standing
+        log = self._log = MetricsLog(self.run, standing.step, self.watch.say)
+        ending = "done"
+        try:
+            while standing.epoch < training.max_epochs:
+                if not self._epoch(log):
+                    ending = "stopped"
+                    break
+                self._end_of_epoch(log)
+                if (
+                    training.patience
+                    and standing.epoch - 1 - standing.best_epoch >= training.patience
+                ):
+                    ending = "early"
+                    break
+        except KeyboardInterrupt:
+            # The step that was cut off has left no trace in the weights: see `_step`.
+            self._save()
+            raise
+        finally:
+            log.close()
+        return TrainSummary(
+            run=str(self.run),
+            epochs=standing.epoch,
+            steps=standing.step,
+            samples=standing.samples,
+            seconds=time.perf_counter() - began,
+            best_epoch=standing.best_epoch,
+            best=standing.best,
+            ending=ending,
+            curve=tuple(standing.curve),
+        )
+
+    def _epoch(self, log: MetricsLog) -> bool:
+        """Go through what is left of the epoch; False where the caller stopped it."""
+        standing, training = self.standing, self.settings.training
+        self.sampler.set_epoch(standing.epoch)
+        self.sampler.start(standing.batch)
+        saved = time.monotonic()
+        looks = max(1, self.sampler.batches // _LOOKS)
+        for parts in _whole(iter(self.batches)):
+            with self.watch.computing():
+                loss, lr = self._step(parts)
+            standing.batch += 1
+            standing.step += 1
+            standing.samples += parts[0].whole
+            standing.loss_sum += loss
+            standing.loss_count += 1
+            log.step(standing.step, loss, lr)
+            self.watch.report(
+                TrainProgress(
+                    standing.epoch,
+                    training.max_epochs,
+                    standing.step,
+                    self.steps,
+                    standing.samples,
+                    loss,
+                    lr,
+                )
+            )
+            if standing.batch % looks == 0:
+                self._watch_collapse(parts[0])
+            if self.watch.stop():
+                self._save()
+                return False
+            if time.monotonic() - saved > training.checkpoint_minutes * 60:
+                self._save()
+                saved = time.monotonic()
+        return True
+
+    def _step(self, parts: list[Batch]) -> tuple[float, float]:
+        """One step of the optimiser; its loss and learning rate."""
+        training, step = self.settings.training, self.standing.step
+        self.network.train()
+        lr = learning_rate(step, self.steps, self.sampler.batches, self.settings)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.optimiser.zero_grad(set_to_none=True)
+        whole = parts[0].whole
+        sums: list[Tensor] = []
+        before = self.generator.get_state(), torch.get_rng_state()
+        try:
+            for part in parts:
+                share = len(part) / whole
+                losses = self._losses(part)
+                torch.autograd.backward(losses.total * share)
+                sums.append(losses.total.detach() * share)
+            if training.grad_clip:
+                nn.utils.clip_grad_norm_(self.network.parameters(), training.grad_clip)
+            loss = float(torch.stack(sums).sum())
+        except KeyboardInterrupt:
+            # The step comes again after resuming, and has to draw what it drew.
+            self.generator.set_state(before[0])
+            torch.set_rng_state(before[1])
+            raise
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"the loss is {loss} at step {step + 1}: lower training.lr, or keep to "
+                "training.precision=float32; checkpoints up to here are sound"
+            )
+        self.optimiser.step()
+        self.network.objective.after_step(self.network.jepa, step / max(1, self.steps))
+        return loss, lr
+
+    def _losses(self, part: Batch) -> Losses:
+        mask = self.masker.draw(len(part), part.latents.shape[1], self.generator)
+        here = part.to(self.device, non_blocking=True)
+        place = Mask(mask.visible.to(self.device), mask.masked.to(self.device))
+        steps, prompts = self.network.standardise(here.latents, here.prompts)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            losses: Losses = self.compute(
+                self.network.jepa, steps, prompts, here.domains, place, self.generator
+            )
+        return losses
+
+    def _watch_collapse(self, batch: Batch) -> None:
+        """The targets and predictions of one batch, looked at without touching the training."""
+        if len(batch) * batch.latents.shape[1] < 2 * _LOOKS:
+            return
+        with torch.no_grad():
+            self.network.eval()
+            here = batch.to(self.device)
+            steps, prompts = self.network.standardise(here.latents, here.prompts)
+            targets = self.network.targets(steps).flatten(0, 1)
+            draw = torch.Generator().manual_seed(0)
+            mask = self.masker.draw(len(batch), steps.shape[1], draw)
+            place = Mask(mask.visible.to(self.device), mask.masked.to(self.device))
+            made = self.network.jepa(steps, prompts, here.domains, place).flatten(0, 1)
+            warning = collapse_warning(targets, made)
+        if warning:
+            self.watch.warn(f"epoch {self.standing.epoch + 1}: {warning}")
+
+    def _end_of_epoch(self, log: MetricsLog) -> None:
+        standing, training = self.standing, self.settings.training
+        row: dict[str, Any] = {
+            "epoch": standing.epoch,
+            "step": standing.step,
+            "loss": standing.loss_sum / max(1, standing.loss_count),
+            "val_loss": loss_on(self.network, self.validation, self.device, training.seed),
+        }
+        last = standing.epoch + 1 == training.max_epochs
+        better = row["val_loss"] < standing.best
+        if better or last or (standing.epoch + 1) % training.evaluate_every == 0:
+            seen = self.last_look = look(self.network, self.validation, self.device)
+            self.quantiles = seen.quantiles
+            row |= seen.row
+            if seen.warning:
+                self.watch.warn(f"epoch {standing.epoch + 1}: {seen.warning}")
+        standing.curve.append(row)
+        standing.epoch, standing.batch = standing.epoch + 1, 0
+        standing.loss_sum, standing.loss_count = 0.0, 0
+        if better:
+            standing.best, standing.best_epoch = row["val_loss"], standing.epoch - 1
+            standing.best_step = standing.step
+        place = self._save()
+        if better:
+            checkpoint.name_best(self.run, place, row)
+        checkpoint.tidy(self.run, training.keep_last)
+        log.epoch(row)
+        self.watch.kept(row)
+
+    def _save(self) -> Path:
+        state = {
+            **self.facts,
+            "standing": attrs.asdict(self.standing),
+            "quantiles": {str(steps): values for steps, values in self.quantiles.items()},
+        }
+        if math.isinf(self.standing.best):
+            state["standing"]["best"] = None
+        training = {
+            "generator": self.generator.get_state(),
+            "torch": torch.get_rng_state(),
+            **optimiser_tensors(self.optimiser),
+        }
+        if self.device.type == "cuda":
+            training["cuda"] = torch.cuda.get_rng_state(self.device)
+        step = self.standing.step
+        self._log.flush()
+        return checkpoint.write(self.run, step, self.network.tensors(), training, state)
+
+    def restore(self, found: checkpoint.Checkpoint) -> None:
+        """Go on where a checkpoint of the same settings and data stopped."""
+        kept = dict(found.state["standing"])
+        kept["best"] = math.inf if kept["best"] is None else kept["best"]
+        self.standing = Standing(**kept)
+        self.quantiles = {int(k): list(v) for k, v in found.state["quantiles"].items()}
+        training = found.training()
+        self.generator.set_state(training["generator"])
+        torch.set_rng_state(training["torch"])
+        if self.device.type == "cuda" and "cuda" in training:
+            torch.cuda.set_rng_state(training["cuda"], self.device)
+        restore_optimiser(self.optimiser, training)
+
+
+def _whole(parts: Iterator[Batch]) -> Iterator[list[Batch]]:
+    """Parts gathered to the batches of the optimiser."""
+    gathered: list[Batch] = []
+    for part in parts:
+        gathered.append(part)
+        if part.last:
+            yield gathered
+            gathered = []

@@ -1,0 +1,176 @@
+"""A training run's folder: begun, gone on with, and ended with a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+import yaml
+
+from rjepa_core.errors import UsageError
+from rjepa_core.identity import LatentSpace
+from rjepa_core.partition import Split
+from rjepa_core.structuring import structure, unstructure
+from rjepa_core.train_settings import TrainSettings
+from rjepa_core.training import TrainSummary, TrainWatch
+
+from . import checkpoint
+from .dataset import LatentDataset
+from .index import Index, open_index
+from .network import Network
+from .picture import latent_picture
+from .report import write_report
+from .run import device_of, find_checkpoint, space_from_json
+from .statistics import Standardiser
+from .trainer import Trainer
+
+CONFIG, REPORT = "config.yaml", "report.html"
+# May differ between the parts of a run: they change how it is computed, not what.
+_FREE = ("num_workers", "device", "checkpoint_minutes", "keep_last")
+
+
+def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) -> TrainSummary:
+    """Train a world model into the folder `run`, or go on with it.
+
+    Raises:
+        UsageError: anything that the user can mend; nothing was computed yet.
+        DiskFullError: a checkpoint did not fit; those before it are whole.
+    """
+    watch = watch or TrainWatch()
+    place = Path(run)
+    found = _begun(place, settings, watch)
+    device = device_of(settings.training.device)
+    watch.say("reading the stores")
+    with_domains = settings.model.domains
+    known = list(found.state["domains"]) if found and with_domains else None
+    data = open_index(settings.data, Split.TRAIN, with_domains, known)
+    held_out = open_index(settings.data, Split.VALIDATION, with_domains, known or data.domains)
+    if found is not None:
+        _check_same(data, found, run)
+    training, validation = LatentDataset(data), LatentDataset(held_out)
+    watch.say(
+        f"{len(data):,} traces with {int(data.steps.sum()):,} steps to train on, "
+        f"{len(held_out):,} with {int(held_out.steps.sum()):,} to validate on"
+    )
+    torch.manual_seed(settings.training.seed)
+    if found is not None:
+        network = Network.of(settings, found.model, len(data.domains)).to(device)
+    else:
+        watch.say("reading the statistics of the training part")
+        network = Network(settings, _statistics(training, settings), len(data.domains)).to(device)
+    trainer = Trainer(place, settings, network, training, validation, _facts(data, settings), watch)
+    if found is not None:
+        trainer.restore(found)
+        watch.say(f"going on at epoch {trainer.standing.epoch + 1}, step {trainer.standing.step}")
+    else:
+        _begin(place, settings)
+    try:
+        summary = trainer.fit()
+    finally:
+        training.close()
+        validation.close()
+    watch.say("writing the report")
+    _report(place, settings, trainer, summary)
+    return summary
+
+
+def _begun(place: Path, settings: TrainSettings, watch: TrainWatch) -> checkpoint.Checkpoint | None:
+    """The checkpoint to go on from; None for a new run.
+
+    Raises:
+        UsageError: the folder holds another run, or none at all to go on with.
+    """
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"{place}: is not a folder; give another --out")
+    begun = (place / CONFIG).exists()
+    if not watch.resume:
+        if begun:
+            raise UsageError(
+                f"{place}: holds a run already; go on with it (--resume), or give another --out"
+            )
+        if place.exists() and any(place.iterdir()):
+            raise UsageError(f"{place}: is not empty, and no run; give another --out")
+        return None
+    if not begun:
+        raise UsageError(f"{place}: holds no run to resume; leave --resume out to begin one")
+    _check_settings(place, settings)
+    if not checkpoint.steps(place):
+        watch.say("no checkpoint was written yet; beginning anew")
+        return None
+    return find_checkpoint(place, watch.warn, latest=True)
+
+
+def _check_settings(place: Path, settings: TrainSettings) -> None:
+    try:
+        kept = yaml.safe_load((place / CONFIG).read_text(encoding="utf-8"))
+        before = unstructure(structure(TrainSettings, kept))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UsageError(f"{place / CONFIG}: cannot be read ({error})") from None
+    differing = [
+        f"{section}.{key} was {before[section][key]!r} and is {value!r}"
+        for section, values in unstructure(settings).items()
+        for key, value in values.items()
+        if before[section][key] != value and not (section == "training" and key in _FREE)
+    ]
+    if differing:
+        raise UsageError(
+            f"{place}: the run was begun with other settings: {'; '.join(differing)}. "
+            "Resume it with its own, or begin another run"
+        )
+
+
+def _check_same(data: Index, found: checkpoint.Checkpoint, run: str) -> None:
+    """The data of the checkpoint must be there: order and statistics follow from it."""
+    space, kept = data.space, space_from_json(found.state["space"])
+    if space != kept:
+        raise UsageError(f"{run}: was trained on another latent space: {_differing(space, kept)}")
+    if len(data) != found.state["traces"]:
+        raise UsageError(
+            f"{run}: was begun with {found.state['traces']:,} traces to train on, now there are "
+            f"{len(data):,}; begin another run to use them"
+        )
+
+
+def _differing(ours: LatentSpace, theirs: LatentSpace) -> str:
+    a, b = attrs.asdict(ours), attrs.asdict(theirs)
+    return "; ".join(f"{key} is {a[key]} and was {b[key]}" for key in a if a[key] != b[key])
+
+
+def _statistics(data: LatentDataset, settings: TrainSettings) -> Standardiser:
+    found = Standardiser.fit(data, settings.training.num_workers)
+    if settings.model.standardise:
+        return found
+    # Centred, and one scale for all dimensions: what a run without standardising is trained on.
+    scale = float(found.step_std.mean())
+    return attrs.evolve(
+        found,
+        step_std=found.step_std * 0 + scale,
+        prompt_std=found.prompt_std * 0 + float(found.prompt_std.mean()),
+    )
+
+
+def _facts(data: Index, settings: TrainSettings) -> dict[str, Any]:
+    return {
+        "settings": unstructure(settings),
+        "space": attrs.asdict(data.space),
+        "domains": list(data.domains),
+        "traces": len(data),
+    }
+
+
+def _begin(place: Path, settings: TrainSettings) -> None:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(unstructure(settings), sort_keys=False, allow_unicode=True)
+        (place / CONFIG).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{place}: the run cannot be begun there: {error.strerror}") from None
+
+
+def _report(place: Path, settings: TrainSettings, trainer: Trainer, summary: TrainSummary) -> None:
+    seen, picture = trainer.last_look, None
+    if seen is not None:
+        picture = latent_picture(seen.traces, "targets of the validation part")
+    write_report(place, summary.curve, settings, None, picture, best_epoch=summary.best_epoch)
