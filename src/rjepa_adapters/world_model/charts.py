@@ -16,7 +16,7 @@ WIDTH = 720
 CURVES, POSITIONS = 6, 8
 _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 220, 64, 12, 30, 30
 _TICKS = 4
-_LEGEND = 120
+_LEGEND = 160
 
 
 def escaped(text: object) -> str:
