@@ -42,6 +42,11 @@ class Interrupts:
         finally:
             self._held = True
 
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has come, for work that ends by itself when it is told to."""
+        return self._asked
+
     def check(self) -> bool:
         """Raise KeyboardInterrupt if a signal has come; false otherwise."""
         if self._asked:

@@ -19,6 +19,7 @@ COMMANDS = {
     "extract": ("rjepa_cli.extract", "Problems in, stored step latents out."),
     "show": ("rjepa_cli.show", "What a store holds, or one of its records."),
     "store": ("rjepa_cli.store", "Look after stores: verify, repair, merge, export and more."),
+    "train": ("rjepa_cli.train", "Train a world model on the latents of stores."),
     "bench": ("rjepa_cli.bench", "How many rows at a time are fastest here, measured."),
     "plugins": ("rjepa_cli.plugins", "The adapters found, and what failed to load."),
     "doctor": ("rjepa_cli.doctor", "Versions, devices, memory: what would run here."),
@@ -33,6 +34,7 @@ Examples:
   rjepa-cli extract --problems gsm8k.jsonl --model Qwen/Qwen3-8B-AWQ --store s1 --dry-run
   rjepa-cli show runs/first
   rjepa-cli store verify runs/first
+  rjepa-cli train --store runs/first --out runs/world-model
   rjepa-cli doctor
 
 \b
@@ -122,7 +124,7 @@ class Cli(click.Group):
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Step latents of an LLM's reasoning: extract, store, look.
+    """Step latents of an LLM's reasoning: extract, store, look, and learn a world model.
 
     A frozen LLM solves problems step by step; the hidden states of each step, pooled to one vector,
     are kept in a store.

@@ -93,9 +93,9 @@ def exit_code(summary: Summary, allowed: float) -> int:
     return DONE
 
 
-def resume_command(arguments: Sequence[str]) -> str:
+def resume_command(arguments: Sequence[str], command: str = "extract") -> str:
     """The command that goes on where this one stopped, ready to be pasted."""
-    words = ["rjepa-cli", "extract", *arguments]
+    words = ["rjepa-cli", command, *arguments]
     return shlex.join(words if "--resume" in words else [*words, "--resume"])
 
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from rjepa_core.room import size as size
+from rjepa_core.showing import visible as visible
 
 _LONGEST_NAME, _TAIL = 80, 16
-# Characters that a terminal obeys rather than shows: controls, formats (which turn the direction of
-# writing), line and paragraph separators, and halves of surrogate pairs.
-_OBEYED = {"Cc", "Cf", "Zl", "Zp", "Cs"}
-# Formats that scripts and emoji are written with.
-_JOINERS = "\u200c\u200d"
 
 
 def duration(seconds: float) -> str:
@@ -38,20 +32,6 @@ def rate(value: float) -> str:
 def count(number: int, noun: str) -> str:
     """`1 problem`, `2,000 problems`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def visible(text: str, keep: str = "\t") -> str:
-    """Control characters, and those that turn the direction of writing, as escapes."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        character
-        if character in keep
-        or character in _JOINERS
-        or unicodedata.category(character) not in _OBEYED
-        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for character in text
-    )
 
 
 def short_name(name: object) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 import attrs
 from attrs import validators as v
 
+from .errors import SettingsError
+from .structuring import unknown_key
+
 OBJECTIVES = ("frozen", "ema", "sigreg")
 MASKS = ("leave_one_out", "contiguous", "random", "causal")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -28,11 +31,11 @@ def _share(least: float = 0.0, most: float = 1.0) -> Any:
 def _masks(_: object, attribute: attrs.Attribute[Any], value: Mapping[str, float]) -> None:
     for name, weight in value.items():
         if name not in MASKS:
-            raise ValueError(f"{attribute.name}.{name}: no such mask; there are {', '.join(MASKS)}")
+            raise SettingsError(unknown_key(f"masker.{attribute.name}.{name}", MASKS))
         if not weight >= 0:
-            raise ValueError(f"{attribute.name}.{name} must be at least 0, got {weight}")
+            raise SettingsError(f"masker.{attribute.name}.{name}: must be >= 0, got {weight}")
     if not sum(value.values()) > 0:
-        raise ValueError(f"{attribute.name} must give one mask a weight above 0")
+        raise ValueError(f"{attribute.name} must give one of the masks a weight above 0")
 
 
 @attrs.frozen(kw_only=True)

@@ -10,8 +10,12 @@ import attrs
 import click
 import pytest
 
-from rjepa_cli.flags import default_text
+from rjepa_cli.config import read_yaml
+from rjepa_cli.config_comments import commented
+from rjepa_cli.flags import default_text, describe, type_text
 from rjepa_cli.options import FLAGS, OTHER_OPTIONS
+from rjepa_cli.train import OTHER_OPTIONS as TRAIN_OPTIONS
+from rjepa_cli.train import TRAIN_FLAGS
 from rjepa_core.plugins import (
     BackendAdapter,
     Registry,
@@ -20,6 +24,8 @@ from rjepa_core.plugins import (
     StoreAdapter,
 )
 from rjepa_core.settings import ExtractionSettings, ModelSettings, StoreSettings
+from rjepa_core.structuring import structure
+from rjepa_core.train_settings import TrainSettings
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -71,6 +77,44 @@ def test_every_option() -> None:
         assert f"`{flag.name}`" in settings[flag.key]
     for option in OTHER_OPTIONS:
         assert option.opts[0] in commands
+
+
+def test_every_setting_of_training() -> None:
+    listed, hints = rows(), get_type_hints(TrainSettings)
+    flags = {flag.key: flag.name for flag in TRAIN_FLAGS}
+    for section in attrs.fields(TrainSettings):
+        cls = hints[section.name]
+        for field in attrs.fields(cls):
+            key = f"{section.name}.{field.name}"
+            cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", listed[key])]
+            kind = type_text(get_type_hints(cls)[field.name], field).replace("|", "\\|")
+            flag = f"`{flags[key]}`" if key in flags else ""
+            assert cells[2:5] == [kind, default_text(field), flag], key
+            assert cells[5] == describe(cls)[field.name]
+
+
+def test_every_option_of_train() -> None:
+    text = (REFERENCE / "cli.md").read_text()
+    section = text[text.index("## `rjepa-cli train`") : text.index("## `rjepa-cli bench`")]
+    for option in TRAIN_OPTIONS:
+        if option.opts[0] != "--debug":
+            assert f"| `{option.opts[0]}" in section
+
+
+def test_example_of_training_is_the_default() -> None:
+    example = REFERENCE.parent / "examples" / "train.yaml"
+    values, lines = read_yaml(str(example))
+    settings = structure(TrainSettings, values)
+    assert settings == TrainSettings()
+    printed = commented(TrainSettings())
+    # Two lines say how to use it; all else is what --print-config prints.
+    assert example.read_text().split("\n", 2)[2] == printed + "\n"
+    sections = [s.name for s in attrs.fields(TrainSettings)]
+    assert list(values) == sections
+    for name in sections:
+        cls = get_type_hints(TrainSettings)[name]
+        assert list(values[name]) == [f.name for f in attrs.fields(cls)]
+        assert all(f"{name}.{f.name}" in lines for f in attrs.fields(cls))
 
 
 def test_every_option_of_the_store_commands() -> None:

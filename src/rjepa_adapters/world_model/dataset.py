@@ -194,7 +194,7 @@ def loader(
         prefetch_factor=prefetch if num_workers else None,
         multiprocessing_context=context if num_workers else None,
         worker_init_fn=_quiet,
-        # The workers' seeds, which nothing uses, are not to be drawn from the training's own.
+        # Of its own: each epoch draws a seed for the workers, which must not move torch's.
         generator=torch.Generator(),
     )
 

@@ -6,21 +6,22 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.errors import IdentityError, UsageError
-from rjepa_core.identity import Identity, LatentSpace, differences
+from rjepa_core.errors import UsageError
+from rjepa_core.identity import LatentSpace
 from rjepa_core.opening import open_store
 from rjepa_core.partition import Split, split_of
 from rjepa_core.plugins import Registry
-from rjepa_core.ports.latent_store import LatentStore, Snapshot
+from rjepa_core.ports.latent_store import Snapshot
 from rjepa_core.traces import RecordKey
 from rjepa_core.train_settings import DataSettings
+
+from .spaces import check_distinct, choose_layer
 
 Ints = NDArray[np.int32]
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
@@ -146,13 +147,16 @@ def open_index(
         raise UsageError("data.stores: no store to read; add --store DIR")
     registry = registry or Registry()
     found = _Found(with_domains or bool(domains))
+    check_distinct(data.stores)
     with ExitStack() as stack:
         stores = []
         for location in data.stores:
             stores.append(open_store(location, "read", registry))
             stack.callback(stores[-1].close)
-        _check_distinct(data.stores)
-        parts, space = _choose_layer(data, stores)
+        places, space = choose_layer(data, stores)
+        parts = tuple(
+            StorePart(location, *place) for location, place in zip(data.stores, places, strict=True)
+        )
         for store, part in zip(stores, parts, strict=True):
             found.begin_store()
             with store.snapshot() as snapshot:
@@ -284,58 +288,6 @@ def _nothing_left(data: DataSettings, split: Split | None, found: _Found) -> str
     if len(found.statements) == 1 and found.total > 1:
         advice = "all records have the same statement: import them again with --problems"
     return f"{where}: nothing is left of {found.total:,} records: {took}; {advice}"
-
-
-def _check_distinct(locations: Sequence[str]) -> None:
-    places = Counter(str(Path(location).resolve()) for location in locations)
-    for location in locations:
-        if places[str(Path(location).resolve())] > 1:
-            raise UsageError(f"data.stores: {location} is named twice; name each store once")
-
-
-def _choose_layer(
-    data: DataSettings, stores: Sequence[LatentStore]
-) -> tuple[tuple[StorePart, ...], LatentSpace]:
-    """The chosen layer's position in each store, and the latent space that all share."""
-    parts: list[StorePart] = []
-    chosen: list[Identity] = []
-    for location, store in zip(data.stores, stores, strict=True):
-        identity = store.identity
-        if identity is None:
-            raise UsageError(f"{location}: the store is empty; extract into it first")
-        layer = _layer_of(data.layer, identity.space.layers, location)
-        layers = identity.space.layers
-        parts.append(StorePart(location, len(layers), layers.index(layer)))
-        space = attrs.evolve(identity.space, layers=(layer,))
-        chosen.append(Identity(space, identity.generation))
-    for part, other in zip(parts[1:], chosen[1:], strict=True):
-        same = attrs.evolve(other, generation=chosen[0].generation)
-        named = "; ".join(
-            f"{key.removeprefix('space.')} is {a} there and {b} here"
-            for key, a, b in differences(chosen[0], same)
-        )
-        if named:
-            raise IdentityError(
-                f"{part.location} is of another latent space than {parts[0].location}: {named}; "
-                "a world model belongs to one: leave one of the stores out"
-            )
-    return tuple(parts), chosen[0].space
-
-
-def _layer_of(wanted: int | None, layers: Sequence[int], where: str) -> int:
-    stored = ", ".join(map(str, layers))
-    if wanted is None:
-        if len(layers) > 1:
-            raise UsageError(
-                f"data.layer: {where} holds layers {stored}; choose one with --layer {layers[-1]}"
-            )
-        return layers[0]
-    if wanted not in layers:
-        hint = " (layers are absolute indices here)" if wanted < 0 else ""
-        raise UsageError(
-            f"data.layer: {where} does not hold layer {wanted}{hint}; it holds {stored}"
-        )
-    return wanted
 
 
 def each_key(index: Index) -> Iterator[tuple[int, RecordKey]]:

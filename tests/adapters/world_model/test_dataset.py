@@ -87,6 +87,13 @@ def test_workers_give_the_same(dataset: LatentDataset, context: str) -> None:
     assert len(list(read)) == len(sampler)
 
 
+def test_reading_leaves_the_random_numbers_alone(dataset: LatentDataset) -> None:
+    """A run that goes on in mid-epoch draws what the uninterrupted one does."""
+    before = torch.get_rng_state()
+    list(loader(dataset, LengthBatches(dataset.index.steps, 8)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_pickled_dataset_reads(dataset: LatentDataset) -> None:
     before = dataset[3]
     again = pickle.loads(pickle.dumps(dataset))

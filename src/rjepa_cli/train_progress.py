@@ -1,0 +1,77 @@
+"""How far a training run is: loss, samples a second, time left."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rjepa_core.training import TrainProgress
+
+from .meter import Meter
+from .screen import Screen
+from .words import duration, rate
+
+_LAST = 50
+_MOST_VALUES = 6
+
+
+class TrainProgressReport:
+    """Entered around a training run, and called after each step of its optimiser."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._meter = Meter(screen)
+        self._first: TrainProgress | None = None
+        self._losses: deque[float] = deque(maxlen=_LAST)
+
+    def __call__(self, progress: TrainProgress) -> None:
+        self._losses.append(progress.loss)
+        if self._first is None:
+            # What came before, reading and compiling, says nothing of the time left.
+            self._first = progress
+            self._meter.restart(progress.steps)
+        self._meter.show(progress.step, lambda: self.status(progress))
+
+    def status(self, progress: TrainProgress) -> str:
+        """Epoch, mean loss of the last steps, samples a second, time left."""
+        assert self._first is not None
+        loss = sum(self._losses) / len(self._losses)
+        parts = [f"epoch {progress.epoch + 1}/{progress.epochs}", f"loss {loss:.4g}"]
+        seconds = self._meter.seconds
+        done = progress.step - self._first.step
+        if done and seconds:
+            parts.append(f"{rate((progress.samples - self._first.samples) / seconds)} samples/s")
+            left = (progress.steps - progress.step) * seconds / done
+            if left >= 1:
+                parts.append(f"{duration(left)} left at most")
+        return ", ".join(parts)
+
+    def __enter__(self) -> Self:
+        self._meter.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._meter.__exit__(kind, error, trace)
+
+
+def epoch_line(row: Mapping[str, Any]) -> str:
+    """What an epoch brought, in one line; the rest is in its row of `metrics.csv`."""
+    numbers = {
+        name: value
+        for name, value in row.items()
+        if name != "epoch" and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    shown = [f"{name} {number(value)}" for name, value in list(numbers.items())[:_MOST_VALUES]]
+    begin = f"epoch {int(row['epoch']) + 1}: " if "epoch" in row else ""
+    return begin + ", ".join(shown)
+
+
+def number(value: float) -> str:
+    """Whole numbers whole, others with four digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

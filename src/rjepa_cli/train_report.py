@@ -1,0 +1,102 @@
+"""What a training run ended with, as facts and as lines."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from rjepa_core.training import TrainSummary
+
+from .train_progress import number
+from .words import count, duration
+
+Facts = dict[str, Any]
+REPORT_FILE = "report.html"
+_MOST_ROWS, _MOST_COLUMNS = 24, 9
+_ENDINGS = {
+    "done": "all epochs done",
+    "early": "stopped early: validation got no better",
+    "stopped": "stopped",
+    "interrupted": "interrupted",
+}
+
+
+def facts_of(summary: TrainSummary, interrupted: bool = False) -> Facts:
+    """The run's end as JSON values; a number that is not finite becomes null."""
+    facts: Facts = attrs.asdict(summary)
+    facts["curve"] = [{k: _plain(v) for k, v in row.items()} for row in summary.curve]
+    facts["best"] = _plain(summary.best)
+    if interrupted:
+        facts["ending"] = "interrupted"
+    report = Path(summary.run) / REPORT_FILE
+    facts["report"] = str(report) if report.exists() else None
+    return facts
+
+
+def lines(facts: Facts) -> list[str]:
+    """A table of the epochs, the best of them marked, and where everything is."""
+    ending = _ENDINGS.get(facts["ending"], facts["ending"])
+    told = [
+        *_table(facts["curve"], facts["best_epoch"]),
+        f"{ending}: {count(facts['epochs'], 'epoch')}, {count(facts['steps'], 'step')}, "
+        f"{count(facts['samples'], 'sample')}; {duration(facts['seconds'])} in this run",
+    ]
+    if facts["best"] is not None and facts["best_epoch"] >= 0:
+        told.append(f"best: epoch {facts['best_epoch'] + 1}, {facts['best']:.4g}")
+    told.append(f"world model: {shlex.quote(facts['run'])}")
+    if facts["report"]:
+        told.append(f"report: {shlex.quote(facts['report'])}")
+    return told
+
+
+def _table(curve: Sequence[Facts], best: int) -> list[str]:
+    """Rows of the curve, some of them where there are many; the best and the last always."""
+    if not curve:
+        return []
+    names = _columns(curve)
+    every = math.ceil(len(curve) / _MOST_ROWS)
+    shown = [
+        row
+        for i, row in enumerate(curve)
+        if i % every == 0 or row.get("epoch") == best or i == len(curve) - 1
+    ]
+    rows = [["", *names]]
+    for row in shown:
+        mark = "*" if row.get("epoch") == best else ""
+        rows.append([mark, *(_cell(name, row.get(name)) for name in names)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    told = [_line(row, widths) for row in rows]
+    if every > 1:
+        told.append(f"({len(shown)} of {len(curve)} epochs; all are in metrics.csv)")
+    return [*told, ""]
+
+
+def _columns(curve: Iterable[Facts]) -> list[str]:
+    """Names of values, the epoch first, as many as a line holds."""
+    names = dict.fromkeys(
+        name
+        for row in curve
+        for name, value in row.items()
+        if value is None or isinstance(value, int | float)
+    )
+    others = [name for name in names if name != "epoch"]
+    return (["epoch"] if "epoch" in names else []) + others[: _MOST_COLUMNS - 1]
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    return str(int(value) + 1) if name == "epoch" else number(value)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
