@@ -13,7 +13,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from rjepa_core.train_settings import MaskerSettings
+from rjepa_core.train_settings import MASKS, MaskerSettings
 
 
 @attrs.frozen(eq=False)
@@ -35,7 +35,8 @@ class Masker:
 
     def __init__(self, settings: MaskerSettings) -> None:
         self._settings = settings
-        self._kinds = [kind for kind, weight in settings.masks.items() if weight > 0]
+        # In an order of their own: what is drawn must not depend on how a file was sorted.
+        self._kinds = [kind for kind in MASKS if settings.masks.get(kind, 0) > 0]
         self._weights = torch.tensor([settings.masks[kind] for kind in self._kinds])
 
     def draw(self, batch: int, steps: int, generator: torch.Generator) -> Mask:

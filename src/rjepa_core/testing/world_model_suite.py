@@ -1,0 +1,152 @@
+"""What every world model promises, as tests that a world model's own tests inherit.
+
+    class TestMyWorldModel(WorldModelContract):
+        @pytest.fixture(scope="class")
+        def world_model(self):
+            model = open_my_model("run")
+            yield model
+            model.close()
+
+Each failure names the broken promise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ..errors import InputError, UnsupportedError
+from ..ports.world_model import Context, LatentSequence, TargetSpace, WorldModel
+
+LENGTHS = (3, 1, 5, 2, 5, 3, 4)
+
+
+def sequences(world_model: WorldModel, seed: int = 0) -> list[LatentSequence]:
+    """Sequences of several lengths with values of a reasonable size."""
+    source = np.random.default_rng(seed)
+    width = world_model.info.hidden_size
+    return [
+        LatentSequence(
+            source.standard_normal((steps, width)).astype(np.float32),
+            source.standard_normal(width).astype(np.float32),
+            "math",
+        )
+        for steps in LENGTHS
+    ]
+
+
+class WorldModelContract:
+    """Inherit, and give a fixture `world_model`; the class attribute may be changed.
+
+    Attributes:
+        tolerance: largest difference of a score between a sequence alone and among others.
+    """
+
+    tolerance = 1e-5
+
+    @pytest.fixture
+    def world_model(self) -> WorldModel:
+        raise NotImplementedError("give a fixture `world_model`")
+
+    @pytest.mark.parametrize("context", list(Context))
+    def test_a_prediction_a_step(self, world_model: WorldModel, context: Context) -> None:
+        given = sequences(world_model)
+        made, wanted = world_model.predict(given, context), world_model.targets(given)
+        size = world_model.info.target_size
+        for one, predicted, target in zip(given, made, wanted, strict=True):
+            assert predicted.shape == target.shape == (len(one.latents), size)
+            assert predicted.dtype == target.dtype == np.float32
+            assert np.isfinite(predicted).all()
+            assert np.isfinite(target).all()
+
+    @pytest.mark.parametrize("context", list(Context))
+    def test_surprise_is_a_steady_score(self, world_model: WorldModel, context: Context) -> None:
+        given = sequences(world_model)
+        first = world_model.surprise(given, context)
+        for one, found in zip(given, first, strict=True):
+            assert found.shape == (len(one.latents),)
+            assert found.dtype == np.float32
+            assert (found >= 0).all()
+        for before, after in zip(first, world_model.surprise(given, context), strict=True):
+            np.testing.assert_array_equal(before, after, "the same input gives the same score")
+        for one, among in zip(given, first, strict=True):
+            alone = world_model.surprise([one], context)[0]
+            np.testing.assert_allclose(alone, among, rtol=self.tolerance, atol=self.tolerance)
+
+    def test_surprise_is_the_error_of_the_prediction(self, world_model: WorldModel) -> None:
+        if world_model.info.target_space is not TargetSpace.LLM:
+            pytest.skip("predicts in a space of its own, with a spread that the port does not tell")
+        given = sequences(world_model)
+        made, wanted = world_model.predict(given), world_model.targets(given)
+        for found, a, b in zip(world_model.surprise(given), made, wanted, strict=True):
+            np.testing.assert_allclose(found, np.square(a - b).mean(-1), rtol=1e-4)
+
+    def test_a_step_is_not_predicted_from_itself(self, world_model: WorldModel) -> None:
+        given = sequences(world_model)[2]
+        changed = given.latents.copy()
+        changed[1] += 3.0
+        before, after = world_model.predict(
+            [given, LatentSequence(changed, given.prompt, given.domain)]
+        )
+        np.testing.assert_allclose(before[1], after[1], rtol=1e-4, atol=1e-4)
+        assert not np.allclose(before[0], after[0], atol=1e-4), "steps see each other"
+
+    def test_the_past_knows_no_future(self, world_model: WorldModel) -> None:
+        given = sequences(world_model)[2]
+        shorter = LatentSequence(given.latents[:3], given.prompt, given.domain)
+        whole, part = world_model.predict([given, shorter], Context.PAST)
+        np.testing.assert_allclose(whole[:3], part, rtol=1e-4, atol=1e-4)
+
+    def test_masked_steps_in_the_order_they_were_asked(self, world_model: WorldModel) -> None:
+        given = sequences(world_model)
+        a, b = world_model.predict_masked([given[2], given[2]], [[1, 3], [3, 1]])
+        assert a.shape == (2, world_model.info.target_size)
+        np.testing.assert_allclose(a, b[::-1], rtol=1e-5, atol=1e-5)
+        one = world_model.predict_masked([given[2]], [[4]])[0]
+        np.testing.assert_allclose(one[0], world_model.predict([given[2]])[0][4], atol=1e-4)
+
+    @pytest.mark.parametrize("masked", [[], [5], [-1], [1, 1]])
+    def test_masks_that_are_none_are_refused(
+        self, world_model: WorldModel, masked: list[int]
+    ) -> None:
+        with pytest.raises(InputError, match="sequence 0"):
+            world_model.predict_masked([sequences(world_model)[2]], [masked])
+
+    def test_a_step_has_an_embedding(self, world_model: WorldModel) -> None:
+        given = sequences(world_model)
+        made = world_model.embeddings(given)
+        widths = {one.shape[1] for one in made}
+        assert [len(one) for one in made] == [len(one.latents) for one in given]
+        assert len(widths) == 1
+
+    def test_poison_is_refused_by_its_place(self, world_model: WorldModel) -> None:
+        given = sequences(world_model)
+        poisoned = given[1].latents.copy()
+        poisoned[0, 0] = np.nan
+        wide = np.zeros((2, world_model.info.hidden_size + 1), np.float32)
+        none = np.zeros((0, world_model.info.hidden_size), np.float32)
+        for latents in (poisoned, wide, none):
+            bad = LatentSequence(latents, given[1].prompt, given[1].domain)
+            with pytest.raises(InputError, match="sequence 1"):
+                world_model.surprise([given[0], bad])
+        with pytest.raises(InputError, match="sequence 0"):
+            world_model.surprise([LatentSequence(given[0].latents, given[0].prompt[1:], "math")])
+
+    def test_no_sequences_have_no_answers(self, world_model: WorldModel) -> None:
+        assert world_model.surprise([]) == []
+
+    def test_answers_are_the_callers_own(self, world_model: WorldModel) -> None:
+        given = sequences(world_model)[:1]
+        first = world_model.predict(given)[0]
+        kept = first.copy()
+        first[:] = 0
+        np.testing.assert_array_equal(world_model.predict(given)[0], kept)
+
+    def test_the_way_back_to_the_llm(self, world_model: WorldModel) -> None:
+        given = sequences(world_model)
+        if world_model.info.target_space is TargetSpace.MODEL:
+            with pytest.raises(UnsupportedError):
+                world_model.unstandardise(world_model.targets(given)[0])
+            return
+        back = world_model.unstandardise(world_model.targets(given)[0])
+        np.testing.assert_allclose(back, given[0].latents, rtol=1e-3, atol=1e-3)
