@@ -26,7 +26,7 @@ COMMANDS = {
 }
 
 # What knows `--resume`.
-RESUMABLE = ("extract",)
+RESUMABLE = ("extract", "train")
 
 EPILOG = """\b
 Examples:

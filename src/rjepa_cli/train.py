@@ -17,7 +17,7 @@ from rjepa_core.train_settings import (
     TrainSettings,
     WorldModelSettings,
 )
-from rjepa_core.training import TrainSummary, TrainWatch
+from rjepa_core.training import RUN_CONFIG, TrainSummary, TrainWatch
 
 from .config import Layers
 from .config_comments import commented
@@ -45,7 +45,9 @@ TRAIN_FLAGS = (
 )
 OTHER_OPTIONS = (
     click.Option(["--out"], metavar="RUN", help="Folder of the run, made if it is not there"),
-    click.Option(["--resume"], is_flag=True, help="Go on with the run that --out holds"),
+    click.Option(
+        ["--resume"], is_flag=True, help="Go on with the run that --out holds, by its own settings"
+    ),
     click.Option(["--config"], metavar="FILE", help="YAML of settings; flags and --set go over it"),
     click.Option(
         ["--set"],
@@ -63,7 +65,7 @@ Examples:
   rjepa-cli train --store runs/a --store runs/b --out runs/ema --objective ema --epochs 50
   rjepa-cli train --store runs/first --out runs/wide --config train.yaml \\
       --set training.lr=3e-4 --set model.width=512
-  rjepa-cli train --store runs/first --out runs/world-model --resume
+  rjepa-cli train --out runs/world-model --resume
   rjepa-cli train --print-config > train.yaml
 """
 
@@ -103,11 +105,14 @@ def command(ctx: click.Context, /, **params: Any) -> int:
 
 
 def gather(ctx: click.Context) -> Layers:
-    """All that was given, in layers: YAML file, then flags and `--set`."""
+    """All that was given, in layers: YAML file or the run's own, then flags and `--set`."""
     layers = Layers(TrainSettings, flags={flag.key: flag.name for flag in TRAIN_FLAGS})
     params = ctx.params
     if params["config"]:
         layers.add_file(params["config"])
+    elif params["resume"] and params["out"] and (Path(params["out"]) / RUN_CONFIG).is_file():
+        # A run knows what it was begun with.
+        layers.add_file(str(Path(params["out"]) / RUN_CONFIG))
     given = [
         (flag.key, flag.name, list(value) if isinstance(value, tuple) else value)
         for flag in TRAIN_FLAGS

@@ -8,6 +8,9 @@ from typing import Any
 
 import attrs
 
+# The file in a run's folder that holds its settings, as `train --config` reads them.
+RUN_CONFIG = "config.yaml"
+
 
 @attrs.frozen
 class TrainProgress:

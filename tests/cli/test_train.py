@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 import pytest
+import yaml
 from click.testing import Result
 
 from rjepa_cli import train as train_module
@@ -20,6 +21,7 @@ from rjepa_cli.screen import Screen
 from rjepa_cli.train_progress import TrainProgressReport, epoch_line
 from rjepa_cli.train_report import facts_of, lines
 from rjepa_core.plugins import Registry, WorldModelAdapter, hookimpl
+from rjepa_core.structuring import unstructure
 from rjepa_core.train_settings import TrainSettings
 from rjepa_core.training import TrainProgress, TrainSummary, TrainWatch
 
@@ -43,7 +45,7 @@ class FakeTrainer:
         self.settings, self.resumed = settings, watch.resume
         place = Path(run)
         place.mkdir(parents=True, exist_ok=True)
-        (place / "config.yaml").write_text("here")
+        (place / "config.yaml").write_text(yaml.safe_dump(unstructure(settings)))
         watch.say("4 traces to train on")
         watch.warn("this trainer learns nothing")
         if self.raises is not None:

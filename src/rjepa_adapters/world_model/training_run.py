@@ -14,7 +14,7 @@ from rjepa_core.identity import LatentSpace
 from rjepa_core.partition import Split
 from rjepa_core.structuring import structure, unstructure
 from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import TrainSummary, TrainWatch
+from rjepa_core.training import RUN_CONFIG, TrainSummary, TrainWatch
 
 from . import checkpoint
 from .dataset import LatentDataset
@@ -26,7 +26,6 @@ from .run import device_of, find_checkpoint, space_from_json
 from .statistics import Standardiser
 from .trainer import Trainer
 
-CONFIG, REPORT = "config.yaml", "report.html"
 # May differ between the parts of a run: they change how it is computed, not what.
 _FREE = ("num_workers", "device", "checkpoint_minutes", "keep_last")
 
@@ -84,7 +83,7 @@ def _begun(place: Path, settings: TrainSettings, watch: TrainWatch) -> checkpoin
     """
     if place.exists() and not place.is_dir():
         raise UsageError(f"{place}: is not a folder; give another --out")
-    begun = (place / CONFIG).exists()
+    begun = (place / RUN_CONFIG).exists()
     if not watch.resume:
         if begun:
             raise UsageError(
@@ -104,10 +103,10 @@ def _begun(place: Path, settings: TrainSettings, watch: TrainWatch) -> checkpoin
 
 def _check_settings(place: Path, settings: TrainSettings) -> None:
     try:
-        kept = yaml.safe_load((place / CONFIG).read_text(encoding="utf-8"))
+        kept = yaml.safe_load((place / RUN_CONFIG).read_text(encoding="utf-8"))
         before = unstructure(structure(TrainSettings, kept))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"{place / CONFIG}: cannot be read ({error})") from None
+        raise UsageError(f"{place / RUN_CONFIG}: cannot be read ({error})") from None
     differing = [
         f"{section}.{key} was {before[section][key]!r} and is {value!r}"
         for section, values in unstructure(settings).items()
@@ -164,7 +163,7 @@ def _begin(place: Path, settings: TrainSettings) -> None:
     try:
         place.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(unstructure(settings), sort_keys=False, allow_unicode=True)
-        (place / CONFIG).write_text(text, encoding="utf-8")
+        (place / RUN_CONFIG).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{place}: the run cannot be begun there: {error.strerror}") from None
 
