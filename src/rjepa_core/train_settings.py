@@ -88,6 +88,8 @@ class MaskerSettings:
     Attributes:
         masks: weight of each kind: `leave_one_out`, `contiguous`, `random`, `causal`.
         min_ratio, max_ratio: share of a trace's steps that `contiguous` and `random` hide.
+        swap: share of the visible steps that are swapped for a step of another trace, so that one
+            step which does not belong there does not spoil the prediction of all others.
     """
 
     masks: Mapping[str, float] = attrs.field(
@@ -96,6 +98,7 @@ class MaskerSettings:
     )
     min_ratio: float = attrs.field(default=0.3, validator=_share())
     max_ratio: float = attrs.field(default=0.7, validator=_share())
+    swap: float = attrs.field(default=0.15, validator=_share(0.0, 0.9))
 
     def __attrs_post_init__(self) -> None:
         if self.min_ratio > self.max_ratio:

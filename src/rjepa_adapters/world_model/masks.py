@@ -56,6 +56,18 @@ class Masker:
                 hidden = torch.rand(batch, steps, generator=generator).argsort(1)[:, :count]
         return split(hidden.sort(1).values, steps)
 
+    def swap(self, steps_BSD: Tensor, generator: torch.Generator) -> Tensor:
+        """The same steps, a share of them swapped for other steps of the batch; as the encoder
+        sees them. Targets stay as they are."""
+        share = self._settings.swap
+        if not share:
+            return steps_BSD
+        rows, steps, width = steps_BSD.shape
+        swapped = torch.rand(rows, steps, generator=generator) < share
+        others = torch.randperm(rows * steps, generator=generator).to(steps_BSD.device)
+        instead = steps_BSD.reshape(-1, width)[others].view_as(steps_BSD)
+        return torch.where(swapped.to(steps_BSD.device)[..., None], instead, steps_BSD)
+
     def _future(self, batch: int, steps: int, generator: torch.Generator) -> Mask:
         """A stretch behind a past; what follows it is neither shown nor asked for, so that the
         number of mask tokens does not tell how long the trace is."""

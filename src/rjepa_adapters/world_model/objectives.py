@@ -77,9 +77,12 @@ class Objective(nn.Module):
         domain_B: Tensor,
         mask: Mask,
         generator: torch.Generator,
+        seen_BSD: Tensor | None = None,
     ) -> Losses:
-        """The loss of a batch of standardised latents; `generator` (CPU) draws projections."""
-        predicted = model(steps_BSD, prompt_BD, domain_B, mask)
+        """The loss of a batch of standardised latents; `generator` (CPU) draws projections, and
+        `seen_BSD` is what the model sees of the steps where that is not what they are."""
+        seen = steps_BSD if seen_BSD is None else seen_BSD
+        predicted = model(seen, prompt_BD, domain_B, mask)
         all_targets = self.targets(model, steps_BSD)
         size = all_targets.shape[-1]
         wanted = all_targets.gather(1, mask.masked[..., None].expand(-1, -1, size))

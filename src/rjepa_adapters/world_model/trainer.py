@@ -229,8 +229,9 @@ class Trainer:
         place = Mask(mask.visible.to(self.device), mask.masked.to(self.device))
         steps, prompts = self.network.standardise(here.latents, here.prompts)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            seen = self.masker.swap(steps, self.generator)
             losses: Losses = self.compute(
-                self.network.jepa, steps, prompts, here.domains, place, self.generator
+                self.network.jepa, steps, prompts, here.domains, place, self.generator, seen
             )
         return losses
 

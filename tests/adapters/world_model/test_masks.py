@@ -59,6 +59,16 @@ def test_kinds_come_by_their_weights() -> None:
     assert 260 < single < 340
 
 
+def test_swapped_steps_are_steps_of_the_batch() -> None:
+    steps = torch.arange(60.0).view(5, 4, 3)
+    seen = Masker(MaskerSettings(swap=0.5)).swap(steps, torch.Generator().manual_seed(0))
+    same = (seen == steps).all(-1)
+    assert 0.2 < same.float().mean() < 0.8
+    whole = {tuple(row) for row in steps.reshape(-1, 3).tolist()}
+    assert {tuple(row) for row in seen.reshape(-1, 3).tolist()} <= whole
+    assert Masker(MaskerSettings(swap=0.0)).swap(steps, torch.Generator()) is steps
+
+
 def test_leave_one_out() -> None:
     mask = leave_one_out(3)
     assert mask.visible.tolist() == [[1, 2], [0, 2], [0, 1]]
