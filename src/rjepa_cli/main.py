@@ -19,6 +19,7 @@ COMMANDS = {
     "extract": ("rjepa_cli.extract", "Problems in, stored step latents out."),
     "show": ("rjepa_cli.show", "What a store holds, or one of its records."),
     "store": ("rjepa_cli.store", "Look after stores: verify, repair, merge, export and more."),
+    "evaluate": ("rjepa_cli.evaluate", "A trained world model beside its baselines."),
     "bench": ("rjepa_cli.bench", "How many rows at a time are fastest here, measured."),
     "plugins": ("rjepa_cli.plugins", "The adapters found, and what failed to load."),
     "doctor": ("rjepa_cli.doctor", "Versions, devices, memory: what would run here."),

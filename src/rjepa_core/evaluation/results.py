@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -99,8 +100,17 @@ class Evaluation:
         raise KeyError(name)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return attrs.asdict(self)
+        """Plain values; None where a figure has no value."""
+        found: dict[str, Any] = _plain(attrs.asdict(self))
+        return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class TableBuilder:

@@ -164,10 +164,12 @@ class Siblings:
             logprobs=identity.logprobs,
             store_dtype=space.store_dtype,
         )
+        if model.dtype == "auto":
+            model = attrs.evolve(model, dtype=space.compute_dtype)
+        if model.device == "auto":
+            model = attrs.evolve(model, device=self.settings.evaluate.device)
         extraction = ExtractionSettings(
-            model=attrs.evolve(model, dtype=space.compute_dtype)
-            if model.dtype == "auto"
-            else model,
+            model=model,
             store=StoreSettings(path=location),
             problems=ProblemSettings(traces=(name,), limit=limit),
             encoding=encoding,
