@@ -173,17 +173,23 @@ class Ridge(Baseline):
 
 
 def features(standards: Standards, sequence: LatentSequence, context: Context) -> Floats:
-    """Inputs of the regression: float32 [S, 4 D + 1], or [S, 3 D + 1] from the past alone; zeros
-    stand for a step that there is not."""
+    """Inputs of the regression: float32 [S, F + 1].
+
+    They are the vectors named above (zeros for a step that there is not), whether the step is the
+    first and, but from the past alone, whether it is the last, and a constant. Without the two the
+    regression takes the zeros for a step, and finds clearly less.
+    """
     steps = standards.steps_of(sequence)
     prompt = np.broadcast_to(standards.prompt_of(sequence), steps.shape)
-    parts = [_previous(steps)]
+    parts = [_previous(steps), _mean_seen(steps, context), prompt]
+    facts = np.zeros((len(steps), 3 if context is Context.OTHERS else 2), np.float32)
+    facts[0, 0] = facts[:, -1] = 1.0
     if context is Context.OTHERS:
         following = np.zeros_like(steps)
         following[:-1] = steps[1:]
         parts.append(following)
-    parts += [_mean_seen(steps, context), prompt, np.ones((len(steps), 1), np.float32)]
-    return np.concatenate(parts, axis=1)
+        facts[-1, 1] = 1.0
+    return np.concatenate([*parts, facts], axis=1)
 
 
 class NormalEquations:
@@ -197,7 +203,7 @@ class NormalEquations:
     def __init__(self, standards: Standards, context: Context) -> None:
         self._standards, self._context = standards, context
         width = len(standards.mean)
-        inputs = (4 if context is Context.OTHERS else 3) * width + 1
+        inputs = 4 * width + 3 if context is Context.OTHERS else 3 * width + 2
         self._squares = np.zeros((inputs, inputs))
         self._products = np.zeros((inputs, width))
 
@@ -209,12 +215,16 @@ class NormalEquations:
         self._products += inputs.T @ outputs
 
     def solve(self, strength: float) -> Floats:
-        """float32 [F + 1, D]; the constant is free of the penalty."""
+        """Weights of the inputs, each standardised: float32 [F + 1, D]; the constant is free of
+        the penalty."""
         squares: Doubles = self._squares.copy()
+        count = squares[-1, -1]
+        means = squares[-1] / count
+        variances = np.diag(squares) / count - means**2
+        # To penalise each weight by its input's variance is to standardise the inputs. What never
+        # varies gets no weight.
         places = np.arange(len(squares) - 1)
-        squares[places, places] += strength
-        # Nothing but noise moves a constant that never varies.
-        squares[-1, -1] += 1e-6
+        squares[places, places] += strength * np.maximum(variances[:-1], 1e-6)
         return np.linalg.solve(squares, self._products).astype(np.float32)
 
 

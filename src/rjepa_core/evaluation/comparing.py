@@ -9,9 +9,13 @@ from .bootstrap import Figure
 from .methods import BASELINE, COMBINED, LOGPROB, RIDGE, Method
 from .results import TableBuilder
 
+TOO_FEW = "too few problems to fit on one half and test on the other"
+
 
 class Figures(Protocol):
-    """The figures of one table."""
+    """The figures of one table; `fits` tells whether logistic models could be fitted."""
+
+    fits: bool
 
     def alone(self, name: str) -> Mapping[str, Figure]:
         """Of one kind of scores."""
@@ -38,7 +42,7 @@ def compare(
     for name in names:
         against = (RIDGE, LOGPROB) if name in models else ()
         build.add(name, kinds.get(name, BASELINE), figures.alone(name), against)
-    if LOGPROB not in names:
+    if LOGPROB not in names or not figures.fits:
         return
     for name in [*models, RIDGE]:
         others = (f"{RIDGE} + {LOGPROB}", name) if name in models else ()

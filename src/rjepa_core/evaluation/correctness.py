@@ -10,8 +10,16 @@ import numpy as np
 from ..partition import half_of
 from ..ports.world_model import Context
 from .bootstrap import Figure, Resampler, Separation, Share
-from .comparing import compare
-from .fitting import Scores, average, fitted_crosswise, largest, prepared, solution_features
+from .comparing import TOO_FEW, compare
+from .fitting import (
+    Scores,
+    average,
+    can_cross,
+    fitted_crosswise,
+    largest,
+    prepared,
+    solution_features,
+)
 from .methods import CONTEXTS, LOGPROB, Method, step_scores
 from .metrics import Doubles, Flags, Ints, auroc
 from .reading import Sample, problem_numbers
@@ -63,6 +71,8 @@ def correctness_table(
     problems, count = problem_numbers(samples)
     figures = _Figures(samples, scores, surprises, problems, count)
     build = TableBuilder(Resampler(count, settings.draws, settings.seed))
+    if not figures.fits:
+        notes = (*notes, TOO_FEW)
     compare(build, methods, list(scores), figures)
     columns = (*OVERALL.values(), *WITHIN.values())
     wrong = figures.wrong
@@ -92,6 +102,7 @@ class _Figures:
     count: int
     wrong: Flags = attrs.field(init=False)
     pairs: Doubles = attrs.field(init=False)
+    fits: bool = attrs.field(init=False)
     _halves: Ints = attrs.field(init=False)
     _ready: Mapping[str, Scores] = attrs.field(init=False)
     _members: Sequence[Ints] = attrs.field(init=False)
@@ -99,6 +110,7 @@ class _Figures:
     def __attrs_post_init__(self) -> None:
         self.wrong = np.array([bool(is_wrong(sample)) for sample in self.samples])
         self._halves = np.array([half_of(sample.problem) for sample in self.samples], np.int64)
+        self.fits = can_cross(self.wrong, self._halves)
         self._ready = prepared(self.scores, self.surprises)
         self._members = [np.flatnonzero(self.problems == p) for p in range(self.count)]
         self.pairs = np.array(
@@ -111,7 +123,7 @@ class _Figures:
         return {
             **self._both("max", largest(scores)),
             **self._both("mean", average(scores)),
-            **self._both("fitted", self._fitted((name,))),
+            **(self._both("fitted", self._fitted((name,))) if self.fits else {}),
         }
 
     def together(self, name: str) -> Mapping[str, Figure]:

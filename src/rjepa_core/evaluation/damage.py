@@ -10,10 +10,11 @@ import numpy as np
 from ..partition import half_of
 from ..ports.world_model import Context
 from .bootstrap import Figure, Resampler, Separation, Share
-from .comparing import compare
+from .comparing import TOO_FEW, compare
 from .fitting import (
     Scores,
     average,
+    can_cross,
     fitted,
     fitted_crosswise,
     flat_labels,
@@ -105,6 +106,8 @@ def damage_table(
     numbers, count = problem_numbers([pair.clean for pair in pairs])
     build = TableBuilder(Resampler(count, settings.draws, settings.seed))
     figures = _Figures(tested, trained, surprises, numbers, count)
+    if not figures.fits:
+        notes = (*notes, TOO_FEW)
     compare(build, methods, list(tested.scores), figures)
     return Table(
         part=kind,
@@ -151,6 +154,7 @@ class _Figures:
         self._ready_trained = prepared(trained.scores, surprises) if trained else {}
         halves = np.array([half_of(pair.clean.problem) for pair in tested.pairs], np.int64)
         self._halves = np.concatenate([halves, halves])
+        self.fits = trained is not None or can_cross(tested.damaged, self._halves)
 
     def alone(self, name: str) -> Mapping[str, Figure]:
         """Of one kind of scores."""
@@ -159,7 +163,7 @@ class _Figures:
             NAMED: self._named(self._tested.of_damaged(name)),
             BY_MAX: self._separation(largest(scores)),
             BY_MEAN: self._separation(average(scores)),
-            FITTED: self._fitted((name,)),
+            **({FITTED: self._fitted((name,))} if self.fits else {}),
         }
 
     def together(self, name: str) -> Mapping[str, Figure]:

@@ -60,6 +60,11 @@ def fitted_crosswise(features: Doubles, positive: Flags, halves: Ints) -> Double
     return logits
 
 
+def can_cross(positive: Flags, halves: Ints) -> bool:
+    """Whether each half holds items of both classes."""
+    return all(0 < positive[halves == half].sum() < (halves == half).sum() for half in (0, 1))
+
+
 def flat_labels(changed: Sequence[int], steps: Sequence[int]) -> Flags:
     """bool [N], step after step: which were changed."""
     found = [np.arange(count) == step for step, count in zip(changed, steps, strict=True)]
