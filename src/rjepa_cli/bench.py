@@ -26,6 +26,7 @@ from .failing import InterruptedRunError
 from .flags import Flag
 from .interrupts import Interrupts
 from .options import FLAGS
+from .out_folder import new_reports
 from .pairs import field_pairs
 from .screen import Screen
 
@@ -113,7 +114,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     screen = Screen()
     try:
         settings = structure(BenchRunSettings, layers.tree)
-        out = _prepared(params["out"])
+        out = new_reports(params["out"], (JSON_FILE, REPORT_FILE))
         facts = _measure(settings, screen)
     except UsageError as error:
         raise layers.annotate(error) from None
@@ -194,31 +195,6 @@ def _measure(settings: BenchRunSettings, screen: Screen) -> Facts | None:
                 return None
             return facts_of(so_far[0], advise(so_far[0]), started, interrupted=True)
         return facts_of(result, advise(result), started)
-
-
-def _prepared(out: str | None) -> Path | None:
-    """The folder for the report, made before hours are spent.
-
-    Raises:
-        UsageError: it cannot be made, or holds a measurement.
-    """
-    if out is None:
-        return None
-    if not out:
-        raise UsageError("--out names no folder")
-    place = Path(out)
-    if place.exists() and not place.is_dir():
-        raise UsageError(f"--out {out}: is not a folder")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        for name in (JSON_FILE, REPORT_FILE):
-            if (place / name).exists():
-                raise UsageError(f"--out {out}: holds a {name} already; give another folder")
-            (place / name).touch()
-            (place / name).unlink()
-    except OSError as error:
-        raise UsageError(f"--out {out}: {error.strerror}") from None
-    return place
 
 
 def _write(out: Path, facts: Facts, screen: Screen) -> None:

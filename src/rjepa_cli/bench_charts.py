@@ -44,31 +44,39 @@ class Bar:
     bad: bool = False
 
 
-def bars(title: str, rows: Sequence[Bar]) -> str:
-    """A horizontal bar chart from 0."""
+def bars(title: str, rows: Sequence[Bar], label: int = _LABEL, mark: float | None = None) -> str:
+    """A horizontal bar chart from 0.
+
+    Args:
+        title: what is plotted.
+        rows: the bars.
+        label: room for the labels, of a width of 720.
+        mark: a value at which a line is drawn from top to bottom.
+    """
     height = _GAP + len(rows) * (_BAR + _GAP)
-    top = max([max(row.value, row.most or 0.0) for row in rows], default=0.0) or 1.0
-    scale = (_WIDTH - _LABEL - _VALUE) / top
+    top = max([max(row.value, row.most or 0.0) for row in rows] + [mark or 0.0], default=0.0) or 1.0
+    scale = (_WIDTH - label - _VALUE) / top
     parts = []
     for i, row in enumerate(rows):
         y, middle = _GAP + i * (_BAR + _GAP), _GAP + i * (_BAR + _GAP) + _BAR / 2
         kind = "bar bad" if row.bad else "bar chosen" if row.chosen else "bar"
         width = max(1.0, row.value * scale)
-        parts.append(_text(_LABEL - 10, middle, row.label, "end", "chosen" if row.chosen else ""))
+        parts.append(_text(label - 10, middle, row.label, "end", "chosen" if row.chosen else ""))
         parts.append(
-            f'<rect class="{kind}" x="{_LABEL}" y="{y}" width="{width:.1f}" height="{_BAR}" '
-            'rx="2"/>'
+            f'<rect class="{kind}" x="{label}" y="{y}" width="{width:.1f}" height="{_BAR}" rx="2"/>'
         )
         end = width
         if row.least is not None and row.most is not None and row.most > row.least:
-            a, b = _LABEL + row.least * scale, _LABEL + row.most * scale
+            a, b = label + row.least * scale, label + row.most * scale
             end = max(end, row.most * scale)
             parts.append(
                 f'<path class="range" d="M{a:.1f} {middle}H{b:.1f}M{a:.1f} {middle - 5}v10'
                 f'M{b:.1f} {middle - 5}v10"/>'
             )
-        parts.append(_text(_LABEL + end + 8, middle, row.text, "start", "bad" if row.bad else ""))
-    parts.append(f'<path class="axis" d="M{_LABEL} 0V{height}"/>')
+        parts.append(_text(label + end + 8, middle, row.text, "start", "bad" if row.bad else ""))
+    parts.append(f'<path class="axis" d="M{label} 0V{height}"/>')
+    if mark is not None:
+        parts.append(f'<path class="mark" d="M{label + mark * scale:.1f} 0V{height}"/>')
     return _svg(title, height, parts)
 
 

@@ -12,7 +12,7 @@ from .words import count, duration, rate, size
 
 Row = Mapping[str, Any]
 _MOST_DECISIONS = 40
-_CSS = """
+CSS = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --faint: #68707a;
   --rule: #d5d9de; --bar: #9fb1c7; --chosen: #1f5fbf; --bad: #b3261e; --loud: #fdecea; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --paper: #16191d; --faint: #99a1ab;
@@ -67,7 +67,7 @@ def html(facts: Facts) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        f"<title>{escaped(heading)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n"
+        f"<title>{escaped(heading)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
         + "\n".join(body)
         + "\n</body>\n</html>\n"
     )

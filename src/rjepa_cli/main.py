@@ -20,6 +20,7 @@ COMMANDS = {
     "show": ("rjepa_cli.show", "What a store holds, or one of its records."),
     "store": ("rjepa_cli.store", "Look after stores: verify, repair, merge, export and more."),
     "train": ("rjepa_cli.train", "Train a world model on the latents of stores."),
+    "evaluate": ("rjepa_cli.evaluate", "A trained world model beside its baselines."),
     "bench": ("rjepa_cli.bench", "How many rows at a time are fastest here, measured."),
     "plugins": ("rjepa_cli.plugins", "The adapters found, and what failed to load."),
     "doctor": ("rjepa_cli.doctor", "Versions, devices, memory: what would run here."),

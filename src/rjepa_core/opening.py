@@ -1,4 +1,4 @@
-"""Names to open adapters: stores, sources, probes."""
+"""Names to open adapters: stores, sources, world models, probes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import attrs
 
 from .arguments import check_mode, path_text
 from .errors import InputError, SettingsError, StoreNotFoundError, UnsupportedError, UsageError
-from .plugins import ProbeAdapter, Registry, SourceAdapter, StoreAdapter
+from .plugins import ProbeAdapter, Registry, SourceAdapter, StoreAdapter, WorldModelAdapter
 from .ports.latent_store import LatentStore, StoreMode
 from .ports.memory_probe import MemoryProbe
 from .ports.problem_source import ProblemSource
 from .ports.store_tools import StoreTools
+from .ports.world_model import WorldModel
 from .settings import ProblemSettings, StoreSettings
 from .structuring import unknown_key
 
@@ -186,6 +187,22 @@ def open_stored_traces(problems: ProblemSettings, registry: Registry) -> LatentS
                 )
             return store
     return None
+
+
+def open_world_model(
+    location: str, device: str = "auto", registry: Registry | None = None
+) -> WorldModel:
+    """A trained world model: a run's folder, or another place that an adapter knows.
+
+    Raises:
+        InputError: no adapter knows the place.
+    """
+    adapters = (registry or Registry()).each(WorldModelAdapter)
+    adapter = next((one for one in adapters if one.claims(location)), None)
+    if adapter is None:
+        known = ", ".join(one.name for one in adapters) or "none"
+        raise InputError(f"{location}: there is no trained world model; known kinds: {known}")
+    return adapter.open(location, device)
 
 
 def find_probe(registry: Registry, device: str) -> MemoryProbe | None:

@@ -5,13 +5,13 @@ Command line, scripts and flows all come through here; nothing in it knows an ad
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from .errors import StoreExistsError
 from .extraction import Progress
-from .identity import check_same
+from .identity import Identity, check_same
 from .opening import (
     find_probe,
     find_store,
@@ -22,6 +22,7 @@ from .opening import (
 )
 from .plugins import BackendAdapter, Registry, SchedulerAdapter, StoreAdapter
 from .ports.latent_store import LatentStore
+from .ports.problem_source import ProblemSource
 from .prepared import Extraction, Summary
 from .rehearsal import AbsentStore, Trial
 from .room import check_room, expected_room
@@ -48,6 +49,8 @@ def open_extraction(
     registry: Registry | None = None,
     say: Callable[[str], None] = lambda line: None,
     dry: bool = False,
+    sources: Sequence[ProblemSource] | None = None,
+    vet: Callable[[Identity], None] = lambda identity: None,
 ) -> Iterator[Extraction]:
     """Check and open all that an extraction needs, cheapest first.
 
@@ -59,6 +62,8 @@ def open_extraction(
         registry: finds the adapters.
         say: told what goes on.
         dry: only for `Extraction.trial`: the store is read, never made or changed.
+        sources: read in place of those that the settings name; the names stay in the history.
+        vet: asked with the run's identity before the store gets it; raises to refuse.
 
     Raises:
         UsageError: anything that the user can mend before hours are spent.
@@ -71,7 +76,7 @@ def open_extraction(
         scheduler_options = scheduler.configure(settings.scheduler.options, "scheduler")
         store_adapter, place = find_store(settings.store, registry)
         store_options = store_adapter.configure(settings.store.options, "store")
-        traces = open_stored_traces(settings.problems, registry)
+        traces = open_stored_traces(settings.problems, registry) if sources is None else None
         work: Worklist | StoredTraces
         if traces is not None:
             stack.callback(traces.close)
@@ -79,7 +84,7 @@ def open_extraction(
             work = StoredTraces(traces, settings.problems.limit)
         else:
             work = Worklist(
-                open_sources(settings.problems, registry),
+                open_sources(settings.problems, registry) if sources is None else sources,
                 settings.problems.samples,
                 settings.problems.limit,
                 given=bool(settings.problems.traces),
@@ -97,6 +102,7 @@ def open_extraction(
         backend = backend_adapter.create(settings.model, options)
         stack.callback(backend.close)
         identity = identity_of(settings, backend.info, traces)
+        vet(identity)
         if store.identity is not None:
             check_same(identity, store.identity, store.location)
         before = remaining(work, store, settings.run.retry_failed, check=True)

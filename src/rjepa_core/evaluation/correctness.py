@@ -1,0 +1,146 @@
+"""Correctness: does the surprise tell wrong solutions from right ones?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+import numpy as np
+
+from ..partition import half_of
+from ..ports.world_model import Context
+from .bootstrap import Figure, Resampler, Separation, Share
+from .comparing import TOO_FEW, compare
+from .fitting import (
+    Scores,
+    average,
+    can_cross,
+    fitted_crosswise,
+    largest,
+    prepared,
+    solution_features,
+)
+from .methods import CONTEXTS, LOGPROB, Method, step_scores
+from .metrics import Doubles, Flags, Ints, auroc
+from .reading import Sample, problem_numbers
+from .results import Table, TableBuilder
+from .settings import CORRECTNESS, EvaluateSettings
+from .watching import Watch
+
+STEPS, TOKENS = "length in steps", "length in tokens"
+KINDS = ("max", "mean", "fitted")
+OVERALL = {kind: f"AUROC {kind}" for kind in KINDS}
+WITHIN = {kind: f"within {kind}" for kind in KINDS}
+
+
+def is_wrong(sample: Sample) -> bool | None:
+    """What the label of a solution says; None where it has none."""
+    return {"true": False, "false": True}.get(sample.trace.metadata.get("correct", ""))
+
+
+def correctness_table(
+    methods: Sequence[Method],
+    samples: Sequence[Sample],
+    context: Context,
+    settings: EvaluateSettings,
+    watch: Watch,
+    notes: tuple[str, ...] = (),
+) -> Table:
+    """AUROC of wrong against right solutions, overall and within a question.
+
+    Args:
+        methods: that predict steps.
+        samples: labelled solutions; both right and wrong ones.
+        context: what a step is predicted from.
+        settings: seed, draws and batch size.
+        watch: told how far it is.
+        notes: that belong to the table.
+    """
+    sequences = [sample.sequence for sample in samples]
+    scores: dict[str, Scores] = {}
+    for method in methods:
+        tick = watch.phase(f"correctness {CONTEXTS[context]}: {method.name}", len(samples))
+        scores[method.name] = step_scores(method, sequences, context, settings.batch_size, tick)
+    surprises = list(scores)
+    if all(sample.logprobs is not None for sample in samples):
+        scores[LOGPROB] = [-s.logprobs for s in samples if s.logprobs is not None]
+    else:
+        notes = (*notes, "log-probabilities are not kept in the stores")
+    scores[STEPS] = [np.array([float(sample.steps)]) for sample in samples]
+    scores[TOKENS] = [np.array([float(len(s.trace.completion_ids))]) for s in samples]
+    problems, count = problem_numbers(samples)
+    figures = _Figures(samples, scores, surprises, problems, count)
+    build = TableBuilder(Resampler(count, settings.draws, settings.seed))
+    if not figures.fits:
+        notes = (*notes, TOO_FEW)
+    compare(build, methods, list(scores), figures)
+    columns = (*OVERALL.values(), *WITHIN.values())
+    wrong = figures.wrong
+    return Table(
+        part=CORRECTNESS,
+        name=f"{CORRECTNESS}/{context.value}",
+        title=f"Wrong solutions told from right ones, surprise {CONTEXTS[context]}",
+        columns=columns,
+        items=len(samples),
+        problems=count,
+        chance=dict.fromkeys(columns, 0.5),
+        lines=build.lines(),
+        notes=(
+            *notes,
+            f"{int(wrong.sum()):,} wrong and {int((~wrong).sum()):,} right solutions; "
+            f"{int(figures.pairs.sum()):,} pairs of a right and a wrong one of the same question",
+        ),
+    )
+
+
+@attrs.define(eq=False)
+class _Figures:
+    samples: Sequence[Sample]
+    scores: Mapping[str, Scores]
+    surprises: Sequence[str]
+    problems: Ints
+    count: int
+    wrong: Flags = attrs.field(init=False)
+    pairs: Doubles = attrs.field(init=False)
+    fits: bool = attrs.field(init=False)
+    _halves: Ints = attrs.field(init=False)
+    _ready: Mapping[str, Scores] = attrs.field(init=False)
+    _members: Sequence[Ints] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.wrong = np.array([bool(is_wrong(sample)) for sample in self.samples])
+        self._halves = np.array([half_of(sample.problem) for sample in self.samples], np.int64)
+        self.fits = can_cross(self.wrong, self._halves)
+        self._ready = prepared(self.scores, self.surprises)
+        self._members = [np.flatnonzero(self.problems == p) for p in range(self.count)]
+        self.pairs = np.array(
+            [self.wrong[m].sum() * (~self.wrong[m]).sum() for m in self._members], np.float64
+        )
+
+    def alone(self, name: str) -> Mapping[str, Figure]:
+        """Of one kind of scores."""
+        scores = self.scores[name]
+        return {
+            **self._both("max", largest(scores)),
+            **self._both("mean", average(scores)),
+            **(self._both("fitted", self._fitted((name,))) if self.fits else {}),
+        }
+
+    def together(self, name: str) -> Mapping[str, Figure]:
+        """Of a method's scores and the log-probability."""
+        return self._both("fitted", self._fitted((name, LOGPROB)))
+
+    def _both(self, kind: str, scores: Doubles) -> Mapping[str, Figure]:
+        shares = [
+            auroc(scores[m], self.wrong[m]) if self.pairs[p] else 0.0
+            for p, m in enumerate(self._members)
+        ]
+        within = Share(np.array(shares), np.arange(self.count), self.count, self.pairs)
+        return {
+            OVERALL[kind]: Separation(scores, self.wrong, self.problems),
+            WITHIN[kind]: within,
+        }
+
+    def _fitted(self, names: Sequence[str]) -> Doubles:
+        features = solution_features([self._ready[name] for name in names])
+        return fitted_crosswise(features, self.wrong, self._halves)

@@ -1,0 +1,195 @@
+"""Stored records as the evaluation needs them: one layer, one split, float32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import attrs
+import numpy as np
+
+from ..errors import IdentityError, InputError, UsageError
+from ..identity import Generation, Identity, LatentSpace, differences
+from ..partition import Split, split_of
+from ..ports.latent_store import Entry, LatentStore
+from ..ports.world_model import LatentSequence
+from ..traces import RecordKey, Trace
+from .metrics import Doubles, Ints
+
+Tick = Callable[[int], None]
+# Steps read at once while the training part goes by.
+_STEPS_AT_ONCE = 2048
+
+
+@attrs.frozen(eq=False)
+class Sample:
+    """A record, read for evaluation.
+
+    Attributes:
+        trace: the trace.
+        sequence: its latents in the world model's layer.
+        logprobs: float64 [S], or None where the store keeps none.
+    """
+
+    trace: Trace
+    sequence: LatentSequence
+    logprobs: Doubles | None
+
+    @property
+    def problem(self) -> str:
+        """Hash of the statement, by which problems are told apart."""
+        return self.trace.problem.statement_hash
+
+    @property
+    def steps(self) -> int:
+        return len(self.sequence.latents)
+
+
+@attrs.frozen
+class Place:
+    """A record in one of several stores."""
+
+    store: int
+    key: RecordKey
+    entry: Entry
+
+
+def layer_in(store: LatentStore, space: LatentSpace, owner: str) -> int:
+    """Which of the store's layers the latent space `space` of `owner` means.
+
+    Raises:
+        UsageError: the store was never written to.
+        IdentityError: its records are of another latent space; the settings that differ are named.
+    """
+    identity = store.identity
+    if identity is None:
+        raise UsageError(f"{store.location}: holds no records")
+    layers = identity.space.layers
+    common = tuple(layer for layer in layers if layer in space.layers)
+    check_space(attrs.evolve(identity.space, layers=common or layers), space, store.location, owner)
+    return layers.index(common[0])
+
+
+def check_space(theirs: LatentSpace, space: LatentSpace, where: str, owner: str) -> None:
+    """Refuse latents of another space.
+
+    Raises:
+        IdentityError: with the settings that differ.
+    """
+    same = Generation("given")
+    found = differences(Identity(space, same), Identity(theirs, same))
+    if found:
+        named = "; ".join(
+            f"{key.removeprefix('space.')} is {_short(there)} there and {_short(here)} in {owner}"
+            for key, here, there in found
+        )
+        raise IdentityError(f"{where} is of another latent space than {owner}: {named}")
+
+
+def read(store: LatentStore, key: RecordKey, layer: int) -> Sample:
+    """A record of a store, in the layer at that place."""
+    record = store.get(key)
+    sequence = LatentSequence(
+        np.asarray(record.latents[layer], np.float32),
+        np.asarray(record.prompt_latent[layer], np.float32),
+        record.trace.problem.domain,
+    )
+    kept = None if record.logprobs is None else np.asarray(record.logprobs, np.float64)
+    return Sample(record.trace, sequence, kept)
+
+
+class Corpus:
+    """Stores of one latent space, read in the layer of the world models.
+
+    Args:
+        stores: open, closed by the caller.
+        space: of the world models.
+        owner: whose space it is, for messages.
+        min_steps: shortest trace that is used.
+    """
+
+    def __init__(
+        self, stores: Sequence[LatentStore], space: LatentSpace, owner: str, min_steps: int = 2
+    ) -> None:
+        self.stores = stores
+        self.space = space
+        self.layers = [layer_in(store, space, owner) for store in stores]
+        self._places: dict[Split, list[Place]] = {split: [] for split in Split}
+        for i, store in enumerate(stores):
+            for key, entry in store.entries():
+                if entry.steps >= min_steps:
+                    place = Place(i, key, entry)
+                    self._places[split_of(entry.statement_hash)].append(place)
+        if not any(self._places.values()):
+            raise InputError(
+                f"{self.location}: no trace has {min_steps} steps or more; there is nothing to "
+                "evaluate"
+            )
+
+    @property
+    def location(self) -> str:
+        """Where the stores are, for messages."""
+        return ", ".join(store.location for store in self.stores)
+
+    def statements(self, split: Split) -> set[str]:
+        """Hashes of the statements in a split."""
+        return {place.entry.statement_hash for place in self._places[split]}
+
+    def places(self, split: Split, limit: int | None = None) -> list[Place]:
+        """The records of a split, in the stores' order.
+
+        Raises:
+            InputError: there are none.
+        """
+        found = self._places[split][:limit]
+        if not found:
+            raise InputError(
+                f"{self.location}: no problem of its belongs to the {split.value} part, with two "
+                "steps or more; use larger stores"
+            )
+        return found
+
+    def samples(self, places: Sequence[Place], tick: Tick = lambda done: None) -> list[Sample]:
+        """The records at these places, texts and all."""
+        found = []
+        for number, place in enumerate(places, 1):
+            found.append(read(self.stores[place.store], place.key, self.layers[place.store]))
+            tick(number)
+        return found
+
+    def latents(
+        self, places: Sequence[Place], tick: Tick = lambda done: None
+    ) -> Iterator[list[LatentSequence]]:
+        """The latents alone, in batches of about equal lengths; the whole is never in memory."""
+        order = sorted(places, key=lambda place: (place.store, place.entry.steps))
+        done = 0
+        while done < len(order):
+            first = order[done]
+            rows = max(1, _STEPS_AT_ONCE // order[min(done + 255, len(order) - 1)].entry.steps)
+            batch = [p for p in order[done : done + rows] if p.store == first.store]
+            yield self._batch(batch)
+            done += len(batch)
+            tick(done)
+
+    def _batch(self, batch: Sequence[Place]) -> list[LatentSequence]:
+        store, layer = self.stores[batch[0].store], self.layers[batch[0].store]
+        assert store.identity is not None
+        layers, width = len(store.identity.space.layers), self.space.hidden_size
+        longest = max(place.entry.steps for place in batch)
+        latents = np.empty((len(batch), layers, longest, width), np.float32)
+        prompts = np.empty((len(batch), layers, width), np.float32)
+        counts = store.read_latents([place.key for place in batch], latents, prompts)
+        return [
+            LatentSequence(latents[row, layer, :count], prompts[row, layer])
+            for row, count in enumerate(counts)
+        ]
+
+
+def problem_numbers(samples: Sequence[Sample]) -> tuple[Ints, int]:
+    """int64 [N]: the problem of each sample, numbered by statement; and how many there are."""
+    names = sorted({sample.problem for sample in samples})
+    numbers = {name: number for number, name in enumerate(names)}
+    return np.array([numbers[sample.problem] for sample in samples], np.int64), len(names)
+
+
+def _short(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 10]}…{text[-8:]}"

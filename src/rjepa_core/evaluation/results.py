@@ -1,0 +1,162 @@
+"""What an evaluation found, as tables of figures with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from .bootstrap import Drawn, Estimate, Figure, Resampler
+
+
+@attrs.frozen
+class Line:
+    """One method of a table.
+
+    Attributes:
+        method: its name.
+        kind: `world model`, `baseline` or `combined`.
+        figures: by column.
+        differences: by baseline, then by column: this method's figure less the baseline's.
+    """
+
+    method: str
+    kind: str
+    figures: Mapping[str, Estimate]
+    differences: Mapping[str, Mapping[str, Estimate]] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Table:
+    """One comparison of methods on the same items.
+
+    Attributes:
+        part: `retrieval`, `foreign`, ….
+        name: of the table, unique.
+        title: one line for people.
+        columns: names of the figures, in order.
+        items, problems: that the figures are of.
+        chance: what guessing would get, by column.
+        lines: the methods.
+        notes: sentences that belong to it.
+        facts: counts and settings that belong to it.
+    """
+
+    part: str
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    items: int
+    problems: int
+    chance: Mapping[str, float]
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def line(self, method: str) -> Line:
+        """The line of a method.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for line in self.lines:
+            if line.method == method:
+                return line
+        raise KeyError(method)
+
+
+@attrs.frozen
+class Evaluation:
+    """All that was found.
+
+    Attributes:
+        world_models: by the name that the tables use: location, objective, quantiles left out.
+        stores: their places.
+        split: whose figures these are.
+        seed, draws: of the bootstrap.
+        tables: in order.
+        facts: of the data and the baselines.
+    """
+
+    world_models: Mapping[str, Mapping[str, Any]]
+    stores: tuple[str, ...]
+    split: str
+    seed: int
+    draws: int
+    tables: tuple[Table, ...]
+    facts: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def table(self, name: str) -> Table:
+        """The table of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for table in self.tables:
+            if table.name == name:
+                return table
+        raise KeyError(name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; None where a figure has no value."""
+        found: dict[str, Any] = _plain(attrs.asdict(self))
+        return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class TableBuilder:
+    """Collects figures of several methods over the same problems.
+
+    Args:
+        resampler: draws the problems.
+    """
+
+    def __init__(self, resampler: Resampler) -> None:
+        self._resampler = resampler
+        self._kinds: dict[str, str] = {}
+        self._drawn: dict[str, dict[str, Drawn]] = {}
+        self._against: dict[str, tuple[str, ...]] = {}
+
+    def add(
+        self, method: str, kind: str, figures: Mapping[str, Figure], against: tuple[str, ...] = ()
+    ) -> None:
+        """A method; its differences to those of `against` that are there are told, too."""
+        self._kinds[method] = kind
+        self._drawn[method] = {
+            column: self._resampler.draw(figure) for column, figure in figures.items()
+        }
+        self._against[method] = against
+
+    def lines(self) -> tuple[Line, ...]:
+        """The lines, in the order of adding."""
+        return tuple(
+            Line(
+                method,
+                self._kinds[method],
+                {column: drawn.estimate() for column, drawn in columns.items()},
+                {
+                    other: self._difference(columns, self._drawn[other])
+                    for other in self._against[method]
+                    if other in self._drawn
+                },
+            )
+            for method, columns in self._drawn.items()
+        )
+
+    def _difference(
+        self, ours: Mapping[str, Drawn], theirs: Mapping[str, Drawn]
+    ) -> dict[str, Estimate]:
+        return {
+            column: drawn.minus(theirs[column])
+            for column, drawn in ours.items()
+            if column in theirs
+        }

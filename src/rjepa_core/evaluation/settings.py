@@ -1,0 +1,80 @@
+"""Settings of an evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+from attrs import validators as v
+
+from ..partition import Split
+from ..settings import AdapterSettings, ModelSettings
+
+RETRIEVAL, FOREIGN, SLIP, CORRECTNESS, PROBE = (
+    "retrieval",
+    "foreign",
+    "slip",
+    "correctness",
+    "probe",
+)
+PARTS = (RETRIEVAL, FOREIGN, SLIP, CORRECTNESS, PROBE)
+SPLITS = (Split.TEST.value, Split.VALIDATION.value)
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _whole(least: int) -> Any:
+    return v.and_(v.instance_of(int), v.ge(least))
+
+
+def _parts(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for part in value:
+        if part not in PARTS:
+            raise ValueError(f"{attribute.name} must be of {', '.join(PARTS)}; got {part!r}")
+
+
+@attrs.frozen(kw_only=True)
+class EvaluateSettings:
+    """What is evaluated.
+
+    Attributes:
+        world_models: trained runs, all of one latent space; they stand side by side.
+        stores: latents that the world models are evaluated on.
+        labelled: file of solutions labelled right or wrong, for `correctness`.
+        split: part of the problems that the figures are of.
+        parts: what is done; empty for all that can be.
+        limit: use only the first so many traces of the split, and problems of `labelled`.
+        draws: of the bootstrap that gives the intervals.
+        seed: of the draws, of what is damaged, and of the probe's labels.
+        batch_size: traces that a world model is given at once.
+        device: that the world models run on: `auto`, `cpu`, `cuda`, ….
+    """
+
+    world_models: tuple[str, ...] = attrs.field(default=(), converter=_several)
+    stores: tuple[str, ...] = attrs.field(default=(), converter=_several)
+    labelled: str | None = None
+    split: str = attrs.field(default=Split.TEST.value, validator=v.in_(SPLITS))
+    parts: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_parts)
+    limit: int | None = attrs.field(default=None, validator=v.optional(_whole(1)))
+    draws: int = attrs.field(default=1000, validator=_whole(0))
+    seed: int = attrs.field(default=0, validator=_whole(0))
+    batch_size: int = attrs.field(default=256, validator=_whole(1))
+    device: str = "auto"
+
+
+@attrs.frozen(kw_only=True)
+class EvaluateRunSettings:
+    """All of one evaluation.
+
+    Attributes:
+        evaluate: what is evaluated.
+        model: the LLM, needed where solutions have to be encoded.
+        backend, scheduler: that encode them.
+    """
+
+    evaluate: EvaluateSettings = attrs.field(factory=EvaluateSettings)
+    model: ModelSettings | None = None
+    backend: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="huggingface"))
+    scheduler: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="adaptive"))
