@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rjepa_core.errors import InputError
+from rjepa_core.errors import InputError, UsageError
 from rjepa_core.journal import KIND
 from rjepa_core.opening import open_store
 from rjepa_core.ports.latent_store import LatentStore
@@ -19,6 +19,7 @@ from .named_identity import MARK
 from .screen import Screen
 from .show_history import history_view, run_lines
 from .show_record import record_facts, record_lines
+from .show_surprise import add_surprise
 from .words import count, short_name, size, visible
 
 # Domains are counted record by record up to here; beyond it the run history tells.
@@ -33,6 +34,7 @@ Examples:
   rjepa-cli show runs/demo --limit 20
   rjepa-cli show runs/demo gsm8k-17         (a problem: its prompt, steps, norms)
   rjepa-cli show runs/demo gsm8k-17#2       (its sample 2)
+  rjepa-cli show runs/demo gsm8k-17 --world-model runs/wm   (how surprising each step is)
   rjepa-cli show runs/demo --failures
   rjepa-cli show runs/demo --history        (runs, changes of batch size, a plot of each)
   rjepa-cli show runs/demo --json
@@ -44,11 +46,22 @@ Examples:
 @click.argument("id", metavar="[ID]", required=False)
 @click.option("--failures", is_flag=True, help="List what failed, with reasons.")
 @click.option("--history", is_flag=True, help="Tell each run: when, what, and rows over time.")
+@click.option(
+    "--world-model",
+    metavar="RUN",
+    help="With an ID: the surprise of each of its steps to this trained world model.",
+)
 @click.option("--limit", type=click.IntRange(min=0), help="How many to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def command(
-    store: str, id: str | None, failures: bool, history: bool, limit: int | None, as_json: bool
+    store: str,
+    id: str | None,
+    failures: bool,
+    history: bool,
+    world_model: str | None,
+    limit: int | None,
+    as_json: bool,
 ) -> int:
     """What a store holds: problems, records, steps, identity, runs.
 
@@ -61,7 +74,9 @@ def command(
         opened = open_store(store)
         try:
             if id is not None:
-                facts, lines = _one(opened, id)
+                facts, lines = _one(opened, id, world_model)
+            elif world_model is not None:
+                raise UsageError("--world-model: name a record, too: show STORE ID --world-model …")
             elif history:
                 facts, lines = history_view(opened, limit)
             elif failures:
@@ -200,7 +215,7 @@ def _failure_facts(failure: Failure) -> Facts:
     }
 
 
-def _one(store: LatentStore, text: str) -> tuple[Facts, list[str]]:
+def _one(store: LatentStore, text: str, world_model: str | None) -> tuple[Facts, list[str]]:
     key = _find(store, text)
     if (entry := store.entry(key)) is not None and entry.failed:
         failure = next(f for f in store.failures() if f.key == key)
@@ -208,6 +223,8 @@ def _one(store: LatentStore, text: str) -> tuple[Facts, list[str]]:
     record = store.get(key)
     facts = record_facts(record, store)
     facts["other_samples"] = [str(other) for other in _samples(store, key)]
+    if world_model is not None:
+        add_surprise(facts, store, key, world_model)
     return facts, record_lines(facts)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.latent_store import LatentStore
 
+from .show_surprise import surprise_line
 from .words import short_name
 
 Facts = dict[str, Any]
@@ -65,6 +66,7 @@ def record_lines(facts: Facts) -> list[str]:
         f"steps    {steps} by {facts['strategy']}, {facts['completion_tokens']} tokens, "
         f"finish {facts['finish_reason']}",
     ]
+    largest = max((step.get("surprise", 0.0) for step in facts["steps"]), default=0.0)
     for number, step in enumerate(facts["steps"], 1):
         where = "tokens {}:{}, ".format(*step["span"]) if step["span"] else ""
         logprob = f", logprob {step['logprob']}" if step["logprob"] is not None else ""
@@ -72,6 +74,8 @@ def record_lines(facts: Facts) -> list[str]:
         norms = _norms(step["norms"])
         lines.append(f"  {number}. {where}|latent| {norms}{logprob}{cut}")
         lines += _indented(step["text"] or "", 5)
+        if "surprise" in step:
+            lines.append(" " * 5 + surprise_line(step, largest))
     if facts["answer"] is not None:
         lines += _labelled("answer", facts["answer"])
     if facts["reference_answer"] is not None:

@@ -1,0 +1,74 @@
+"""The scoring use case: records in, surprise per step out."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import attrs
+import numpy as np
+
+from .evaluation.reading import layer_in
+from .ports.latent_store import LatentStore
+from .ports.world_model import Context, Floats, LatentSequence, WorldModel, WorldModelInfo
+from .traces import RecordKey
+
+_BATCH = 256
+
+
+@attrs.frozen(eq=False)
+class Scored:
+    """A record's surprise.
+
+    Attributes:
+        key: of the record.
+        surprise: float32 [S], one a step.
+        percentiles: [S], share in percent of validation's steps, in traces of as many steps, that
+            surprised less; None where the world model keeps no quantiles.
+    """
+
+    key: RecordKey
+    surprise: Floats
+    percentiles: tuple[float, ...] | None
+
+
+def score(
+    store: LatentStore,
+    keys: Iterable[RecordKey],
+    world_model: WorldModel,
+    context: Context = Context.OTHERS,
+) -> Iterator[Scored]:
+    """Surprise of stored records, in the order of the keys, batch by batch.
+
+    Raises:
+        IdentityError: the store is of another latent space than the world model.
+        KeyError, DamagedRecordError: as `LatentStore.get`.
+    """
+    info = world_model.info
+    layer = layer_in(store, info.space, info.location)
+    waiting = iter(keys)
+    while batch := list(islice(waiting, _BATCH)):
+        sequences = []
+        for key in batch:
+            record = store.get(key)
+            latents, prompt = record.latents[layer], record.prompt_latent[layer]
+            domain = record.trace.problem.domain
+            sequences.append(
+                LatentSequence(latents.astype(np.float32), prompt.astype(np.float32), domain)
+            )
+        for key, found in zip(batch, world_model.surprise(sequences, context), strict=True):
+            places = [percentile(info, len(found), float(value)) for value in found]
+            known = tuple(place for place in places if place is not None)
+            yield Scored(key, found, known if len(known) == len(places) else None)
+
+
+def percentile(info: WorldModelInfo, steps: int, surprise: float) -> float | None:
+    """Where a step's surprise stands among those of validation, 0 to 100.
+
+    Traces of as many steps are compared with, or all where validation had none of that length.
+    """
+    values = info.quantiles.get(steps) or info.quantiles.get(0)
+    if not values:
+        return None
+    return 100.0 * bisect.bisect_left(values, surprise) / len(values)
