@@ -29,7 +29,7 @@ LONG, MULTIPLIES = "long", "multiplies"
 COUNTS = (30, 100, 300, 1000)
 _FITS = 3
 _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
-# A label is worth probing for if each side has so large a share.
+# A label is worth probing for if each side has so large a share, in each part.
 _SHARE = 0.1
 _TITLES = {
     LONG: "the step's text is longer than the training steps' median",
@@ -73,6 +73,8 @@ def probe_tables(
         **{name: model.embeddings for name, model in models.items()},
     }
     labels = {name: found for name in _TITLES if (found := _labels(name, data)) is not None}
+    for name in [name for name in _TITLES if name not in labels]:
+        watch.say(f"probe: left out where {_TITLES[name]}: too few steps that are, or are not")
     embedded = {
         name: [_embed(way, part, settings.batch_size) for part in data.parts()]
         for name, way in ways.items()
@@ -136,8 +138,10 @@ def _labels(label: str, data: ProbeData) -> tuple[_Parts, _Parts] | None:
             np.array([bool(_MULTIPLIES.search(text)) for text in part])[keep]
             for part, keep in zip(texts, used, strict=True)
         ]
+    if len(values[0]) < COUNTS[0]:
+        return None
     for one in values:
-        if len(one) < COUNTS[0] or not _SHARE <= one.mean() <= 1.0 - _SHARE:
+        if not len(one) or not _SHARE <= one.mean() <= 1.0 - _SHARE:
             return None
     return used, values
 
