@@ -18,6 +18,7 @@ from rjepa_core.train_settings import (
     WorldModelSettings,
 )
 from rjepa_core.training import RUN_CONFIG, TrainSummary, TrainWatch
+from rjepa_core.world_models import DEFAULT_TRAINER
 
 from .config import Layers
 from .config_comments import commented
@@ -30,7 +31,7 @@ from .train_progress import TrainProgressReport, epoch_line
 from .train_report import facts_of, lines
 
 DONE = 0
-TRAINER = "jepa"
+TRAINER = DEFAULT_TRAINER
 _ARGUMENTS = "rjepa_cli.arguments"
 TRAIN_FLAGS = (
     Flag("--store", "data.stores", DataSettings, metavar="[NAME:]PLACE", extra="Repeatable"),

@@ -244,3 +244,27 @@ def test_a_run_without_an_end_is_told_as_one(extract: Invoke, invoke: Invoke) ->
     assert "2026-01-01T00:00:00+00:00: no end, killed or running still; 90 s are known" in shown
     assert "00:01:01  16 -> 8 rows, slower: 16 rows 1 token/s" in shown
     assert "no end" in invoke("show", "s").stdout
+
+
+def test_the_surprise_of_each_step(store: str, home: Path, invoke: Invoke) -> None:
+    """A real run, however short; the bars are as long as the numbers."""
+    small = ("model.width=16", "model.depth=1", "model.predictor_width=16")
+    sets = [word for one in small for word in ("--set", one)]
+    words = ("--store", store, "--out", "wm", "--layer", "4", "--epochs", "1", *sets)
+    trained = invoke("train", *words)
+    assert trained.exit_code == 0, trained.stderr
+    name = json.loads(invoke("show", store, "--json").stdout)["first"][0]["id"]
+    shown = invoke("show", store, name, "--world-model", "wm", "--json")
+    assert shown.exit_code == 0, shown.stderr
+    steps = json.loads(shown.stdout)["steps"]
+    assert all(step["surprise"] >= 0 for step in steps)
+    assert all(0 <= step["surprise_percentile"] <= 100 for step in steps)
+    text = invoke("show", store, name, "--world-model", "wm").stdout
+    assert text.count("surprise ") == len(steps)
+    assert text.count("<- the most surprising") == 1
+    missing = invoke("show", store, "--world-model", "wm")
+    assert missing.exit_code == 2
+    assert "name a record, too" in missing.stderr
+    nothing = invoke("show", store, name, "--world-model", "nowhere")
+    assert nothing.exit_code == 2
+    assert "nowhere" in nothing.stderr
