@@ -10,10 +10,13 @@ from rjepa_core.ports.store_tools import ToolProgress
 from rjepa_core.prepared import Extraction
 
 from .interrupts import Interrupts
-from .meter import ToolMeter
+from .meter import Meter
 from .progress import ProgressReport
 from .screen import Screen
-from .words import count
+from .words import count, duration
+
+# Seconds without a line.
+_SHORT = 5.0
 
 
 class Stages:
@@ -21,14 +24,21 @@ class Stages:
 
     def __init__(self, screen: Screen, interrupts: Interrupts) -> None:
         self._screen, self._interrupts = screen, interrupts
-        self._meter: ToolMeter | None = None
+        self._meter: Meter | None = None
+        self._phase = ""
 
     def report(self, progress: ToolProgress) -> None:
         """A phase goes on."""
+        self._interrupts.check()
         if self._meter is None:
-            self._meter = ToolMeter(self._screen, self._interrupts)
+            self._meter = Meter(self._screen, short=_SHORT, stays=False)
             self._meter.__enter__()
-        self._meter(progress)
+            self._phase = ""
+        meter = self._meter
+        if progress.phase != self._phase:
+            self._phase = progress.phase
+            meter.restart(progress.total)
+        meter.show(progress.done, lambda: _status(progress, meter.seconds))
 
     def encode(self, extraction: Extraction) -> None:
         """Run an extraction, shown as `rjepa-cli extract` shows it."""
@@ -60,3 +70,10 @@ class Stages:
         trace: TracebackType | None,
     ) -> None:
         self._leave()
+
+
+def _status(progress: ToolProgress, seconds: float) -> str:
+    left = progress.total - progress.done
+    if not progress.done or left <= 0:
+        return progress.phase
+    return f"{progress.phase}, {duration(left * seconds / progress.done)} left"

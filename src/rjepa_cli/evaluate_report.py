@@ -12,8 +12,10 @@ from .evaluate_text import LESS, figure, heading, notes, rows_of
 Facts = Mapping[str, Any]
 _LABEL = 260
 _MORE_CSS = """
-td.less { padding-left: 1.5em; color: var(--faint); } tr.less td { color: var(--faint); }
-td { white-space: nowrap; } .wide { overflow-x: auto; }
+body { max-width: 1080px; } figure { max-width: 780px; }
+tr.less td { color: var(--faint); } td.less { padding-left: 1.5em; }
+td { white-space: nowrap; } .wide { overflow-x: auto; } .wide table { font-size: .87em; }
+@media print { .wide table { font-size: .7em; } }
 """
 
 

@@ -29,7 +29,7 @@ def lines(facts: Facts) -> Iterator[str]:
 
 def markdown(facts: Facts) -> str:
     """The same as Markdown, to be put into a document."""
-    parts = ["\n".join(heading(facts))]
+    parts = ["\n".join(f"- {line}" for line in heading(facts))]
     for table in facts["tables"]:
         rows = rows_of(table)
         head = ["", *table["columns"]]

@@ -110,9 +110,11 @@ class Gathering:
         trained = corpus.statements(Split.TRAIN)
         first = corpus.stores[0]
         samples, unlabelled, held = [], 0, 0
-        with closing(self.siblings.labelled(first, self.asked.stores[0])) as sibling:
+        opened, wanted = self.siblings.labelled(first, self.asked.stores[0])
+        with closing(opened) as sibling:
             layer = layer_in(sibling, corpus.space, first.location)
-            keys = list(sibling.keys())
+            entries = {key: sibling.entry(key) for key in wanted}
+            keys = [key for key, entry in entries.items() if entry and not entry.failed]
             tick = self.watch.phase("reading the labelled solutions", len(keys))
             for done, key in enumerate(keys, 1):
                 sample = read(sibling, key, layer)
@@ -128,6 +130,8 @@ class Gathering:
                 "are labelled wrong; both right and wrong ones are needed"
             )
         notes = ["fitted on one half of the problems, tested on the other"]
+        if len(keys) < len(wanted):
+            notes.append(f"{len(wanted) - len(keys):,} left out: they could not be encoded")
         if unlabelled:
             notes.append(f"{unlabelled:,} left out: without a label")
         if held:

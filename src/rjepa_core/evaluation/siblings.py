@@ -84,8 +84,8 @@ class Siblings:
                 self._encode(corpus.stores[number], location, f"{path} ({kind})", [_Rows(rows)])
         return self._open(corpus.stores[number], location)
 
-    def labelled(self, store: LatentStore, path: str) -> LatentStore:
-        """The labelled solutions, encoded as that store is; closed by the caller.
+    def labelled(self, store: LatentStore, path: str) -> tuple[LatentStore, list[RecordKey]]:
+        """The labelled solutions, encoded as that store is, and their keys; closed by the caller.
 
         Raises:
             UsageError, IdentityError: as `tampered`; InputError: the file cannot be read.
@@ -109,7 +109,7 @@ class Siblings:
             self._need_model(location, lacking, "labelled solutions")
             self.watch.say(f"encoding {lacking:,} labelled solutions into {location}")
             self._encode(store, location, file, sources, problems.limit)
-        return self._open(store, location)
+        return self._open(store, location), [item.key for item in work]
 
     def _known(self, location: str) -> set[str]:
         place = locate(location, self.registry)

@@ -218,6 +218,8 @@ def test_labelled_solutions(own: tuple[str, str], tmp_path: Path) -> None:
     assert Path(f"{store}.labelled-labels").is_dir()
     assert run(store, world_model, model=None, **asked).to_json() == first.to_json()
     table = first.table("correctness/others")
+    # A limit holds whatever is there already.
+    assert run(store, world_model, model=None, limit=5, **asked).table(table.name).items == 10
     assert table.items == 24
     assert table.problems == 12
     assert "12 wrong and 12 right solutions; 12 pairs" in table.notes[-1]
