@@ -51,6 +51,8 @@ class WorldModelSettings:
         dropout: in the blocks.
         input_dropout: of the latents' own dimensions, while training.
         linear_path: add a linear map from the neighbouring steps, their mean and the prompt.
+        ridge: strength of the ridge regression that the linear path starts from (`frozen`); 0
+            starts from nothing.
         prompt: let the encoder see the prompt's latent.
         domains: tell the encoder the problem's domain.
         standardise: scale each dimension by its spread over the training set.
@@ -67,6 +69,7 @@ class WorldModelSettings:
     dropout: float = attrs.field(default=0.1, validator=_share(0.0, 0.9))
     input_dropout: float = attrs.field(default=0.0, validator=_share(0.0, 0.9))
     linear_path: bool = True
+    ridge: float = attrs.field(default=1000.0, validator=v.ge(0.0))
     prompt: bool = True
     domains: bool = False
     standardise: bool = True
@@ -143,7 +146,7 @@ class TrainingSettings:
     min_lr_ratio: float = attrs.field(default=0.01, validator=_share())
     warmup_epochs: float = attrs.field(default=2.0, validator=v.ge(0.0))
     weight_decay: float = attrs.field(default=0.05, validator=v.ge(0.0))
-    max_epochs: int = attrs.field(default=24, validator=_whole(1))
+    max_epochs: int = attrs.field(default=20, validator=_whole(1))
     patience: int = attrs.field(default=10, validator=_whole(0))
     grad_clip: float = attrs.field(default=1.0, validator=v.ge(0.0))
     regression: float = attrs.field(default=4.0, validator=v.ge(0.0))

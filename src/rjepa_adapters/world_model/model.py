@@ -148,8 +148,13 @@ class LinearPath(nn.Module):
         nn.init.zeros_(self.map.weight)
 
     def forward(self, steps_BSD: Tensor, prompt_BD: Tensor, mask: Mask) -> Tensor:
-        """[B, M, E]; a neighbour that is not visible counts as the mean of all steps, 0."""
-        rows, _, width = steps_BSD.shape
+        """[B, M, E]; see `features`."""
+        found: Tensor = self.map(self.features(steps_BSD, prompt_BD, mask))
+        return found
+
+    def features(self, steps_BSD: Tensor, prompt_BD: Tensor, mask: Mask) -> Tensor:
+        """[B, M, 4 D]; a neighbour that is not visible counts as the mean of all steps, 0."""
+        width = steps_BSD.shape[-1]
         shown = torch.zeros(steps_BSD.shape[:2], dtype=steps_BSD.dtype, device=steps_BSD.device)
         shown.scatter_(1, mask.visible, 1.0)
         seen = F.pad(steps_BSD * shown[..., None], (0, 0, 1, 1))
@@ -159,8 +164,7 @@ class LinearPath(nn.Module):
         parts = [before, after, mean[:, None].expand_as(before)]
         if self.with_prompt:
             parts.append(prompt_BD[:, None].expand_as(before))
-        found: Tensor = self.map(torch.cat(parts, -1))
-        return found.view(rows, mask.masked.shape[1], -1)
+        return torch.cat(parts, -1)
 
 
 class Jepa(nn.Module):

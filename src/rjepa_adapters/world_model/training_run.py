@@ -17,15 +17,18 @@ from rjepa_core.train_settings import TrainSettings
 from rjepa_core.training import RUN_CONFIG, TrainSummary, TrainWatch
 
 from . import checkpoint
-from .dataset import LatentDataset
+from .batches import LengthBatches
+from .dataset import LatentDataset, loader
 from .index import Index, open_index
 from .network import Network
 from .picture import latent_picture
 from .report import write_report
+from .ridge import start_from_ridge
 from .run import device_of, find_checkpoint, space_from_json
 from .statistics import Standardiser
 from .trainer import Trainer
 
+_RIDGE_BATCH = 128
 # May differ between the parts of a run: they change how it is computed, not what.
 _FREE = ("num_workers", "device", "checkpoint_minutes", "keep_last")
 
@@ -59,6 +62,11 @@ def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) ->
     else:
         watch.say("reading the statistics of the training part")
         network = Network(settings, _statistics(training, settings), len(data.domains)).to(device)
+        if _starts_from_ridge(settings):
+            watch.say("ridge regression for the linear path")
+            ordered = LengthBatches(data.steps, _RIDGE_BATCH, ordered=True)
+            batches = loader(training, ordered, settings.training.num_workers)
+            start_from_ridge(network, batches, settings.model.ridge)
     trainer = Trainer(place, settings, network, training, validation, _facts(data, settings), watch)
     if found is not None:
         trainer.restore(found)
@@ -73,6 +81,12 @@ def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) ->
     watch.say("writing the report")
     _report(place, settings, trainer, summary)
     return summary
+
+
+def _starts_from_ridge(settings: TrainSettings) -> bool:
+    """Targets that the model learns itself have no closed form."""
+    model = settings.model
+    return model.objective == "frozen" and model.linear_path and model.ridge > 0
 
 
 def _begun(place: Path, settings: TrainSettings, watch: TrainWatch) -> checkpoint.Checkpoint | None:
