@@ -121,6 +121,8 @@ class TrainingSettings:
         warmup_epochs: in which the learning rate rises from 0.
         weight_decay: of AdamW.
         max_epochs: passes over the training part.
+        select: what makes an epoch the best: `retrieval`, the mean reciprocal rank of validation's
+            steps, or `loss`, which is comparable from epoch to epoch for fixed targets alone.
         patience: epochs without a better validation after which training stops; 0 never.
         grad_clip: largest norm of the gradient; 0 leaves it.
         regression: weight of the error of the prediction.
@@ -147,6 +149,7 @@ class TrainingSettings:
     warmup_epochs: float = attrs.field(default=2.0, validator=v.ge(0.0))
     weight_decay: float = attrs.field(default=0.05, validator=v.ge(0.0))
     max_epochs: int = attrs.field(default=20, validator=_whole(1))
+    select: str = attrs.field(default="retrieval", validator=v.in_(("retrieval", "loss")))
     patience: int = attrs.field(default=10, validator=_whole(0))
     grad_clip: float = attrs.field(default=1.0, validator=v.ge(0.0))
     regression: float = attrs.field(default=4.0, validator=v.ge(0.0))
@@ -160,7 +163,7 @@ class TrainingSettings:
     device: str = "auto"
     compile: bool = False
     seed: int = attrs.field(default=0, validator=_whole(0))
-    evaluate_every: int = attrs.field(default=3, validator=_whole(1))
+    evaluate_every: int = attrs.field(default=1, validator=_whole(1))
     checkpoint_minutes: float = attrs.field(default=10.0, validator=v.ge(0.0))
     keep_last: int = attrs.field(default=2, validator=_whole(1))
 

@@ -47,7 +47,7 @@ class Standing:
         step: steps of the optimiser that were done.
         samples: traces that were seen.
         loss_sum, loss_count: over the epoch so far.
-        best, best_epoch, best_step: least validation loss and where; -1 before the first.
+        best, best_epoch, best_step: best validation value and where; None and -1 before the first.
         curve: a row an epoch.
     """
 
@@ -57,7 +57,7 @@ class Standing:
     samples: int = 0
     loss_sum: float = 0.0
     loss_count: int = 0
-    best: float = math.inf
+    best: float | None = None
     best_epoch: int = -1
     best_step: int = -1
     curve: list[dict[str, Any]] = attrs.field(factory=list)
@@ -147,7 +147,7 @@ class Trainer:
             samples=standing.samples,
             seconds=time.perf_counter() - began,
             best_epoch=standing.best_epoch,
-            best=standing.best,
+            best=math.nan if standing.best is None else standing.best,
             ending=ending,
             curve=tuple(standing.curve),
         )
@@ -261,18 +261,22 @@ class Trainer:
             "val_loss": loss_on(self.network, self.validation, self.device, training.seed),
         }
         last = standing.epoch + 1 == training.max_epochs
-        better = row["val_loss"] < standing.best
+        by_loss = training.select == "loss"
+        better = by_loss and (standing.best is None or row["val_loss"] < standing.best)
         if better or last or (standing.epoch + 1) % training.evaluate_every == 0:
             seen = self.last_look = look(self.network, self.validation, self.device)
             self.quantiles = seen.quantiles
             row |= seen.row
+            if not by_loss:
+                better = standing.best is None or row["val_mrr"] > standing.best
             if seen.warning:
                 self.watch.warn(f"epoch {standing.epoch + 1}: {seen.warning}")
         standing.curve.append(row)
         standing.epoch, standing.batch = standing.epoch + 1, 0
         standing.loss_sum, standing.loss_count = 0.0, 0
         if better:
-            standing.best, standing.best_epoch = row["val_loss"], standing.epoch - 1
+            standing.best = row["val_loss" if by_loss else "val_mrr"]
+            standing.best_epoch = standing.epoch - 1
             standing.best_step = standing.step
         place = self._save()
         if better:
@@ -287,8 +291,6 @@ class Trainer:
             "standing": attrs.asdict(self.standing),
             "quantiles": {str(steps): values for steps, values in self.quantiles.items()},
         }
-        if math.isinf(self.standing.best):
-            state["standing"]["best"] = None
         training = {
             "generator": self.generator.get_state(),
             "torch": torch.get_rng_state(),
@@ -302,9 +304,7 @@ class Trainer:
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
         """Go on where a checkpoint of the same settings and data stopped."""
-        kept = dict(found.state["standing"])
-        kept["best"] = math.inf if kept["best"] is None else kept["best"]
-        self.standing = Standing(**kept)
+        self.standing = Standing(**found.state["standing"])
         self.quantiles = {int(k): list(v) for k, v in found.state["quantiles"].items()}
         training = found.training()
         self.generator.set_state(training["generator"])
