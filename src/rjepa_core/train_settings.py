@@ -129,6 +129,7 @@ class TrainingSettings:
         loss: of `regression`: `mse`, `l1` or `smooth_l1`.
         contrastive: weight of telling the true step from the batch's other steps (InfoNCE).
         temperature: of `contrastive`, to start with.
+        detection: weight of naming a step that was replaced by another trace's, by its surprise.
         variance: weight of the term that keeps each dimension's spread (`ema`).
         sigreg: weight of the isotropic-Gaussian regulariser (`sigreg`).
         momentum: of the averaged encoder at the start (`ema`); it rises to 1. 1 never moves it.
@@ -156,6 +157,7 @@ class TrainingSettings:
     loss: str = attrs.field(default="mse", validator=v.in_(("mse", "l1", "smooth_l1")))
     contrastive: float = attrs.field(default=1.0, validator=v.ge(0.0))
     temperature: float = attrs.field(default=0.1, validator=v.gt(0.0))
+    detection: float = attrs.field(default=0.0, validator=v.ge(0.0))
     variance: float = attrs.field(default=1.0, validator=v.ge(0.0))
     sigreg: float = attrs.field(default=0.05, validator=v.ge(0.0))
     momentum: float = attrs.field(default=0.996, validator=_share())

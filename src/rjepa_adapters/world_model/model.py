@@ -31,7 +31,8 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * width, width)
 
     def forward(self, x_BTW: Tensor, alone: bool = False) -> Tensor:
-        """Attend and transform; `alone` lets each token attend to itself only."""
+        """Attend and transform; `alone` lets each token attend to itself only, with nothing
+        dropped: what is predicted must not be noise."""
         rows, tokens, width = x_BTW.shape
         q, k, v = self.qkv(self.norm_1(x_BTW)).chunk(3, -1)
         if alone:
@@ -41,11 +42,10 @@ class Block(nn.Module):
             q, k, v = (one.view(shape).transpose(1, 2) for one in (q, k, v))
             seen = F.scaled_dot_product_attention(q, k, v)
             seen = seen.transpose(1, 2).reshape(rows, tokens, width)
-        x_BTW = x_BTW + self._drop(self.out(seen))
-        return x_BTW + self._drop(self.down(F.gelu(self.up(self.norm_2(x_BTW)))))
-
-    def _drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training)
+        dropping = self.training and not alone
+        x_BTW = x_BTW + F.dropout(self.out(seen), self.dropout, dropping)
+        changed = self.down(F.gelu(self.up(self.norm_2(x_BTW))))
+        return x_BTW + F.dropout(changed, self.dropout, dropping)
 
 
 class StepEncoder(nn.Module):

@@ -23,10 +23,13 @@ from torch.nn import functional as F  # noqa: N812  the field's usual name
 
 from rjepa_core.train_settings import TrainingSettings, WorldModelSettings
 
+from .detection import detection_loss
 from .masks import Mask
 from .model import Jepa, StepEncoder
 
 _DIRECTIONS = 256
+# Surprise differs by some tenths between steps.
+_DETECTION = 0.1
 _KNOTS, _REACH = 17, 5.0
 
 
@@ -54,6 +57,7 @@ class Objective(nn.Module):
         super().__init__()
         self.kind = settings.objective
         self.training_settings = training
+        self.log_detection = nn.Parameter(torch.tensor(math.log(_DETECTION)))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(training.temperature)))
         self.teacher: StepEncoder | None = None
         if self.kind == "ema":
@@ -94,6 +98,16 @@ class Objective(nn.Module):
         contrastive = none
         if now.contrastive:
             contrastive = now.contrastive * self._contrastive(predicted, all_targets, mask)
+        if now.detection:
+            contrastive = contrastive + now.detection * detection_loss(
+                model,
+                lambda steps: self.targets(model, steps),
+                steps_BSD,
+                prompt_BD,
+                domain_B,
+                self.log_detection.exp(),
+                generator,
+            )
         regulariser = none
         if self.kind == "ema" and now.variance:
             regulariser = now.variance * _variance(model.encoder.alone(steps_BSD))
