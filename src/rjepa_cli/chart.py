@@ -22,9 +22,12 @@ def chart(
         values: of each stretch.
         width: in characters.
     """
-    columns = _resampled(ends, values, width)
-    top = max(columns)
-    levels = [round(v / top * _HEIGHT * 8) if top > 0 else 0 for v in columns]
+    # As shares of the largest value: the smallest numbers would vanish in the means.
+    largest = max(values)
+    columns = _resampled(ends, [v / largest if largest > 0 else 0.0 for v in values], width)
+    highest = max(columns)
+    top = highest * largest
+    levels = [round(v / highest * _HEIGHT * 8) if highest > 0 else 0 for v in columns]
     lines = []
     for row in reversed(range(_HEIGHT)):
         bars = "".join(_BLOCKS[min(8, max(0, level - 8 * row))] for level in levels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rjepa_cli.chart import chart
@@ -32,6 +32,7 @@ def test_nothing_happened() -> None:
     assert heights(chart("x", [1.0, 2.0], [0.0, 0.0])) == [0] * 60
 
 
+@example([(1.0, 5e-324)])
 @given(st.lists(st.tuples(st.floats(0.01, 1e4), st.floats(0, 1e6)), min_size=1, max_size=200))
 def test_every_column_is_within_what_there_was(stretches: list[tuple[float, float]]) -> None:
     ends, at = [], 0.0
