@@ -126,7 +126,7 @@ def test_detection_is_learned() -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
 
 
