@@ -30,7 +30,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "not standardised": {"model": {"standardise": False}},
     "without the prompt": {"model": {"prompt": False}},
     "without the linear path": {"model": {"linear_path": False}},
-    "linear path from ridge's answer off": {"model": {"ridge": 0.0}},
+    "linear path from nothing": {"model": {"ridge": 0.0}},
     "width 128": {"model": {"width": 128, "predictor_width": 96}},
     "width 512": {"model": {"width": 512, "heads": 8, "predictor_width": 384}},
     "regression alone": {"training": {"contrastive": 0.0}},
@@ -40,7 +40,9 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "masks: random alone": {"masker": {"masks": {"random": 1.0}}},
     "masks: causal alone": {"masker": {"masks": {"causal": 1.0}}},
     "masks: leave one out alone": {"masker": {"masks": {"leave_one_out": 1.0}}},
-    "no swapped steps": {"masker": {"swap": 0.0}},
+    "more contrast": {"training": {"contrastive": 1.0}},
+    "swapped steps": {"masker": {"swap": 0.15}},
+    "detection of replaced steps": {"training": {"detection": 1.0}},
 }
 
 

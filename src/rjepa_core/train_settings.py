@@ -101,7 +101,7 @@ class MaskerSettings:
     )
     min_ratio: float = attrs.field(default=0.3, validator=_share())
     max_ratio: float = attrs.field(default=0.7, validator=_share())
-    swap: float = attrs.field(default=0.15, validator=_share(0.0, 0.9))
+    swap: float = attrs.field(default=0.0, validator=_share(0.0, 0.9))
 
     def __attrs_post_init__(self) -> None:
         if self.min_ratio > self.max_ratio:
@@ -149,13 +149,13 @@ class TrainingSettings:
     min_lr_ratio: float = attrs.field(default=0.01, validator=_share())
     warmup_epochs: float = attrs.field(default=2.0, validator=v.ge(0.0))
     weight_decay: float = attrs.field(default=0.05, validator=v.ge(0.0))
-    max_epochs: int = attrs.field(default=20, validator=_whole(1))
+    max_epochs: int = attrs.field(default=12, validator=_whole(1))
     select: str = attrs.field(default="retrieval", validator=v.in_(("retrieval", "loss")))
     patience: int = attrs.field(default=10, validator=_whole(0))
     grad_clip: float = attrs.field(default=1.0, validator=v.ge(0.0))
     regression: float = attrs.field(default=4.0, validator=v.ge(0.0))
     loss: str = attrs.field(default="mse", validator=v.in_(("mse", "l1", "smooth_l1")))
-    contrastive: float = attrs.field(default=1.0, validator=v.ge(0.0))
+    contrastive: float = attrs.field(default=0.25, validator=v.ge(0.0))
     temperature: float = attrs.field(default=0.1, validator=v.gt(0.0))
     detection: float = attrs.field(default=0.0, validator=v.ge(0.0))
     variance: float = attrs.field(default=1.0, validator=v.ge(0.0))
