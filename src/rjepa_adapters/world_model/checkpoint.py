@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import torch
 import xxhash
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -188,8 +187,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def generator_state(generator: torch.Generator | None) -> Tensor:
-    """uint8 [n]: of a generator, or of torch's own."""
-    return torch.get_rng_state() if generator is None else generator.get_state()

@@ -47,7 +47,7 @@ class Standing:
         step: steps of the optimiser that were done.
         samples: traces that were seen.
         loss_sum, loss_count: over the epoch so far.
-        best, best_epoch, best_step: best validation value and where; None and -1 before the first.
+        best, best_epoch: best validation value and where; None and -1 before the first.
         curve: a row an epoch.
     """
 
@@ -59,7 +59,6 @@ class Standing:
     loss_count: int = 0
     best: float | None = None
     best_epoch: int = -1
-    best_step: int = -1
     curve: list[dict[str, Any]] = attrs.field(factory=list)
 
 
@@ -277,7 +276,6 @@ class Trainer:
         if better:
             standing.best = row["val_loss" if by_loss else "val_mrr"]
             standing.best_epoch = standing.epoch - 1
-            standing.best_step = standing.step
         place = self._save()
         if better:
             checkpoint.name_best(self.run, place, row)
