@@ -22,7 +22,7 @@ COMMANDS = {
     "train": ("rjepa_cli.train", "Train a world model on the latents of stores."),
     "evaluate": ("rjepa_cli.evaluate", "A trained world model beside its baselines."),
     "bench": ("rjepa_cli.bench", "How many rows at a time are fastest here, measured."),
-    "plugins": ("rjepa_cli.plugins", "The adapters found, and what failed to load."),
+    "plugins": ("rjepa_cli.plugins", "The plugins found: adapters, versions, what failed and why."),
     "doctor": ("rjepa_cli.doctor", "Versions, devices, memory: what would run here."),
 }
 

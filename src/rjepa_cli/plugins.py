@@ -1,4 +1,4 @@
-"""`rjepa-cli plugins`: the adapters found, and what failed to load."""
+"""`rjepa-cli plugins`: the plugins found, their adapters, and what was refused or failed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from .screen import Screen
 
 Facts = dict[str, Any]
 
+_STATES = {"ok": "ok", "refused": "refused", "failed": "failed to load"}
+
 EPILOG = """\b
 Examples:
   rjepa-cli plugins
@@ -31,9 +33,10 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def command(name: str | None, verbose: bool, as_json: bool) -> int:
-    """The adapters found, from which distribution, and what failed to load and why.
+    """The plugins found: name, version, distribution, state, and the adapters each offers.
 
-    With the NAME of an adapter or a plugin: its settings.
+    A state is `ok`; `refused`, for a plugin made for another version of the hooks; or `failed`, to
+    load; with the reason. With the NAME of an adapter or a plugin: its settings.
     """
     screen = Screen()
     with screen:
@@ -43,13 +46,13 @@ def command(name: str | None, verbose: bool, as_json: bool) -> int:
     if as_json:
         screen.json({"plugins": [_plugin_facts(plugin) for plugin in plugins]})
         return 0
-    lines: list[str] = []
-    for plugin in plugins:
-        lines += _lines(plugin, detail=name is not None, verbose=verbose)
-    failed = sum(plugin.error is not None for plugin in plugins)
-    if failed and not verbose:
-        lines.append(f"{failed} failed to load; --verbose shows the traceback")
-    screen.result("\n".join(lines) or "no plugins found: is rjepa installed?")
+    lines = _table(plugins)
+    shown = [lines[0]] if lines else []
+    for plugin, row in zip(plugins, lines[1:], strict=True):
+        shown += [row, *_details(plugin, detail=name is not None, verbose=verbose)]
+    if any(plugin.state == "failed" for plugin in plugins) and not verbose:
+        shown.append("--verbose shows the traceback of what failed to load")
+    screen.result("\n".join(shown) or "no plugins found: is rjepa installed?")
     return 0
 
 
@@ -70,14 +73,26 @@ def _named(plugins: Sequence[Plugin], name: str) -> list[Plugin]:
     return found
 
 
-def _lines(plugin: Plugin, detail: bool, verbose: bool) -> list[str]:
-    head = f"{plugin.entry} ({plugin.distribution})"
+def _table(plugins: Sequence[Plugin]) -> list[str]:
+    """A line of headings, then one a plugin."""
+    if not plugins:
+        return []
+    rows = [("plugin", "version", "distribution", "state")]
+    rows += [(p.entry, p.version or "-", p.distribution, _STATES[p.state]) for p in plugins]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    return [
+        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]])
+        for row in rows
+    ]
+
+
+def _details(plugin: Plugin, detail: bool, verbose: bool) -> list[str]:
     if plugin.error is not None:
-        lines = [f"{head}: failed to load: {plugin.error}"]
+        lines = [f"  {plugin.error}"]
         return lines + plugin.details.rstrip().splitlines() if verbose else lines
-    lines = [head]
+    lines = []
     for adapter in plugin.adapters:
-        lines.append(f"  {_kind(adapter):<9} {adapter.name:<12} {adapter.summary}".rstrip())
+        lines.append(f"  {_kind(adapter):<11} {adapter.name:<12} {adapter.summary}".rstrip())
         if detail:
             lines += [_setting_line(setting) for setting in settings_of(adapter)]
     return lines
@@ -92,6 +107,8 @@ def _plugin_facts(plugin: Plugin) -> Facts:
     return {
         "entry": plugin.entry,
         "distribution": plugin.distribution,
+        "version": plugin.version,
+        "state": plugin.state,
         "error": plugin.error,
         "traceback": plugin.details or None,
         "adapters": [

@@ -31,6 +31,10 @@ class PluginError(RJepaError):
     """A plugin broke a promise of the hook contract."""
 
 
+class IncompatiblePluginError(PluginError, UsageError):
+    """A plugin was made for another version of the hooks; the message names it and what to do."""
+
+
 class UnsupportedError(UsageError):
     """An adapter was asked for something that it does not offer."""
 

@@ -4,121 +4,57 @@ A plugin is a module behind an entry point in the group `rjepa`. Its hooks retur
 name the adapter, its settings class and a factory; nothing heavy is imported before the factory is
 called. Entry points are loaded one by one when a name is needed, first those which carry that very
 name, each guarded: a plugin that raises on import never takes down a command that does not need it.
+One that was made for another version of the hooks is refused and not even imported
+(`hooks_version`).
 """
 
 from __future__ import annotations
 
 import difflib
 import traceback
-from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint
+from types import ModuleType
+from typing import Literal, TypeVar
 
 import attrs
 import pluggy
 
-from .errors import PluginError, UnknownAdapterError
-from .ports.batch_scheduler import BatchScheduler
-from .ports.latent_store import LatentStore, StoreMode
-from .ports.llm_backend import LLMBackend
-from .ports.memory_probe import MemoryProbe
-from .ports.problem_source import ProblemSource
-from .ports.store_tools import StoreTools
-from .ports.world_model import WorldModel
-from .settings import ModelSettings, ProblemSettings
-from .structuring import structure
-from .train_settings import TrainSettings
-from .training import TrainSummary, TrainWatch
+from .descriptors import (
+    Adapter,
+    BackendAdapter,
+    NoSettings,
+    ProbeAdapter,
+    SchedulerAdapter,
+    SourceAdapter,
+    StoreAdapter,
+    WorldModelAdapter,
+)
+from .errors import IncompatiblePluginError, PluginError, UnknownAdapterError
+from .hooks_version import GROUP, HOOKS_VERSION, installed, refusal, usable
 
-GROUP = "rjepa"
+__all__ = [
+    "GROUP",
+    "HOOKS_VERSION",
+    "KINDS",
+    "KIND_HOOKS",
+    "Adapter",
+    "BackendAdapter",
+    "Hooks",
+    "NoSettings",
+    "Plugin",
+    "ProbeAdapter",
+    "Registry",
+    "SchedulerAdapter",
+    "SourceAdapter",
+    "StoreAdapter",
+    "WorldModelAdapter",
+    "hookimpl",
+    "hookspec",
+]
+
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
-
-
-@attrs.frozen
-class NoSettings:
-    """For adapters that have none."""
-
-
-@attrs.frozen(kw_only=True)
-class Adapter:
-    """A descriptor: all that is known of an adapter before it is made.
-
-    Attributes:
-        name: by which it is asked for.
-        summary: one line for `rjepa-cli plugins`.
-        settings: attrs class of its own settings; cheap to import.
-    """
-
-    name: str
-    summary: str = ""
-    settings: type[Any] = NoSettings
-
-    def configure(self, options: Mapping[str, Any], where: str) -> Any:
-        """Its settings from plain values (`SettingsError` names the key under `where`)."""
-        return structure(self.settings, options, where)
-
-
-@attrs.frozen(kw_only=True)
-class BackendAdapter(Adapter):
-    """`create(model, settings)` loads the LLM.
-
-    `diagnose()`, where there is one, tells `rjepa-cli doctor` what this backend would do here and
-    why, as short lines by topic.
-    """
-
-    create: Callable[[ModelSettings, Any], LLMBackend]
-    diagnose: Callable[[], Mapping[str, str]] | None = None
-
-
-@attrs.frozen(kw_only=True)
-class StoreAdapter(Adapter):
-    """`create(location, mode, settings)` opens a store.
-
-    In mode `read` it must exist (`StoreNotFoundError`); in mode `write` it is made if it does not.
-    `exists(location)` tells whether a store of this kind is there. `tools()` gives what the adapter
-    offers for whole stores (verify, merge, …), if it offers any.
-    """
-
-    create: Callable[[str, StoreMode, Any], LatentStore]
-    exists: Callable[[str], bool]
-    tools: Callable[[], StoreTools] | None = None
-
-
-@attrs.frozen(kw_only=True)
-class SchedulerAdapter(Adapter):
-    """`create(settings)`."""
-
-    create: Callable[[Any], BatchScheduler]
-
-
-@attrs.frozen(kw_only=True)
-class SourceAdapter(Adapter):
-    """`create(location, problems, settings)`; `claims(location)` tells whether it reads that."""
-
-    create: Callable[[str, ProblemSettings, Any], ProblemSource]
-    claims: Callable[[str], bool]
-
-
-@attrs.frozen(kw_only=True)
-class ProbeAdapter(Adapter):
-    """`create(device, settings)`; `claims(device)` tells whether it watches that device."""
-
-    create: Callable[[str, Any], MemoryProbe]
-    claims: Callable[[str], bool]
-
-
-@attrs.frozen(kw_only=True)
-class WorldModelAdapter(Adapter):
-    """`open(location, device)` opens a trained world model; `claims(location)` tells whether it is
-    one of its kind.
-
-    `train(run, settings, watch)` trains one into the folder `run`, if the adapter can.
-    """
-
-    open: Callable[[str, str], WorldModel]
-    claims: Callable[[str], bool]
-    train: Callable[[str, TrainSettings, TrainWatch], TrainSummary] | None = None
 
 
 class Hooks:
@@ -160,31 +96,42 @@ KINDS: Mapping[type[Adapter], str] = {
 A = TypeVar("A", bound=Adapter)
 
 
+State = Literal["ok", "refused", "failed"]
+
+
 @attrs.frozen
 class Plugin:
     """What is known of one entry point.
 
     Attributes:
         entry: name of the entry point.
-        distribution: name and version of the distribution it came with.
+        distribution: name of the distribution it came with.
+        version: of that distribution.
         adapters: what its hooks returned.
-        error: why it could not be loaded, in one line, or None.
-        details: the whole traceback of that error.
+        state: `ok`; `refused`, made for other hooks and never imported; or `failed` to load.
+        error: why it was refused or failed and what to do, in one line, or None.
+        details: the whole traceback of a failure.
     """
 
     entry: str
     distribution: str
+    version: str
     adapters: tuple[Adapter, ...] = ()
+    state: State = "ok"
     error: str | None = None
     details: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Distribution and version, for messages."""
+        return f"{self.distribution} {self.version}".strip()
 
 
 class Registry:
     """Finds adapters by name. Make one a process; loading is done once an entry point."""
 
     def __init__(self, entries: Iterable[EntryPoint] | None = None) -> None:
-        found = entry_points(group=GROUP) if entries is None else entries
-        self._entries = list(dict.fromkeys(found))
+        self._entries = usable(installed() if entries is None else entries)
         self._loaded: dict[int, Plugin] = {}
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(Hooks)
@@ -195,8 +142,13 @@ class Registry:
         Raises:
             UnknownAdapterError: there is none; the nearest known name is suggested.
             PluginError: two distributions offer the same name, or the one that should failed.
+            IncompatiblePluginError: the one that should was made for other hooks.
         """
-        order = sorted(range(len(self._entries)), key=lambda i: self._entries[i].name != name)
+        # A refused plugin comes behind all that may offer the name instead of it.
+        order = sorted(
+            range(len(self._entries)),
+            key=lambda i: (self._entries[i].name != name, bool(refusal(self._entries[i]))),
+        )
         for position, i in enumerate(order):
             plugin = self._load(i)
             matches = self._offers([plugin], kind, name)
@@ -207,13 +159,14 @@ class Registry:
                 ]
                 matches += self._offers(rivals, kind, name)
                 if len(matches) > 1:
-                    both = " and ".join(sorted(p.distribution for p, _ in matches))
+                    both = " and ".join(sorted(p.origin for p, _ in matches))
                     raise PluginError(f"{KINDS[kind]} {name!r} is offered by {both}; uninstall one")
                 return matches[0][1]
             if plugin.error and plugin.entry == name:
-                raise PluginError(
-                    f"{KINDS[kind]} {name!r} ({plugin.distribution}) failed to load: {plugin.error}"
-                )
+                what = f"{KINDS[kind]} {name!r} ({plugin.origin})"
+                if plugin.state == "refused":
+                    raise IncompatiblePluginError(f"{what} is refused: {plugin.error}")
+                raise PluginError(f"{what} failed to load: {plugin.error}")
         raise UnknownAdapterError(self._unknown(kind, name))
 
     def each(self, kind: type[A]) -> list[A]:
@@ -236,9 +189,10 @@ class Registry:
         known = [a.name for a in self.each(kind)]
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-        failed = [p.entry for p in self.plugins() if p.error]
-        if failed:
-            hint += f" (failed to load: {', '.join(failed)}; see `rjepa-cli plugins`)"
+        for state, words in (("failed", "failed to load"), ("refused", "refused")):
+            named = [p.entry for p in self.plugins() if p.state == state]
+            if named:
+                hint += f" ({words}: {', '.join(named)}; see `rjepa-cli plugins`)"
         return f"unknown {KINDS[kind]} {name!r}; {hint}"
 
     def _load(self, index: int) -> Plugin:
@@ -248,31 +202,62 @@ class Registry:
 
     def _load_entry(self, entry: EntryPoint) -> Plugin:
         dist = entry.dist
-        distribution = f"{dist.name} {dist.version}" if dist else "unknown distribution"
+        origin = (dist.name, dist.version) if dist else ("unknown distribution", "")
+        if reason := refusal(entry):
+            return Plugin(entry.name, *origin, state="refused", error=reason)
         try:
-            module = entry.load()
-            name = f"{distribution}:{entry.name}"
-            self._manager.register(module, name)
-            adapters: list[Adapter] = []
-            for spec in KIND_HOOKS:
-                for impl in getattr(self._manager.hook, spec).get_hookimpls():
-                    if impl.plugin is module:
-                        adapters.extend(_checked(impl.function(), spec))
+            adapters = self._ask(entry.load(), f"{' '.join(origin)}:{entry.name}")
         except (Exception, SystemExit) as error:
             line = f"{type(error).__name__}: {error}".splitlines()[0]
-            return Plugin(entry.name, distribution, (), line, traceback.format_exc())
-        return Plugin(entry.name, distribution, tuple(adapters))
+            return Plugin(entry.name, *origin, (), "failed", line, traceback.format_exc())
+        return Plugin(entry.name, *origin, tuple(adapters))
+
+    def _ask(self, module: ModuleType, name: str) -> list[Adapter]:
+        """What the hooks of a plugin's module return.
+
+        Raises:
+            PluginError: it has no hooks, one that there is not, or one that returns no descriptors.
+        """
+        self._manager.register(module, name)
+        callers = self._manager.get_hookcallers(module) or []
+        try:
+            if not callers:
+                raise PluginError(
+                    f"{module.__name__} has no hooks: mark a function such as rjepa_backends() "
+                    "with @rjepa_core.plugins.hookimpl"
+                )
+            adapters: list[Adapter] = []
+            for caller in callers:
+                if caller.name not in KIND_HOOKS:
+                    raise PluginError(_no_such_hook(caller.name))
+                for impl in caller.get_hookimpls():
+                    if impl.plugin is module:
+                        adapters.extend(_checked(impl.function(), caller.name))
+        except BaseException:
+            self._manager.unregister(module)
+            raise
+        return adapters
 
 
 KIND_HOOKS: Mapping[str, type[Adapter]] = {f"rjepa_{kind}s": cls for cls, kind in KINDS.items()}
 
 
-def _checked(result: Iterable[Adapter], spec: str) -> list[Adapter]:
-    adapters = list(result)
+def _no_such_hook(name: str) -> str:
+    near = difflib.get_close_matches(name, KIND_HOOKS, 1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(KIND_HOOKS)}"
+    return f"there is no hook {name}; {hint}"
+
+
+def _checked(result: object, spec: str) -> list[Adapter]:
     wanted = KIND_HOOKS[spec]
+    if not isinstance(result, Iterable):
+        raise PluginError(
+            f"{spec} returned {result!r:.80}; it returns a list of {wanted.__name__} descriptors"
+        )
+    adapters = list(result)
     for adapter in adapters:
         if not isinstance(adapter, wanted):
             raise PluginError(
-                f"{spec} returned {adapter!r}; it returns {wanted.__name__} descriptors"
+                f"{spec} returned {adapter!r:.80}; it returns {wanted.__name__} descriptors"
             )
     return adapters

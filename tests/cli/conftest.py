@@ -82,19 +82,21 @@ def in_own_process(*arguments: str, path: Path | None = None) -> subprocess.Comp
     """Run `rjepa-cli` as a user would; `path` is searched for modules and distributions."""
     environment = dict(os.environ)
     if path is not None:
-        environment["PYTHONPATH"] = str(path)
+        environment["PYTHONPATH"] = os.pathsep.join(
+            filter(None, [str(path), environment.get("PYTHONPATH")])
+        )
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, env=environment, timeout=120
     )
 
 
-def install_plugin(path: Path, name: str, code: str) -> None:
+def install_plugin(path: Path, name: str, code: str, group: str = "rjepa") -> None:
     """A distribution `NAME-plugin 1.0` under `path` whose one module is behind entry point NAME."""
     (path / f"{name}_plugin.py").write_text(code)
     info = path / f"{name}_plugin-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plugin\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[rjepa]\n{name} = {name}_plugin\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {name}_plugin\n")
 
 
 def only_line(text: str) -> str:

@@ -57,7 +57,7 @@ def test_every_setting_with_its_default() -> None:
 )
 def test_every_setting_of_the_built_in_adapters(kind: type, section: str) -> None:
     listed = rows()
-    built_in = {p.entry for p in Registry().plugins() if p.distribution.startswith("rjepa ")}
+    built_in = {p.entry for p in Registry().plugins() if p.distribution == "rjepa"}
     for adapter in Registry().each(kind):
         if adapter.name in built_in:
             for field in attrs.fields(adapter.settings):

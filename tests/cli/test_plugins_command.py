@@ -70,9 +70,10 @@ def test_a_plugin_that_raises_is_reported_and_takes_nothing_down(path: Path) -> 
     install_plugin(path, "aaa", "raise RuntimeError('its library is missing')")
     listed = in_own_process("plugins", path=path)
     assert listed.returncode == 0
-    assert "aaa (aaa-plugin 1.0): failed to load: RuntimeError: its library is missing" in (
-        listed.stdout
-    )
+    rows = listed.stdout.splitlines()
+    at = next(i for i, row in enumerate(rows) if row.startswith("aaa "))
+    assert rows[at].split() == ["aaa", "1.0", "aaa-plugin", "failed", "to", "load"]
+    assert rows[at + 1].strip() == "RuntimeError: its library is missing"
     assert "mischief (mischief-plugin 1.0)" in listed.stdout
     assert "Traceback" not in listed.stdout
     verbose = in_own_process("plugins", "--verbose", path=path)
@@ -115,6 +116,27 @@ def test_flags_that_two_adapters_share_bear_their_section(path: Path) -> None:
     assert "batch_size: 9" in run.stdout
     assert "batch_size: 16" in run.stdout
     assert "dtype: own" in run.stdout
+
+
+def test_a_plugin_for_other_hooks_is_refused_by_name(path: Path) -> None:
+    install_plugin(path, "ahead", "raise RuntimeError('it was imported')", group="rjepa.v7")
+    listed = in_own_process("plugins", path=path)
+    assert listed.returncode == 0
+    rows = listed.stdout.splitlines()
+    assert rows[0].split() == ["plugin", "version", "distribution", "state"]
+    at = next(i for i, row in enumerate(rows) if row.startswith("ahead "))
+    assert rows[at].split() == ["ahead", "1.0", "ahead-plugin", "refused"]
+    assert rows[at + 1].strip().startswith("made for version 7 of the plugin hooks")
+    asked = in_own_process(*extract("ahead"), path=path)
+    assert asked.returncode == 2
+    line = only_line(asked.stderr)
+    assert line.startswith("backend 'ahead' (ahead-plugin 1.0) is refused")
+    assert line.endswith("upgrade rjepa, or install an older ahead-plugin")
+    facts = json.loads(in_own_process("plugins", "ahead", "--json", path=path).stdout)
+    (fact,) = facts["plugins"]
+    assert (fact["version"], fact["distribution"], fact["state"]) == (
+        "1.0", "ahead-plugin", "refused",
+    )  # fmt: skip
 
 
 def test_chatter_is_kept_off_and_warnings_are_not(path: Path) -> None:

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from rjepa_core.errors import PluginError, SettingsError, UnknownAdapterError
+from rjepa_core import __version__
+from rjepa_core.errors import (
+    IncompatiblePluginError,
+    PluginError,
+    SettingsError,
+    UnknownAdapterError,
+    UsageError,
+)
 from rjepa_core.plugins import BackendAdapter, Plugin, Registry, SchedulerAdapter
 from rjepa_core.ports.llm_backend import InFlight
 
@@ -35,7 +42,7 @@ class Place:
         self.path = path
         self.modules: list[str] = []
 
-    def add(self, distribution: str, entry: str, code: str) -> None:
+    def add(self, distribution: str, entry: str, code: str, *groups: str) -> None:
         module = f"{distribution}_for_test"
         self.modules.append(module)
         (self.path / f"{module}.py").write_text(code)
@@ -44,7 +51,8 @@ class Place:
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
         )
-        (info / "entry_points.txt").write_text(f"[rjepa]\n{entry} = {module}\n")
+        points = [f"[{group}]\n{entry} = {module}\n" for group in groups or ("rjepa",)]
+        (info / "entry_points.txt").write_text("\n".join(points))
 
     def registry(self) -> Registry:
         found: list[EntryPoint] = []
@@ -92,7 +100,8 @@ def test_a_plugin_that_raises_harms_nobody_else(place: Place) -> None:
     assert bad.error == "RuntimeError: no such luck"
     assert "bad_for_test.py" in bad.details
     assert exits.error is not None
-    assert good == Plugin("zzz", "good 1.0", good.adapters)
+    assert bad.state == exits.state == "failed"
+    assert good == Plugin("zzz", "good", "1.0", good.adapters)
 
 
 def test_the_one_that_is_wanted_and_failed_is_named(place: Place) -> None:
@@ -133,6 +142,67 @@ def test_a_hook_that_returns_something_else_is_a_failure_of_its_plugin(place: Pl
     (plugin,) = place.registry().plugins()
     assert plugin.error is not None
     assert "BackendAdapter descriptors" in plugin.error
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("names = 1", "bad_for_test has no hooks: mark a function such as rjepa_backends()"),
+        (
+            "@hookimpl\ndef rjepa_backend(): return []",
+            "there is no hook rjepa_backend; did you mean",
+        ),
+        (
+            "@hookimpl\ndef rjepa_backends(): return 7",
+            "rjepa_backends returned 7; it returns a list",
+        ),
+        ("@hookimpl\ndef rjepa_stores(): pass", "rjepa_stores returned None; it returns a list"),
+    ],
+)
+def test_mistakes_with_hooks_are_told(place: Place, code: str, says: str) -> None:
+    place.add("bad", "bad", f"from rjepa_core.plugins import hookimpl\n{code}\n")
+    place.add("good", "zzz", offers("zzz"))
+    registry = place.registry()
+    bad, good = registry.plugins()
+    assert says in (bad.error or "")
+    assert (bad.state, good.state) == ("failed", "ok")
+
+
+def test_another_version_of_the_hooks_is_refused_by_name(place: Place) -> None:
+    place.add("newer", "mine", "raise RuntimeError('it was imported')", "rjepa.v2")
+    place.add("good", "zzz", offers("zzz"))
+    registry = place.registry()
+    with pytest.raises(IncompatiblePluginError) as caught:
+        registry.find(BackendAdapter, "mine")
+    assert str(caught.value) == (
+        f"backend 'mine' (newer 1.0) is refused: made for version 2 of the plugin hooks, and rjepa "
+        f"{__version__} has version 1: upgrade rjepa, or install an older newer"
+    )
+    assert isinstance(caught.value, UsageError), "the user can mend it before anything runs"
+    assert registry.find(BackendAdapter, "zzz").name == "zzz"
+    assert place.loaded() == ["good_for_test"]
+    assert {p.entry: p.state for p in registry.plugins()} == {"mine": "refused", "zzz": "ok"}
+    with pytest.raises(UnknownAdapterError, match=r"refused: mine; see"):
+        registry.find(BackendAdapter, "other")
+
+
+def test_an_older_version_is_told_to_upgrade(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rjepa_core.hooks_version.HOOKS_VERSION", 2)
+    place.add("older", "mine", offers("mine"))
+    (plugin,) = place.registry().plugins()
+    assert plugin.state == "refused"
+    assert "made for version 1" in (plugin.error or "")
+    assert "upgrade older, or install an older rjepa" in (plugin.error or "")
+
+
+def test_a_plugin_may_serve_several_versions(place: Place) -> None:
+    place.add("both", "mine", offers("mine"), "rjepa", "rjepa.v2")
+    place.add("other", "mine", offers("mine"), "rjepa.v3")
+    place.add("foreign", "mine", "raise RuntimeError", "rjepa.things")
+    registry = place.registry()
+    assert registry.find(BackendAdapter, "mine").name == "mine"
+    states = sorted((p.distribution, p.state) for p in registry.plugins())
+    assert states == [("both", "ok"), ("other", "refused")]
 
 
 def test_configure_names_the_key(place: Place) -> None:

@@ -25,7 +25,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return {**os.environ, "PYTHONPATH": str(place)}
+    searched = [str(place), os.environ.get("PYTHONPATH")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, searched))}
 
 
 def command(environment: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:

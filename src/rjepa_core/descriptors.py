@@ -1,0 +1,126 @@
+"""Descriptors: all that is known of an adapter before it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from .ports.batch_scheduler import BatchScheduler
+from .ports.latent_store import LatentStore, StoreMode
+from .ports.llm_backend import LLMBackend
+from .ports.memory_probe import MemoryProbe
+from .ports.problem_source import ProblemSource
+from .ports.store_tools import StoreTools
+from .ports.world_model import WorldModel
+from .settings import ModelSettings, ProblemSettings
+from .structuring import structure
+from .train_settings import TrainSettings
+from .training import TrainSummary, TrainWatch
+
+
+@attrs.frozen
+class NoSettings:
+    """For adapters that have none."""
+
+
+@attrs.frozen(kw_only=True)
+class Adapter:
+    """A descriptor: all that is known of an adapter before it is made.
+
+    Attributes:
+        name: by which it is asked for.
+        summary: one line for `rjepa-cli plugins`.
+        settings: attrs class of its own settings; cheap to import.
+    """
+
+    name: str
+    summary: str = ""
+    settings: type[Any] = NoSettings
+
+    def configure(self, options: Mapping[str, Any], where: str) -> Any:
+        """Its settings from plain values (`SettingsError` names the key under `where`)."""
+        return structure(self.settings, options, where)
+
+
+@attrs.frozen(kw_only=True)
+class BackendAdapter(Adapter):
+    """An LLM backend.
+
+    Attributes:
+        create: `create(model, settings)` loads the LLM.
+        diagnose: `diagnose()` tells `rjepa-cli doctor` what this backend would do here and why, as
+            short lines by topic.
+    """
+
+    create: Callable[[ModelSettings, Any], LLMBackend]
+    diagnose: Callable[[], Mapping[str, str]] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class StoreAdapter(Adapter):
+    """A latent store.
+
+    Attributes:
+        create: `create(location, mode, settings)` opens a store. In mode `read` it must exist
+            (`StoreNotFoundError`); in mode `write` it is made if it does not.
+        exists: `exists(location)` tells whether a store of this kind is there.
+        tools: `tools()` gives what the adapter offers for whole stores (verify, merge, …).
+    """
+
+    create: Callable[[str, StoreMode, Any], LatentStore]
+    exists: Callable[[str], bool]
+    tools: Callable[[], StoreTools] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SchedulerAdapter(Adapter):
+    """A batch scheduler.
+
+    Attributes:
+        create: `create(settings)` makes one, for one run.
+    """
+
+    create: Callable[[Any], BatchScheduler]
+
+
+@attrs.frozen(kw_only=True)
+class SourceAdapter(Adapter):
+    """A problem source.
+
+    Attributes:
+        create: `create(location, problems, settings)` opens it; nothing is read yet.
+        claims: `claims(location)` tells whether it reads that.
+    """
+
+    create: Callable[[str, ProblemSettings, Any], ProblemSource]
+    claims: Callable[[str], bool]
+
+
+@attrs.frozen(kw_only=True)
+class ProbeAdapter(Adapter):
+    """A memory probe.
+
+    Attributes:
+        create: `create(device, settings)` makes one for a device.
+        claims: `claims(device)` tells whether it watches that device.
+    """
+
+    create: Callable[[str, Any], MemoryProbe]
+    claims: Callable[[str], bool]
+
+
+@attrs.frozen(kw_only=True)
+class WorldModelAdapter(Adapter):
+    """A kind of world model.
+
+    Attributes:
+        open: `open(location, device)` opens a trained world model.
+        claims: `claims(location)` tells whether one of its kind is there.
+        train: `train(run, settings, watch)` trains one into the folder `run`, if the adapter can.
+    """
+
+    open: Callable[[str, str], WorldModel]
+    claims: Callable[[str], bool]
+    train: Callable[[str, TrainSettings, TrainWatch], TrainSummary] | None = None
