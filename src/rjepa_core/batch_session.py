@@ -153,7 +153,9 @@ class BatchSession:
             except UnstorableError as error:
                 self._fail(work, error.reason, str(error))
             except ValueError as error:
-                raise BackendError(f"the backend broke its promise: {error}") from None
+                raise BackendError(
+                    f"the backend broke its promise of one encoding a trace, in order: {error}"
+                ) from None
             else:
                 finished.append(record)
         return self._step(finished, seen=Observation("encode", len(batch), read, 0, seconds))

@@ -74,12 +74,18 @@ class Cramped(SeededBackend):
 @attrs.define
 class _Row:
     work: Work
-    completion: Completion
+    made: Completion | Trace
     done: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens to be generated; none of a given trace."""
+        return len(self.made.ids) if isinstance(self.made, Completion) else 0
 
 
 class RefillingSession:
-    """Advances every row by a few tokens; a row that ends leaves its slot at once."""
+    """Advances every row by a few tokens; a row that ends leaves its slot at once. A given trace
+    is done in one step."""
 
     def __init__(self, backend: RefillingBackend, spec: SessionSpec) -> None:
         self._inner, self._spec = backend.inner, spec
@@ -95,6 +101,9 @@ class RefillingSession:
 
     def admit(self, work: Sequence[Work]) -> None:
         for item in work:
+            if isinstance(item.given, Trace):
+                self._rows.append(_Row(item, item.given))
+                continue
             [answer] = self._inner.generate([self._spec.pose(item)], self._spec.sampling)
             assert isinstance(answer, Completion)
             self._rows.append(_Row(item, answer))
@@ -105,19 +114,21 @@ class RefillingSession:
         failed: list[Failure] = []
         for row in list(self._rows):
             row.done += 5
-            if row.done >= len(row.completion.ids):
+            if row.done >= row.tokens:
                 self._rows.remove(row)
                 self._finish(row, finished, failed)
         seen = Observation("generate", len(self._rows), 0, 5 * len(self._rows), 0.0)
         return Step(tuple(finished), tuple(failed), (), seen)
 
     def _finish(self, row: _Row, finished: list[LatentRecord], failed: list[Failure]) -> None:
-        work, answer = row.work, row.completion
-        found = self._spec.cut(answer)
-        if not found.spans:
-            failed.append(Failure(work.key, work.problem.statement_hash, "empty completion", ""))
-            return
-        trace = make_trace(work.problem, work.sample, answer, found)
+        work, trace = row.work, row.made
+        if isinstance(trace, Completion):
+            found = self._spec.cut(trace)
+            if not found.spans:
+                digest = work.problem.statement_hash
+                failed.append(Failure(work.key, digest, "empty completion", ""))
+                return
+            trace = make_trace(work.problem, work.sample, trace, found)
         [encoding] = self._inner.encode([trace], self._spec.encoding)
         assert isinstance(encoding, Encoding)
         settings = self._spec.encoding

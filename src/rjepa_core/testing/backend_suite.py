@@ -11,100 +11,47 @@ Each failure names the broken promise.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-
+import attrs
 import numpy as np
-import pytest
 
-from ..cutting import cut_completion
-from ..latents import LatentRecord
-from ..pending import Pending
-from ..ports.llm_backend import LLMBackend, Room, SessionSpec
-from ..problems import Problem
-from ..prompts import DEFAULT_TEMPLATES, pose
-from ..settings import EncodingSettings, SamplingSettings
-from ..traces import Failure, RecordKey, Work
+from ..latents import LatentRecord, Vectors
+from ..ports.llm_backend import InFlight, LLMBackend
+from ..traces import RecordKey, Trace, Work
+from .backend_case import STATEMENTS, BackendCase, Records, with_another_token, with_spans
 
-STATEMENTS = (
-    "Mia has 3 pears and picks 5 more. How many has she?",
-    "A bus holds 40 people; 13 seats are free. How many people sit?",
-    "What is a quarter of 96?",
-    "Naïve 🙂 question: how many halves are in ½ + 1½?",
-    "Ben reads 12 pages a day for a week, then 20 on Sunday. How many pages is that in all?",
-)
+__all__ = ["STATEMENTS", "BackendContract"]
 
 
-class BackendContract:
-    """Inherit, and give a fixture `backend`; the class attributes may be changed.
-
-    Attributes:
-        max_new_tokens: length of the completions that the tests ask for.
-        tolerance: largest ‖a−b‖/‖b‖ of a vector between batches; 0 for exact backends.
-        same_ids: share of the traces that must be equal between batches; rounding may flip a
-            token.
-    """
-
-    max_new_tokens = 48
-    tolerance = 1e-3
-    same_ids = 0.8
-
-    @pytest.fixture
-    def backend(self) -> LLMBackend:
-        raise NotImplementedError("give a fixture `backend`")
-
-    def spec(self, backend: LLMBackend, **sampling: float) -> SessionSpec:
-        """A spec with the first and last layer and log-probabilities."""
-        layers = (0, backend.info.hidden_states - 1) if backend.info.hidden_states > 1 else (0,)
-        return SessionSpec(
-            sampling=SamplingSettings(
-                max_new_tokens=self.max_new_tokens, seed=int(sampling.get("seed", 0))
-            ),
-            encoding=EncodingSettings(layers=layers, logprobs=True, store_dtype="float32"),
-            pose=lambda work: pose(work.problem, work.sample, DEFAULT_TEMPLATES),
-            cut=cut_completion,
-            clock=time.perf_counter,
-        )
-
-    def run(
-        self, backend: LLMBackend, work: Sequence[Work], rows: int, **sampling: float
-    ) -> tuple[dict[RecordKey, LatentRecord], dict[RecordKey, Failure]]:
-        """Drive a session to the end with `rows` rows; every work must come back once."""
-        session = backend.open_session(self.spec(backend, **sampling))
-        pending = Pending(work)
-        records: dict[RecordKey, LatentRecord] = {}
-        failures: dict[RecordKey, Failure] = {}
-        rounds = 0
-        while pending or session.in_flight:
-            room = Room(max(0, rows - session.in_flight.rows), None, 4096, 4096)
-            session.admit(pending.take(room, session.cost, not session.in_flight))
-            step = session.advance(room)
-            pending.put_back(step.given_back)
-            for record in step.finished:
-                assert record.key not in records, f"{record.key} was finished twice"
-                records[record.key] = record
-            for failure in step.failed:
-                assert failure.key not in failures, f"{failure.key} failed twice"
-                failures[failure.key] = failure
-            rounds += 1
-            assert rounds < 10_000, "the session makes no progress"
-        session.close()
-        lost = {w.key for w in work} - records.keys() - failures.keys()
-        assert not lost, f"these problems were admitted and never came back: {sorted(lost)}"
-        extra = (records.keys() | failures.keys()) - {w.key for w in work}
-        assert not extra, f"these came back and were never admitted: {sorted(extra)}"
-        return records, failures
-
-    @staticmethod
-    def work(samples: int = 1) -> list[Work]:
-        problems = [Problem.make(statement) for statement in STATEMENTS]
-        return [Work(problem, sample) for problem in problems for sample in range(samples)]
+class RowsContract(BackendCase):
+    """Every problem comes back once, as itself, whatever it was batched with."""
 
     def test_info(self, backend: LLMBackend) -> None:
         info = backend.info
         assert info.content, "info.content must say what the weights are"
-        assert info.hidden_size >= 1
-        assert info.hidden_states >= 1
+        assert info.hidden_size >= 1, "info.hidden_size is D, at least 1"
+        assert info.hidden_states >= 1, "info.hidden_states counts layers, at least 1"
+
+    def test_work_has_a_cost(self, backend: LLMBackend) -> None:
+        session = backend.open_session(self.spec(backend))
+        for work in self.work():
+            cost = session.cost(work)
+            assert cost >= self.max_new_tokens, (
+                f"cost() counts the prompt and the {self.max_new_tokens} tokens that may follow: "
+                f"{cost}"
+            )
+        session.close()
+
+    def test_a_closed_session_lets_go_of_its_rows(self, backend: LLMBackend) -> None:
+        session = backend.open_session(self.spec(backend))
+        assert not session.in_flight, "a new session holds nothing"
+        session.admit(self.work()[:2])
+        assert session.in_flight, "what was admitted is in flight"
+        session.close()
+        again, _ = self.run(backend, self.work()[:2], rows=2)
+        assert again, "the backend stays open when a session is closed"
+        assert backend.open_session(self.spec(backend)).in_flight == InFlight(), (
+            "sessions do not share their rows"
+        )
 
     def test_every_problem_comes_back_once(self, backend: LLMBackend) -> None:
         records, failures = self.run(backend, self.work(2), rows=3)
@@ -114,60 +61,52 @@ class BackendContract:
         records, _ = self.run(backend, self.work(), rows=4)
         statements = {work.key: work.problem.statement for work in self.work()}
         for key, record in records.items():
-            assert record.trace.problem.statement == statements[key]
+            assert record.trace.problem.statement == statements[key], (
+                f"{key}: the problem is another's; rows were swapped"
+            )
             assert statements[key] in record.trace.prompt_text, (
                 f"{key}: the prompt is another problem's; rows were swapped"
             )
 
-    def test_spans_are_the_completions(self, backend: LLMBackend) -> None:
-        records, _ = self.run(backend, self.work(), rows=4)
-        for key, record in records.items():
-            trace = record.trace
-            start, stop = trace.statement_span
-            assert 0 <= start < stop <= len(trace.prompt_ids), f"{key}: statement span is outside"
-            position = trace.spans[0].start
-            for span, text in zip(trace.spans, trace.step_texts, strict=True):
-                assert span.start == position, f"{key}: spans leave a gap or overlap"
-                assert span.start < span.stop <= len(trace.completion_ids), f"{key}: span outside"
-                assert text in trace.completion, f"{key}: a step's text is not in the completion"
-                position = span.stop
-
-    def test_vectors_have_the_promised_shape(self, backend: LLMBackend) -> None:
-        records, _ = self.run(backend, self.work(), rows=4)
-        spec = self.spec(backend)
-        layers, width = len(spec.encoding.layers), backend.info.hidden_size
-        for key, record in records.items():
-            shape = (layers, len(record.trace.spans), width)
-            assert record.latents.shape == shape, f"{key}: latents {record.latents.shape}"
-            assert record.prompt_latent.shape == (layers, width), f"{key}: prompt latent"
-            assert np.isfinite(record.latents).all(), f"{key}: a latent is not finite"
-            assert record.logprobs is not None
-            assert (record.logprobs <= 0).all(), f"{key}: a log-probability is positive"
-
     def test_batches_and_order_do_not_matter(self, backend: LLMBackend) -> None:
         alone, _ = self.run(backend, self.work(2), rows=1)
         together, _ = self.run(backend, self.work(2)[::-1], rows=10)
-        same = [
-            key
-            for key in alone
-            if key in together
-            and np.array_equal(alone[key].trace.completion_ids, together[key].trace.completion_ids)
-        ]
+        for key in alone.keys() & together.keys():
+            self._not_swapped(alone, key, together[key])
+        same = [k for k in alone if k in together and _same_ids(alone[k], together[k])]
         assert len(same) >= self.same_ids * len(alone), (
             "a row's randomness must come from seed, problem id and sample alone: "
             f"{len(alone) - len(same)} of {len(alone)} traces changed with the batch"
         )
         for key in same:
-            one, other = alone[key].latents, together[key].latents
-            error = np.linalg.norm(one - other, axis=-1) / np.linalg.norm(one, axis=-1)
-            assert error.max() <= self.tolerance, f"{key}: vectors change with the batch: {error}"
+            error = _difference(together[key].latents, alone[key].latents)
+            assert error <= self.tolerance, (
+                f"{key}: vectors must not change with the batch: they differ by {error:.2g} of "
+                "their length"
+            )
+
+    def _not_swapped(self, alone: Records, key: RecordKey, found: LatentRecord) -> None:
+        """A row of a batch must not be what another one is alone."""
+        if not _same_ids(alone[key], found):
+            others = [k for k, r in alone.items() if k != key and _same_ids(r, found)]
+            assert not others, (
+                f"rows were swapped: {key} came back with the completion of {others[0]}"
+            )
+        if self._same_vectors(alone[key], found):
+            return
+        others = [k for k, r in alone.items() if k != key and self._same_vectors(r, found)]
+        assert not others, f"rows were swapped: {key} came back with the vectors of {others[0]}"
+
+    def _same_vectors(self, one: LatentRecord, other: LatentRecord) -> bool:
+        a, b = one.latents, other.latents
+        return a.shape == b.shape and _difference(a, b) <= self.tolerance
 
     def test_the_same_run_gives_the_same(self, backend: LLMBackend) -> None:
         one, _ = self.run(backend, self.work(), rows=3)
         other, _ = self.run(backend, self.work(), rows=3)
         for key in one:
-            ids = other[key].trace.completion_ids
-            assert np.array_equal(one[key].trace.completion_ids, ids), f"{key}: not repeatable"
+            assert key in other, f"{key}: not repeatable, it failed the second time"
+            assert _same_ids(one[key], other[key]), f"{key}: not repeatable, another completion"
 
     def test_samples_and_seeds_differ(self, backend: LLMBackend) -> None:
         records, _ = self.run(backend, self.work(3), rows=5)
@@ -178,13 +117,148 @@ class BackendContract:
             records[k].trace.completion != other[k].trace.completion for k in records if k in other
         ), "the seed changes nothing"
 
+
+class VectorsContract(BackendCase):
+    """Spans are the completion's, and vectors are the spans'."""
+
+    def test_spans_are_the_completions(self, backend: LLMBackend) -> None:
+        records, _ = self.run(backend, self.work(), rows=4)
+        for key, record in records.items():
+            trace = record.trace
+            position = trace.spans[0].start
+            for span, text in zip(trace.spans, trace.step_texts, strict=True):
+                assert span.start == position, f"{key}: spans leave a gap or overlap"
+                assert span.start < span.stop <= len(trace.completion_ids), f"{key}: span outside"
+                assert text in trace.completion, f"{key}: a step's text is not in the completion"
+                position = span.stop
+
+    def test_the_statement_span_is_the_statement(self, backend: LLMBackend) -> None:
+        """The prompts of problems of one domain differ in their statements alone."""
+        records, _ = self.run(backend, self.work(), rows=4)
+        before, first, last, behind = set(), set(), set(), set()
+        for key, record in records.items():
+            ids, (start, stop) = record.trace.prompt_ids.tolist(), record.trace.statement_span
+            assert 0 <= start < stop <= len(ids), f"{key}: the statement span is outside"
+            before.add(tuple(ids[:start]))
+            behind.add(tuple(ids[stop:]))
+            first.add(ids[start])
+            last.add(ids[stop - 1])
+        off = "the statement span must be the statement's own tokens (off by one?)"
+        assert len(before) == 1, f"{off}: tokens in front of it belong to the statement"
+        assert len(behind) == 1, f"{off}: tokens behind it belong to the statement"
+        if len(records) == len(STATEMENTS):
+            assert len(first) > 1, f"{off}: it begins with a token of the instructions"
+            assert len(last) > 1, f"{off}: it ends with a token of the instructions"
+
+    def test_vectors_have_the_promised_shape(self, backend: LLMBackend) -> None:
+        records, _ = self.run(backend, self.work(), rows=4)
+        spec = self.spec(backend)
+        layers, width = len(spec.encoding.layers), backend.info.hidden_size
+        for key, record in records.items():
+            steps = len(record.trace.spans)
+            for what, array, shape in (
+                ("latents", record.latents, (layers, steps, width)),
+                ("prompt latent", record.prompt_latent, (layers, width)),
+            ):
+                assert array.shape[-1] == width, (
+                    f"{key}: {what} of width {array.shape[-1]}, info.hidden_size promises {width}"
+                )
+                assert array.shape == shape, f"{key}: {what} {array.shape}, promised is {shape}"
+                assert np.isfinite(array).all(), (
+                    f"{key}: {what}: every value of a vector must be a finite number"
+                )
+            assert record.logprobs is not None, f"{key}: log-probabilities were asked for"
+            assert record.logprobs.shape == (steps,), f"{key}: one log-probability a step"
+            assert (record.logprobs <= 0).all(), f"{key}: a log-probability is positive"
+
     def test_traces_are_encoded_again_as_they_are(self, backend: LLMBackend) -> None:
         records, _ = self.run(backend, self.work(), rows=4)
         again, _ = self.run(
             backend, [Work(r.trace.problem, r.trace.sample, r.trace) for r in records.values()], 1
         )
         for key, record in records.items():
-            assert again[key].trace.spans == record.trace.spans
+            assert key in again, f"{key}: its own trace could not be encoded again"
+            assert again[key].trace.spans == record.trace.spans, f"{key}: a given span was changed"
             error = np.abs(again[key].latents - record.latents).max()
             scale = np.abs(record.latents).max()
             assert error <= max(self.tolerance, 1e-6) * scale, f"{key}: encoding is not repeatable"
+
+    def test_a_vector_is_the_mean_of_its_span(self, backend: LLMBackend) -> None:
+        """The means of two halves, weighted, are the mean of the whole."""
+        trace, size = self._long_trace(backend)
+        halves, whole = self.encode(
+            backend,
+            [with_spans(trace, (0, size), (size, 2 * size)), with_spans(trace, (0, size * 2))],
+        )
+        error = _difference(halves.latents.mean(1), whole.latents[:, 0])
+        assert error <= self._slack, (
+            "with pooling `mean` a vector is the mean over its span's tokens, all of them and no "
+            f"other (off by one in the spans?): two halves and their whole differ by {error:.2g}"
+        )
+
+    def test_a_vector_ends_with_its_span(self, backend: LLMBackend) -> None:
+        trace, size = self._long_trace(backend)
+        trace = with_spans(trace, (0, size), (size, 2 * size))
+        as_it_is, last, behind = self.encode(
+            backend, [trace, with_another_token(trace, size - 1), with_another_token(trace, size)]
+        )
+        changed = _difference(last.latents[:, :1], as_it_is.latents[:, :1])
+        assert changed > self._slack, (
+            "a vector must see the last token of its span (off by one in the spans?): another "
+            "token there changes nothing"
+        )
+        if not self.causal:
+            return
+        changed = _difference(behind.latents[:, :1], as_it_is.latents[:, :1])
+        assert changed <= self._slack, (
+            "a vector must not see the token behind its span (off by one in the spans?): another "
+            f"token there changes it by {changed:.2g}"
+        )
+        assert _difference(behind.prompt_latent, as_it_is.prompt_latent) <= self._slack, (
+            "the prompt's vector must not see the completion"
+        )
+
+    def test_the_prompts_vector_is_the_statements(self, backend: LLMBackend) -> None:
+        trace, _ = self._long_trace(backend)
+        start, stop = trace.statement_span
+        middle = (start + stop) // 2
+        parts = self.encode(
+            backend,
+            [
+                attrs.evolve(trace, statement_span=span)
+                for span in ((start, middle), (middle, stop), (start, stop))
+            ],
+        )
+        one, other, whole = (part.prompt_latent for part in parts)
+        mean = ((middle - start) * one + (stop - middle) * other) / (stop - start)
+        error = _difference(mean, whole)
+        assert error <= self._slack, (
+            "with pooling `mean` the prompt's vector is the mean over the statement's tokens, all "
+            f"of them and no other (off by one?): two halves and their whole differ by {error:.2g}"
+        )
+
+    @property
+    def _slack(self) -> float:
+        return max(self.tolerance, 1e-5)
+
+    def _long_trace(self, backend: LLMBackend) -> tuple[Trace, int]:
+        """A generated trace, and half of the tokens to cut from it."""
+        records, _ = self.run(backend, self.work(), rows=4)
+        assert records, "no problem succeeded"
+        trace = max((r.trace for r in records.values()), key=lambda t: len(t.completion_ids))
+        assert len(trace.completion_ids) >= 2, "no completion has two tokens"
+        return trace, min(4, len(trace.completion_ids) // 2)
+
+
+class BackendContract(RowsContract, VectorsContract):
+    """Promises of the port `LLMBackend`; see `BackendCase` for what may be changed."""
+
+
+def _same_ids(one: LatentRecord, other: LatentRecord) -> bool:
+    return np.array_equal(one.trace.completion_ids, other.trace.completion_ids)
+
+
+def _difference(found: Vectors, wanted: Vectors) -> float:
+    """Largest ‖a−b‖/‖b‖ of their vectors."""
+    size = np.maximum(np.linalg.norm(wanted, axis=-1), 1e-30)
+    return float((np.linalg.norm(found - wanted, axis=-1) / size).max())

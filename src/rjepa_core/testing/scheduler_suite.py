@@ -82,8 +82,10 @@ class SchedulerContract:
             scheduler.observe(observation)
         room, empty = scheduler.room(in_flight), scheduler.room(InFlight())
         assert 0 <= room.rows <= empty.rows, "rows in flight take no room"
-        assert 0 <= room.given_tokens <= empty.given_tokens
-        assert room.tokens is None or 0 <= room.tokens <= (empty.tokens or 0)
+        assert 0 <= room.given_tokens <= empty.given_tokens, "given solutions in flight take room"
+        assert room.tokens is None or 0 <= room.tokens <= (empty.tokens or 0), (
+            "tokens in flight take room"
+        )
 
     @inherited
     @given(st.integers(2, 64))
@@ -117,6 +119,6 @@ class SchedulerContract:
             scheduler.observe(observation)
             for decision in scheduler.changes():
                 assert decision.reason, f"no reason: {decision}"
-                assert decision.rows_before >= 1
-                assert decision.rows_after >= 1
+                assert decision.rows_before >= 1, f"no rows before: {decision}"
+                assert decision.rows_after >= 1, f"no rows after: {decision}"
             assert scheduler.changes() == (), "a decision was told twice"

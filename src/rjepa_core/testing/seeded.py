@@ -7,7 +7,6 @@ are UTF-8 bytes, so that characters in several tokens occur.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable, Sequence
 
@@ -23,6 +22,7 @@ from ..problems import GivenSolution
 from ..randomness import row_generator
 from ..settings import EncodingSettings, ModelSettings, SamplingSettings
 from ..traces import Completion, FinishReason, Prompt, Trace
+from .seeded_states import hidden_states, pool
 
 END_OF_SEQUENCE = 256
 _WORDS = (
@@ -147,28 +147,22 @@ class SeededBackend(BatchBackend):
         )
 
     def _encode(self, trace: Trace, encoding: EncodingSettings) -> Encoding:
-        width = self._settings.hidden_size
-        content = hashlib.sha256(trace.prompt_ids.tobytes() + trace.completion_ids.tobytes())
-        latents = np.empty((len(encoding.layers), len(trace.spans), width), np.float32)
-        prompt = np.empty((len(encoding.layers), width), np.float32)
-        for i, layer in enumerate(encoding.layers):
-            for j, span in enumerate(trace.spans):
-                latents[i, j] = self._vector(content, layer, f"{span.start}:{span.stop}", encoding)
-            prompt[i] = self._vector(content, layer, "prompt", encoding)
-        logprobs = None
-        if encoding.logprobs:
-            logprobs = -np.abs(latents[0, :, 0])
-        return Encoding(latents, prompt, logprobs)
+        before = len(trace.prompt_ids)
+        ids = np.concatenate([trace.prompt_ids, trace.completion_ids])
+        spans = [slice(before + span.start, before + span.stop) for span in trace.spans]
+        layers = encoding.layers
+        latents = [[self._vector(ids, span, n, encoding) for span in spans] for n in layers]
+        statement = slice(*trace.statement_span)
+        prompt = np.stack([self._vector(ids, statement, n, encoding) for n in layers])
+        shaped = np.asarray(latents, np.float32).reshape(len(layers), len(spans), -1)
+        return Encoding(shaped, prompt, -np.abs(shaped[0, :, 0]) if encoding.logprobs else None)
 
     def _vector(
-        self, content: hashlib._Hash, layer: int, what: str, encoding: EncodingSettings
+        self, ids: NDArray[np.int32], span: slice, layer: int, encoding: EncodingSettings
     ) -> NDArray[np.float32]:
-        key = content.copy()
-        key.update(f"{layer}:{what}:{encoding.pooling}:{self.info.content}".encode())
-        random = np.random.Generator(
-            np.random.Philox(key=int.from_bytes(key.digest()[:16], "little"))
-        )
-        return random.standard_normal(self._settings.hidden_size, np.float32)
+        width = self._settings.hidden_size
+        states = hidden_states(ids, span, layer, self.info.content, width)
+        return pool(states, encoding.pooling)
 
 
 def byte_offsets(text: str, tokens: int) -> NDArray[np.int32]:

@@ -12,6 +12,7 @@ from ..errors import ArgumentError
 from ..identity import Identity
 from ..ports.latent_store import LatentStore
 from ..traces import RecordKey
+from .promises import raises
 from .samples import sample_failure, sample_identity, sample_record
 from .store_case import Open, StoreCase, TmpPath, assert_same
 
@@ -51,7 +52,7 @@ class ArgumentsContract(StoreCase):
         buffers = [np.zeros(*buffer) if buffer else None for buffer in (latents, prompts)]
         with store.snapshot() as snapshot:
             for read in (store.read_latents, snapshot.read_latents):
-                with pytest.raises(ArgumentError, match=message):
+                with raises(ArgumentError, "a buffer that is none is refused", match=message):
                     read([record.key], *buffers)  # type: ignore[arg-type]
 
     def test_odd_buffers(self, store: LatentStore, identity: Identity) -> None:
@@ -60,9 +61,15 @@ class ArgumentsContract(StoreCase):
         store.commit()
         fixed = np.zeros((1, 1, 3, 8))
         fixed.flags.writeable = False
-        with pytest.raises(ArgumentError, match="latents: got an array that cannot be written"):
+        with raises(
+            ArgumentError,
+            "a buffer that cannot be written is refused",
+            match="latents: got an array that cannot be written",
+        ):
             store.read_latents([record.key], fixed)
-        with pytest.raises(ArgumentError, match="latents: got list, expected a numpy array"):
+        with raises(
+            ArgumentError, "a list is no buffer", match="latents: got list, expected a numpy array"
+        ):
             store.read_latents([record.key], fixed.tolist())
         whole = np.zeros((2, 2, 5, 16))
         part = whole[::2, :1, ::-1, ::2]
@@ -96,12 +103,14 @@ class ArgumentsContract(StoreCase):
         buffer = np.zeros((2, 1, 3, 8), np.float16)
         with store.snapshot() as snapshot:
             for use in (store.get, store.entry, snapshot.get):
-                with pytest.raises(ArgumentError, match=f"^key: {message}"):
+                with raises(ArgumentError, "what is no key is refused", match=f"^key: {message}"):
                     use(key)
             for read in (store.read_latents, snapshot.read_latents):
-                with pytest.raises(ArgumentError, match=rf"^keys\[1\]: {message}"):
+                with raises(
+                    ArgumentError, "what is no key is refused", match=rf"^keys\[1\]: {message}"
+                ):
                     read([good.key, key], buffer)
-        with pytest.raises(ArgumentError, match=rf"^keys\[1\]: {message}"):
+        with raises(ArgumentError, "what is no key is refused", match=rf"^keys\[1\]: {message}"):
             store.delete([good.key, key])
         assert len(store) == 1, "a refused removal changes nothing"
 
@@ -110,9 +119,17 @@ class ArgumentsContract(StoreCase):
         store.write([record])
         store.commit()
         key: Any = record.key
-        with pytest.raises(ArgumentError, match=r"^keys: got RecordKey\(.*several RecordKeys"):
+        with raises(
+            ArgumentError,
+            "one key is not several",
+            match=r"^keys: got RecordKey\(.*several RecordKeys",
+        ):
             store.read_latents(key, np.zeros((1, 1, 3, 8)))
-        with pytest.raises(ArgumentError, match=r"^keys: got RecordKey\(.*several RecordKeys"):
+        with raises(
+            ArgumentError,
+            "one key is not several",
+            match=r"^keys: got RecordKey\(.*several RecordKeys",
+        ):
             store.delete(key)
         numbered = RecordKey("p-0", np.int64(0))  # type: ignore[arg-type]
         assert_same(store.get(numbered), record, "a sample may be a number of numpy's")
@@ -121,8 +138,12 @@ class ArgumentsContract(StoreCase):
         trace = attrs.evolve(fourth.trace, sample=of_numpy[0])
         store.write([attrs.evolve(fourth, trace=trace)], [sample_failure("f", of_numpy[1])])
         store.commit()
-        assert store.get(RecordKey("p-0", 4)).trace.problem == fourth.trace.problem
-        assert [failure.key for failure in store.failures()] == [RecordKey("f", 5)]
+        assert store.get(RecordKey("p-0", 4)).trace.problem == fourth.trace.problem, (
+            "a sample that is a number of numpy's is stored as any other"
+        )
+        assert [failure.key for failure in store.failures()] == [RecordKey("f", 5)], (
+            "a failure's sample may be a number of numpy's"
+        )
 
     @pytest.mark.parametrize("mode", ["rw", "r", "", None, True])
     def test_modes_that_are_none_are_refused(
@@ -130,7 +151,11 @@ class ArgumentsContract(StoreCase):
     ) -> None:
         store.close()
         for name in ("a", "new"):
-            with pytest.raises(ArgumentError, match=f"^mode: got {mode!r}, expected 'read' or"):
+            with raises(
+                ArgumentError,
+                "a mode that is none is refused",
+                match=f"^mode: got {mode!r}, expected 'read' or",
+            ):
                 open_store(mode, name)
         assert not self.adapter.exists(self.where(tmp_path, "new")), "no store was made"
 
@@ -145,7 +170,11 @@ class ArgumentsContract(StoreCase):
         store.begin(identity)
         good, bad = sample_record(identity, "good"), sample_record(identity, "bad", 2)
         getattr(bad, where)[(-1,) * getattr(bad, where).ndim] = value
-        with pytest.raises(ArgumentError, match=r"^bad#2: .* NaN or infinite"):
+        with raises(
+            ArgumentError,
+            "what is written is checked: NaN and infinite values are refused",
+            match=r"^bad#2: .* NaN or infinite",
+        ):
             store.write([good, bad])
         assert len(store) == 0, "a refused batch leaves nothing"
 
@@ -158,10 +187,18 @@ class ArgumentsContract(StoreCase):
         trace = attrs.evolve(
             record.trace, spans=more.spans[:spans], step_texts=more.step_texts[:texts]
         )
-        with pytest.raises(ArgumentError, match=f"^bad: 3 step vectors, but {spans} spans and"):
+        with raises(
+            ArgumentError,
+            "what is written is checked: there is a vector a step",
+            match=f"^bad: 3 step vectors, but {spans} spans and",
+        ):
             store.write([attrs.evolve(record, trace=trace)])
         fewer = attrs.evolve(record.trace, step_texts=record.trace.step_texts[:2])
-        with pytest.raises(ArgumentError, match=r"^bad: 3 step vectors, but 3 spans and 2 texts"):
+        with raises(
+            ArgumentError,
+            "what is written is checked: there is a text a step",
+            match=r"^bad: 3 step vectors, but 3 spans and 2 texts",
+        ):
             store.write([attrs.evolve(record, trace=fewer)])
         assert len(store) == 0, "a refused batch leaves nothing"
 
@@ -187,9 +224,17 @@ class ArgumentsContract(StoreCase):
     ) -> None:
         record = sample_record(identity, "p")
         bad = attrs.evolve(record, trace=attrs.evolve(record.trace, sample=sample))
-        with pytest.raises(ArgumentError, match=f"record's key: its sample is {sample}"):
+        with raises(
+            ArgumentError,
+            "what is written is checked: a record's sample",
+            match=f"record's key: its sample is {sample}",
+        ):
             store.write([bad])
-        with pytest.raises(ArgumentError, match=f"failure's key: its sample is {sample}"):
+        with raises(
+            ArgumentError,
+            "what is written is checked: a failure's sample",
+            match=f"failure's key: its sample is {sample}",
+        ):
             store.write([record], [sample_failure("f", sample)])
         assert len(store) == 0, "a refused batch leaves nothing"
 
@@ -205,7 +250,7 @@ class ArgumentsContract(StoreCase):
         ids=["list", "text", "object", "numpy", "tuple key"],
     )
     def test_history_is_json(self, store: LatentStore, entry: Any, message: str) -> None:
-        with pytest.raises(ArgumentError, match=message):
+        with raises(ArgumentError, "a history entry that is no JSON is refused", match=message):
             store.add_history(entry)
         assert store.history() == [], "a refused entry leaves nothing"
         store.add_history({"b": (1, 2), 3: None})  # type: ignore[dict-item]

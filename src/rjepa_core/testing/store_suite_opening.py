@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 
 from ..errors import (
     IdentityError,
@@ -17,6 +16,7 @@ from ..errors import (
 from ..identity import Identity
 from ..ports.latent_store import LatentStore
 from ..traces import RecordKey
+from .promises import raises
 from .samples import sample_failure, sample_identity, sample_record
 from .store_case import Open, StoreCase, TmpPath
 
@@ -31,7 +31,7 @@ class OpeningContract(StoreCase):
         assert self.adapter.exists(where), "exists() is true once a store was opened to write"
 
     def test_reading_nothing_is_refused(self, tmp_path: TmpPath, open_store: Open) -> None:
-        with pytest.raises(StoreNotFoundError):
+        with raises(StoreNotFoundError, "reading a store that is not there is refused"):
             open_store("read")
         where = self.where(tmp_path, "a")
         assert not self.adapter.exists(where), "a refused reading makes no store"
@@ -52,14 +52,20 @@ class OpeningContract(StoreCase):
         store.close()
         again = open_store("read").identity
         assert again == identity, "the identity is there when the store is opened again"
-        assert again is not None
+        assert again is not None, "the identity is there when the store is opened again"
         assert again.labels == identity.labels, "the identity keeps its labels"
 
     def test_another_identity_is_refused(self, store: LatentStore) -> None:
         store.begin(sample_identity())
-        with pytest.raises(IdentityError, match="seed"):
+        with raises(
+            IdentityError, "begin() checks the identity: another seed is refused", match="seed"
+        ):
             store.begin(sample_identity(seed=1))
-        with pytest.raises(IdentityError, match="hidden_size"):
+        with raises(
+            IdentityError,
+            "begin() checks the identity: another width is refused",
+            match="hidden_size",
+        ):
             store.begin(sample_identity(width=9))
 
     def test_closing_commits(
@@ -93,12 +99,12 @@ class OpeningContract(StoreCase):
             lambda: store.snapshot().__enter__(),
         ]
         for use in uses:
-            with pytest.raises(StoreClosedError, match="this handle is closed"):
+            with raises(StoreClosedError, "a closed store says so", match="this handle is closed"):
                 use()
         assert store.location, "a closed store still tells its location"
 
     def test_one_writer(self, store: LatentStore, open_store: Open, identity: Identity) -> None:
-        with pytest.raises(StoreLockedError, match="writ"):
+        with raises(StoreLockedError, "a store has one writer at a time", match="writ"):
             open_store("write")
         store.write([sample_record(identity)])
         store.close()
@@ -122,7 +128,7 @@ class OpeningContract(StoreCase):
             lambda: reader.add_history({}),
         ]
         for use in uses:
-            with pytest.raises(StoreError, match="read"):
+            with raises(StoreError, "a handle that reads does not write", match="read"):
                 use()
 
     def test_history(self, store: LatentStore, open_store: Open, identity: Identity) -> None:

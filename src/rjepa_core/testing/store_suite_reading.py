@@ -15,6 +15,7 @@ from ..errors import StoreClosedError, StoreError
 from ..identity import Identity
 from ..ports.latent_store import LatentStore
 from ..traces import RecordKey
+from .promises import raises
 from .samples import record_differences, sample_failure, sample_identity, sample_record
 from .store_case import Open, StoreCase, assert_same
 
@@ -87,7 +88,7 @@ class ReadingContract(StoreCase):
         store.write([], [sample_failure("f")])
         store.commit()
         for problem_id in ("nothing", "f"):
-            with pytest.raises(KeyError):
+            with raises(KeyError, "get() of nothing is a KeyError"):
                 store.get(RecordKey(problem_id))
         assert store.entry(RecordKey("nothing")) is None, "entry() of nothing is None"
 
@@ -102,11 +103,15 @@ class ReadingContract(StoreCase):
             store.delete([records[0].key])
             assert len(snapshot) == 3, "later writing does not show in a snapshot"
             assert list(snapshot.keys()) == before, "later writing does not show in a snapshot"
-            assert [key for key, _ in snapshot.entries()] == before
-            assert [f.key.problem_id for f in snapshot.failures()] == ["f"]
+            assert [key for key, _ in snapshot.entries()] == before, (
+                "later writing does not show in a snapshot"
+            )
+            assert [f.key.problem_id for f in snapshot.failures()] == ["f"], (
+                "later writing does not show in a snapshot"
+            )
             for record in records:
                 assert_same(snapshot.get(record.key), record, "a snapshot keeps its records")
-            with pytest.raises(KeyError):
+            with raises(KeyError, "get() of what a snapshot has not is a KeyError"):
                 snapshot.get(RecordKey("new-1"))
         assert len(store) == 53, "the store itself has changed"
 
@@ -130,7 +135,9 @@ class ReadingContract(StoreCase):
             *(functools.partial(next, iterator) for iterator in begun),
         ]
         for use in uses:
-            with pytest.raises(StoreClosedError, match="this snapshot is closed"):
+            with raises(
+                StoreClosedError, "a closed snapshot says so", match="this snapshot is closed"
+            ):
                 use()
         assert_same(store.get(record.key), record, "the store itself stays open")
 
@@ -169,7 +176,7 @@ class ReadingContract(StoreCase):
                     s = int(steps[row])
                     assert (latents[row, :, :s] == record.latents).all(), "row b is keys[b]"
                     assert not latents[row, :, s:].any(), "zeros stand behind the steps"
-                    assert (prompts[row] == record.prompt_latent).all()
+                    assert (prompts[row] == record.prompt_latent).all(), "prompts too"
                 assert (latents[4] == 9).all(), "rows without a key are left alone"
 
     def test_batches_that_do_not_fit_are_refused(
@@ -179,9 +186,9 @@ class ReadingContract(StoreCase):
         store.write([record])
         store.commit()
         for shape in ((1, 1, 2, 8), (1, 2, 3, 8), (1, 1, 3, 7), (0, 1, 3, 8)):
-            with pytest.raises(ValueError):
+            with raises(ValueError, "a buffer into which a record does not fit is refused"):
                 store.read_latents([record.key], np.zeros(shape, np.float16))
-        with pytest.raises(KeyError):
+        with raises(KeyError, "reading nothing into a buffer is a KeyError"):
             store.read_latents([RecordKey("nothing")], np.zeros((1, 1, 3, 8), np.float16))
 
     def test_stats(self, store: LatentStore, identity: Identity) -> None:
@@ -192,7 +199,9 @@ class ReadingContract(StoreCase):
         assert stats.records == 6, "stats() count records"
         assert stats.problems == 3, "stats() count problems with records"
         assert stats.steps == 21, "stats() count steps"
-        assert stats.tokens == sum(len(r.trace.completion_ids) for r in records)
+        assert stats.tokens == sum(len(r.trace.completion_ids) for r in records), (
+            "stats() count tokens"
+        )
         assert stats.failures == 2, "stats() count failures"
 
     def test_it_grows_by_itself(self, open_store: Open) -> None:
@@ -242,7 +251,7 @@ class ReadingContract(StoreCase):
         copy = pickle.loads(pickle.dumps(store))
         try:
             assert_same(copy.get(record.key), record, "a pickled handle opens the store again")
-            with pytest.raises(StoreError):
+            with raises(StoreError, "a pickled handle only reads"):
                 copy.write([record])
         finally:
             copy.close()

@@ -10,6 +10,7 @@ from ..ports.latent_store import LatentStore
 from ..ports.store_tools import StoreTools, ToolProgress
 from ..problems import Problem
 from ..traces import OUT_OF_MEMORY, TOO_LONG, RecordKey
+from .promises import raises
 from .samples import sample_failure, sample_identity, sample_record
 from .store_case import Open, StoreCase, TmpPath, assert_same
 
@@ -70,23 +71,28 @@ class ToolsContract(StoreCase):
         self.fill(store, range(20))
         target = self.where(tmp_path, "b")
         report = tools.repair(self.where(tmp_path, "a"), target)
-        assert (report.records, report.failures, report.lost, report.missing) == (20, 5, (), 0)
+        assert (report.records, report.failures, report.lost, report.missing) == (20, 5, (), 0), (
+            "repair() of a sound store loses nothing"
+        )
         mended = open_store("read", "b")
         self.assert_equal(mended, store, "repair() saves everything readable")
         assert mended.history() == store.history(), "repair() saves the run history"
-        with pytest.raises(UsageError):
+        with raises(UsageError, "repair() overwrites no store"):
             tools.repair(self.where(tmp_path, "a"), target)
 
     def test_build(self, open_store: Open, tools: StoreTools, tmp_path: TmpPath) -> None:
         place = self.where(tmp_path, "a")
-        with pytest.raises(RuntimeError), tools.build(place) as refused:
+        with (
+            raises(RuntimeError, "an error in build() reaches the caller"),
+            tools.build(place) as refused,
+        ):
             self._fail(refused)
         assert not self.adapter.exists(place), "build() leaves nothing behind after an error"
         with tools.build(place) as store:
             self.fill(store, range(4))
             assert not self.adapter.exists(place), "build() puts a store there when it is whole"
         assert len(open_store("read")) == 4, "build() makes a store"
-        with pytest.raises(UsageError), tools.build(place):
+        with raises(UsageError, "build() overwrites no store"), tools.build(place):
             pass
 
     def test_compact(self, open_store: Open, tools: StoreTools, tmp_path: TmpPath) -> None:
@@ -100,7 +106,7 @@ class ToolsContract(StoreCase):
         again = open_store("read")
         self.assert_equal(again, whole, "compact() changes no record")
         assert len(again.history()) == 1, "compact() keeps the run history"
-        assert tools.verify(self.where(tmp_path, "a")).sound
+        assert tools.verify(self.where(tmp_path, "a")).sound, "a compacted store is sound"
 
     def test_merged_halves_are_the_whole(self, open_store: Open, tools: StoreTools) -> None:
         whole, one, two = (open_store(name=name) for name in ("whole", "one", "two"))
@@ -109,7 +115,9 @@ class ToolsContract(StoreCase):
         self.fill(two, range(15, 30))
         target = open_store(name="target")
         report = tools.merge(target, [one, two])
-        assert (report.added, report.equal, report.failures) == (30, 0, 8)
+        assert (report.added, report.equal, report.failures) == (30, 0, 8), (
+            "merge() counts what it did"
+        )
         self.assert_equal(target, whole, "merged halves equal the whole")
         kinds = [entry["kind"] for entry in target.history()]
         assert kinds.count("extract") == 2, "merge() keeps the sources' run histories"
@@ -142,7 +150,7 @@ class ToolsContract(StoreCase):
                 store.commit()
             source.write([sample_record(identity, "new")])
             source.commit()
-            with pytest.raises(MergeConflictError, match="p "):
+            with raises(MergeConflictError, "merge() refuses a conflict", match="p "):
                 tools.merge(target, [source])
             assert len(target) == 1, "a refused merge changes nothing"
             tools.merge(target, [source], winner)  # type: ignore[arg-type]
@@ -155,7 +163,7 @@ class ToolsContract(StoreCase):
         two.begin(sample_identity(seed=1))
         two.write([sample_record(sample_identity(), "p")])
         two.commit()
-        with pytest.raises(IdentityError, match="seed"):
+        with raises(IdentityError, "merge() refuses another identity", match="seed"):
             tools.merge(one, [two])
         assert len(one) == 0, "a refused merge changes nothing"
 
@@ -173,10 +181,10 @@ class ToolsContract(StoreCase):
         store.write(odd)
         store.commit()
         out = tools.export(store, str(tmp_path / "out"), per_shard=per_shard)
-        assert (out.records, out.failures) == (34, 5)
+        assert (out.records, out.failures) == (34, 5), "export() counts what it wrote"
         tools.import_shards(str(tmp_path / "out"), again)
         self.assert_equal(again, store, "export, then import, gives an equal store")
-        with pytest.raises(UsageError):
+        with raises(UsageError, "export() overwrites nothing"):
             tools.export(store, str(tmp_path / "out"))
 
     def test_shards_of_another_identity_are_refused(
@@ -186,7 +194,7 @@ class ToolsContract(StoreCase):
         self.fill(store, range(3))
         other.begin(sample_identity())
         tools.export(store, str(tmp_path / "out"))
-        with pytest.raises(IdentityError):
+        with raises(IdentityError, "import_shards() refuses another identity"):
             tools.import_shards(str(tmp_path / "out"), other)
 
     def test_shards_without_an_identity(
@@ -197,9 +205,13 @@ class ToolsContract(StoreCase):
         tools.export(store, str(tmp_path / "out"))
         (tmp_path / "out" / "identity.json").unlink()
         other = open_store(name="b")
-        with pytest.raises(UsageError, match="name the model"):
+        with raises(
+            UsageError, "shards without identity.json need an identity", match="name the model"
+        ):
             tools.import_shards(str(tmp_path / "out"), other)
-        with pytest.raises(UsageError, match="identity says"):
+        with raises(
+            UsageError, "shards must fit the identity that is given", match="identity says"
+        ):
             tools.import_shards(str(tmp_path / "out"), other, identity)
         third = open_store(name="c")
         problems = {"p-0": Problem("p-0", "unused: the shards hold statements")}
@@ -219,12 +231,16 @@ class ToolsContract(StoreCase):
             ],
         )
         store.commit()
-        assert tools.remove(store, ["a", "b#1"], [OUT_OF_MEMORY]) == 4
+        assert tools.remove(store, ["a", "b#1"], [OUT_OF_MEMORY]) == 4, "remove() counts"
         left = {RecordKey("b"), RecordKey("c"), RecordKey("c", 1)}
         assert set(store.keys()) == left, "remove() takes an id's samples, or the one named"
         assert {f.reason for f in store.failures()} == {TOO_LONG}, "remove() takes a reason"
         assert tools.remove(store, ["e"]) == 1, "remove() takes a failure by its id"
-        with pytest.raises(UsageError, match="has neither record nor failure nope"):
+        with raises(
+            UsageError,
+            "remove() refuses a name that fits nothing",
+            match="has neither record nor failure nope",
+        ):
             tools.remove(store, ["nope", "c"])
         assert len(store) == 3, "a refused removal changes nothing"
 
@@ -237,15 +253,15 @@ class ToolsContract(StoreCase):
         store.write([], [sample_failure("a#01"), sample_failure("c", 1)])
         store.commit()
         both = r"a problem a#1 and a sample 1 of a; say a#1#0 a#1#1 for .* or a#001 for the sample"
-        with pytest.raises(UsageError, match=both):
+        with raises(UsageError, "remove() refuses a name with two meanings", match=both):
             tools.remove(store, ["b#1", "a#1"])
         assert len(store) == 4, "a refused removal changes nothing"
         assert tools.remove(store, ["a#001"]) == 1, "zeros in front of a sample mean nothing"
-        assert set(store.keys()) == {*keys} - {keys[2]}
+        assert set(store.keys()) == {*keys} - {keys[2]}, "it takes the sample that was named"
         assert tools.remove(store, ["a#1#0", "c#1"]) == 2, "an id with a # is named with its sample"
-        assert set(store.keys()) == {keys[1], keys[3]}
+        assert set(store.keys()) == {keys[1], keys[3]}, "it takes the sample that was named"
         assert tools.remove(store, ["a#1", "b#1", "a#01"]) == 3, "one meaning is enough"
-        assert len(store) == 0
+        assert len(store) == 0, "remove() takes all that was named"
 
     def test_room(self, open_store: Open, tools: StoreTools, tmp_path: TmpPath) -> None:
         identity = sample_identity(1, 1024)
@@ -256,4 +272,6 @@ class ToolsContract(StoreCase):
         needed = tools.room_needed(identity, 200, 8.0)
         taken = store.stats().bytes_on_disk
         assert 0.7 * taken < needed < 2 * taken, "room_needed() tells about what is taken"
-        assert tools.room_free(self.where(tmp_path, "new/er")) > 0
+        assert tools.room_free(self.where(tmp_path, "new/er")) > 0, (
+            "room_free() of a place to be made is told"
+        )

@@ -10,6 +10,7 @@ from ..errors import StatementChangedError, StoreClosedError, StoreError, StoreG
 from ..identity import Identity
 from ..ports.latent_store import LatentStore
 from ..traces import RecordKey
+from .promises import raises
 from .samples import sample_failure, sample_identity, sample_record
 from .store_case import Open, StoreCase, TmpPath, assert_same
 
@@ -19,7 +20,7 @@ class WritingContract(StoreCase):
 
     def test_writing_needs_an_identity(self, open_store: Open, identity: Identity) -> None:
         store = open_store()
-        with pytest.raises(StoreError):
+        with raises(StoreError, "writing before begin() is refused"):
             store.write([sample_record(identity)])
 
     def test_what_is_uncommitted(
@@ -32,11 +33,13 @@ class WritingContract(StoreCase):
         entry, failed = store.entry(record.key), store.entry(failure.key)
         assert entry is not None, "entry() knows uncommitted records"
         assert failed is not None, "entry() knows uncommitted failures"
-        assert (entry.failed, entry.steps, failed.failed) == (False, 4, True)
+        assert (entry.failed, entry.steps, failed.failed) == (False, 4, True), (
+            "entry() tells of what is not committed yet"
+        )
         for handle in (store, reader):
             seen = (list(handle.keys()), list(handle.failures()), handle.stats().records)
             assert seen == ([], [], 0), "keys(), failures(), stats() tell what is committed alone"
-            with pytest.raises(KeyError):
+            with raises(KeyError, "get() of what is not committed is a KeyError"):
                 handle.get(record.key)
         assert len(reader) == 0, "another handle does not see what is uncommitted"
         store.commit()
@@ -60,7 +63,7 @@ class WritingContract(StoreCase):
                 store.commit()
             store.write([sample_record(identity, name)])
             entry = store.entry(RecordKey(name))
-            assert entry is not None
+            assert entry is not None, "entry() knows what was written"
             assert not entry.failed, "a record replaces the failure of its key"
             store.commit()
             assert not list(store.failures()), "a record replaces the failure of its key"
@@ -73,7 +76,7 @@ class WritingContract(StoreCase):
                 store.commit()
             store.write([], [sample_failure(f"p-{commit}")])
             entry = store.entry(record.key)
-            assert entry is not None
+            assert entry is not None, "entry() knows what was written"
             assert not entry.failed, "a failure never replaces a record"
             store.commit()
             assert not list(store.failures()), "a failure never replaces a record"
@@ -116,7 +119,11 @@ class WritingContract(StoreCase):
         write(first, "one")
         if commit:
             store.commit()
-        with pytest.raises(StatementChangedError, match="p"):
+        with raises(
+            StatementChangedError,
+            "a key that is written with another statement is refused",
+            match="p",
+        ):
             write(second, "another")
         assert store.entry(RecordKey("beside another")) is None, "a refused batch leaves nothing"
 
@@ -128,12 +135,20 @@ class WritingContract(StoreCase):
     def test_vectors_of_another_space_are_refused(
         self, store: LatentStore, identity: Identity, other: Identity
     ) -> None:
-        with pytest.raises(ValueError, match="wrong"):
+        with raises(
+            ValueError,
+            "what is written is checked: vectors of another latent space are refused",
+            match="wrong",
+        ):
             store.write([sample_record(identity, "right"), sample_record(other, "wrong")])
         assert len(store) == 0, "a refused batch leaves nothing"
 
     def test_logprobs_are_all_or_none(self, store: LatentStore) -> None:
-        with pytest.raises(ValueError, match="log-probabilities"):
+        with raises(
+            ValueError,
+            "what is written is checked: log-probabilities are kept by all records or by none",
+            match="log-probabilities",
+        ):
             store.write([sample_record(sample_identity(logprobs=True))])
 
     def test_a_store_that_is_gone_is_missed(
@@ -152,10 +167,12 @@ class WritingContract(StoreCase):
             lambda: store.close(),
         ]
         for use in uses:
-            with pytest.raises(StoreGoneError, match="the store is gone") as raised:
+            with raises(
+                StoreGoneError, "a store that is gone is missed", match="the store is gone"
+            ) as raised:
                 use()
-            assert "\n" not in str(raised.value), "it is told in one line"
-        with pytest.raises(StoreClosedError):
+            assert "\n" not in str(raised), "it is told in one line"
+        with raises(StoreClosedError, "a store that is gone is closed by close()"):
             store.commit()
 
     def test_a_store_that_is_gone_is_missed_with_nothing_to_write(
@@ -167,11 +184,13 @@ class WritingContract(StoreCase):
         whole.commit()
         for name in ("a", "begun"):
             self.vanish(tmp_path, name)
-        with pytest.raises(StoreGoneError):
+        with raises(StoreGoneError, "a store that is gone is missed at close()"):
             whole.close()
-        with pytest.raises(StoreGoneError):
+        with raises(StoreGoneError, "a store that is gone is missed at begin()"):
             begun.begin(identity)
-        with pytest.raises(StoreGoneError):
+        with raises(
+            StoreGoneError, "a store that is gone is missed at close(), even if nothing waits"
+        ):
             begun.close()
 
     def test_delete(self, store: LatentStore, open_store: Open, identity: Identity) -> None:
@@ -187,7 +206,7 @@ class WritingContract(StoreCase):
         assert store.entry(gone[0]) is None, "nothing is known of a deleted key"
         stats = store.stats()
         assert (stats.records, stats.problems, stats.steps) == (2, 1, 6), "stats() follow delete()"
-        assert store.delete(left) == 2
+        assert store.delete(left) == 2, "delete() counts what there was"
         assert store.stats().problems == 0, "a problem without records is not counted"
 
     def test_a_deleted_key_is_new(self, store: LatentStore, identity: Identity) -> None:

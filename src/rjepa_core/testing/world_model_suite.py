@@ -17,6 +17,7 @@ import pytest
 
 from ..errors import InputError, UnsupportedError
 from ..ports.world_model import Context, LatentSequence, TargetSpace, WorldModel
+from .promises import close, raises
 
 LENGTHS = (3, 1, 5, 2, 5, 3, 4)
 
@@ -54,24 +55,32 @@ class WorldModelContract:
         made, wanted = world_model.predict(given, context), world_model.targets(given)
         size = world_model.info.target_size
         for one, predicted, target in zip(given, made, wanted, strict=True):
-            assert predicted.shape == target.shape == (len(one.latents), size)
-            assert predicted.dtype == target.dtype == np.float32
-            assert np.isfinite(predicted).all()
-            assert np.isfinite(target).all()
+            assert predicted.shape == target.shape == (len(one.latents), size), (
+                "a prediction and a target a step, of info.target_size"
+            )
+            assert predicted.dtype == target.dtype == np.float32, "answers are float32"
+            assert np.isfinite(predicted).all(), "predictions are finite"
+            assert np.isfinite(target).all(), "targets are finite"
 
     @pytest.mark.parametrize("context", list(Context))
     def test_surprise_is_a_steady_score(self, world_model: WorldModel, context: Context) -> None:
         given = sequences(world_model)
         first = world_model.surprise(given, context)
         for one, found in zip(given, first, strict=True):
-            assert found.shape == (len(one.latents),)
-            assert found.dtype == np.float32
-            assert (found >= 0).all()
+            assert found.shape == (len(one.latents),), "one surprise a step"
+            assert found.dtype == np.float32, "answers are float32"
+            assert (found >= 0).all(), "a surprise is a squared error, never negative"
         for before, after in zip(first, world_model.surprise(given, context), strict=True):
-            np.testing.assert_array_equal(before, after, "the same input gives the same score")
+            close(before, after, "the same input gives the same score", 0)
         for one, among in zip(given, first, strict=True):
             alone = world_model.surprise([one], context)[0]
-            np.testing.assert_allclose(alone, among, rtol=self.tolerance, atol=self.tolerance)
+            close(
+                alone,
+                among,
+                "a score does not depend on the others",
+                self.tolerance,
+                self.tolerance,
+            )
 
     def test_surprise_is_the_error_of_the_prediction(self, world_model: WorldModel) -> None:
         if world_model.info.target_space is not TargetSpace.LLM:
@@ -79,7 +88,7 @@ class WorldModelContract:
         given = sequences(world_model)
         made, wanted = world_model.predict(given), world_model.targets(given)
         for found, a, b in zip(world_model.surprise(given), made, wanted, strict=True):
-            np.testing.assert_allclose(found, np.square(a - b).mean(-1), rtol=1e-4)
+            close(found, np.square(a - b).mean(-1), "surprise is the mean squared error", 1e-4)
 
     def test_a_step_is_not_predicted_from_itself(self, world_model: WorldModel) -> None:
         given = sequences(world_model)[2]
@@ -88,36 +97,43 @@ class WorldModelContract:
         before, after = world_model.predict(
             [given, LatentSequence(changed, given.prompt, given.domain)]
         )
-        np.testing.assert_allclose(before[1], after[1], rtol=1e-4, atol=1e-4)
+        close(before[1], after[1], "a step is not predicted from itself", 1e-4, 1e-4)
         assert not np.allclose(before[0], after[0], atol=1e-4), "steps see each other"
 
     def test_the_past_knows_no_future(self, world_model: WorldModel) -> None:
         given = sequences(world_model)[2]
         shorter = LatentSequence(given.latents[:3], given.prompt, given.domain)
         whole, part = world_model.predict([given, shorter], Context.PAST)
-        np.testing.assert_allclose(whole[:3], part, rtol=1e-4, atol=1e-4)
+        close(whole[:3], part, "with Context.PAST no later step is seen", 1e-4, 1e-4)
 
     def test_masked_steps_in_the_order_they_were_asked(self, world_model: WorldModel) -> None:
         given = sequences(world_model)
         a, b = world_model.predict_masked([given[2], given[2]], [[1, 3], [3, 1]])
-        assert a.shape == (2, world_model.info.target_size)
-        np.testing.assert_allclose(a, b[::-1], rtol=1e-5, atol=1e-5)
+        assert a.shape == (2, world_model.info.target_size), "a prediction a masked step, of E"
+        close(a, b[::-1], "predictions come in the order of the masked steps", 1e-5, 1e-5)
         one = world_model.predict_masked([given[2]], [[4]])[0]
-        np.testing.assert_allclose(one[0], world_model.predict([given[2]])[0][4], atol=1e-4)
+        alone = world_model.predict([given[2]])[0][4]
+        close(one[0], alone, "one masked step is predicted as predict() does", 1e-7, 1e-4)
 
     @pytest.mark.parametrize("masked", [[], [5], [-1], [1, 1]])
     def test_masks_that_are_none_are_refused(
         self, world_model: WorldModel, masked: list[int]
     ) -> None:
-        with pytest.raises(InputError, match="sequence 0"):
+        with raises(
+            InputError,
+            "masked steps that there are not are refused, by the place of their sequence",
+            match="sequence 0",
+        ):
             world_model.predict_masked([sequences(world_model)[2]], [masked])
 
     def test_a_step_has_an_embedding(self, world_model: WorldModel) -> None:
         given = sequences(world_model)
         made = world_model.embeddings(given)
         widths = {one.shape[1] for one in made}
-        assert [len(one) for one in made] == [len(one.latents) for one in given]
-        assert len(widths) == 1
+        assert [len(one) for one in made] == [len(one.latents) for one in given], (
+            "an embedding a step"
+        )
+        assert len(widths) == 1, "embeddings have one width"
 
     def test_poison_is_refused_by_its_place(self, world_model: WorldModel) -> None:
         given = sequences(world_model)
@@ -127,26 +143,30 @@ class WorldModelContract:
         none = np.zeros((0, world_model.info.hidden_size), np.float32)
         for latents in (poisoned, wide, none):
             bad = LatentSequence(latents, given[1].prompt, given[1].domain)
-            with pytest.raises(InputError, match="sequence 1"):
+            with raises(
+                InputError,
+                "a sequence that cannot be scored is refused by its place",
+                match="sequence 1",
+            ):
                 world_model.surprise([given[0], bad])
-        with pytest.raises(InputError, match="sequence 0"):
+        with raises(InputError, "a prompt of another width is refused", match="sequence 0"):
             world_model.surprise([LatentSequence(given[0].latents, given[0].prompt[1:], "math")])
 
     def test_no_sequences_have_no_answers(self, world_model: WorldModel) -> None:
-        assert world_model.surprise([]) == []
+        assert world_model.surprise([]) == [], "no sequences, no answers"
 
     def test_answers_are_the_callers_own(self, world_model: WorldModel) -> None:
         given = sequences(world_model)[:1]
         first = world_model.predict(given)[0]
         kept = first.copy()
         first[:] = 0
-        np.testing.assert_array_equal(world_model.predict(given)[0], kept)
+        close(world_model.predict(given)[0], kept, "answers are the caller's own", 0)
 
     def test_the_way_back_to_the_llm(self, world_model: WorldModel) -> None:
         given = sequences(world_model)
         if world_model.info.target_space is TargetSpace.MODEL:
-            with pytest.raises(UnsupportedError):
+            with raises(UnsupportedError, "a world model with a space of its own has no way back"):
                 world_model.unstandardise(world_model.targets(given)[0])
             return
         back = world_model.unstandardise(world_model.targets(given)[0])
-        np.testing.assert_allclose(back, given[0].latents, rtol=1e-3, atol=1e-3)
+        close(back, given[0].latents, "unstandardise() leads back to the latents", 1e-3, 1e-3)

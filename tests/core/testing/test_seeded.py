@@ -37,9 +37,6 @@ class TestRefilling(Exact):
     def backend(self) -> LLMBackend:
         return RefillingBackend(seeded())
 
-    # Its session is for generating; encoding stored traces is not what it is there to show.
-    test_traces_are_encoded_again_as_they_are = None
-
 
 def test_given_steps() -> None:
     backend = seeded()

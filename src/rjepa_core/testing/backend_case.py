@@ -1,0 +1,193 @@
+"""What the backend suites share: problems, a session driven to its end, and traces made over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import attrs
+import numpy as np
+import pytest
+
+from ..cutting import Cut, cut_completion
+from ..latents import LatentRecord
+from ..pending import Pending
+from ..ports.llm_backend import LLMBackend, Room, SessionSpec
+from ..problems import Problem
+from ..prompts import DEFAULT_TEMPLATES, pose
+from ..settings import EncodingSettings, SamplingSettings
+from ..traces import (
+    NOT_FINITE,
+    OUT_OF_RANGE,
+    Completion,
+    Failure,
+    RecordKey,
+    StepSpan,
+    Trace,
+    Work,
+)
+
+# Each begins with another letter, and not all end alike: so the suite can tell where a statement
+# stands in a prompt without a tokenizer.
+STATEMENTS = (
+    "Mia has 3 pears and picks 5 more. How many has she?",
+    "A bus holds 40 people; 13 seats are free. Count the people who sit.",
+    "What is a quarter of 96?",
+    "Naïve 🙂 question: how many halves are in ½ + 1½?",
+    "Ben reads 12 pages a day for a week, then 20 on Sunday. How many pages is that in all?",
+)
+Records = dict[RecordKey, LatentRecord]
+Failures = dict[RecordKey, Failure]
+
+
+class BackendCase:
+    """Inherit, and give a fixture `backend`; the class attributes may be changed.
+
+    Attributes:
+        max_new_tokens: length of the completions that the tests ask for.
+        tolerance: largest ‖a−b‖/‖b‖ of a vector between batches; 0 for exact backends.
+        same_ids: share of the traces that must be equal between batches; rounding may flip a
+            token.
+        causal: a token's hidden state depends on the tokens up to it alone.
+    """
+
+    max_new_tokens = 48
+    tolerance = 1e-3
+    same_ids = 0.8
+    causal = True
+
+    @pytest.fixture
+    def backend(self) -> LLMBackend:
+        raise NotImplementedError("give a fixture `backend`")
+
+    def spec(self, backend: LLMBackend, **sampling: float) -> SessionSpec:
+        """A spec with the first and last layer and log-probabilities."""
+        layers = (0, backend.info.hidden_states - 1) if backend.info.hidden_states > 1 else (0,)
+        return SessionSpec(
+            sampling=SamplingSettings(
+                max_new_tokens=self.max_new_tokens, seed=int(sampling.get("seed", 0))
+            ),
+            encoding=EncodingSettings(layers=layers, logprobs=True, store_dtype="float32"),
+            pose=lambda work: pose(work.problem, work.sample, DEFAULT_TEMPLATES),
+            cut=cut_completion,
+            clock=time.perf_counter,
+        )
+
+    @staticmethod
+    def work(samples: int = 1) -> list[Work]:
+        problems = [Problem.make(statement) for statement in STATEMENTS]
+        return [Work(problem, sample) for problem in problems for sample in range(samples)]
+
+    def run(
+        self, backend: LLMBackend, work: Sequence[Work], rows: int, **sampling: float
+    ) -> tuple[Records, Failures]:
+        """Drive a session to the end with `rows` rows; every work must come back once."""
+        spec = self.spec(backend, **sampling)
+        seen: list[tuple[Completion, Cut]] = []
+
+        def cut(completion: Completion) -> Cut:
+            check_completion(completion)
+            seen.append((completion, spec.cut(completion)))
+            return seen[-1][1]
+
+        session = backend.open_session(attrs.evolve(spec, cut=cut))
+        pending = Pending(work)
+        records: Records = {}
+        failures: Failures = {}
+        rounds = 0
+        while pending or session.in_flight:
+            room = Room(max(0, rows - session.in_flight.rows), None, 4096, 4096)
+            session.admit(pending.take(room, session.cost, not session.in_flight))
+            step = session.advance(room)
+            pending.put_back(step.given_back)
+            for record in step.finished:
+                assert record.key not in records, f"{record.key} was finished twice"
+                records[record.key] = record
+            for failure in step.failed:
+                assert failure.key not in failures, f"{failure.key} failed twice"
+                failures[failure.key] = failure
+            rounds += 1
+            assert rounds < 10_000, "the session makes no progress"
+        session.close()
+        lost = {w.key for w in work} - records.keys() - failures.keys()
+        assert not lost, f"these problems were admitted and never came back: {_names(lost)}"
+        extra = (records.keys() | failures.keys()) - {w.key for w in work}
+        assert not extra, f"these came back and were never admitted: {_names(extra)}"
+        for failure in failures.values():
+            assert failure.reason not in (NOT_FINITE, OUT_OF_RANGE), (
+                f"{failure.key}: every value of a vector must be a finite number: {failure.detail}"
+            )
+        check_spans(records, work, seen)
+        return records, failures
+
+    def encode(self, backend: LLMBackend, traces: Sequence[Trace]) -> list[LatentRecord]:
+        """The traces encoded as they are, in order."""
+        named = [attrs.evolve(trace, sample=i) for i, trace in enumerate(traces)]
+        work = [Work(trace.problem, trace.sample, trace) for trace in named]
+        records, failures = self.run(backend, work, rows=1)
+        assert not failures, f"a trace could not be encoded again: {[*failures.values()][:1]}"
+        return [records[item.key] for item in work]
+
+
+def with_spans(trace: Trace, *spans: tuple[int, int]) -> Trace:
+    """The same tokens, cut into other steps."""
+    steps = tuple(StepSpan(start, stop) for start, stop in spans)
+    return attrs.evolve(trace, spans=steps, step_texts=("a step",) * len(steps))
+
+
+def with_another_token(trace: Trace, position: int) -> Trace:
+    """The same trace, with another token at one position of its completion."""
+    ids = trace.completion_ids.copy()
+    known = np.concatenate([trace.completion_ids, trace.prompt_ids])
+    ids[position] = known[known != ids[position]][0]
+    return attrs.evolve(trace, completion_ids=ids)
+
+
+def check_completion(completion: Completion) -> None:
+    """A completion's ids, text and offsets must belong together."""
+    ids, offsets, text = completion.ids, completion.offsets, completion.text
+    assert offsets.shape == (len(ids), 2), (
+        f"a completion's offsets are one range a token: {offsets.shape} for {len(ids)} ids"
+    )
+    position = 0
+    for start, stop in offsets:
+        assert 0 <= start <= stop <= len(text), (
+            f"a token's offsets {start}:{stop} are no range of the {len(text)} characters"
+        )
+        assert start <= position, (
+            f"off by one? Characters {position}:{start} of a completion belong to no token; its "
+            "offsets must say which characters each token covers"
+        )
+        position = max(position, int(stop))
+    assert position == len(text), (
+        f"off by one? The last {len(text) - position} characters of a completion belong to no "
+        "token; its offsets must say which characters each token covers"
+    )
+
+
+def check_spans(
+    records: Mapping[RecordKey, LatentRecord],
+    work: Sequence[Work],
+    seen: Sequence[tuple[Completion, Cut]],
+) -> None:
+    """A generated trace's spans must be those that the spec's `cut` gave."""
+    given = {w.key for w in work if w.given is not None}
+    cuts = {(c.prompt_ids.tobytes(), c.ids.tobytes()): found for c, found in seen}
+    for key, record in records.items():
+        if key in given:
+            continue
+        trace = record.trace
+        found = cuts.get((trace.prompt_ids.tobytes(), trace.completion_ids.tobytes()))
+        assert found is not None, f"{key}: its completion was never given to the spec's cut()"
+        assert trace.spans == found.spans, (
+            f"{key}: its spans must be those that cut() gave, {_text(found.spans)}; "
+            f"got {_text(trace.spans)}"
+        )
+
+
+def _text(spans: Sequence[StepSpan]) -> str:
+    return " ".join(f"{span.start}:{span.stop}" for span in spans)
+
+
+def _names(keys: set[RecordKey]) -> str:
+    return ", ".join(sorted(map(str, keys)))
