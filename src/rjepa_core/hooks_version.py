@@ -24,11 +24,9 @@ def version_of(group: str) -> int | None:
     return int(found[1] or 1) if found else None
 
 
-def installed() -> list[EntryPoint]:
-    """The entry points of all versions, of every distribution there is."""
-    found = entry_points()
-    groups = [group for group in found.groups if version_of(group) is not None]
-    return [entry for group in sorted(groups) for entry in found.select(group=group)]
+def groups() -> list[str]:
+    """The groups of all versions in which any installed distribution stands."""
+    return sorted(group for group in entry_points().groups if version_of(group) is not None)
 
 
 def usable(entries: Iterable[EntryPoint]) -> list[EntryPoint]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import difflib
 import traceback
 from collections.abc import Iterable, Mapping
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Literal, TypeVar
 
@@ -31,7 +31,7 @@ from .descriptors import (
     WorldModelAdapter,
 )
 from .errors import IncompatiblePluginError, PluginError, UnknownAdapterError
-from .hooks_version import GROUP, HOOKS_VERSION, installed, refusal, usable
+from .hooks_version import GROUP, HOOKS_VERSION, groups, refusal, usable
 
 __all__ = [
     "GROUP",
@@ -131,7 +131,9 @@ class Registry:
     """Finds adapters by name. Make one a process; loading is done once an entry point."""
 
     def __init__(self, entries: Iterable[EntryPoint] | None = None) -> None:
-        self._entries = usable(installed() if entries is None else entries)
+        if entries is None:
+            entries = [entry for group in groups() for entry in entry_points(group=group)]
+        self._entries = usable(entries)
         self._loaded: dict[int, Plugin] = {}
         self._manager = pluggy.PluginManager(GROUP)
         self._manager.add_hookspecs(Hooks)

@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 from rjepa_core.pending import Pending, estimated_length
 from rjepa_core.ports.llm_backend import Room
 from rjepa_core.problems import GivenSolution, Problem
+from rjepa_core.testing.queue_suite import QueueContract
 from rjepa_core.traces import Work
+
+
+class TestContract(QueueContract):
+    def make(self, work):
+        return Pending(work)
+
+
+class TestSmallWindow(QueueContract):
+    def make(self, work):
+        return Pending(iter(work), window=3)
+
 
 PLENTY = Room(rows=10**6, tokens=None, given_tokens=10**9, encode_tokens=10**9)
 

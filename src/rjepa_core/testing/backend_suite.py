@@ -135,15 +135,15 @@ class VectorsContract(BackendCase):
     def test_the_statement_span_is_the_statement(self, backend: LLMBackend) -> None:
         """The prompts of problems of one domain differ in their statements alone."""
         records, _ = self.run(backend, self.work(), rows=4)
+        off = "the statement span must be the statement's own tokens (off by one?)"
         before, first, last, behind = set(), set(), set(), set()
         for key, record in records.items():
             ids, (start, stop) = record.trace.prompt_ids.tolist(), record.trace.statement_span
-            assert 0 <= start < stop <= len(ids), f"{key}: the statement span is outside"
+            assert 0 <= start < stop <= len(ids), f"{key}: {off}: {start}:{stop} of {len(ids)}"
             before.add(tuple(ids[:start]))
             behind.add(tuple(ids[stop:]))
             first.add(ids[start])
             last.add(ids[stop - 1])
-        off = "the statement span must be the statement's own tokens (off by one?)"
         assert len(before) == 1, f"{off}: tokens in front of it belong to the statement"
         assert len(behind) == 1, f"{off}: tokens behind it belong to the statement"
         if len(records) == len(STATEMENTS):

@@ -1,8 +1,10 @@
 """What every batch scheduler promises, as tests that a scheduler's own tests inherit.
 
-class TestMyScheduler(SchedulerContract):
-    def make(self):
-        return MyScheduler(MySettings())
+    class TestMyScheduler(SchedulerContract):
+        def make(self):
+            return MyScheduler(MySettings())
+
+Each failure names the broken promise.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from ..ports.batch_scheduler import BatchScheduler, Explains
 from ..ports.llm_backend import InFlight, Observation
 from ..ports.memory_probe import MemoryReading
+from .small_machine import run_on_a_small_machine
 
 # Several schedulers inherit the same tests, which is what the check below would warn of.
 inherited = settings(suppress_health_check=[HealthCheck.differing_executors], deadline=None)
@@ -88,6 +91,25 @@ class SchedulerContract:
         )
 
     @inherited
+    @given(st.lists(OBSERVATIONS, max_size=30), st.integers(0, 200))
+    def test_rows_in_flight_take_room(self, seen: list[Observation], rows: int) -> None:
+        scheduler = self.make()
+        for observation in seen:
+            scheduler.observe(observation)
+        empty = scheduler.room(InFlight()).rows
+        room = scheduler.room(InFlight(rows)).rows
+        assert room <= max(0, empty - rows), (
+            f"the scheduler loses sight of the rows in flight: room for {empty} without any and "
+            f"for {room} more beside {rows}"
+        )
+
+    @inherited
+    @given(st.integers(1, 9), st.integers(300, 3000))
+    def test_a_run_does_every_problem_once(self, rows: int, tokens: int) -> None:
+        """On a machine that runs out of memory above so many rows and tokens."""
+        run_on_a_small_machine(self.make(), rows, tokens)
+
+    @inherited
     @given(st.integers(2, 64))
     def test_out_of_memory_makes_the_retry_smaller(self, rows: int) -> None:
         scheduler = self.make()
@@ -96,7 +118,12 @@ class SchedulerContract:
         failed = Observation("generate", tried, 100, 0, 1.0, out_of_memory=True)
         scheduler.observe(failed)
         if tried > 1:
-            assert scheduler.room(InFlight()).rows < tried, "the same batch would fail again"
+            assert scheduler.room(InFlight()).rows < tried, (
+                "the scheduler repeats itself: the same batch would fail again"
+            )
+            if isinstance(scheduler, Explains) and tried == size:
+                told = [d for d in scheduler.changes() if d.rows_after < d.rows_before]
+                assert told, "a decision was lost: fewer rows after out of memory is not told"
 
     def test_out_of_memory_in_encode_lowers_the_encoding_alone(self) -> None:
         scheduler = self.make()

@@ -52,7 +52,7 @@ def pool(states: Floats, pooling: str) -> Floats:
 
 
 def _history(ids: NDArray[np.int32], key: str) -> Words:
-    """A hash of each token and all before it: h[t] = factor · (h[t-1] + id[t] + 1), from the key."""
+    """A hash of each token and all before it: h[t] = factor · (h[t-1] + id[t] + 1)."""
     powers = np.full(len(ids), _FACTOR, np.uint64).cumprod(dtype=np.uint64)
     inverses = np.full(len(ids), _INVERSE, np.uint64).cumprod(dtype=np.uint64)
     added = (ids.astype(np.uint64) + np.uint64(1)) * inverses * np.uint64(_FACTOR)

@@ -13,13 +13,16 @@ descriptor offers tools.
 from __future__ import annotations
 
 from .store_suite_arguments import ArgumentsContract
+from .store_suite_lasting import LastingContract
 from .store_suite_opening import OpeningContract
 from .store_suite_reading import ReadingContract
 from .store_suite_tools import ToolsContract
 from .store_suite_writing import WritingContract
 
 
-class StoreContract(OpeningContract, WritingContract, ReadingContract, ArgumentsContract):
+class StoreContract(
+    OpeningContract, WritingContract, ReadingContract, LastingContract, ArgumentsContract
+):
     """Promises of the port `LatentStore`."""
 
 

@@ -8,8 +8,14 @@ import numpy as np
 import psutil
 
 from rjepa_adapters.probes.host import HostProbe, cgroup_memory, pressure
-from rjepa_core.plugins import Registry
+from rjepa_core.plugins import ProbeAdapter, Registry
 from rjepa_core.runner import find_probe
+from rjepa_core.testing.probe_suite import ProbeContract
+
+
+class TestHost(ProbeContract):
+    adapter = Registry().find(ProbeAdapter, "host")
+    device = "cpu"
 
 
 def test_used_memory_follows_an_allocation() -> None:
