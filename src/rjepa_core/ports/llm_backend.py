@@ -164,7 +164,9 @@ class Session(Protocol):
     """Rows in flight in a backend. Not safe for several threads."""
 
     @property
-    def in_flight(self) -> InFlight: ...
+    def in_flight(self) -> InFlight:
+        """What was admitted and has not come back yet."""
+        ...
 
     def cost(self, work: Work) -> int:
         """Tokens of the work: its prompt, plus its solution or those it may still produce."""
@@ -188,11 +190,17 @@ class LLMBackend(Protocol):
     """A frozen LLM."""
 
     @property
-    def info(self) -> ModelInfo: ...
+    def info(self) -> ModelInfo:
+        """What it says of its model; the same as long as it is open."""
+        ...
 
-    def open_session(self, spec: SessionSpec) -> Session: ...
+    def open_session(self, spec: SessionSpec) -> Session:
+        """A session with nothing in flight."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let go of the model."""
+        ...
 
 
 @attrs.frozen
@@ -219,8 +227,8 @@ class BatchBackend(abc.ABC):
     ) -> Sequence[Completion | Refused]:
         """Complete each prompt; one answer a prompt, in order.
 
-        The randomness of a row comes from `row_seed(sampling.seed, prompt.key)` alone, so that
-        the batch it happens to be in does not matter.
+        The randomness of a row comes from `row_generator(sampling.seed, prompt.key)` alone, so
+        that the batch it happens to be in does not matter.
         """
 
     @abc.abstractmethod

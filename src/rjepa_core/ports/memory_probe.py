@@ -32,4 +32,6 @@ class MemoryReading:
 class MemoryProbe(Protocol):
     """Reads a device's memory."""
 
-    def read(self) -> MemoryReading: ...
+    def read(self) -> MemoryReading:
+        """The memory now. Quick: the loop reads after each step."""
+        ...
