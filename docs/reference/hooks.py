@@ -55,15 +55,15 @@ my-name = "my_package.my_module"
 ```
 
 In it stand functions marked with `rjepa_core.plugins.hookimpl`, named as below. They take no
-argument and return a list of descriptors: a name, a settings class, and functions that are called late, so
-that importing the module loads nothing heavy. A module may have several hooks. An adapter is found
-fastest where the entry point has its name.
+argument and return a list of descriptors: a name, a settings class, and functions that are called
+late, so that importing the module loads nothing heavy. A module may have several hooks. An adapter
+is found fastest where the entry point has its name.
 
 **Version {version}.** The group says which version of the hooks, descriptors and ports a plugin was
 made for: `{group}` is version 1, `{group}.v2` would be version 2. A plugin that stands in the group
 of another version only is refused by name before it is imported, and `rjepa-cli plugins` says so;
-one that serves several versions stands in several groups. What is only added (an optional field of a
-descriptor, another hook) does not change the version.
+one that serves several versions stands in several groups. What is only added (an optional field of
+a descriptor, another hook) does not change the version.
 
 Every descriptor has these fields first:
 

@@ -1,108 +1,138 @@
-"""A backend that has only `generate` and `encode`: the core makes a session of it.
+"""One adapter of every kind, each the smallest that keeps its port's promises.
 
-Its "model" repeats the words of the problem, a few a step, and its vectors count characters.
+This module is imported whenever the plugin is looked at: it holds the hooks and nothing heavy.
+What a factory needs is imported when it is called. Delete the hooks that you do not need.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-import attrs
-import numpy as np
-from attrs import validators as v
+from rjepa_core.plugins import (
+    BackendAdapter,
+    ProbeAdapter,
+    SchedulerAdapter,
+    SourceAdapter,
+    StoreAdapter,
+    WorldModelAdapter,
+    hookimpl,
+)
 
-from rjepa_core.latents import Encoding
-from rjepa_core.plugins import BackendAdapter, hookimpl
-from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo
-from rjepa_core.randomness import row_generator
-from rjepa_core.settings import EncodingSettings, ModelSettings, SamplingSettings
-from rjepa_core.traces import Completion, Prompt, Trace
+from .settings import BackendSettings, SchedulerSettings, StoreSettings
 
-LETTERS = 128
-
-
-@attrs.frozen(kw_only=True)
-class TemplateSettings:
-    """What only this backend knows: `--set backend.steps=2`.
-
-    Attributes:
-        steps: steps a completion.
-    """
-
-    steps: int = attrs.field(default=3, validator=v.ge(1))
-
-
-class TemplateBackend(BatchBackend):
-    """Tokens are characters; hidden states are two layers of character counts."""
-
-    def __init__(self, model: ModelSettings, settings: TemplateSettings) -> None:
-        self._settings = settings
-        self.info = ModelInfo(
-            content=f"template:{model.name}:{settings.steps}",
-            name=model.name,
-            quantisation="none",
-            compute_dtype="float32",
-            hidden_size=LETTERS,
-            hidden_states=2,
-        )
-
-    def generate(
-        self, prompts: Sequence[Prompt], sampling: SamplingSettings
-    ) -> Sequence[Completion]:
-        return [self._complete(prompt, sampling) for prompt in prompts]
-
-    def encode(self, traces: Sequence[Trace], encoding: EncodingSettings) -> Sequence[Encoding]:
-        return [self._encode(trace, encoding) for trace in traces]
-
-    # --- from here on, your engine -----------------------------------------------------------
-
-    def _complete(self, prompt: Prompt, sampling: SamplingSettings) -> Completion:
-        # All randomness of a row comes from here, so that batches and restarts do not matter.
-        random = row_generator(sampling.seed, prompt.key)
-        statement = prompt.user[prompt.statement_start : prompt.statement_stop]
-        lines = [
-            f"Step {i + 1}: {' '.join(random.choice(statement.split(), 4))}"
-            for i in range(self._settings.steps)
-        ]
-        whole = "\n".join(lines)
-        text = whole[: sampling.max_new_tokens]
-        return Completion(
-            prompt_text=prompt.user,
-            prompt_ids=_ids(prompt.user),
-            statement_span=(prompt.statement_start, prompt.statement_stop),
-            text=text,
-            ids=_ids(text),
-            offsets=np.asarray([(i, i + 1) for i in range(len(text))], np.int32).reshape(-1, 2),
-            finish_reason="stop" if text == whole else "length",
-        )
-
-    def _encode(self, trace: Trace, encoding: EncodingSettings) -> Encoding:
-        steps = [trace.completion_ids[s.start : s.stop] for s in trace.spans]
-        statement = trace.prompt_ids[slice(*trace.statement_span)]
-        return Encoding(
-            latents=np.stack([[_counts(ids, layer) for ids in steps] for layer in encoding.layers]),
-            prompt_latent=np.stack([_counts(statement, layer) for layer in encoding.layers]),
-            logprobs=np.zeros(len(steps), np.float32) if encoding.logprobs else None,
-        )
-
-    # --- until here ---------------------------------------------------------------------------
-
-
-def _ids(text: str) -> np.ndarray:
-    return np.asarray([ord(c) for c in text], np.int32)
-
-
-def _counts(ids: np.ndarray, layer: int) -> np.ndarray:
-    return np.bincount(ids % LETTERS, minlength=LETTERS).astype(np.float32) * (layer + 1)
+if TYPE_CHECKING:
+    from rjepa_core.ports.batch_scheduler import BatchScheduler
+    from rjepa_core.ports.latent_store import LatentStore, StoreMode
+    from rjepa_core.ports.llm_backend import LLMBackend
+    from rjepa_core.ports.memory_probe import MemoryProbe
+    from rjepa_core.ports.problem_source import ProblemSource
+    from rjepa_core.ports.world_model import WorldModel
+    from rjepa_core.settings import ModelSettings, ProblemSettings
+    from rjepa_core.train_settings import TrainSettings
+    from rjepa_core.training import TrainSummary, TrainWatch
 
 
 @hookimpl
 def rjepa_backends() -> Iterable[BackendAdapter]:
+    def create(model: ModelSettings, settings: BackendSettings) -> LLMBackend:
+        from .backend import TemplateBackend
+
+        return TemplateBackend(model, settings)
+
+    summary = "repeats the words of the problem; a template for a backend of your own"
     return [
-        BackendAdapter(
+        BackendAdapter(name="template", summary=summary, settings=BackendSettings, create=create)
+    ]
+
+
+@hookimpl
+def rjepa_stores() -> Iterable[StoreAdapter]:
+    def create(location: str, mode: StoreMode, settings: StoreSettings) -> LatentStore:
+        from .store import TemplateStore
+
+        return TemplateStore(location, mode, settings)
+
+    def exists(location: str) -> bool:
+        from .store import exists
+
+        return exists(location)
+
+    summary = "one SQLite file; a template for a store of your own"
+    return [
+        StoreAdapter(
+            name="template", summary=summary, settings=StoreSettings, create=create, exists=exists
+        )
+    ]
+
+
+@hookimpl
+def rjepa_schedulers() -> Iterable[SchedulerAdapter]:
+    def create(settings: SchedulerSettings) -> BatchScheduler:
+        from .scheduler import TemplateScheduler
+
+        return TemplateScheduler(settings)
+
+    summary = "one row more, or half as many; a template for a scheduler of your own"
+    return [
+        SchedulerAdapter(
+            name="template", summary=summary, settings=SchedulerSettings, create=create
+        )
+    ]
+
+
+@hookimpl
+def rjepa_sources() -> Iterable[SourceAdapter]:
+    def create(location: str, problems: ProblemSettings, settings: Any) -> ProblemSource:
+        from .source import TemplateSource
+
+        return TemplateSource(location, problems, settings)
+
+    def claims(location: str) -> bool:
+        return location.endswith(".problems.txt")
+
+    summary = "a paragraph a problem (.problems.txt); a template for a source of your own"
+    return [SourceAdapter(name="template", summary=summary, create=create, claims=claims)]
+
+
+@hookimpl
+def rjepa_probes() -> Iterable[ProbeAdapter]:
+    def create(device: str, settings: Any) -> MemoryProbe:
+        from .probe import TemplateProbe
+
+        return TemplateProbe(device, settings)
+
+    summary = "Linux's memory, for a device named template; a template for a probe of your own"
+    return [
+        ProbeAdapter(
             name="template",
-            summary="repeats the words of the problem; a template for a backend of your own",
-            settings=TemplateSettings,
-            create=TemplateBackend,
+            summary=summary,
+            create=create,
+            claims=lambda device: device == "template",
+        )
+    ]
+
+
+@hookimpl
+def rjepa_world_models() -> Iterable[WorldModelAdapter]:
+    def open_one(location: str, device: str) -> WorldModel:
+        from .world_model import TemplateWorldModel
+
+        return TemplateWorldModel(location, device)
+
+    def claims(location: str) -> bool:
+        from .world_model import claims
+
+        return claims(location)
+
+    def train(run: str, settings: TrainSettings, watch: TrainWatch) -> TrainSummary:
+        from .world_model import train
+
+        return train(run, settings, watch)
+
+    summary = "the mean of the context; a template for a world model of your own"
+    return [
+        WorldModelAdapter(
+            name="template", summary=summary, open=open_one, claims=claims, train=train
         )
     ]

@@ -1,0 +1,110 @@
+"""A connection that reads: a store's own, or a snapshot's, which stays at one state."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rjepa_core.errors import ArgumentError, StoreClosedError
+from rjepa_core.latents import LatentRecord, Vectors, check_buffers
+from rjepa_core.ports.latent_store import Entry, StoreStats
+from rjepa_core.traces import Failure, RecordKey, check_key, check_keys, list_keys
+
+from .codec import decode_failure, decode_record, id_bytes, key_of
+
+T = TypeVar("T")
+
+
+class Reader:
+    """What is committed. With `pinned` it is what was committed when this was made."""
+
+    def __init__(self, path: str, pinned: bool = False) -> None:
+        self._db: sqlite3.Connection | None = connect(path)
+        if pinned:
+            self._db.execute("BEGIN")
+            self._db.execute("SELECT count(*) FROM meta").fetchone()
+
+    def close(self) -> None:
+        """Everything raises from now on, iterators that were given before included."""
+        if self._db is not None:
+            self._db.close()
+        self._db = None
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        if self._db is None:
+            raise StoreClosedError("this snapshot is closed; read inside its `with` block")
+        return self._db
+
+    def rows(self, query: str, *values: object) -> list[Any]:
+        return self.db.execute(query, values).fetchall()
+
+    def __len__(self) -> int:
+        return int(self.rows("SELECT count(*) FROM records")[0][0])
+
+    def keys(self) -> Iterator[RecordKey]:
+        rows = self.rows("SELECT id, sample FROM records ORDER BY n")
+        return self._while_open(key_of(*row) for row in rows)
+
+    def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
+        rows = self.rows("SELECT id, sample, statement, steps, tokens FROM records ORDER BY n")
+        return self._while_open(
+            (key_of(row[0], row[1]), Entry(row[2], steps=row[3], tokens=row[4])) for row in rows
+        )
+
+    def get(self, key: RecordKey) -> LatentRecord:
+        check_key(key)
+        found = self.rows(
+            "SELECT data FROM records WHERE id = ? AND sample = ?",
+            id_bytes(key.problem_id),
+            int(key.sample),
+        )
+        if not found:
+            raise KeyError(f"no record {key}")
+        return decode_record(key, found[0][0])
+
+    def read_latents(
+        self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
+    ) -> NDArray[np.int64]:
+        keys = list_keys(keys)
+        check_buffers(len(keys), latents, prompts)
+        steps = np.zeros(len(keys), np.int64)
+        layers, room, width = latents.shape[1:]
+        for row, record in enumerate([self.get(key) for key in check_keys(keys)]):
+            steps[row] = record.latents.shape[1]
+            if record.latents.shape[::2] != (layers, width) or steps[row] > room:
+                raise ArgumentError(
+                    f"latents: got rows {[layers, room, width]}, expected room for {record.key}, "
+                    f"which is {list(record.latents.shape)}"
+                )
+            latents[row, :, : steps[row]] = record.latents
+            latents[row, :, steps[row] :] = 0
+            if prompts is not None:
+                prompts[row] = record.prompt_latent
+        return steps
+
+    def failures(self) -> Iterator[Failure]:
+        rows = self.rows("SELECT id, sample, statement, data FROM failures ORDER BY n")
+        return self._while_open(decode_failure(key_of(*row[:2]), *row[2:]) for row in rows)
+
+    def stats(self, bytes_on_disk: int) -> StoreStats:
+        counts = self.rows(
+            "SELECT count(*), count(DISTINCT id), coalesce(sum(steps), 0), "
+            "coalesce(sum(tokens), 0), (SELECT count(*) FROM failures) FROM records"
+        )[0]
+        return StoreStats(*counts, bytes_on_disk)
+
+    def _while_open(self, items: Iterator[T]) -> Iterator[T]:
+        for item in items:
+            _ = self.db
+            yield item
+        _ = self.db
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """A connection to a database that is there; transactions begin and end where we say so."""
+    return sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)

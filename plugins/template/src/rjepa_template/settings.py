@@ -1,0 +1,41 @@
+"""Settings of the adapters: cheap to import, each described where it stands."""
+
+from __future__ import annotations
+
+import attrs
+from attrs import validators as v
+
+
+@attrs.frozen(kw_only=True)
+class BackendSettings:
+    """What only this backend knows: `--set backend.steps=2`.
+
+    Attributes:
+        steps: steps a completion.
+    """
+
+    steps: int = attrs.field(default=3, validator=v.ge(1))
+
+
+@attrs.frozen(kw_only=True)
+class StoreSettings:
+    """Settings of the store: `--set store.checkpoint_every=100`.
+
+    Attributes:
+        checkpoint_every: commit after so many records and failures; none waits for the end.
+    """
+
+    checkpoint_every: int | None = attrs.field(default=32, validator=v.optional(v.ge(1)))
+
+
+@attrs.frozen(kw_only=True)
+class SchedulerSettings:
+    """Settings of the scheduler: `--set scheduler.most=16`.
+
+    Attributes:
+        most: most rows at a time.
+        encode_tokens: most tokens of one encoding batch, padding included.
+    """
+
+    most: int = attrs.field(default=32, validator=v.ge(1))
+    encode_tokens: int = attrs.field(default=4096, validator=v.ge(1))

@@ -1,0 +1,56 @@
+"""A problem source: a text file, one problem a paragraph; a solution stands behind a line `---`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from rjepa_core.errors import InputError
+from rjepa_core.ports.problem_source import SourceRow
+from rjepa_core.problems import DEFAULT_DOMAIN, GivenSolution, Problem
+from rjepa_core.settings import ProblemSettings
+
+SUFFIX = ".problems.txt"
+
+
+class TemplateSource:
+    """Streams; may be read more than once."""
+
+    def __init__(self, location: str, problems: ProblemSettings, settings: Any) -> None:
+        self._location = location
+        self._domain = problems.domain or DEFAULT_DOMAIN
+        # With --traces every row must bring a solution.
+        self._given = bool(problems.traces)
+
+    def rows(self) -> Iterator[SourceRow]:
+        try:
+            with open(self._location, encoding="utf-8") as file:
+                for line, paragraph in _paragraphs(file):
+                    yield self._row(f"{self._location}:{line}", paragraph)
+        except OSError as error:
+            raise InputError(f"{self._location}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{self._location}: not UTF-8; convert it") from None
+
+    def _row(self, where: str, paragraph: list[str]) -> SourceRow:
+        statement, _, solution = "\n".join(paragraph).partition("\n---\n")
+        if self._given and not solution.strip():
+            raise InputError(f"{where}: no solution for --traces; write it behind a line ---")
+        # Without an id of its own a problem gets one from domain and statement, never a number.
+        problem = Problem.make(statement, self._domain)
+        solutions = (GivenSolution(text=solution),) if self._given else ()
+        return SourceRow(problem, solutions, where)
+
+
+def _paragraphs(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    """Number of the first line, and the lines, of each paragraph."""
+    begun, paragraph = 0, list[str]()
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            begun = begun if paragraph else number
+            paragraph.append(line.rstrip("\n"))
+        elif paragraph:
+            yield begun, paragraph
+            paragraph = []
+    if paragraph:
+        yield begun, paragraph
