@@ -10,13 +10,13 @@ from pathlib import Path
 import attrs
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NAME = re.compile(r"# (\S+/\S+)\n")
+_NAME = re.compile(r"(?:#!.*\n)?# ([\w-]+/\S+)(?: .*)?\n")
 ELISION = "…"
 
 
 @attrs.frozen
 class File:
-    """A file of the page; its first line names it."""
+    """A file of the page; its first comment names it."""
 
     path: str
     text: str
