@@ -1,4 +1,15 @@
 """For tests and plugin authors: contract suites, the seeded backend, a store in memory.
 
-Importing this package loads neither pytest nor hypothesis; the suites do.
+    plugin_suite.PluginContract             any plugin: installed, loads, describes its settings
+    backend_suite.BackendContract           LLM backends and their sessions
+    store_suite.StoreContract               latent stores; StoreToolsContract for their tools
+    scheduler_suite.SchedulerContract       batch schedulers
+    queue_suite.QueueContract               queues of pending work
+    source_suite.SourceContract             problem sources
+    probe_suite.ProbeContract               memory probes
+    world_model_suite.WorldModelContract    world models
+
+An adapter's tests inherit a suite and say how to make the adapter; a failure names the promise
+that was broken. Importing this package loads neither pytest nor hypothesis; the suites do (they come
+with `rjepa[testing]`).
 """

@@ -2,7 +2,8 @@
 
 Everything it gives depends on the seed, the problem's id and the sample's index alone, so that two
 runs agree bit for bit however they were batched, interrupted or spread over processes. Its tokens
-are UTF-8 bytes, so that characters in several tokens occur.
+are UTF-8 bytes, so that characters in several tokens occur; its vectors are pooled over hidden
+states that see what a causal model's would (`seeded_states`).
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ class SeededBackend(BatchBackend):
     def __init__(self, model: ModelSettings, settings: SeededSettings) -> None:
         self._settings = settings
         self.info = ModelInfo(
-            content=f"seeded:{model.name}:{settings.layers}x{settings.hidden_size}",
+            # 2: pooled hidden states; it rises with whatever changes the vectors.
+            content=f"seeded-2:{model.name}:{settings.layers}x{settings.hidden_size}",
             name=model.name,
             quantisation="none",
             compute_dtype="float32",
