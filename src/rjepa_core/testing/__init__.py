@@ -10,6 +10,6 @@
     world_model_suite.WorldModelContract    world models
 
 An adapter's tests inherit a suite and say how to make the adapter; a failure names the promise
-that was broken. Importing this package loads neither pytest nor hypothesis; the suites do (they come
-with `rjepa[testing]`).
+that was broken. Importing this package loads neither pytest nor hypothesis; the suites do, which
+come with `rjepa[testing]`.
 """
