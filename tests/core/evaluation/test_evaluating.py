@@ -90,7 +90,7 @@ def test_several_world_models_stand_side_by_side(made: Made, tmp_path: Path) -> 
     _, store, world_model = made
     noisy = make_run(store, tmp_path / "noisy", noise=3.0)
     found = run(store, "", parts=("retrieval",), world_models=(world_model, noisy))
-    table = found.table("retrieval/past")
+    table = found.table("retrieval/others")
     good, bad = (table.line(f"world model {place}") for place in (world_model, noisy))
     assert good.figures["MRR"].value > bad.figures["MRR"].value + 0.05
     assert list(found.world_models) == [good.method, bad.method]
