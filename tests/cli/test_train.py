@@ -20,7 +20,7 @@ from rjepa_cli import train as train_module
 from rjepa_cli.screen import Screen
 from rjepa_cli.train_progress import TrainProgressReport, epoch_line
 from rjepa_cli.train_report import facts_of, lines
-from rjepa_core.plugins import Registry, WorldModelAdapter, hookimpl
+from rjepa_core.plugins import GROUP, Registry, WorldModelAdapter, hookimpl
 from rjepa_core.structuring import unstructure
 from rjepa_core.train_settings import TrainSettings
 from rjepa_core.training import TrainProgress, TrainSummary, TrainWatch
@@ -89,7 +89,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> FakeTrainer:
     fake = FakeTrainer()
 
     class Entry:
-        name, dist = "jepa", None
+        name, group, dist = "jepa", GROUP, None
 
         def load(self) -> FakeTrainer:
             return fake
