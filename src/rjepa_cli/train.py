@@ -152,7 +152,8 @@ def _train(ctx: click.Context, settings: TrainSettings, screen: Screen) -> int:
         except KeyboardInterrupt:
             raise _interrupted(arguments) from None
         stopped = interrupts.asked and summary.ending == "stopped"
-    _tell(summary, screen, params["json"], stopped)
+    if summary.rank == 0:
+        _tell(summary, screen, params["json"], stopped)
     if stopped:
         raise _interrupted(arguments)
     return DONE

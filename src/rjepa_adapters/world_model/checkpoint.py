@@ -22,7 +22,7 @@ from torch import Tensor
 
 from rjepa_core.errors import DiskFullError, UsageError
 
-VERSION = 1
+VERSION = 2
 FOLDER, MODEL, TRAINING, STATE, BEST = (
     "checkpoints",
     "model.safetensors",
