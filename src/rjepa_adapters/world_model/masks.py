@@ -87,7 +87,12 @@ class Masker:
         number of mask tokens does not tell how long the trace is."""
         start = int(torch.randint(steps, (1,), generator=generator))
         stop = start + 1 + int(torch.randint(steps - start, (1,), generator=generator))
-        return past(batch, start, stop)
+        found = past(batch, start, stop)
+        if float(torch.rand((), generator=generator)) < self._settings.known_length:
+            # Asked of the part of the model that knows how long the trace is: it learns not to
+            # lean on the steps around, one of which may not belong there.
+            return attrs.evolve(found, steps=steps)
+        return found
 
     def _count(self, steps: int, generator: torch.Generator) -> int:
         low, high = self._settings.min_ratio, self._settings.max_ratio

@@ -72,7 +72,7 @@ def test_all_of_it(tmp_path: Path) -> None:
         "61 %",
         "collapsed &amp; so on",
         "step 8 and later",
-        "leave_one_out 0.5",
+        "leave_one_out 0.35",
         '<tr class="best"><td>5</td>',
     ):
         assert part in text, part
