@@ -1,8 +1,8 @@
 """The losses of one process and of several, side by side.
 
-Trains the default model on the same store, alone and under torchrun with gloo on the CPU, one thread
-a process, and compares the loss of each step of the optimiser. One process with two threads is the
-control: it adds in another order, too, and shows how far training itself carries a rounding error.
+Trains the default model on the same store, alone and under torchrun with gloo on the CPU, one
+thread a process, and compares the loss of each step of the optimiser. One process with two threads
+is the control: it adds in another order, too, and shows how far training carries a rounding error.
 
     python benchmarks/several_processes.py --store DIR [--processes 2] [--epochs 1]
 """
@@ -20,7 +20,6 @@ from pathlib import Path
 
 from reporting import table, write_section
 from rjepa_adapters.world_model.logs import read_rows
-
 
 CASES = (("frozen", None), ("frozen", 3e-4), ("sigreg", None), ("ema", None))
 
@@ -104,8 +103,8 @@ def main() -> None:
             ],
             worst,
         )
-        + "\n\nWhere all of one line are rounding errors, the losses are the same. Where they grow, "
-        "they grow with two threads as well: that training amplifies the order of additions.\n\n"
+        + "\n\nWhere all of a line are rounding errors, the losses are the same. Where they "
+        "grow, they grow with two threads as well: that training amplifies the order of additions.\n\n"
         + table(["", "step", "1 process", f"{args.processes} processes", "2 threads"], sides)
     )
     write_section(
