@@ -104,7 +104,8 @@ def main() -> None:
             worst,
         )
         + "\n\nWhere all of a line are rounding errors, the losses are the same. Where they "
-        "grow, they grow with two threads as well: that training amplifies the order of additions.\n\n"
+        "grow, they grow with two threads as well: that training amplifies the order of "
+        "additions.\n\n"
         + table(["", "step", "1 process", f"{args.processes} processes", "2 threads"], sides)
     )
     write_section(
