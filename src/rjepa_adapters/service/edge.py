@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+import traceback
 from typing import Any
 
 from starlette.requests import Request
@@ -60,8 +61,17 @@ class Edge:
             await answering.give(Response(status_code=_GONE))
         except ProblemError as error:
             await answering.give(problems.response(error))
-        except Exception:
-            _LOG.exception("%s %s", scope["method"], scope["path"])
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            _LOG.error(
+                "%s %s: %s: %s (%s, line %s)",
+                scope["method"],
+                scope["path"],
+                type(error).__name__,
+                error,
+                where.filename,
+                where.lineno,
+            )
             broken = ProblemError(problems.BROKEN, "an unexpected error; it was logged")
             await answering.give(problems.response(broken))
         finally:
