@@ -75,3 +75,15 @@ def running(served: Served, token: str | None = None, **limits: Any) -> Iterator
 def client(address: str, **options: Any) -> httpx2.Client:
     """A plain client of a service."""
     return httpx2.Client(base_url=address, timeout=30.0, **options)
+
+
+def problem(answer: httpx2.Response, status: int, kind: str) -> dict[str, object]:
+    """The problem details of an answer, checked."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    facts: dict[str, object] = answer.json()
+    assert facts["type"] == f"/problems#{kind}"
+    assert facts["status"] == status
+    assert facts["title"]
+    assert facts["detail"]
+    return facts

@@ -81,6 +81,11 @@ def _add_problems(app: FastAPI) -> None:
         answer.headers.update(error.headers or {})
         return answer
 
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:
+        # It is raised again behind this answer, and logged by the edge.
+        return problems.response(ProblemError(problems.BROKEN, "unexpected; it was logged"))
+
 
 def _add_states(app: FastAPI, served: Served, limits: HttpSettings, counted: Metrics) -> None:
     @app.get("/health", response_model=StateOut, tags=["state"], summary="Whether it lives")
