@@ -21,7 +21,7 @@ from rjepa_adapters.remote.describing import info_to_json
 from rjepa_core.serving import Served
 
 from . import describing, latent_endpoints, metrics, problems, text_endpoints
-from .bodies import Bodies
+from .bodies import Bodies, GoneError
 from .edge import Edge
 from .metrics import Metrics
 from .problems import ProblemError
@@ -67,6 +67,11 @@ def _add_problems(app: FastAPI) -> None:
     @app.exception_handler(ProblemError)
     async def problem(request: Request, error: ProblemError) -> Response:
         return problems.response(error)
+
+    @app.exception_handler(GoneError)
+    async def gone(request: Request, error: GoneError) -> Response:
+        # Nobody reads it; it is counted.
+        return Response(status_code=499)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import problems
-from .bodies import GoneError
 from .metrics import Metrics
 from .problems import ProblemError
 
@@ -21,7 +20,6 @@ _LOG = logging.getLogger(__name__)
 # Open without a token: they tell nothing of the model.
 OPEN_PATHS = ("/", "/health", "/ready", problems.PAGE)
 OPEN_FOLDERS = ("/page/",)
-_GONE = 499
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -57,8 +55,6 @@ class Edge:
             if not self._may(scope):
                 raise ProblemError(problems.UNAUTHORISED, "the token is missing or another one")
             await self._app(scope, answering.receive, answering.send)
-        except GoneError:
-            await answering.give(Response(status_code=_GONE))
         except ProblemError as error:
             await answering.give(problems.response(error))
         except Exception as error:

@@ -77,7 +77,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """An answer waits to be taken."""
         super().pause_writing()
         if self._taking is None:
-            self._taking = self.loop.call_later(self.limits.body_seconds, self.transport.abort)
+            self._taking = self.loop.call_later(self.limits.body_seconds, self._cut_off)
 
     def resume_writing(self) -> None:
         """It was taken."""
@@ -85,6 +85,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self._taking.cancel()
             self._taking = None
         super().resume_writing()
+
+    def _cut_off(self) -> None:
+        """Whoever is still answering notices before writing to a connection that is gone."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        self.transport.abort()
 
     def _await_head(self) -> None:
         self._timer = self.loop.call_later(self.limits.header_seconds, self._head_is_late)
