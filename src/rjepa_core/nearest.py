@@ -97,9 +97,7 @@ class NearestSteps:
         distances = (self._squares - 2 * products + wanted @ wanted) / len(wanted)
         first = np.argsort(distances, kind="stable")[:count]
         return [
-            Near(
-                self._keys[self._records[i]], int(self._steps[i]), max(0.0, float(distances[i]))
-            )
+            Near(self._keys[self._records[i]], int(self._steps[i]), max(0.0, float(distances[i])))
             for i in first
         ]
 

@@ -35,9 +35,7 @@ class ServeSettings:
     world_model: str = ""
     store: str | None = None
     device: str = "auto"
-    nearest_steps: int = attrs.field(
-        default=200_000, validator=v.and_(v.instance_of(int), v.ge(0))
-    )
+    nearest_steps: int = attrs.field(default=200_000, validator=v.and_(v.instance_of(int), v.ge(0)))
     encode_tokens: int = attrs.field(default=4096, validator=v.and_(v.instance_of(int), v.ge(1)))
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import attrs
@@ -134,14 +135,13 @@ def unpack_values(body: bytes) -> tuple[list[Floats], Mapping[str, str]]:
         raise WireError("/values", "is missing, or neither [N] nor [N, E]")
     lengths = _lengths(tensors, "lengths", len(values), None)
     places = np.cumsum([0, *lengths])
-    pairs = zip(places[:-1], places[1:], strict=True)
-    return [values[begin:stop].astype(np.float32) for begin, stop in pairs], fields
+    return [values[a:b].astype(np.float32) for a, b in pairwise(places)], fields
 
 
 def _tensors(body: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Tensors and metadata; the library checks sizes and offsets against the body's own."""
     try:
-        found = deserialize(body)
+        found: Any = deserialize(body)  # type: ignore[no-untyped-call]
     except (SafetensorError, ValueError) as error:
         raise WireError("", f"not a safetensors file: {str(error).splitlines()[0]}") from None
     tensors = {}

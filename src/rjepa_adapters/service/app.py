@@ -53,7 +53,11 @@ def make_app(served: Served, limits: HttpSettings, token: str | None = None) -> 
             await scorer.close()
 
     app = FastAPI(
-        title="R-JEPA", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url="/openapi.json"
+        title="R-JEPA",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
     )
     app.state.scorer = None
     app.openapi = lambda: describing.describe(app, token is not None)  # type: ignore[method-assign]

@@ -155,9 +155,7 @@ class Batcher(Generic[T, R]):
         for item in self._waiting:
             if item.future.done():
                 continue
-            fits = not batch or (
-                item.key == batch[0].key and cost + item.cost <= self._most_cost
-            )
+            fits = not batch or (item.key == batch[0].key and cost + item.cost <= self._most_cost)
             if fits:
                 batch.append(item)
                 cost += item.cost

@@ -47,9 +47,7 @@ TOO_LARGE = Kind("too-large", 413, "The body is too large", "Send fewer sequence
 UNKNOWN_MEDIA = Kind(
     "unknown-media", 415, "The content type is not known", "Send JSON or safetensors."
 )
-UNAUTHORISED = Kind(
-    "unauthorised", 401, "A token is needed", "Send `Authorization: Bearer TOKEN`."
-)
+UNAUTHORISED = Kind("unauthorised", 401, "A token is needed", "Send `Authorization: Bearer TOKEN`.")
 NOT_FOUND = Kind("not-found", 404, "There is nothing here", "See `/docs` for what there is.")
 NO_MODEL = Kind(
     "no-model",

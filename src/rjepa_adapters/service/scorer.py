@@ -106,4 +106,3 @@ def run_jobs(world_model: WorldModel, jobs: Sequence[Job]) -> list[Floats]:
     if first.kind == TARGETS:
         return world_model.targets(sequences)
     return world_model.embeddings(sequences)
-

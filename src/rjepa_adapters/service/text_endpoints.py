@@ -67,9 +67,7 @@ def router(
         return good
 
     async def ask(request: Request, jobs: Sequence[Job]) -> list[Floats]:
-        return await results_of(
-            request, lambda: scorer.latents.submit(jobs), limits.answer_seconds
-        )
+        return await results_of(request, lambda: scorer.latents.submit(jobs), limits.answer_seconds)
 
     async def explained(
         request: Request,
@@ -170,9 +168,7 @@ def router(
         if records is None:
             raise ProblemError(problems.NO_STORE, "start the service with --store DIR")
         record, sequence = await asyncio.to_thread(records.get, asked.problem_id, asked.sample)
-        answer = await explained(
-            request, record, sequence, Context(asked.context), asked.expected
-        )
+        answer = await explained(request, record, sequence, Context(asked.context), asked.expected)
         return answers.json_response(answer)
 
     return found

@@ -237,7 +237,9 @@ def test_several_sequences_are_answered_in_bytes(caller: httpx2.Client, served: 
     ):
         np.testing.assert_allclose(found, wanted, rtol=1e-5)
     body = wire.pack(given, space=model.info.space.fingerprint)
-    problem(caller.post("/score", content=body, headers={"content-type": wire.MEDIA}), 422, "bad-body")
+    problem(
+        caller.post("/score", content=body, headers={"content-type": wire.MEDIA}), 422, "bad-body"
+    )
     body = wire.pack(given * 22, space=model.info.space.fingerprint)
     answer = caller.post("/score", content=body, headers=BYTES)
     assert problem(answer, 422, "bad-body")["detail"] == "66 sequences, expected 1 to 64"

@@ -14,6 +14,7 @@ from services import client, opened, problem, running
 
 from rjepa_core.scoring import score
 from rjepa_core.serving import Served
+from rjepa_core.text_encoding import sequence_of
 from rjepa_core.traces import RecordKey
 
 STATEMENT = "How many seats, case 3?"
@@ -64,12 +65,11 @@ def test_what_was_expected_are_the_stored_steps_nearest(
     assert distances == sorted(distances)
     store, model = served.stored.store, served.world_model
     record = store.get(RecordKey("q3"))
-    from rjepa_core.text_encoding import sequence_of
-
     predicted = model.predict_masked([sequence_of(record)], [[facts["worst"]]])[0][0]
+    keys = list(store.keys())
     every = [
         float(np.square(target - predicted).mean())
-        for key in store.keys()
+        for key in keys
         for target in model.targets([sequence_of(store.get(key))])[0]
     ]
     np.testing.assert_allclose(distances, sorted(every)[:4], rtol=0.02)
