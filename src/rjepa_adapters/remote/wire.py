@@ -29,7 +29,7 @@ from safetensors.numpy import save
 from rjepa_core.ports.world_model import Floats, LatentSequence
 
 MEDIA = "application/x-safetensors"
-_DTYPES = {
+_DTYPES: Mapping[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
