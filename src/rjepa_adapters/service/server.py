@@ -19,6 +19,8 @@ from .problems import ProblemError
 from .settings import HttpSettings
 
 _HEAD_BYTES = 65_536
+# Between SIGTERM and the end of a connection on which nothing is going on.
+_LAST_MOMENT = 0.5
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -29,6 +31,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _taking: asyncio.TimerHandle | None = None
     _in_head = True
     _head_bytes = 0
+    _stopping = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Count it, and begin to wait for the head of a request."""
@@ -63,6 +66,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head, self._head_bytes = False, 0
         self._stop_timer()
         super().on_headers_complete()
+        if self._stopping:
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """What follows is the next request's head."""
@@ -72,6 +77,14 @@ class GuardedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP gets a problem, too."""
         self._refuse(ProblemError(_NO_HTTP, msg))
+
+    def shutdown(self) -> None:
+        """An idle connection may have a request on its way: it is given a moment to be read."""
+        self._stopping = True
+        if self._idle():
+            self.loop.call_later(_LAST_MOMENT, self._close_if_idle)
+        else:
+            self.cycle.keep_alive = False
 
     def pause_writing(self) -> None:
         """An answer waits to be taken."""
@@ -85,6 +98,13 @@ class GuardedProtocol(HttpToolsProtocol):
             self._taking.cancel()
             self._taking = None
         super().resume_writing()
+
+    def _idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _close_if_idle(self) -> None:
+        if self._idle() and not self.transport.is_closing():
+            self.transport.close()
 
     def _cut_off(self) -> None:
         """Whoever is still answering notices before writing to a connection that is gone."""
