@@ -144,8 +144,8 @@ def bodies(given: Sequence[LatentSequence], space: str, shape: Shape, body: str)
 @contextmanager
 def service(run: str, device: str, batching: str) -> Iterator[str]:
     """The address of a service in a process of its own."""
-    # Each request alone: no batch holds more than one step's worth, and nobody is waited for.
-    alone = ["--set", "service.batch_rows=1", "--set", "service.batch_wait_ms=0"]
+    # Each request alone: whatever costs more than a batch may hold is run by itself.
+    alone = ["--set", "service.batch_tokens=1", "--set", "service.batch_wait_ms=0"]
     words = [sys.executable, "-m", "rjepa_cli", "serve", "--world-model", run, "--port", "0"]
     words += ["--device", device, *(alone if batching == ALONE else [])]
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)

@@ -43,7 +43,7 @@ class Metrics:
         )
         self.steps = Counter(
             "rjepa_batch_cost",
-            "Steps (world model) and texts (LLM) run",
+            "Tokens (world model) and texts (LLM) run",
             ["side"],
             registry=self.registry,
         )

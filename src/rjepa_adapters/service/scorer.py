@@ -48,8 +48,10 @@ class Job:
 
     @property
     def cost(self) -> int:
-        """Steps."""
-        return max(1, len(self.sequence.latents))
+        """Tokens: the steps and what stands for the prompt, as often as a step is left out."""
+        steps = len(self.sequence.latents)
+        each_left_out = self.kind in (SURPRISE, PREDICT) and self.context is Context.OTHERS
+        return (steps + 1) * (steps if each_left_out else 1)
 
 
 class Scorer:
@@ -67,7 +69,7 @@ class Scorer:
             partial(run_jobs, world_model),
             key=lambda job: job.key,
             cost=lambda job: job.cost,
-            most_cost=limits.batch_rows,
+            most_cost=limits.batch_tokens,
             most_waiting=limits.queue,
             wait=limits.batch_wait_ms / 1000,
             ran=partial(metrics.ran, "latents"),

@@ -23,7 +23,8 @@ class HttpSettings:
         port: to listen on; 0 takes a free one.
         token_file: file with a token that callers must send as `Authorization: Bearer …`; the
             environment variable RJEPA_TOKEN serves, too.
-        batch_rows: most steps of one forward pass of the world model.
+        batch_tokens: most tokens of one forward pass of the world model: S × (S + 1) for a trace of
+            S steps of which each is left out once, S + 1 otherwise.
         batch_wait_ms: longest that the first request of a batch waits for company, where the batch
             before it had any; who comes alone never waits.
         queue: most sequences that wait; more are answered 503.
@@ -45,7 +46,7 @@ class HttpSettings:
     host: str = "127.0.0.1"
     port: int = attrs.field(default=8100, validator=v.and_(_whole(0), v.le(65535)))
     token_file: str | None = None
-    batch_rows: int = attrs.field(default=512, validator=_whole(1))
+    batch_tokens: int = attrs.field(default=4096, validator=_whole(1))
     batch_wait_ms: float = attrs.field(default=2.0, validator=v.ge(0.0))
     queue: int = attrs.field(default=1024, validator=_whole(1))
     text_queue: int = attrs.field(default=128, validator=_whole(1))
