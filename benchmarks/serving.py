@@ -116,9 +116,7 @@ def sequences(shape: Shape) -> list[LatentSequence]:
         steps = few + number % (most - few + 1)
         latents = source.standard_normal((steps, shape.width)).astype(np.float16)
         prompt = source.standard_normal(shape.width).astype(np.float16)
-        found.append(
-            LatentSequence(latents.astype(np.float32), prompt.astype(np.float32), "math")
-        )
+        found.append(LatentSequence(latents.astype(np.float32), prompt.astype(np.float32), "math"))
     return found
 
 
@@ -271,9 +269,7 @@ def measure(name: str, args: argparse.Namespace) -> str:
         for round_ in range(args.rounds):
             for turn in range(len(SIDES)):
                 side = SIDES[(turn + round_) % len(SIDES)]
-                found = ask(
-                    addresses[side[0]], kept[side[1]], side[1], args.clients, args.seconds
-                )
+                found = ask(addresses[side[0]], kept[side[1]], side[1], args.clients, args.seconds)
                 largest = max(largest, check(found.pop("answers"), side[1], wanted))
                 rounds[side].append(found)
                 print(
@@ -306,7 +302,9 @@ def measure(name: str, args: argparse.Namespace) -> str:
         ("bytes against JSON, alone", (ALONE, BYTES), (ALONE, JSON)),
         ("both", (BATCHED, BYTES), (ALONE, JSON)),
     ]
-    ratios = [[text, ratio(rate(*a), rate(*b)), ratio(late(*a), late(*b))] for text, a, b in compared]
+    ratios = [
+        [text, ratio(rate(*a), rate(*b)), ratio(late(*a), late(*b))] for text, a, b in compared
+    ]
     total = sum(one["requests"] for found in rounds.values() for one in found)
     best = statistics.median(rate(BATCHED, BYTES))
     return (

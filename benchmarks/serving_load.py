@@ -1,9 +1,9 @@
 """Many callers at once, over real sockets: the load of `serving.py`, in a process of its own.
 
 Reads one JSON object from stdin: address, path, bodies (a file that `numpy.savez` wrote: `body_0`,
-`body_1`, …), headers, clients, seconds. Each caller keeps one connection and sends one request after
-the other, of the bodies in an order of its own. Answers are kept as they came and written to `out`
-with the numbers of their bodies; a line of JSON on stdout has the times.
+`body_1`, …), headers, clients, seconds. Each caller keeps one connection and sends one request
+after the other, of the bodies in an order of its own. Answers are kept as they came and written to
+`out` with the numbers of their bodies; a line of JSON on stdout has the times.
 
     python benchmarks/serving_load.py < asked.json
 """

@@ -48,7 +48,7 @@ from rjepa_core.train_settings import TrainSettings
 from serving_load import answer, request
 
 WIDTH, BODIES, NEAR = 576, 64, 1e-5
-# Of the requests: how many are left in their head or body, how many while waiting, how many poisoned.
+# Shares of the requests: left in their head or body, left while waiting, poisoned.
 LEFT_EARLY, LEFT_WAITING, POISONED = 0.05, 0.15, 0.05
 # What memory may vary by after the first minute.
 GROWTH = 24 * 1024**2
@@ -61,6 +61,12 @@ OUTCOMES = {
     "closed": "sent after SIGTERM, and closed unread",
     "no_connection": "connections refused after SIGTERM",
 }
+
+
+COUNTED = (
+    r'rjepa_requests_total\{path="/score",status="(\d+)"\} (\S+)',
+    r'rjepa_batch_values_(sum|count)\{side="latents"\} (\S+)',
+)
 
 
 @attrs.define
@@ -259,9 +265,13 @@ def metrics(address: str) -> dict[str, float]:
     text = httpx2.get(f"{address}/metrics").text
     found = {}
     for line in text.splitlines():
-        if made := re.fullmatch(r'rjepa_requests_total\{path="/score",status="(\d+)"\} (\S+)', line):
-            found[made[1]] = float(made[2])
-        elif made := re.fullmatch(r'rjepa_batch_values_(sum|count)\{side="latents"\} (\S+)', line):
+        if (
+            made := re.fullmatch(
+                r'rjepa_requests_total\{path="/score",status="(\d+)"\} (\S+)', line
+            )
+        ) or (
+            made := re.fullmatch(r'rjepa_batch_values_(sum|count)\{side="latents"\} (\S+)', line)
+        ):
             found[made[1]] = float(made[2])
     return found
 

