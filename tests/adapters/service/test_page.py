@@ -24,16 +24,21 @@ pytestmark = pytest.mark.skipif(
     reason="no browser: apt-get install chromium chromium-driver, pip install selenium",
 )
 WAIT = 120
+# A problem of GSM8K that no world model trains on (its statement's hash puts it into validation);
+# the third step is another problem's.
 PROBLEM = (
-    "A baker fills 6 trays with 12 rolls each. 9 rolls are burnt, and the others are sold at 2 "
-    "dollars each. How many dollars does the baker take?"
+    "A farmer harvested 250 potatoes. He bundled them in twenty-five's and sold each bundle for "
+    "$1.90. He also harvested 320 carrots and bundled them in twenty's and sold each bundle for "
+    "$2. If the farmer sold all his harvested crops, how much did he get in all?"
 )
 STEPS = [
-    "The baker makes 6*12=72 rolls.",
-    "Of these 72-9=63 rolls can be sold.",
-    "The train needs 240/80=3 hours to reach the coast.",
-    "So the baker takes 63*2=126 dollars.",
+    "There are 250/25 = 10 bundles of potatoes.",
+    "So, 20 bundles of potatoes amount to $1.9 x 10 = $19.",
+    "Kelsey answered 35+8=43 correctly.",
+    "So, 16 bundles of carrots amount to $2 x 16 = $32.",
+    "Hence, the farmer got $19 + $32 = $51 in all.",
 ]
+ANSWER = "#### 51"
 FOREIGN = 3
 
 
@@ -139,7 +144,7 @@ def test_the_step_of_another_problem_is_seen(real: Served, browser: Any) -> None
         browser.get(address)
         wait_for(browser, "#pick-row:not([hidden])")
         paste(browser, "#problem", PROBLEM)
-        paste(browser, "#solution-a", "\n".join([*STEPS, "#### 126"]))
+        paste(browser, "#solution-a", "\n".join([*STEPS, ANSWER]))
         find(browser, "#score").click()
         steps = wait_for(browser, ".step", len(STEPS))
         [worst] = find_all(browser, ".step.worst")
