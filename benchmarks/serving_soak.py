@@ -39,15 +39,10 @@ from numpy.typing import NDArray
 from reporting import table, write_section
 from rjepa_adapters.remote import wire
 from rjepa_adapters.world_model.run import JepaWorldModel
-from rjepa_adapters.world_model.training_run import train
-from rjepa_core.opening import open_store
-from rjepa_core.ports.world_model import LatentSequence
-from rjepa_core.structuring import structure
-from rjepa_core.testing.samples import sample_identity, sample_record
-from rjepa_core.train_settings import TrainSettings
 from serving_load import answer, request
+from serving_sides import DEFAULT, make_run, sequences
 
-WIDTH, BODIES, NEAR = 576, 64, 1e-5
+NEAR = 1e-5
 # Shares of the requests: left in their head or body, left while waiting, poisoned.
 LEFT_EARLY, LEFT_WAITING, POISONED = 0.05, 0.15, 0.05
 # What memory may vary by after the first minute.
@@ -58,7 +53,7 @@ OUTCOMES = {
     "refused": "poisoned, and refused with 422",
     "busy": "answered 503 with Retry-After",
     "left": "left by the caller in the middle",
-    "closed": "sent after SIGTERM, and closed unread",
+    "closed": "sent after SIGTERM, over a connection that was closed by then",
     "no_connection": "connections refused after SIGTERM",
 }
 
@@ -177,30 +172,13 @@ class Soak:
                 self.tally.wrong.append(f"an answer is {away:.3g} away, or another's")
 
 
-def make_run(home: Path) -> str:
-    """The default model on noise of SmolLM2's width."""
-    identity = sample_identity(width=WIDTH)
-    with open_store(str(home / "store"), "write") as store:
-        store.begin(identity)
-        store.write([sample_record(identity, f"p-{i}", steps=2 + i % 3) for i in range(60)])
-    tree = {
-        "training": {"max_epochs": 1, "batch_size": 16, "device": "cpu"},
-        "data": {"stores": [str(home / "store")]},
-    }
-    train(str(home / "run"), structure(TrainSettings, tree))
-    return str(home / "run")
-
-
 def made_requests(model: JepaWorldModel) -> tuple[list[bytes], bytes, list[NDArray[np.float32]]]:
     """Requests, a poisoned one, and the right answers."""
-    source, space = np.random.default_rng(0), model.info.space.fingerprint
+    space, given = model.info.space.fingerprint, sequences(DEFAULT)
     headers = {"content-type": wire.MEDIA, "accept": wire.MEDIA}
-    found, wanted = [], []
-    for number in range(BODIES):
-        latents = source.standard_normal((1 + number % 9, WIDTH)).astype(np.float32)
-        one = LatentSequence(latents, source.standard_normal(WIDTH).astype(np.float32), "math")
-        found.append(request("/score", headers, wire.pack([one], space=space)))
-        wanted.append(model.surprise([one])[0])
+    found = [request("/score", headers, wire.pack([one], space=space)) for one in given]
+    wanted = [model.surprise([one])[0] for one in given]
+    one = given[0]
     one.latents[0, 0] = np.nan
     return found, request("/score", headers, wire.pack([one], space=space)), wanted
 
@@ -212,7 +190,7 @@ def main() -> None:
     parser.add_argument("--no-report", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run = make_run(Path(folder))
+        run = make_run(Path(folder), DEFAULT)
         model = JepaWorldModel(run, "cpu")
         words = [sys.executable, "-m", "rjepa_cli", "serve", "--world-model", run, "--port", "0"]
         process = subprocess.Popen([*words, "--device", "cpu"], stderr=subprocess.PIPE, text=True)
@@ -295,8 +273,8 @@ def report(
         sys.exit(f"memory grew from {first / mib:.0f} to {last / mib:.0f} MiB")
     rows = [[text, f"{tally.counts[name]:,}"] for name, text in OUTCOMES.items()]
     return (
-        f"{args.minutes:g} minutes, {args.clients} callers, requests of 1 to 9 steps of width "
-        f"{WIDTH}, the default model. {LEFT_EARLY:.0%} of the requests are left in their head or "
+        f"{args.minutes:g} minutes, {args.clients} callers, requests of 1 to 9 steps, "
+        f"{DEFAULT.text}. {LEFT_EARLY:.0%} of the requests are left in their head or "
         f"body, {LEFT_WAITING:.0%} while their caller waits, {POISONED:.0%} hold a NaN. SIGTERM "
         "comes at the end, while the callers go on.\n\n"
         + table(["requests", ""], rows)

@@ -85,7 +85,10 @@ class Bodies:
                 ) from None
             except ClientDisconnect:
                 raise GoneError from None
-            yield bytes(chunks)
+            whole = [bytes(chunks)]
+            chunks.clear()
+            # Whoever reads it holds it alone.
+            yield whole.pop()
         finally:
             self._held -= held
 

@@ -160,7 +160,9 @@ def test_the_step_of_another_problem_is_seen(real: Served, browser: Any) -> None
         assert "Expected at step 3 instead" in find(browser, ".expected").text
         assert not complaints(browser)
         if picture := os.environ.get("RJEPA_SCREENSHOT"):
-            browser.execute_script("window.scrollTo(0, 0)")
+            height = browser.execute_script("return document.documentElement.scrollHeight")
+            browser.set_window_size(1180, height + 160)
+            browser.execute_script("window.scrollTo(0, 0); document.activeElement.blur()")
             assert browser.save_screenshot(picture)
 
 
