@@ -11,7 +11,7 @@ from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.world_model import Floats, LatentSequence
 from rjepa_core.serving import StoredSteps
 from rjepa_core.text_encoding import sequence_of
-from rjepa_core.traces import RecordKey
+from rjepa_core.traces import RecordKey, Trace
 
 from . import problems
 from .problems import ProblemError
@@ -53,20 +53,28 @@ class Records:
             raise ProblemError(problems.BROKEN, str(error)) from None
         return record, sequence_of(record, self._stored.layer)
 
-    def near(self, prediction: Floats, count: int) -> list[NearOut]:
-        """The stored steps nearest to a prediction [E], with their words."""
-        found = []
-        for one in self._stored.nearest.find(np.asarray(prediction), count):
-            trace = self._stored.store.get(one.key).trace
-            words = trace.step_texts[one.step] if one.step < len(trace.step_texts) else ""
+    def near(self, prediction: Floats, count: int, trace: Trace) -> list[NearOut]:
+        """The stored steps nearest to a prediction [E], with their words.
+
+        The steps of `trace` itself are left out where the store holds the problem, too: what is
+        there already was not expected instead.
+        """
+        own = {words.strip() for words in trace.step_texts}
+        found: list[NearOut] = []
+        for one in self._stored.nearest.find(np.asarray(prediction), count + 2 * len(own)):
+            stored = self._stored.store.get(one.key).trace
+            words = stored.step_texts[one.step] if one.step < len(stored.step_texts) else ""
+            same = stored.problem.statement_hash == trace.problem.statement_hash
+            if same and words.strip() in own:
+                continue
             found.append(
                 NearOut(
                     text=words,
                     problem_id=one.key.problem_id,
                     sample=one.key.sample,
-                    problem=trace.problem.statement,
+                    problem=stored.problem.statement,
                     step=one.step,
                     distance=one.distance,
                 )
             )
-        return found
+        return found[:count]

@@ -83,7 +83,7 @@ def router(
                 raise ProblemError(problems.NO_STORE, "start it with --store DIR", "/expected")
             worst = (int(surprise.argmax()),)
             [predicted] = await ask(request, [Job(MASKED, sequence, masked=worst)])
-            near = await asyncio.to_thread(records.near, predicted[0], expected)
+            near = await asyncio.to_thread(records.near, predicted[0], expected, record.trace)
         return answers.text(record, surprise, info, near)
 
     @found.post(
