@@ -12,7 +12,7 @@ import difflib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import pluggy
@@ -29,6 +29,9 @@ from .settings import ModelSettings, ProblemSettings
 from .structuring import structure
 from .train_settings import TrainSettings
 from .training import TrainSummary, TrainWatch
+
+if TYPE_CHECKING:
+    from .serving import Served
 
 GROUP = "rjepa"
 hookspec = pluggy.HookspecMarker(GROUP)
@@ -121,6 +124,14 @@ class WorldModelAdapter(Adapter):
     train: Callable[[str, TrainSettings, TrainWatch], TrainSummary] | None = None
 
 
+@attrs.frozen(kw_only=True)
+class ServiceAdapter(Adapter):
+    """`serve(served, settings, say)` answers until it is told to stop, and returns once all that
+    was accepted is answered; `say` is told where it listens."""
+
+    serve: Callable[[Served, Any, Callable[[str], None]], None]
+
+
 class Hooks:
     """The hook specifications. Each returns descriptors; none takes an argument."""
 
@@ -148,6 +159,10 @@ class Hooks:
     def rjepa_probes(self) -> Iterable[ProbeAdapter]:  # type: ignore[empty-body]
         """Memory probes."""
 
+    @hookspec
+    def rjepa_services(self) -> Iterable[ServiceAdapter]:  # type: ignore[empty-body]
+        """Services: what a world model is asked through from elsewhere."""
+
 
 KINDS: Mapping[type[Adapter], str] = {
     BackendAdapter: "backend",
@@ -156,6 +171,7 @@ KINDS: Mapping[type[Adapter], str] = {
     SourceAdapter: "source",
     ProbeAdapter: "probe",
     WorldModelAdapter: "world_model",
+    ServiceAdapter: "service",
 }
 A = TypeVar("A", bound=Adapter)
 
