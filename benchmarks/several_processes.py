@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,8 +25,7 @@ CASES = (("frozen", None), ("frozen", 3e-4), ("sigreg", None), ("ema", None))
 
 def train(
     store: str, out: Path, processes: int, threads: int, epochs: int, settings: Sequence[str]
-) -> float:
-    """Seconds that it took, start to end."""
+) -> None:
     words = [
         *("-m", "rjepa_cli", "train", "--store", store, "--out", str(out), "--device", "cpu"),
         *("--epochs", str(epochs), *settings),
@@ -35,7 +33,6 @@ def train(
     if processes > 1:
         several = ["--standalone", f"--nproc-per-node={processes}"]
         words = ["-m", "torch.distributed.run", *several, *words]
-    began = time.perf_counter()
     subprocess.run(
         [sys.executable, *words],
         check=True,
@@ -43,7 +40,6 @@ def train(
         stderr=sys.stderr,
         env=os.environ | {"OMP_NUM_THREADS": str(threads)},
     )
-    return time.perf_counter() - began
 
 
 def apart(one: Sequence[Mapping[str, float]], other: Sequence[Mapping[str, float]]) -> list[float]:
@@ -64,10 +60,10 @@ def main() -> None:
         settings = ["--objective", objective, *(("--lr", str(lr)) if lr else ())]
         with tempfile.TemporaryDirectory() as folder:
             runs = {"one": (1, 1), "control": (1, 2), "several": (args.processes, 1)}
-            seconds, rows = {}, {}
+            rows = {}
             for key, (processes, threads) in runs.items():
                 out = Path(folder) / key
-                seconds[key] = train(args.store, out, processes, threads, args.epochs, settings)
+                train(args.store, out, processes, threads, args.epochs, settings)
                 rows[key] = read_rows(out / "steps.csv")
         several, control = (apart(rows["one"], rows[key]) for key in ("several", "control"))
         first = len(several) // 4
@@ -79,8 +75,6 @@ def main() -> None:
                 f"{max(several):.1e}",
                 f"{max(control[:first]):.1e}",
                 f"{max(control):.1e}",
-                f"{seconds['one']:.0f} s",
-                f"{seconds['several']:.0f} s",
             ]
         )
         for i in (int(n * (len(several) - 1) / 4) for n in range(5)):
@@ -98,8 +92,6 @@ def main() -> None:
                 "all",
                 "two threads: first quarter",
                 "all",
-                "alone",
-                f"{args.processes} processes",
             ],
             worst,
         )
