@@ -26,8 +26,8 @@ pytestmark = pytest.mark.xdist_group("pressure")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pressure") / "model"
-    heads = {"num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 512}
-    return qwen3(folder, num_hidden_layers=2, max_position_embeddings=8192, **heads)
+    heads = {"num_attention_heads": 8, "num_key_value_heads": 8, "head_dim": 256}
+    return qwen3(folder, num_hidden_layers=4, max_position_embeddings=8192, **heads)
 
 
 @pytest.fixture(params=["fused", "double-pass"])

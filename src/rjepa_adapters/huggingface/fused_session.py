@@ -66,6 +66,10 @@ class FusedSession:
         known = 0 if isinstance(prompt, Refused) else len(prompt.ids)
         return known + self._spec.sampling.max_new_tokens
 
+    def limit(self, work: Work) -> int:
+        """Most tokens of a completion; at most the sampling's."""
+        return self._spec.sampling.max_new_tokens
+
     def admit(self, work: Sequence[Work]) -> None:
         self._given.admit([item for item in work if item.given is not None])
         self._new += [(item, self.cost(item)) for item in work if item.given is None]
@@ -125,7 +129,7 @@ class FusedSession:
             if isinstance(prompt, Refused):
                 self._outcomes.fail(work, prompt.reason, prompt.detail)
                 continue
-            row = Row(work.key, HeldPrompt(prompt.ids, prompt.statement))
+            row = Row(work.key, HeldPrompt(prompt.ids, prompt.statement), self.limit(work))
             fresh.append(_Running(work, cost, prompt, row))
             self._running[row] = fresh[-1]
         return fresh

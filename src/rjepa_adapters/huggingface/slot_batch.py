@@ -33,6 +33,7 @@ class Row:
     Attributes:
         key: whose random numbers it draws.
         prompt: its tokens, and the statement's vectors once they are read.
+        limit: most tokens of the completion.
         ids: generated so far.
         fed: of these, how many have been run, so that their states are collected.
         closing: complete; only its last token is still to be run.
@@ -41,6 +42,7 @@ class Row:
 
     key: RecordKey
     prompt: HeldPrompt
+    limit: int
     ids: list[int] = attrs.field(factory=list)
     fed: int = 0
     closing: bool = False
@@ -105,7 +107,7 @@ class SlotBatch:
             row.fed = len(row.ids)
             if not row.closing:
                 row.ids.append(token)
-            full = len(row.ids) == self._sampling.max_new_tokens
+            full = len(row.ids) == row.limit
             if row.closing or full or token in self._end_ids:
                 complete.append(row)
         return complete

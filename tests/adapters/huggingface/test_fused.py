@@ -126,9 +126,7 @@ def test_traces_and_vectors_are_those_of_the_double_pass(
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max", "last"])
-def test_every_pooling(
-    pair: tuple[HuggingFaceBackend, HuggingFaceBackend], pooling: str
-) -> None:
+def test_every_pooling(pair: tuple[HuggingFaceBackend, HuggingFaceBackend], pooling: str) -> None:
     spec = spec_of(layers=(3, 1), pooling=pooling)
     ours, theirs = (run(one, work_of(6), spec=spec)[0] for one in pair)
     assert worst(ours.records, theirs.records, 0.8) < 1e-4
@@ -354,7 +352,7 @@ def test_a_model_that_attends_otherwise_is_refused_with_a_way_out(tmp_path: Path
         attn_implementation="eager",
     )
     folder = save(Gemma2ForCausalLM(config), tmp_path)
-    with pytest.raises(UnsupportedError, match="softcap.*--extraction double-pass"):
+    with pytest.raises(UnsupportedError, match=r"softcap.*--extraction double-pass"):
         backend_of(folder, attention="eager").open_session(spec_of())
     double = backend_of(folder, attention="eager", extraction=DOUBLE_PASS)
     kept, _ = run(double, work_of(3))
