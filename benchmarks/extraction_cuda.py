@@ -83,11 +83,7 @@ def drawn_lengths(some: list[Problem], most: int) -> dict[str, int]:
     if not GSM8K.exists():
         sys.exit(f"{GSM8K} is not there; real answers are needed for their lengths")
     [source] = open_sources(ProblemSettings(traces=(str(GSM8K),)), Registry())
-    words = {
-        row.problem.id: row.solution.length
-        for row in source.rows()
-        if getattr(row, "solution", None) is not None
-    }
+    words = {row.problem.id: row.solutions[0].length for row in source.rows() if row.solutions}
     chosen = [words[problem.id] for problem in some]
     factor = MEAN / statistics.mean(chosen)
     return {
@@ -112,10 +108,10 @@ def warm(sides: dict[str, Any]) -> dict[str, Any]:
 
 def limits(model: HuggingFaceBackend) -> dict[str, Any]:
     """Bytes a second of a large copy (read and written), and operations a second of a product."""
-    big = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
-    other = torch.empty_like(big)
-    bandwidth = 2 * big.numel() / timed(lambda: other.copy_(big))
-    del big, other
+    big: Any = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    other: Any = torch.empty_like(big)
+    bandwidth = 2 * big.numel() / timed(partial(other.copy_, big))
+    big = other = None
     a = torch.randn(8192, 8192, dtype=torch.bfloat16, device="cuda")
     rate = 2 * 8192**3 / timed(lambda: a @ a)
     tensors = (*model.model.parameters(), *model.model.buffers())
@@ -141,10 +137,7 @@ def report(args: argparse.Namespace, model: HuggingFaceBackend, found: dict[str,
 
     card = found["limits"]
     config = model.model.config
-    # Weights that every generated token is multiplied with: all but the table of embeddings.
-    active = sum(p.numel() for n, p in model.model.named_parameters() if "embed" not in n)
-    if model.info.quantisation != "none":
-        active = 12 * config.num_hidden_layers * config.hidden_size**2
+    active = multiplied(config)
     theirs = each("original 8")
     rows = [["original, batch 8", *cells(found["original 8@0"], theirs, card, 8, active), "", ""]]
     for count in args.rows:
@@ -187,6 +180,13 @@ def report(args: argparse.Namespace, model: HuggingFaceBackend, found: dict[str,
         f"python benchmarks/extraction_cuda.py --model {args.model}",
         model.info.device,
     )
+
+
+def multiplied(config: Any) -> int:
+    """Weights that every generated token is multiplied with."""
+    heads = (2 * config.num_attention_heads + 2 * config.num_key_value_heads) * config.head_dim
+    layer = config.hidden_size * (heads + 3 * config.intermediate_size)
+    return config.num_hidden_layers * layer + config.vocab_size * config.hidden_size
 
 
 def cells(

@@ -27,7 +27,15 @@ from rjepa_core.pending import Pending
 from rjepa_core.ports.llm_backend import Room, SessionSpec
 from rjepa_core.problems import Problem
 from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
-from rjepa_core.settings import EncodingSettings, SamplingSettings
+from rjepa_core.runner import open_store, run_extraction
+from rjepa_core.settings import (
+    AdapterSettings,
+    EncodingSettings,
+    ExtractionSettings,
+    ProblemSettings,
+    RunSettings,
+    SamplingSettings,
+)
 from rjepa_core.traces import OUT_OF_MEMORY, TOO_LONG, Failure, RecordKey, Work
 
 Records = dict[RecordKey, LatentRecord]
@@ -357,6 +365,27 @@ def test_a_model_that_attends_otherwise_is_refused_with_a_way_out(tmp_path: Path
     double = backend_of(folder, attention="eager", extraction=DOUBLE_PASS)
     kept, _ = run(double, work_of(3))
     assert len(kept.records) == 3
+
+
+def test_a_run_is_resumed_the_other_way_and_the_history_tells_both(
+    qwen3_folder: Path, tmp_path: Path
+) -> None:
+    def extraction(limit: int, way: str, resume: bool) -> ExtractionSettings:
+        return ExtractionSettings(
+            model=str(qwen3_folder),
+            store=tmp_path / "store",
+            problems=ProblemSettings(sources=("demo",), limit=limit),
+            sampling=SamplingSettings(max_new_tokens=12),
+            backend=AdapterSettings(name="huggingface", options={"extraction": way}),
+            run=RunSettings(resume=resume),
+        )
+
+    run_extraction(extraction(3, "fused", False))
+    run_extraction(extraction(6, DOUBLE_PASS, True))
+    with open_store(tmp_path / "store") as store:
+        assert len(store) == 6
+        ended = [one for one in store.history() if one["kind"] == "extract"]
+    assert [one["passes"] for one in ended] == ["fused", "double-pass"]
 
 
 def test_the_way_is_told_and_no_part_of_the_content(
