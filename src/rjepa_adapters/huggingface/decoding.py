@@ -38,12 +38,20 @@ class Decoder:
         """An empty cache; `resize` gives it slots."""
         return SlotCache(self._reader.hidden_states - 1)
 
+    def layout(self, positions: Sequence[int], pieces: Sequence[tuple[int, int, int]]) -> Layout:
+        """Where the tokens of a forward belong.
+
+        Args:
+            positions: of the next token of each of the first slots.
+            pieces: (slot, start, stop) of each stretch of a prompt.
+        """
+        return Layout(positions, pieces, self.device, self._group)
+
     def run(
         self,
         cache: SlotCache,
         ids: Sequence[int],
-        positions: Sequence[int],
-        pieces: Sequence[tuple[int, int, int]],
+        layout: Layout,
         layers: Sequence[int],
         take: Take,
     ) -> Tensor | None:
@@ -51,9 +59,8 @@ class Decoder:
 
         Args:
             cache: written in place.
-            ids: N tokens: one for each of the first slots, then those of the pieces in order.
-            positions: of the slots' tokens.
-            pieces: (slot, start, stop) of each stretch of a prompt.
+            ids: N tokens, in the layout's order.
+            layout: where they belong.
             layers: that are wanted.
             take: given each wanted layer and its hidden state [N, D], in order of depth.
 
@@ -61,7 +68,6 @@ class Decoder:
             logits [rows, V] of the slots' tokens; None where there are only pieces.
         """
         model = self._model
-        layout = Layout(positions, pieces, self.device, self._group)
         inputs = {
             "input_ids": torch.tensor([list(ids)]).to(self.device),
             "position_ids": layout.positions_N[None],
@@ -110,12 +116,12 @@ class Decoder:
         cache, last, half = self.new_cache(), len(ids) - 1, len(ids) // 2
         cache.resize(2, len(ids) + 1, 0)
         found: dict[int, Tensor] = {}
-        self.run(cache, ids[:half], [], [(0, 0, half)], layers, found.__setitem__)
+        self.run(cache, ids[:half], self.layout([], [(0, 0, half)]), layers, found.__setitem__)
         cache.copy(0, 1, half)
         # Slot 0 goes on to the last token; slot 1, with the copied half, to the one before it.
         tokens = [ids[last], ids[last - 1], *ids[half:last], *ids[half : last - 1]]
-        pieces = [(0, half, last), (1, half, last - 1)]
-        logits = self.run(cache, tokens, [last, last - 1], pieces, layers, found.__setitem__)
+        layout = self.layout([last, last - 1], [(0, half, last), (1, half, last - 1)])
+        logits = self.run(cache, tokens, layout, layers, found.__setitem__)
         assert logits is not None
         if not agree(logits, own.logits[0, [last, last - 1]]):
             return "its logits differ from transformers' own"

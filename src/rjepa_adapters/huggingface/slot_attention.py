@@ -157,13 +157,13 @@ def attend(
     for piece in layout.pieces:
         end = piece.at + piece.stop - piece.start
         query_KGTD = query[0, :, piece.at : end].reshape(key.shape[1], groups, -1, width)
-        mask = layout.piece_mask(piece, sliding_window)
+        seen = layout.piece_mask(piece, sliding_window)
         found = nn.functional.scaled_dot_product_attention(
             query_KGTD,
             key[piece.slot, :, None, : piece.stop].expand(-1, groups, -1, -1),
             value[piece.slot, :, None, : piece.stop].expand(-1, groups, -1, -1),
-            attn_mask=mask,
-            is_causal=mask is None,
+            attn_mask=seen,
+            is_causal=seen is None,
             scale=scale,
         )
         out_NHD[piece.at : end] = found.flatten(0, 1).transpose(0, 1)

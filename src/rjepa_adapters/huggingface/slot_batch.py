@@ -37,7 +37,6 @@ class Row:
         ids: generated so far.
         fed: of these, how many have been run, so that their states are collected.
         closing: complete; only its last token is still to be run.
-        read: states [T, D] a layer of the statement's tokens, while it is being read.
     """
 
     key: RecordKey
@@ -46,7 +45,11 @@ class Row:
     ids: list[int] = attrs.field(factory=list)
     fed: int = 0
     closing: bool = False
-    read: dict[int, list[Tensor]] = attrs.field(factory=dict)
+
+    @property
+    def next(self) -> int:
+        """Position in its slot of the token that is run next."""
+        return len(self.prompt.ids) - 1 + len(self.ids)
 
 
 class SlotBatch:
@@ -88,6 +91,7 @@ class SlotBatch:
         else:
             self._close_holes()
             last_pieces = []
+            self._grow(self.rows)
         rows = self.rows
         logits_BV = self._forward(rows, last_pieces)
         assert logits_BV is not None
@@ -110,18 +114,19 @@ class SlotBatch:
             full = len(row.ids) == row.limit
             if row.closing or full or token in self._end_ids:
                 complete.append(row)
+        self._pool_statements(rows if fresh else ())
         return complete
 
     def encode(self, row: Row, spans: Sequence[StepSpan]) -> Encoding:
         """Vectors of a row's steps and statement."""
-        slot = self._slots.index(row)
-        places = [(slot, span.start, span.stop) for span in spans]
+        slot, begin = self._slots.index(row), len(row.prompt.ids)
+        places = [(slot, begin + span.start, begin + span.stop) for span in spans]
         layers, how = self._encoding.layers, self._encoding.pooling
         vectors = torch.stack([pool(self._states[k][:, 0], places, how) for k in layers])
         assert row.prompt.latent is not None
         flat = [vectors.flatten(), row.prompt.latent.flatten()]
         if self._encoding.logprobs:
-            flat += [self._logprobs[slot, 0, a:b].mean(0) for _, a, b in places]
+            flat += [self._logprobs[slot, 0, s.start : s.stop].mean(0) for s in spans]
         moved = torch.cat(flat).cpu().numpy()  # the one copy of the row
         steps, prompts = vectors.numel(), row.prompt.latent.numel()
         return Encoding(
@@ -138,7 +143,7 @@ class SlotBatch:
         """Give memory back where far fewer rows, or far shorter ones, are wanted."""
         rows = max(wanted, len(self._slots))
         tokens = self._tokens_for([*self.rows, *fresh])
-        if 4 * rows <= 3 * self._cache.rows or 2 * tokens <= self._cache.tokens:
+        if 4 * rows <= 3 * self._cache.rows or 4 * tokens <= self._cache.tokens:
             self._resize(rows, min(tokens, self._cache.tokens))
 
     def fit(self) -> None:
@@ -147,8 +152,10 @@ class SlotBatch:
         self._resize(len(self._slots), self._tokens_for(self.rows))
 
     def _tokens_for(self, rows: Sequence[Row]) -> int:
-        longest = max((len(row.prompt.ids) for row in rows), default=0)
-        return -(-(longest + self._sampling.max_new_tokens) // _TOKEN_STEP) * _TOKEN_STEP
+        """Room for the next token of each row and for a good many more, within their limits."""
+        needed = max((row.next + 1 for row in rows), default=1)
+        most = max((len(row.prompt.ids) + row.limit for row in rows), default=1)
+        return -(-max(needed, min(most, needed + needed // 4)) // _TOKEN_STEP) * _TOKEN_STEP
 
     def _resize(self, rows: int, tokens: int) -> None:
         kept, new = min(rows, len(self._held)), self._sampling.max_new_tokens
@@ -156,9 +163,16 @@ class SlotBatch:
         self._held = held + [None] * (rows - kept)
         self._cache.resize(rows, tokens, kept)
         for layer, states in self._states.items():
-            self._states[layer] = resized(states, rows, new, kept)
+            self._states[layer] = resized(states, rows, tokens, kept)
         self._uniforms = resized(self._uniforms, rows, new, kept)
         self._logprobs = resized(self._logprobs, rows, new, kept)
+
+    def _grow(self, rows: Sequence[Row]) -> None:
+        """Make room for these rows and their next tokens."""
+        longest = max(row.next + 1 for row in rows)
+        if len(rows) > self._cache.rows or longest > self._cache.tokens:
+            tokens = max(self._tokens_for(rows), self._cache.tokens)
+            self._resize(max(len(rows), self._cache.rows), tokens)
 
     def _close_holes(self) -> None:
         """Move the last rows into free slots, so that rows stand side by side from the first."""
@@ -172,9 +186,10 @@ class SlotBatch:
     def _move(self, source: int, target: int) -> None:
         row = self._slots[source]
         assert row is not None
-        self._cache.copy(source, target, len(row.prompt.ids) + row.fed)
+        used = len(row.prompt.ids) + row.fed
+        self._cache.copy(source, target, used)
         for states in self._states.values():
-            states[target, :, : row.fed] = states[source, :, : row.fed]
+            states[target, :, :used] = states[source, :, :used]
         self._uniforms[target] = self._uniforms[source]
         self._logprobs[target] = self._logprobs[source]
         self._held[target] = self._held[source]
@@ -182,10 +197,7 @@ class SlotBatch:
 
     def _place(self, fresh: Sequence[Row]) -> list[int]:
         """A slot for each new row: free ones first, then new ones behind the last."""
-        needed = len(self.rows) + len(fresh)
-        tokens = self._tokens_for([*self.rows, *fresh])
-        if needed > self._cache.rows or tokens > self._cache.tokens:
-            self._resize(max(needed, self._cache.rows), max(tokens, self._cache.tokens))
+        self._grow([*self.rows, *fresh])
         drawn = draw_uniforms([row.key for row in fresh], self._sampling)
         slots = []
         for row, uniform in zip(fresh, drawn, strict=True):
@@ -214,6 +226,8 @@ class SlotBatch:
         for wave in range(max(plan.wave for plan in plans) + 1):
             if left:
                 self._forward([], left)
+                read = zip(rows, plans, strict=True)
+                self._pool_statements([row for row, plan in read if plan.wave < wave])
             wanted = []
             for slot, row, plan in zip(fresh, rows, plans, strict=True):
                 if plan.wave == wave:
@@ -229,56 +243,33 @@ class SlotBatch:
         return left
 
     def _forward(self, rows: Sequence[Row], pieces: Sequence[Stretch]) -> Tensor | None:
-        """One token of each row and pieces of prompts: logits [B, V], states collected."""
+        """One token of each row and pieces of prompts: logits [B, V]; their states are kept."""
         ids = [row.ids[-1] if row.ids else int(row.prompt.ids[-1]) for row in rows]
-        positions = [len(row.prompt.ids) - 1 + len(row.ids) for row in rows]
-        hidden: dict[int, Tensor] = {}
         for slot, start, stop in pieces:
             row = self._slots[slot]
             assert row is not None
             ids += row.prompt.ids[start:stop].tolist()
-        layers, take = self._encoding.layers, hidden.__setitem__
-        logits = self._decoder.run(self._cache, ids, positions, pieces, layers, take)
-        self._collect(rows, hidden)
-        at = len(rows)
-        for slot, start, stop in pieces:
-            self._read_statement(self._slots[slot], hidden, at, start, stop)
-            at += stop - start
-        for at, (row, position) in enumerate(zip(rows, positions, strict=True)):
-            if not row.ids:
-                self._read_statement(row, hidden, at, position, position + 1)
-        return logits
+        layout = self._decoder.layout([row.next for row in rows], pieces)
 
-    def _collect(self, rows: Sequence[Row], hidden: dict[int, Tensor]) -> None:
-        """Keep the states of the completions' tokens."""
-        begun = [(slot, len(row.ids) - 1) for slot, row in enumerate(rows) if row.ids]
-        if not begun:
-            return
-        slot_B, token_B = torch.tensor(begun).T.to(self._decoder.device)
-        for layer, hidden_ND in hidden.items():
+        def keep(layer: int, hidden_ND: Tensor) -> None:
             if layer not in self._states:
-                new = self._sampling.max_new_tokens
-                self._states[layer] = slots_like(hidden_ND[None, None], self._cache.rows, new)
-            self._states[layer][slot_B, 0, token_B] = hidden_ND[slot_B]
+                room = (self._cache.rows, self._cache.tokens)
+                self._states[layer] = slots_like(hidden_ND[None, None], *room)
+            self._states[layer][layout.slots_N, 0, layout.positions_N] = hidden_ND
 
-    def _read_statement(
-        self, row: Row | None, hidden: dict[int, Tensor], at: int, start: int, stop: int
-    ) -> None:
-        """Keep what belongs to the statement of prompt tokens `start` to `stop`, which stand at
-        `at` in the batch; pool it once it is whole."""
-        assert row is not None
-        first, last = row.prompt.statement
-        a, b = max(first, start), min(last, stop)
-        if row.prompt.latent is not None or a >= b:
-            return
-        for layer, hidden_ND in hidden.items():
-            row.read.setdefault(layer, []).append(hidden_ND[at + a - start : at + b - start])
-        if b == last:
-            whole = [torch.cat(row.read[layer])[None] for layer in self._encoding.layers]
-            place = [(0, 0, last - first)]
-            how = self._encoding.pooling
-            row.prompt.latent = torch.cat([pool(states, place, how) for states in whole])
-            row.read.clear()
+        return self._decoder.run(self._cache, ids, layout, self._encoding.layers, keep)
+
+    def _pool_statements(self, rows: Sequence[Row]) -> None:
+        """Vectors of statements that have been read whole."""
+        for row in rows:
+            start, stop = row.prompt.statement
+            # The prompt's last token is run together with the next of every row.
+            if row.prompt.latent is None and (row.ids or stop < len(row.prompt.ids)):
+                place = [(self._slots.index(row), start, stop)]
+                layers, how = self._encoding.layers, self._encoding.pooling
+                row.prompt.latent = torch.cat(
+                    [pool(self._states[layer][:, 0], place, how) for layer in layers]
+                )
 
 
 def _portions(stretches: Sequence[Stretch]) -> list[list[Stretch]]:

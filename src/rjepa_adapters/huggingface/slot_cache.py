@@ -20,7 +20,7 @@ from .slot_attention import current_layout
 _INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
-class SlotLayer(CacheLayerMixin):
+class SlotLayer(CacheLayerMixin):  # type: ignore[misc]
     """One layer's keys and values, [R slots, H heads, C tokens, D] each."""
 
     is_sliding = False
@@ -72,7 +72,7 @@ class SlotLayer(CacheLayerMixin):
         return self.tokens
 
 
-class SlotCache(Cache):
+class SlotCache(Cache):  # type: ignore[misc]
     """Slots of every layer."""
 
     def __init__(self, layers: int) -> None:

@@ -218,14 +218,12 @@ class Forwards:
 def forwards(monkeypatch: pytest.MonkeyPatch) -> Iterator[Forwards]:
     seen, real = Forwards(), Decoder.run
 
-    def watched(
-        self: Decoder, cache: Any, ids: Any, positions: Any, pieces: Any, *more: Any
-    ) -> Any:
-        seen.rows.append(len(positions))
+    def watched(self: Decoder, cache: Any, ids: Any, layout: Any, *more: Any) -> Any:
+        seen.rows.append(layout.rows)
         seen.tokens.append(len(ids))
-        if seen.fail(len(positions), len(ids)):
+        if seen.fail(layout.rows, len(ids)):
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: tried 8 bytes")
-        return real(self, cache, ids, positions, pieces, *more)
+        return real(self, cache, ids, layout, *more)
 
     monkeypatch.setattr(Decoder, "run", watched)
     return seen
