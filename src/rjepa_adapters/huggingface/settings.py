@@ -15,8 +15,8 @@ class HuggingFaceSettings:
     Attributes:
         trust_remote_code: run code that a checkpoint brings along.
         revision: branch, tag or commit of a model on the hub.
-        attention: transformers' attention implementation (`sdpa`, `eager`, …); None for its own
-            choice.
+        attention: transformers' attention implementation (`sdpa`, `eager`, …) for passes over whole
+            texts; None for its own choice.
         keep_converted: keep a GGUF file as an ordinary checkpoint in the user's cache, so that it
             loads in a second the next time (only where that takes less than 4 GiB).
         extraction: `fused` collects the layers while it generates, in slots that are refilled as
