@@ -123,7 +123,7 @@ def pair(
     return backend_of(folder), backend_of(folder, extraction=DOUBLE_PASS)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 16])
+@pytest.mark.parametrize("rows", [1, 3, 20])
 def test_traces_and_vectors_are_those_of_the_double_pass(
     pair: tuple[HuggingFaceBackend, HuggingFaceBackend], rows: int
 ) -> None:
