@@ -95,6 +95,8 @@ class SlotBatch:
         rows = self.rows
         logits_BV = self._forward(rows, last_pieces)
         assert logits_BV is not None
+        # Only now has every new prompt been run.
+        self._held[: len(rows)] = [row.prompt for row in rows]
         count = torch.tensor([min(len(r.ids), self._sampling.max_new_tokens - 1) for r in rows])
         slot_B, count_B = torch.arange(len(rows)), count.to(logits_BV.device)
         slot_B = slot_B.to(logits_BV.device)
@@ -136,8 +138,9 @@ class SlotBatch:
         )
 
     def remove(self, row: Row) -> None:
-        """Free a row's slot; its prompt stays there until the slot is taken."""
-        self._slots[self._slots.index(row)] = None
+        """Free a row's slot, if it has got one; its prompt stays there until the slot is taken."""
+        if row in self._slots:
+            self._slots[self._slots.index(row)] = None
 
     def shrink(self, wanted: int, fresh: Sequence[Row]) -> None:
         """Give memory back where far fewer rows, or far shorter ones, are wanted."""
@@ -238,8 +241,6 @@ class SlotBatch:
             *before, left = _portions(wanted)
             for pieces in before:
                 self._forward([], pieces)
-        for slot, row in zip(fresh, rows, strict=True):
-            self._held[slot] = row.prompt
         return left
 
     def _forward(self, rows: Sequence[Row], pieces: Sequence[Stretch]) -> Tensor | None:

@@ -110,6 +110,9 @@ def test_forms_of_running_out_of_memory() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB")
     )
     assert asked_bytes("Tried to allocate 2.50 GiB.") == int(2.5 * 2**30)
+    with pytest.raises(MemoryError) as caught:
+        np.zeros(1 << 48, np.int8)
+    assert asked_bytes(str(caught.value)) == 1 << 48
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert not is_out_of_memory(ValueError("out of memory"))
 

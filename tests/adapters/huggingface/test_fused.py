@@ -17,6 +17,7 @@ from hf_traces import problems
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.decoding import Decoder
 from rjepa_adapters.huggingface.settings import DOUBLE_PASS
+from rjepa_adapters.huggingface.slot_cache import SlotLayer
 from rjepa_adapters.schedulers.adaptive import AdaptiveScheduler, AdaptiveSettings
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
 from rjepa_core.cutting import cut_completion
@@ -271,6 +272,30 @@ def test_out_of_memory_gives_rows_back_and_loses_nothing(
         AdaptiveScheduler(AdaptiveSettings(batch_size=12, patience=1)),
     ):
         kept, progress = run(small, work_of(20, 2), scheduler=scheduler)
+        assert progress.out_of_memory > 0
+        assert not kept.failures
+        assert worst(kept.records, reference.records, 0.9) < 1e-4
+
+
+def test_out_of_memory_where_slots_are_made(
+    small: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half way through the layers, so that they are of different sizes when it strikes."""
+    reference, _ = run(small, work_of(20), 4)
+    real = SlotLayer.resize
+    made = itertools.count()
+
+    def cramped(layer: SlotLayer, rows: int, tokens: int, kept: int) -> None:
+        if rows > 5 and next(made) % 3 == 2:
+            raise MemoryError("Unable to allocate 1 GiB")
+        real(layer, rows, tokens, kept)
+
+    monkeypatch.setattr(SlotLayer, "resize", cramped)
+    for scheduler in (
+        FixedScheduler(FixedSettings(batch_size=12)),
+        AdaptiveScheduler(AdaptiveSettings(batch_size=10, patience=1)),
+    ):
+        kept, progress = run(small, work_of(20), scheduler=scheduler)
         assert progress.out_of_memory > 0
         assert not kept.failures
         assert worst(kept.records, reference.records, 0.9) < 1e-4
