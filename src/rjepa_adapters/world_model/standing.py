@@ -24,7 +24,7 @@ class Standing:
         step: steps of the optimiser that were done.
         samples: traces that were seen.
         loss_sum, loss_count: over the epoch so far.
-        best, best_epoch: best validation value and where; None and -1 before the first.
+        best, best_epoch: best validation value and its epoch, from 1; None and 0 before the first.
         curve: a row an epoch.
     """
 
@@ -35,7 +35,7 @@ class Standing:
     loss_sum: float = 0.0
     loss_count: int = 0
     best: float | None = None
-    best_epoch: int = -1
+    best_epoch: int = 0
     curve: list[dict[str, Any]] = attrs.field(factory=list)
 
 

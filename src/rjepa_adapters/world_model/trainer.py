@@ -124,10 +124,7 @@ class Trainer:
                     ending = "stopped"
                     break
                 self._end_of_epoch(writer)
-                if (
-                    training.patience
-                    and standing.epoch - 1 - standing.best_epoch >= training.patience
-                ):
+                if training.patience and standing.epoch - standing.best_epoch >= training.patience:
                     ending = "early"
                     break
         except KeyboardInterrupt:
@@ -245,7 +242,7 @@ class Trainer:
     def _end_of_epoch(self, writer: Silent) -> None:
         standing, training = self.standing, self.settings.training
         row: dict[str, Any] = {
-            "epoch": standing.epoch,
+            "epoch": standing.epoch + 1,
             "step": standing.step,
             "loss": standing.loss_sum / max(1, standing.loss_count),
             "val_loss": self._validated(),
@@ -262,7 +259,7 @@ class Trainer:
         standing.loss_sum, standing.loss_count = 0.0, 0
         if better:
             standing.best = row["val_loss" if by_loss else "val_mrr"]
-            standing.best_epoch = standing.epoch - 1
+            standing.best_epoch = standing.epoch
         writer.epoch(standing.step, row, better, self._kept)
 
     def _validated(self) -> float:

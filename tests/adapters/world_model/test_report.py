@@ -20,7 +20,7 @@ REMOTE = re.compile(
 )
 CURVE = [
     {
-        "epoch": i,
+        "epoch": i + 1,
         "step": 10 * (i + 1),
         "train_loss": 1 / (i + 1),
         "val_loss": 1.1 / (i + 1) if i else float("nan"),
@@ -53,7 +53,7 @@ def test_all_of_it(tmp_path: Path) -> None:
         latent_picture([random.standard_normal((s % 11 + 1, 16)) for s in range(60)]),
         {"records": "60"},
         ["collapsed & so on"],
-        best_epoch=4,
+        best_epoch=5,
     )
     text, root = page(path)
     assert path == tmp_path / "report.html"
