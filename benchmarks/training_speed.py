@@ -46,10 +46,8 @@ def attend(block: Block, x: Tensor, seen: Tensor) -> Tensor:
     q, k, v = (one.view(shape).transpose(1, 2) for one in (q, k, v))
     made = F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None, None, :])
     made = made.transpose(1, 2).reshape(rows, tokens, width)
-    x = x + F.dropout(block.out(made), block.dropout, block.training)
-    return x + F.dropout(
-        block.down(F.gelu(block.up(block.norm_2(x)))), block.dropout, block.training
-    )
+    x = x + block.dropout(block.out(made))
+    return x + block.dropout(block.down(F.gelu(block.up(block.norm_2(x)))))
 
 
 def padded_loss(
@@ -83,9 +81,11 @@ def padded_loss(
     if jepa.linear is not None:
         seen = F.pad(steps * shown[..., None], (0, 0, 1, 1))
         mean = seen.sum(1) / shown.sum(1, keepdim=True).clamp(min=1)
-        parts = [seen[:, :-2], seen[:, 2:], mean[:, None].expand(-1, count, -1)]
-        parts.append(prompt[:, None].expand(-1, count, -1))
-        made = made + jepa.linear.map(torch.cat(parts, -1))
+        last = F.one_hot(real.sum(1) - 1, count)
+        facts = torch.stack([last, (places == 0).expand_as(last), torch.ones_like(last)], -1)
+        parts = [seen[:, :-2], mean[:, None].expand(-1, count, -1)]
+        parts += [prompt[:, None].expand(-1, count, -1), seen[:, 2:], facts.to(steps.dtype)]
+        made = made + jepa.linear.others(torch.cat(parts, -1))
     hidden = real & ~shown
     # Boolean masks become lists of indices in Python.
     chosen, kept = places_of(hidden), places_of(real)

@@ -4,16 +4,17 @@ Trains the default settings and one change at a time, the same data, seed and nu
 evaluates each on validation: masked-step retrieval and, where the damaged solutions have been
 encoded (`rjepa-cli evaluate --parts foreign --split validation --model …`), the foreign step.
 
-    python benchmarks/world_model_ablation.py --store DIR [--epochs 8] [--only NAME …]
+    python benchmarks/world_model_ablation.py --store DIR --runs DIR [--epochs 8] [--only NAME …]
+
+Runs that are in the folder already are not trained again.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import re
 import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,16 @@ from reporting import table, write_section
 from rjepa_core.evaluation import EvaluateRunSettings, EvaluateSettings, evaluate
 from rjepa_core.structuring import structure
 from rjepa_core.train_settings import TrainSettings
+from rjepa_core.training import TrainWatch
 from rjepa_core.world_models import train_world_model
 
+RIDGE = "*ridge regression*"
+WANTED = (
+    ("retrieval", "top-1"),
+    ("retrieval", "MRR"),
+    ("foreign", "named"),
+    ("foreign", "AUROC max"),
+)
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "objective ema": {"model": {"objective": "ema"}},
@@ -40,6 +49,7 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "masks: random alone": {"masker": {"masks": {"random": 1.0}}},
     "masks: causal alone": {"masker": {"masks": {"causal": 1.0}}},
     "masks: leave one out alone": {"masker": {"masks": {"leave_one_out": 1.0}}},
+    "masks: causal never tells the length": {"masker": {"known_length": 0.0}},
     "more contrast": {"training": {"contrastive": 1.0}},
     "swapped steps": {"masker": {"swap": 0.15}},
     "detection of replaced steps": {"training": {"detection": 1.0}},
@@ -56,80 +66,89 @@ def settings_of(name: str, store: str, epochs: int) -> TrainSettings:
     return structure(TrainSettings, tree)
 
 
-def figures(run: str, store: str, parts: tuple[str, ...]) -> dict[str, float]:
-    """Of one trained run on validation, without intervals."""
+def trained(runs: Path, names: Sequence[str], store: str, epochs: int) -> dict[str, str]:
+    """The runs by the changes' names, trained where they are not there yet."""
+    places = {}
+    for name in names:
+        place = runs / re.sub("[^a-z0-9]+", "-", name)
+        places[name] = str(place)
+        begun = (place / "config.yaml").exists()
+        if not (place / "report.html").exists():
+            train_world_model(
+                str(place), settings_of(name, store, epochs), TrainWatch(resume=begun)
+            )
+        print(f"trained: {name}", file=sys.stderr, flush=True)
+    return places
+
+
+def figures(places: Mapping[str, str], store: str) -> dict[str, dict[str, float]]:
+    """Of all runs on validation, without intervals, ridge regression among them."""
     settings = EvaluateRunSettings(
         evaluate=EvaluateSettings(
-            world_models=(run,), stores=(store,), split="validation", parts=parts, draws=0
+            world_models=tuple(places.values()),
+            stores=(store,),
+            split="validation",
+            parts=("retrieval", "foreign"),
+            draws=1,
         )
     )
-    return flat(evaluate(settings))
+    names = {f"world model {place}": name for name, place in places.items()}
+    names |= {"world model": next(iter(places)), "ridge regression": RIDGE}
+    found: dict[str, dict[str, float]] = {}
+    for one in evaluate(settings).tables:
+        context = "past" if "past" in one.name else "others"
+        for line in one.lines:
+            for column, figure in line.figures.items():
+                if line.method in names and (one.part, column) in WANTED:
+                    kept = found.setdefault(names[line.method], {})
+                    kept[f"{context} {column}"] = figure.value
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", required=True)
+    parser.add_argument("--runs", required=True, type=Path, help="folder for the trained runs")
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--only", nargs="*", choices=list(CHANGES), default=list(CHANGES))
-    parser.add_argument(
-        "--keep", default=None, help="file of results that are kept and gone on with"
-    )
     args = parser.parse_args()
-    keep = Path(args.keep) if args.keep else None
-    found = json.loads(keep.read_text()) if keep and keep.exists() else {}
-    for name in args.only:
-        if name in found:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            run = str(Path(folder) / "run")
-            train_world_model(run, settings_of(name, args.store, args.epochs))
-            found[name] = figures(run, args.store, ("retrieval", "foreign"))
-        print(name, found[name], file=sys.stderr, flush=True)
-        if keep:
-            keep.write_text(json.dumps(found))
-    report(found, args.epochs)
-
-
-def flat(evaluation: Any) -> dict[str, float]:
-    """The world model's figures, leave-one-out, by short names; ridge's beside them."""
-    wanted = {"top-1": "top1", "MRR": "mrr", "named": "named", "AUROC max": "auroc"}
-    short: dict[str, float] = {}
-    for one in evaluation.tables:
-        if "past" in one.name:
-            continue
-        for line in one.lines:
-            prefix = {"world model": "", "baseline": f"{line.method}: "}.get(line.kind)
-            if prefix is None:
-                continue
-            for column, name in wanted.items():
-                if column in line.figures:
-                    short[f"{prefix}{name}"] = round(line.figures[column].value, 4)
-    return short
+    places = trained(args.runs, args.only, args.store, args.epochs)
+    report(figures(places, args.store), args.epochs)
 
 
 def report(found: Mapping[str, Mapping[str, float]], epochs: int) -> None:
     """The table into the page."""
-    columns = ["top1", "mrr", "named", "auroc"]
+    columns = [f"{context} {column}" for context in ("others", "past") for _, column in WANTED]
     rows = [
-        [name, *(f"{figures[c]:.3f}" if c in figures else "–" for c in columns)]
-        for name, figures in found.items()
+        [name, *(f"{kept[c]:.3f}" if c in kept else "–" for c in columns)]
+        for name, kept in found.items()
     ]
-    any_ = next(iter(found.values()))
-    ridge = [
-        f"{any_[k]:.3f}" if k in any_ else "–" for k in (f"ridge regression: {c}" for c in columns)
-    ]
-    rows.append(["*ridge regression*", *ridge])
+    rows.sort(key=lambda row: row[0] == RIDGE)
     text = (
-        f"Each line is the default with one change, {epochs} epochs, one seed, leave-one-out, on "
-        "the validation part; no intervals (for those see the evaluation). The foreign step is of "
-        "as many validation solutions as have been damaged and encoded.\n\n"
-        + table(["", "top-1", "MRR", "foreign step named", "AUROC (largest surprise)"], rows)
+        f"Each line is the default with one change, {epochs} epochs, one seed, on the validation "
+        "part, from the other steps and from the past alone; no intervals (for those see the "
+        "evaluation). A step of another problem: whether the largest surprise names it, and "
+        "whether the largest surprise tells damaged solutions from whole ones.\n\n"
+        + table(
+            [
+                "",
+                "top-1",
+                "MRR",
+                "foreign step named",
+                "AUROC",
+                "past: top-1",
+                "past: MRR",
+                "past: named",
+                "past: AUROC",
+            ],
+            rows,
+        )
     )
     write_section(
         "world-model-ablation",
         "What each choice in the world model is worth",
         text,
-        "python benchmarks/world_model_ablation.py --store DIR",
+        "python benchmarks/world_model_ablation.py --store DIR --runs DIR",
     )
 
 

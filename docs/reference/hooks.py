@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from rjepa_core import plugins
+from rjepa_core import plugins, serving
 from rjepa_core.ports import (
     batch_scheduler,
     latent_store,
@@ -40,6 +40,8 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
     "source": ([problem_source.ProblemSource], ["source_suite.SourceContract"]),
     "probe": ([memory_probe.MemoryProbe], ["probe_suite.ProbeContract"]),
     "world_model": ([world_model.WorldModel], ["world_model_suite.WorldModelContract"]),
+    # It is handed what it answers with; what it answers to is the service's own.
+    "service": ([serving.Served], []),
 }
 
 HEAD = """\
@@ -101,9 +103,10 @@ def _hook(hook: Any) -> str:
         "",
         _fields(descriptor, beside=plugins.Adapter),
         "",
-        "Tested by " + " and ".join(f"`rjepa_core.testing.{suite}`" for suite in suites) + ".",
-        "",
     ]
+    if suites:
+        named = " and ".join(f"`rjepa_core.testing.{suite}`" for suite in suites)
+        lines += [f"Tested by {named}.", ""]
     for port in ports:
         lines += [f"### `{port.__module__}.{port.__name__}`", "", _prose(port), "", *_methods(port)]
     return "\n".join(lines)

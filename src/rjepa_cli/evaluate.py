@@ -137,7 +137,10 @@ def _evaluate(settings: EvaluateRunSettings, screen: Screen) -> Facts:
 
     from .evaluate_progress import Stages
 
-    with screen, Interrupts("what is encoded is kept") as interrupts:
+    with (
+        screen,
+        Interrupts("encoded solutions are kept") as interrupts,
+    ):
         try:
             with Stages(screen, interrupts) as stages:
                 watch = Watch(
@@ -149,7 +152,8 @@ def _evaluate(settings: EvaluateRunSettings, screen: Screen) -> Facts:
                 return evaluate(settings, Registry(), watch).to_json()
         except KeyboardInterrupt:
             raise InterruptedRunError(
-                "interrupted; what was encoded is kept, and the same command goes on"
+                "interrupted; damaged and labelled solutions that were encoded are kept for the "
+                "next time; the rest begins anew"
             ) from None
 
 

@@ -35,6 +35,7 @@ def plan(extraction: Extraction) -> Facts:
         "model": info.name,
         "backend": settings.backend.name,
         "device": info.device,
+        "passes": info.passes,
         "compute_dtype": info.compute_dtype,
         "quantisation": info.quantisation,
         "notes": dict(info.notes),

@@ -81,7 +81,8 @@ def _asked_line(asked: Facts) -> str:
     sources += [f"traces of {one}" for one in problems.get("traces", ())]
     model = asked.get("model", {}).get("name", "?")
     scheduler = asked.get("scheduler", {}).get("name", "?")
-    return f"{model}, scheduler {scheduler}, {', '.join(sources) or '?'}"
+    passes = f"{asked['passes']}, " if asked.get("passes") else ""
+    return f"{model}, {passes}scheduler {scheduler}, {', '.join(sources) or '?'}"
 
 
 def _length(story: Story) -> str:

@@ -94,6 +94,11 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     writes a checkpoint; --resume goes on from the last one, with the same losses as a run that was
     never interrupted.
     """
+    if params["resume"] and params["out"] and not Path(params["out"]).exists():
+        raise UsageError(
+            f"--out {params['out']}: there is no such folder to resume; leave --resume out to "
+            "begin a run there"
+        )
     layers = gather(ctx)
     try:
         settings = structure(TrainSettings, layers.tree)
@@ -152,7 +157,8 @@ def _train(ctx: click.Context, settings: TrainSettings, screen: Screen) -> int:
         except KeyboardInterrupt:
             raise _interrupted(arguments) from None
         stopped = interrupts.asked and summary.ending == "stopped"
-    _tell(summary, screen, params["json"], stopped)
+    if summary.rank == 0:
+        _tell(summary, screen, params["json"], stopped)
     if stopped:
         raise _interrupted(arguments)
     return DONE

@@ -68,7 +68,7 @@ def epoch_line(row: Mapping[str, Any]) -> str:
         if name != "epoch" and isinstance(value, int | float) and not isinstance(value, bool)
     }
     shown = [f"{name} {number(value)}" for name, value in list(numbers.items())[:_MOST_VALUES]]
-    begin = f"epoch {int(row['epoch']) + 1}: " if "epoch" in row else ""
+    begin = f"epoch {int(row['epoch'])}: " if "epoch" in row else ""
     return begin + ", ".join(shown)
 
 

@@ -46,8 +46,8 @@ def lines(facts: Facts) -> list[str]:
         f"{ending}: {count(facts['epochs'], 'epoch')}, {count(facts['steps'], 'step')}, "
         f"{count(facts['samples'], 'sample')}; {duration(facts['seconds'])} in this run",
     ]
-    if facts["best"] is not None and facts["best_epoch"] >= 0:
-        told.append(f"best: epoch {facts['best_epoch'] + 1}, {facts['best']:.4g}")
+    if facts["best"] is not None and facts["best_epoch"] > 0:
+        told.append(f"best: epoch {facts['best_epoch']}, {facts['best']:.4g}")
     told.append(f"world model: {shlex.quote(facts['run'])}")
     if facts["report"]:
         told.append(f"report: {shlex.quote(facts['report'])}")
@@ -91,7 +91,7 @@ def _columns(curve: Iterable[Facts]) -> list[str]:
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return "-"
-    return str(int(value) + 1) if name == "epoch" else number(value)
+    return str(int(value)) if name == "epoch" else number(value)
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

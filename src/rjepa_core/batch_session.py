@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .cutting import make_trace
 from .errors import BackendError, OutOfMemoryError
-from .latents import LatentRecord, UnstorableError, make_record
+from .latents import LatentRecord
+from .outcomes import Outcomes
 from .ports.llm_backend import (
     BatchBackend,
     InFlight,
@@ -16,8 +16,8 @@ from .ports.llm_backend import (
     SessionSpec,
     Step,
 )
-from .problems import SOLUTION_DIGEST, GivenSolution
-from .traces import ANSWER_ONLY, EMPTY, OUT_OF_MEMORY, Completion, Failure, Trace, Work
+from .problems import GivenSolution
+from .traces import OUT_OF_MEMORY, Completion, Trace, Work
 
 
 class BatchSession:
@@ -34,7 +34,7 @@ class BatchSession:
         self._new: list[tuple[Work, int]] = []
         self._given: list[tuple[Work, int]] = []
         self._waiting: list[tuple[Work, Trace]] = []
-        self._failed: list[Failure] = []
+        self._outcomes = Outcomes(spec)
 
     @property
     def in_flight(self) -> InFlight:
@@ -98,7 +98,7 @@ class BatchSession:
             seen = Observation("generate", len(works), 0, 0, seconds, True, tokens=tokens)
             if len(works) > 1:
                 return self._step(given_back=works, seen=seen)
-            self._fail(works[0], OUT_OF_MEMORY, f"generating it alone: {reason}", needed)
+            self._outcomes.fail(works[0], OUT_OF_MEMORY, f"generating it alone: {reason}", needed)
             return self._step(seen=seen)
         done = [a for a in answers if isinstance(a, Completion)]
         read, new = sum(len(a.prompt_ids) for a in done), sum(len(a.ids) for a in done)
@@ -111,17 +111,9 @@ class BatchSession:
     ) -> None:
         self._check_count("completions", works, answers)
         for work, answer in zip(works, answers, strict=True):
-            if isinstance(answer, Refused):
-                self._fail(work, answer.reason, answer.detail)
-                continue
-            found = self._spec.cut(answer)
-            if not found.spans:
-                self._fail_empty(work, found.answer)
-                continue
-            given = work.given if isinstance(work.given, GivenSolution) else None
-            labels = {**given.metadata, SOLUTION_DIGEST: given.digest} if given else None
-            trace = make_trace(work.problem, work.sample, answer, found, labels)
-            self._waiting.append((work, trace))
+            trace = self._outcomes.trace(work, answer)
+            if trace is not None:
+                self._waiting.append((work, trace))
 
     def _encode(self, budget: int) -> Step:
         batch = self._next_batch(budget)
@@ -137,26 +129,17 @@ class BatchSession:
         if answers is None:
             seen = Observation("encode", len(batch), read, 0, seconds, out_of_memory=True)
             if len(batch) == 1:
-                self._fail(batch[0][0], OUT_OF_MEMORY, f"encoding it alone: {reason}", needed)
+                self._outcomes.fail(
+                    batch[0][0], OUT_OF_MEMORY, f"encoding it alone: {reason}", needed
+                )
             else:
                 self._waiting.extend(batch)
             return self._step(seen=seen)
         self._check_count("encodings", traces, answers)
         finished = []
         for (work, trace), answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Refused):
-                self._fail(work, answer.reason, answer.detail)
-                continue
-            encoding = self._spec.encoding
-            try:
-                record = make_record(trace, answer, encoding.store_dtype, encoding.logprobs)
-            except UnstorableError as error:
-                self._fail(work, error.reason, str(error))
-            except ValueError as error:
-                raise BackendError(
-                    f"the backend broke its promise of one encoding a trace, in order: {error}"
-                ) from None
-            else:
+            record = self._outcomes.record(work, trace, answer)
+            if record is not None:
                 finished.append(record)
         return self._step(finished, seen=Observation("encode", len(batch), read, 0, seconds))
 
@@ -167,18 +150,6 @@ class BatchSession:
         size = max(1, min(len(self._waiting), budget // max(longest, 1)))
         batch, self._waiting = self._waiting[-size:], self._waiting[:-size]
         return batch
-
-    def _fail(self, work: Work, reason: str, detail: str, needed: int | None = None) -> None:
-        problem = work.problem
-        self._failed.append(Failure(work.key, problem.statement_hash, reason, detail, needed))
-
-    def _fail_empty(self, work: Work, answer: str | None) -> None:
-        if answer is None:
-            self._fail(work, EMPTY, "the completion has no text")
-        else:
-            self._fail(
-                work, ANSWER_ONLY, f"the completion is a final answer without steps: {answer}"
-            )
 
     def _check_count(self, what: str, asked: Sequence[object], got: Sequence[object]) -> None:
         if len(asked) != len(got):
@@ -193,5 +164,4 @@ class BatchSession:
         given_back: Sequence[Work] = (),
         seen: Observation | None = None,
     ) -> Step:
-        failed, self._failed = tuple(self._failed), []
-        return Step(tuple(finished), failed, tuple(given_back), seen)
+        return Step(tuple(finished), self._outcomes.failures(), tuple(given_back), seen)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -18,6 +18,9 @@ from .settings import ModelSettings, ProblemSettings
 from .structuring import structure
 from .train_settings import TrainSettings
 from .training import TrainSummary, TrainWatch
+
+if TYPE_CHECKING:
+    from .serving import Served
 
 
 @attrs.frozen
@@ -124,3 +127,15 @@ class WorldModelAdapter(Adapter):
     open: Callable[[str, str], WorldModel]
     claims: Callable[[str], bool]
     train: Callable[[str, TrainSettings, TrainWatch], TrainSummary] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ServiceAdapter(Adapter):
+    """A way to answer for a world model.
+
+    Attributes:
+        serve: `serve(served, settings, say)` answers until it is told to stop, and returns once all
+            that was accepted is answered; `say` is told where it listens.
+    """
+
+    serve: Callable[[Served, Any, Callable[[str], None]], None]

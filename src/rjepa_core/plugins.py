@@ -26,6 +26,7 @@ from .descriptors import (
     NoSettings,
     ProbeAdapter,
     SchedulerAdapter,
+    ServiceAdapter,
     SourceAdapter,
     StoreAdapter,
     WorldModelAdapter,
@@ -46,6 +47,7 @@ __all__ = [
     "ProbeAdapter",
     "Registry",
     "SchedulerAdapter",
+    "ServiceAdapter",
     "SourceAdapter",
     "StoreAdapter",
     "WorldModelAdapter",
@@ -84,6 +86,10 @@ class Hooks:
     def rjepa_probes(self) -> Iterable[ProbeAdapter]:  # type: ignore[empty-body]
         """Memory probes."""
 
+    @hookspec
+    def rjepa_services(self) -> Iterable[ServiceAdapter]:  # type: ignore[empty-body]
+        """Services: what a world model is asked through from elsewhere."""
+
 
 KINDS: Mapping[type[Adapter], str] = {
     BackendAdapter: "backend",
@@ -92,6 +98,7 @@ KINDS: Mapping[type[Adapter], str] = {
     SourceAdapter: "source",
     ProbeAdapter: "probe",
     WorldModelAdapter: "world_model",
+    ServiceAdapter: "service",
 }
 A = TypeVar("A", bound=Adapter)
 

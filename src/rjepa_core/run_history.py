@@ -33,6 +33,7 @@ def asked_entry(
         "started": run_name(started),
         "asked": {"problems": survey.problems, "domains": survey.domains},
         "device": info.device,
+        "passes": info.passes,
         **{key: plain[key] for key in ("model", "backend", "scheduler", "problems", "run")},
     }
 

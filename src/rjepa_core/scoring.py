@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import attrs
 import numpy as np
 
+from .errors import ArgumentError
 from .evaluation.reading import layer_in
 from .ports.latent_store import LatentStore
 from .ports.world_model import Context, Floats, LatentSequence, WorldModel, WorldModelInfo
 from .traces import RecordKey
 
 _BATCH = 256
+# How the surprise of a whole is made from that of its steps.
+MEAN, MAX = "mean", "max"
+MEASURES = (MEAN, MAX)
 
 
 @attrs.frozen(eq=False)
@@ -58,9 +62,26 @@ def score(
                 LatentSequence(latents.astype(np.float32), prompt.astype(np.float32), domain)
             )
         for key, found in zip(batch, world_model.surprise(sequences, context), strict=True):
-            places = [percentile(info, len(found), float(value)) for value in found]
-            known = tuple(place for place in places if place is not None)
-            yield Scored(key, found, known if len(known) == len(places) else None)
+            yield Scored(key, found, percentiles(info, found))
+
+
+def whole(surprise: Floats, by: str = MEAN) -> float:
+    """The surprise of a whole solution from that of its steps [S]: their mean, or the largest."""
+    if by not in MEASURES:
+        raise ArgumentError(f"by: got {by!r}, expected one of {', '.join(MEASURES)}")
+    return float(surprise.mean(dtype=np.float64) if by == MEAN else surprise.max())
+
+
+def order(scores: Sequence[float]) -> list[int]:
+    """Places of the scores from the least surprising to the most; equal ones as they came."""
+    return sorted(range(len(scores)), key=scores.__getitem__)
+
+
+def percentiles(info: WorldModelInfo, surprise: Floats) -> tuple[float, ...] | None:
+    """Where each step's surprise [S] stands among those of validation; see `percentile`."""
+    places = [percentile(info, len(surprise), float(value)) for value in surprise]
+    known = tuple(place for place in places if place is not None)
+    return known if len(known) == len(places) else None
 
 
 def percentile(info: WorldModelInfo, steps: int, surprise: float) -> float | None:

@@ -91,16 +91,19 @@ class MaskerSettings:
     Attributes:
         masks: weight of each kind: `leave_one_out`, `contiguous`, `random`, `causal`.
         min_ratio, max_ratio: share of a trace's steps that `contiguous` and `random` hide.
+        known_length: share of the `causal` masks with which the model is told how many steps the
+            trace has, as it is wherever a step is predicted from all others.
         swap: share of the visible steps that are swapped for a step of another trace, so that one
             step which does not belong there does not spoil the prediction of all others.
     """
 
     masks: Mapping[str, float] = attrs.field(
-        factory=lambda: {"leave_one_out": 0.5, "contiguous": 0.25, "causal": 0.25},
+        factory=lambda: {"leave_one_out": 0.35, "contiguous": 0.25, "causal": 0.4},
         validator=_masks,
     )
     min_ratio: float = attrs.field(default=0.3, validator=_share())
     max_ratio: float = attrs.field(default=0.7, validator=_share())
+    known_length: float = attrs.field(default=0.5, validator=_share())
     swap: float = attrs.field(default=0.0, validator=_share(0.0, 0.9))
 
     def __attrs_post_init__(self) -> None:

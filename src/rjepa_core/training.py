@@ -41,9 +41,11 @@ class TrainSummary:
         run: its folder.
         epochs, steps, samples: done, over all its parts.
         seconds: wall time of this part.
-        best_epoch, best: the epoch whose checkpoint is the best, and its validation value.
+        best_epoch, best: the epoch whose checkpoint is the best, from 1 (0: none yet), and its
+            validation value.
         ending: `done`, `early` (validation got no better) or `stopped`.
         curve: a row of values an epoch, as `metrics.csv` has them.
+        rank: which of several processes that trained together says so; 0 is the one that wrote.
     """
 
     run: str
@@ -55,6 +57,7 @@ class TrainSummary:
     best: float
     ending: str
     curve: tuple[dict[str, Any], ...] = ()
+    rank: int = 0
 
 
 @attrs.frozen

@@ -28,5 +28,6 @@ def test_nothing_is_lost_or_changed() -> None:
 
 @pytest.mark.slow
 @pytest.mark.smollm2
-def test_with_a_real_model() -> None:
-    assert "Token ids equal" in run("--backend", "smollm2", "--kills", "2")
+@pytest.mark.parametrize("way", ["fused", "double-pass"])
+def test_with_a_real_model(way: str) -> None:
+    assert "Token ids equal" in run("--backend", "smollm2", "--kills", "2", "--extraction", way)

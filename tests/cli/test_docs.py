@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_type_hints
 
@@ -10,10 +12,13 @@ import attrs
 import click
 import pytest
 
+from rjepa_adapters.service.settings import HttpSettings
 from rjepa_cli.config import read_yaml
 from rjepa_cli.config_comments import commented
-from rjepa_cli.flags import default_text, describe, type_text
+from rjepa_cli.flags import Flag, default_text, describe, type_text
 from rjepa_cli.options import FLAGS, OTHER_OPTIONS
+from rjepa_cli.score_options import RANK_FLAGS
+from rjepa_cli.serve import SERVE_FLAGS, service_flags
 from rjepa_cli.train import OTHER_OPTIONS as TRAIN_OPTIONS
 from rjepa_cli.train import TRAIN_FLAGS
 from rjepa_core.plugins import (
@@ -23,6 +28,8 @@ from rjepa_core.plugins import (
     SourceAdapter,
     StoreAdapter,
 )
+from rjepa_core.score_run import ScoreSettings
+from rjepa_core.serving import ServeSettings
 from rjepa_core.settings import ExtractionSettings, ModelSettings, StoreSettings
 from rjepa_core.structuring import structure
 from rjepa_core.train_settings import TrainSettings
@@ -129,3 +136,46 @@ def test_every_option_of_the_store_commands() -> None:
         for parameter in one.params:
             if isinstance(parameter, click.Option):
                 assert f"`{parameter.opts[0]}" in text, parameter.opts
+
+
+@pytest.mark.parametrize(
+    ("cls", "section", "flags"),
+    [
+        (ServeSettings, "serve", SERVE_FLAGS),
+        (HttpSettings, "service", service_flags()),
+        (ScoreSettings, "score", RANK_FLAGS),
+    ],
+)
+def test_every_setting_of_serving_and_scoring(
+    cls: type, section: str, flags: Sequence[Flag]
+) -> None:
+    listed, names = rows(), {flag.key: flag.name for flag in flags}
+    for field in attrs.fields(cls):
+        key = f"{section}.{field.name}"
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", listed[key])]
+        kind = type_text(get_type_hints(cls)[field.name], field).replace("|", "\\|")
+        flag = f"`{names[key]}`" if key in names else ""
+        assert cells[2:6] == [kind, default_text(field), flag, describe(cls)[field.name]], key
+
+
+@pytest.mark.parametrize("name", ["score", "rank", "serve"])
+def test_every_option_of_scoring_and_serving(name: str) -> None:
+    text, settings = (REFERENCE / "cli.md").read_text(), (REFERENCE / "settings.md").read_text()
+    section = text[text.index(f"## `rjepa-cli {name}`") :]
+    # What `rank` shares with `score` stands there.
+    section = section[: section.index("## `rjepa-cli bench`")]
+    if name == "rank":
+        section = text[text.index("## `rjepa-cli score`") :]
+    command = importlib.import_module(f"rjepa_cli.{name}").command
+    for option in command.get_params(click.Context(command)):
+        if isinstance(option, click.Option) and option.opts[0] not in ("--debug", "--help"):
+            own = f"`{option.opts[0]}`" in settings
+            assert own or f"`{option.opts[0]}" in section, option.opts
+
+
+def test_every_problem_is_one_that_the_service_lists() -> None:
+    from rjepa_adapters.service import problems
+
+    kinds = [one for one in vars(problems).values() if isinstance(one, problems.Kind)]
+    assert sorted(kind.name for kind in kinds) == sorted(kind.name for kind in problems.KINDS)
+    assert len({kind.name for kind in kinds}) == len(kinds)

@@ -137,7 +137,7 @@ def test_no_draws_no_intervals(evaluate: Invoke) -> None:
 
 
 def test_siblings_are_used_without_the_llm(whole: tuple[Result, Path], evaluate: Invoke) -> None:
-    result = evaluate("--parts", "foreign,slip", "--labelled", "labels.jsonl")
+    result = evaluate("--parts", "foreign,slip")
     assert result.exit_code == 0, result.stderr
     assert "encoding" not in result.stderr
 
@@ -150,7 +150,8 @@ def test_siblings_are_used_without_the_llm(whole: tuple[Result, Path], evaluate:
         (["--split", "train"], "evaluate.split (--split): must be one of test, validation"),
         (["--limit", "0"], "evaluate.limit (--limit): must be >= 1"),
         (["--store", "nowhere"], "nowhere"),
-        (["--world-model", "nowhere"], "nowhere: there is no trained world model"),
+        (["--world-model", "nowhere"], "nowhere: no such file or directory"),
+        (["--labelled", "labels.jsonl", "--parts", "slip"], "is for the part correctness, which"),
         (["--labelled", "none.jsonl", "--parts", "correctness"], "none.jsonl: no such file"),
         (["--out", "s.jsonl"], "--out s.jsonl: is not a folder"),
         (["--set", "evaluate.drows=3"], "evaluate.drows (--set): unknown setting; did you mean"),

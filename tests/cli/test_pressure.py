@@ -1,7 +1,7 @@
 """Allocations that really fail: the command line under a limit on a process's data.
 
-A small checkpoint whose prompts take much memory and little time. What its runs take is measured
-before the limit is set between them.
+A small checkpoint whose rows take much memory and little time: as keys and values, which both ways
+of extraction hold. What its runs take is measured before the limit is set between them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ pytestmark = pytest.mark.xdist_group("pressure")
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pressure") / "model"
-    return qwen3(folder, intermediate_size=24576, num_hidden_layers=2, max_position_embeddings=8192)
+    heads = {"num_attention_heads": 8, "num_key_value_heads": 8, "head_dim": 256}
+    return qwen3(folder, num_hidden_layers=4, max_position_embeddings=8192, **heads)
+
+
+@pytest.fixture(params=["fused", "double-pass"])
+def way(request: pytest.FixtureRequest) -> tuple[str, str]:
+    return ("--extraction", request.param)
 
 
 def write(path: Path, words: list[int]) -> Path:
@@ -72,13 +78,15 @@ def history(store: Path) -> Any:
     return json.loads(shown.stdout)["runs"]
 
 
-def test_a_batch_that_does_not_fit_comes_again_smaller(model: Path, tmp_path: Path) -> None:
+def test_a_batch_that_does_not_fit_comes_again_smaller(
+    model: Path, tmp_path: Path, way: tuple[str, str]
+) -> None:
     problems = write(tmp_path / "p.jsonl", [30] * 48)
-    fixed = ("--problems", problems, "--limit", "16", "--scheduler", "fixed", "--batch-size")
+    fixed = ("--problems", problems, "--limit", "16", *way, "--scheduler", "fixed", "--batch-size")
     peaks = [extract(model, tmp_path / f"f{n}", *fixed, n)[2] for n in (8, 16)]
     assert peaks[1] > peaks[0] + 100 * MIB
     store = tmp_path / "s"
-    code, told, peak = extract(model, store, "--problems", problems, limit=sum(peaks) // 2)
+    code, told, peak = extract(model, store, "--problems", problems, *way, limit=sum(peaks) // 2)
     assert code == 0, told
     assert told["out_of_memory"] >= 1
     assert peak <= sum(peaks) // 2
@@ -91,15 +99,15 @@ def test_a_batch_that_does_not_fit_comes_again_smaller(model: Path, tmp_path: Pa
 
 
 def test_problems_that_fit_nowhere_fail_alone_and_later_succeed(
-    model: Path, tmp_path: Path
+    model: Path, tmp_path: Path, way: tuple[str, str]
 ) -> None:
     lengths = [3] * 20
-    few = ("--batch-size", "4", "--max-batch-size", "8")
+    few = (*way, "--batch-size", "4", "--max-batch-size", "8")
     short = write(tmp_path / "short.jsonl", lengths)
     usual = extract(model, tmp_path / "usual", "--problems", short, *few)[2]
     lengths[3] = lengths[14] = 700
     problems = write(tmp_path / "p.jsonl", lengths)
-    alone = ("--scheduler", "fixed", "--batch-size", "1")
+    alone = (*way, "--scheduler", "fixed", "--batch-size", "1")
     code, _, whole = extract(model, tmp_path / "whole", "--problems", problems, *alone)
     assert code == 0
     assert whole > usual + 100 * MIB

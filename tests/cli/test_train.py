@@ -61,16 +61,20 @@ class FakeTrainer:
             watch.report(progress)
             if watch.stop():
                 return TrainSummary(
-                    run, step // STEPS, step + 1, 8 * step + 8, 0.1, -1, 0.0, "stopped", (*curve,)
+                    run, step // STEPS, step + 1, 8 * step + 8, 0.1, 0, 0.0, "stopped", (*curve,)
                 )
             if (step + 1) % STEPS == 0:
-                row = {"epoch": step // STEPS, "step": step + 1, "loss": 1 / (step + 1), "nan": 0.5}
+                row = {
+                    "epoch": step // STEPS + 1,
+                    "step": step + 1,
+                    "loss": 1 / (step + 1),
+                }
                 row["nan"] = float("nan")
                 watch.kept(row)
                 curve.append(row)
         (place / "report.html").write_text("<p>")
         return TrainSummary(
-            run, epochs, epochs * STEPS, 40 * epochs, 1.5, 1, 0.25, "done", tuple(curve)
+            run, epochs, epochs * STEPS, 40 * epochs, 1.5, 2, 0.25, "done", tuple(curve)
         )
 
     @hookimpl
@@ -151,7 +155,7 @@ def test_json(train: Invoke) -> None:
     facts = json.loads(train("--epochs", "2", "--json").stdout)
     assert facts["ending"] == "done"
     assert facts["report"] == "run/report.html"
-    assert facts["curve"][1] == {"epoch": 1, "step": 10, "loss": 0.1, "nan": None}
+    assert facts["curve"][1] == {"epoch": 2, "step": 10, "loss": 0.1, "nan": None}
 
 
 def test_a_run_is_not_overwritten(train: Invoke, trainer: FakeTrainer, home: Path) -> None:
@@ -261,8 +265,8 @@ def test_progress_on_a_run_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_long_curves_are_thinned() -> None:
-    curve = tuple({"epoch": i, "loss": 1 / (i + 1)} for i in range(100))
-    told = lines(facts_of(TrainSummary("r", 100, 1, 1, 1.0, 57, 0.5, "early", curve)))
+    curve = tuple({"epoch": i + 1, "loss": 1 / (i + 1)} for i in range(100))
+    told = lines(facts_of(TrainSummary("r", 100, 1, 1, 1.0, 58, 0.5, "early", curve)))
     assert len(told) < 34
     assert any(line.split()[:2] == ["*", "58"] for line in told)
     assert any(line.startswith("(") and "of 100 epochs" in line for line in told)
@@ -271,7 +275,7 @@ def test_long_curves_are_thinned() -> None:
 
 
 def test_epoch_line_leaves_words_out() -> None:
-    assert epoch_line({"epoch": 0, "loss": 0.5, "note": "x", "ok": True}) == "epoch 1: loss 0.5"
+    assert epoch_line({"epoch": 1, "loss": 0.5, "note": "x", "ok": True}) == "epoch 1: loss 0.5"
 
 
 def test_help_loads_no_engine() -> None:

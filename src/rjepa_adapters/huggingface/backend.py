@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rjepa_core.latents import Encoding
 from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo, Refused, Session, SessionSpec
@@ -12,12 +14,14 @@ from rjepa_core.problems import GivenSolution
 from rjepa_core.settings import EncodingSettings, SamplingSettings
 from rjepa_core.traces import CONTROL_TOKEN, TOO_LONG, Completion, Prompt, Trace
 
+from .decoding import Decoder
 from .encoding import LayerReader, encode_batch
+from .fused_session import FusedSession
 from .generating import generate_batch
 from .loading import Loaded
 from .memory import guarded
-from .settings import HuggingFaceSettings
-from .text import TextCodec
+from .settings import DOUBLE_PASS, HuggingFaceSettings
+from .text import Rendered, TextCodec
 
 
 class HuggingFaceBackend(BatchBackend):
@@ -28,7 +32,8 @@ class HuggingFaceBackend(BatchBackend):
         self.codec = TextCodec(loaded.tokenizer)
         self._settings = settings
         self._reader = LayerReader(loaded.model)
-        self._end_ids = loaded.end_ids
+        self._decoder: Decoder | None = None
+        self.end_ids = loaded.end_ids
         self._pad_id = loaded.pad_id
         config = loaded.model.config.get_text_config()
         self._longest = int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
@@ -42,6 +47,7 @@ class HuggingFaceBackend(BatchBackend):
             chat_format=self.codec.chat_format,
             device=str(loaded.model.device),
             notes=loaded.notes,
+            passes=settings.extraction,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -50,41 +56,51 @@ class HuggingFaceBackend(BatchBackend):
     def generate(
         self, prompts: Sequence[Prompt], sampling: SamplingSettings
     ) -> Sequence[Completion | Refused]:
-        rendered = [self.codec.render(prompt) for prompt in prompts]
+        prepared = [self.prepare(prompt, sampling) for prompt in prompts]
+        fitting = [i for i, one in enumerate(prepared) if isinstance(one, Rendered)]
+        rendered = [one for one in prepared if isinstance(one, Rendered)]
         answers: list[Completion | Refused | None] = [
-            self._refuse_control(prompt)
-            or self._refuse(
-                len(ids) + sampling.max_new_tokens,
-                f"the prompt's {len(ids)} tokens and {sampling.max_new_tokens} new ones",
-            )
-            for prompt, (_, ids, _) in zip(prompts, rendered, strict=True)
+            one if isinstance(one, Refused) else None for one in prepared
         ]
-        fitting = [i for i, answer in enumerate(answers) if answer is None]
-        if fitting:
+        if rendered:
             generated = guarded(
                 self.model.device,
                 lambda: generate_batch(
                     self.model,
-                    [rendered[i][1] for i in fitting],
+                    [one.ids for one in rendered],
                     [prompts[i].key for i in fitting],
                     sampling,
-                    self._end_ids,
+                    self.end_ids,
                     self._pad_id,
                 ),
             )
-            for i, ids in zip(fitting, generated, strict=True):
-                text, offsets = self.codec.decode(ids.tolist())
-                ended = len(ids) > 0 and int(ids[-1]) in self._end_ids
-                answers[i] = Completion(
-                    prompt_text=rendered[i][0],
-                    prompt_ids=rendered[i][1],
-                    statement_span=rendered[i][2],
-                    text=text,
-                    ids=ids,
-                    offsets=offsets,
-                    finish_reason="stop" if ended else "length",
-                )
+            for i, one, ids in zip(fitting, rendered, generated, strict=True):
+                answers[i] = self.completion(one, ids)
         return [answer for answer in answers if answer is not None]
+
+    def prepare(self, prompt: Prompt, sampling: SamplingSettings) -> Rendered | Refused:
+        """The prompt in tokens, or why it cannot be completed."""
+        refused = self._refuse_control(prompt)
+        if refused is not None:
+            return refused
+        one = Rendered(*self.codec.render(prompt))
+        new = sampling.max_new_tokens
+        what = f"the prompt's {len(one.ids)} tokens and {new} new ones"
+        return self._refuse(len(one.ids) + new, what) or one
+
+    def completion(self, prompt: Rendered, ids: NDArray[np.int32]) -> Completion:
+        """Generated ids, int32 [T], as the completion of a prompt."""
+        text, offsets = self.codec.decode(ids.tolist())
+        ended = len(ids) > 0 and int(ids[-1]) in self.end_ids
+        return Completion(
+            prompt_text=prompt.text,
+            prompt_ids=prompt.ids,
+            statement_span=prompt.statement,
+            text=text,
+            ids=ids,
+            offsets=offsets,
+            finish_reason="stop" if ended else "length",
+        )
 
     def read(
         self, prompts: Sequence[Prompt], solutions: Sequence[GivenSolution]
@@ -120,7 +136,13 @@ class HuggingFaceBackend(BatchBackend):
         ids = self.codec.tokenizer("Step 1: one and two.", add_special_tokens=False).input_ids
         with torch.inference_mode():
             self._reader.check(ids, spec.encoding.layers, spec.encoding.logprobs)
-        return super().open_session(spec)
+        if self._settings.extraction == DOUBLE_PASS:
+            return super().open_session(spec)
+        if self._decoder is None:
+            self._decoder = Decoder(self.model, self._reader)
+        with torch.inference_mode():
+            self._decoder.check(ids, spec.encoding.layers)
+        return FusedSession(self, self._decoder, spec)
 
     def _refuse_control(self, prompt: Prompt) -> Refused | None:
         token = self.codec.control_token(prompt)
@@ -135,6 +157,6 @@ class HuggingFaceBackend(BatchBackend):
 
     def close(self) -> None:
         device = self.model.device
-        del self.model, self._reader
+        del self.model, self._reader, self._decoder
         if device.type == "cuda":
             torch.cuda.empty_cache()

@@ -7,7 +7,8 @@ what `output_hidden_states=True` gives, and a check at first use compares the tw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,33 +54,46 @@ class LayerReader:
 
         Returns the last hidden state [B, T, D] where `to_the_end` asks for it.
         """
-        last = len(self._layers)
         stop_at = max(layers)
+
+        def read(layer: int, hidden_BTD: Tensor) -> None:
+            take(layer, hidden_BTD)
+            if layer == stop_at < len(self._layers) and not to_the_end:
+                raise _ReachedLastLayerError
+
+        try:
+            with self.reading(layers, read):
+                output = self._base(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
+        except _ReachedLastLayerError:
+            return None
+        return output.last_hidden_state if to_the_end else None
+
+    @contextlib.contextmanager
+    def reading(self, layers: Sequence[int], take: Callable[[int, Tensor], None]) -> Iterator[None]:
+        """Within, whatever runs the model hands `take(layer, hidden_BTD)` each wanted layer."""
+        last = len(self._layers)
         hooks = []
 
         def reader(layer: int) -> Callable[[Any, Any, Any], None]:
-            def read(module: nn.Module, args: Any, kwargs: Any) -> None:
-                take(layer, args[0] if args else kwargs["hidden_states"])
-                if layer == stop_at and not to_the_end:
-                    raise _ReachedLastLayerError
-
-            return read
+            return lambda module, args, kwargs: take(
+                layer, args[0] if args else kwargs["hidden_states"]
+            )
 
         for layer in sorted(set(layers)):
             if layer < last:
+                module = self._layers[layer]
+                hooks.append(module.register_forward_pre_hook(reader(layer), with_kwargs=True))
+            else:
                 hooks.append(
-                    self._layers[layer].register_forward_pre_hook(reader(layer), with_kwargs=True)
+                    self._base.register_forward_hook(
+                        lambda module, args, output: take(last, output.last_hidden_state)
+                    )
                 )
         try:
-            output = self._base(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False)
-        except _ReachedLastLayerError:
-            return None
+            yield
         finally:
             for hook in hooks:
                 hook.remove()
-        if last in layers:
-            take(last, output.last_hidden_state)
-        return output.last_hidden_state if to_the_end else None
 
     def check(self, ids: Sequence[int], layers: Sequence[int], logits: bool) -> None:
         """Compare with transformers' own `output_hidden_states=True` on a few tokens, once.
@@ -102,16 +116,16 @@ class LayerReader:
                 f"{self.hidden_states - 1} layers were found; this backend cannot read it"
             )
         for layer in layers:
-            if not _agree(own[layer], whole.hidden_states[layer]):
+            if not agree(own[layer], whole.hidden_states[layer]):
                 raise UnsupportedError(f"{name}: layer {layer} differs from transformers' own")
-        if last is not None and not _agree(_head(self._model)(last), whole.logits):
+        if last is not None and not agree(_head(self._model)(last), whole.logits):
             raise UnsupportedError(
                 f"{name} changes its logits behind the output layer; run without --logprobs"
             )
         self._checked |= asked
 
 
-def _agree(ours: Tensor, theirs: Tensor) -> bool:
+def agree(ours: Tensor, theirs: Tensor) -> bool:
     """Equal as far as rounding goes; values that are not finite at the same places included, for
     these are a failure of each problem and not of the architecture."""
     ours, theirs = ours.float(), theirs.float()

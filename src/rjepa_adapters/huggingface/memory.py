@@ -23,7 +23,8 @@ _SIGNS = (
     "std::bad_alloc",
 )
 _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-_ASKED = re.compile(r"tried to allocate ([\d.]+) (bytes|[KMGT]iB)", re.I)
+# torch tried to, numpy is unable to.
+_ASKED = re.compile(r"(?:tried|unable) to allocate ([\d.]+) (bytes|[KMGT]iB)", re.I)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

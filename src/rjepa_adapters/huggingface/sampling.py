@@ -12,6 +12,9 @@ from rjepa_core.randomness import row_generator
 from rjepa_core.settings import SamplingSettings
 from rjepa_core.traces import RecordKey
 
+# Tokens of the vocabulary whose probabilities are added up together.
+_CHUNK = 256
+
 
 def draw_uniforms(keys: Sequence[RecordKey], sampling: SamplingSettings) -> Tensor:
     """float32 [B, max_new_tokens] in [0, 1): each row's numbers depend on its key and the seed."""
@@ -42,14 +45,37 @@ def choose(logits_BV: Tensor, uniform_B: Tensor, sampling: SamplingSettings) -> 
             -1, order_BV, before_BV >= sampling.top_p
         )
         probs_BV = probs_BV.masked_fill(dropped_BV, 0.0)
-    cumulative_BV = probs_BV.cumsum(-1)
-    total_B1 = cumulative_BV[:, -1:]
-    # Rounded up to the total, the search would end behind the last token that has a probability.
-    target_B1 = torch.minimum(
-        uniform_B[:, None] * total_B1, torch.nextafter(total_B1, torch.zeros_like(total_B1))
-    )
-    found_B = torch.searchsorted(cumulative_BV, target_B1, right=True)[:, 0]
-    return found_B.clamp(max=probs_BV.shape[-1] - 1)
+    return _search(probs_BV, uniform_B)
+
+
+def _search(weights_BV: Tensor, uniform_B: Tensor) -> Tensor:
+    """Tokens [B]: where the running sum of the weights passes its share `uniform_B` of the total.
+
+    The sum is taken over chunks of the vocabulary first and then inside a single one, which is
+    faster and rounds less than a running sum over all of it.
+    """
+    rows, vocabulary = weights_BV.shape
+    whole = vocabulary - vocabulary % _CHUNK
+    sums_BC = weights_BV[:, :whole].view(rows, -1, _CHUNK).sum(-1)
+    if whole < vocabulary:
+        sums_BC = torch.cat([sums_BC, weights_BV[:, whole:].sum(-1, keepdim=True)], -1)
+    running_BC = sums_BC.double().cumsum(-1)
+    target_B1 = uniform_B[:, None].double() * running_BC[:, -1:]
+    chunk_B1 = torch.searchsorted(running_BC, target_B1, right=True)
+    chunk_B1 = torch.minimum(chunk_B1, _last_positive(sums_BC))
+    before_B1 = running_BC.gather(-1, chunk_B1) - sums_BC.gather(-1, chunk_B1)
+    place_BK = chunk_B1 * _CHUNK + torch.arange(_CHUNK, device=weights_BV.device)
+    inside_BK = weights_BV.gather(-1, place_BK.clamp(max=vocabulary - 1))
+    inside_BK = inside_BK.masked_fill(place_BK >= vocabulary, 0.0)
+    found_B1 = torch.searchsorted(inside_BK.double().cumsum(-1), target_B1 - before_B1, right=True)
+    # Rounding may lead behind the last token that has a probability.
+    found_B1 = torch.minimum(found_B1, _last_positive(inside_BK))
+    return (chunk_B1 * _CHUNK + found_B1)[:, 0]
+
+
+def _last_positive(values_BN: Tensor) -> Tensor:
+    """[B, 1]: the last place that holds more than zero."""
+    return values_BN.shape[-1] - 1 - (values_BN > 0).flip(-1).int().argmax(-1, keepdim=True)
 
 
 class RowSampler:

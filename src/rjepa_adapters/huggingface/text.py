@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +16,21 @@ from rjepa_core.traces import Completion, Prompt
 
 _REPLACEMENT = "\ufffd"
 _MARK = "rjepa-7f3d0c-statement"
+
+
+@attrs.frozen(eq=False)
+class Rendered:
+    """A prompt as the model sees it.
+
+    Attributes:
+        text: with the chat's markup.
+        ids: int32 [P].
+        statement: token range of the statement; tokens that share a character with it belong to it.
+    """
+
+    text: str
+    ids: NDArray[np.int32]
+    statement: tuple[int, int]
 
 
 class TextCodec:

@@ -4,11 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 Ints = NDArray[np.int32]
+
+
+@attrs.frozen
+class Share:
+    """Which rows of a part a process has: `start` to `stop` (exclusive) of `rows`.
+
+    Where there are fewer rows than processes, some have none; they read the first row, and it
+    counts for nothing.
+    """
+
+    start: int
+    stop: int
+    rows: int
+
+    @property
+    def taken(self) -> slice:
+        """The rows that the process reads."""
+        return slice(self.start, self.stop) if self.stop > self.start else slice(0, 1)
+
+
+def shares(rows: int, world: int) -> list[Share]:
+    """The shares of `world` processes, in order, together all rows."""
+    return [Share(rows * i // world, rows * (i + 1) // world, rows) for i in range(world)]
 
 
 class Rows(list[int]):
@@ -17,15 +41,19 @@ class Rows(list[int]):
     Attributes:
         whole: how many the optimiser's batch has, all parts together.
         last: the optimiser moves after this part.
+        share: of the part, these indices; all of it, where it is not given.
     """
 
-    def __init__(self, indices: list[int], whole: int, last: bool) -> None:
+    def __init__(
+        self, indices: list[int], whole: int, last: bool, share: Share | None = None
+    ) -> None:
         super().__init__(indices)
         self.whole = whole
         self.last = last
+        self.share = share or Share(0, len(indices), len(indices))
 
-    def __reduce__(self) -> tuple[type[Rows], tuple[list[int], int, bool]]:
-        return Rows, (list(self), self.whole, self.last)
+    def __reduce__(self) -> tuple[type[Rows], tuple[list[int], int, bool, Share]]:
+        return Rows, (list(self), self.whole, self.last, self.share)
 
 
 class LengthBatches(Sampler[list[int]]):
@@ -42,6 +70,7 @@ class LengthBatches(Sampler[list[int]]):
         accumulate: parts that a batch comes in, one behind the other; a batch of fewer traces has
             fewer. `Rows.last` marks the part after which the optimiser moves.
         ordered: not shuffled: by length, then as the index has them.
+        rank, world: which of how many processes this is; each takes its share of every part.
     """
 
     def __init__(
@@ -51,6 +80,8 @@ class LengthBatches(Sampler[list[int]]):
         seed: int = 0,
         accumulate: int = 1,
         ordered: bool = False,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         if batch_size < 1 or accumulate < 1 or seed < 0:
             raise ValueError("batch_size and accumulate must be at least 1, seed at least 0")
@@ -59,6 +90,7 @@ class LengthBatches(Sampler[list[int]]):
         self._part_size = -(-batch_size // accumulate)
         self._seed = seed
         self._ordered = ordered
+        self._rank, self._world = rank, world
         self._epoch = 0
         self._skip = 0
         self._sizes = self._cut()[1]
@@ -93,7 +125,8 @@ class LengthBatches(Sampler[list[int]]):
             rows = order[starts[number] : starts[number] + size].tolist()
             for begin in range(0, size, self._part_size):
                 part = rows[begin : begin + self._part_size]
-                yield Rows(part, size, begin + self._part_size >= size)
+                share = shares(len(part), self._world)[self._rank]
+                yield Rows(part[share.taken], size, begin + self._part_size >= size, share)
 
     def _cut(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where each batch begins in the traces sorted by length, and how many it has."""

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from rjepa_core.errors import DiskFullError, UsageError
 
-VERSION = 1
+VERSION = 2
 FOLDER, MODEL, TRAINING, STATE, BEST = (
     "checkpoints",
     "model.safetensors",
@@ -177,7 +177,7 @@ def _json_digest(body: Mapping[str, Any]) -> str:
 
 
 def _write_json(path: Path, body: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(body, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
     _sync(path)
 
 

@@ -19,7 +19,7 @@ from rjepa_core.latents import STORE_DTYPES, Vectors
 from rjepa_core.opening import open_store
 from rjepa_core.ports.latent_store import LatentStore
 
-from .batches import LengthBatches
+from .batches import LengthBatches, Share
 from .index import Index
 
 
@@ -33,6 +33,7 @@ class Batch:
         domains: int64 [B], places in the index's `domains`.
         whole: traces of the optimiser's batch, all its parts together.
         last: the optimiser moves after this part.
+        share: of the part, which these traces are.
     """
 
     latents: Tensor
@@ -40,6 +41,11 @@ class Batch:
     domains: Tensor
     whole: int
     last: bool = True
+    share: Share = attrs.field(
+        default=attrs.Factory(
+            lambda self: Share(0, len(self.latents), len(self.latents)), takes_self=True
+        )
+    )
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -118,6 +124,7 @@ class LatentDataset(Dataset[Batch]):
             torch.from_numpy(self.index.domain[rows].astype(np.int64)),
             getattr(indices, "whole", len(rows)),
             getattr(indices, "last", True),
+            getattr(indices, "share", Share(0, len(rows), len(rows))),
         )
 
     def _read(self, number: int, rows: NDArray[np.int64], steps: int) -> tuple[Tensor, Tensor]:

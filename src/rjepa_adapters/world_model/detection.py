@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the field's usual name
 
-from .masks import Mask, leave_one_out
+from .masks import leave_one_out
 from .model import Jepa
 
 # Traces of a batch that are looked at; all their steps are predicted, each by itself.
@@ -56,10 +56,7 @@ def detection_loss(
     if rows < 2 or count < 2:
         return steps_BSD.new_zeros(())
     damaged, place = damage(steps, generator)
-    each = leave_one_out(count)
-    mask = Mask(
-        each.visible.repeat(rows, 1).to(steps.device), each.masked.repeat(rows, 1).to(steps.device)
-    )
+    mask = leave_one_out(count).repeat(rows).to(steps.device)
     made = model(
         damaged.repeat_interleave(count, 0),
         prompt.repeat_interleave(count, 0),

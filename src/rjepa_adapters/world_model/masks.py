@@ -24,10 +24,24 @@ class Mask:
         visible: int64 [B, V], ascending.
         masked: int64 [B, M], ascending; V + M is at most S (steps after a masked one may be
             neither, when a step is predicted from its past alone).
+        steps: S, which the model may know; None where only the past is given.
     """
 
     visible: Tensor
     masked: Tensor
+    steps: int | None = None
+
+    def to(self, device: torch.device) -> Mask:
+        """The same on a device."""
+        return Mask(self.visible.to(device), self.masked.to(device), self.steps)
+
+    def rows(self, which: slice) -> Mask:
+        """Some of the rows."""
+        return Mask(self.visible[which], self.masked[which], self.steps)
+
+    def repeat(self, times: int) -> Mask:
+        """[times * B, ...]: the same masks, over and over."""
+        return Mask(self.visible.repeat(times, 1), self.masked.repeat(times, 1), self.steps)
 
 
 class Masker:
@@ -73,7 +87,12 @@ class Masker:
         number of mask tokens does not tell how long the trace is."""
         start = int(torch.randint(steps, (1,), generator=generator))
         stop = start + 1 + int(torch.randint(steps - start, (1,), generator=generator))
-        return past(batch, start, stop)
+        found = past(batch, start, stop)
+        if float(torch.rand((), generator=generator)) < self._settings.known_length:
+            # Asked of the part of the model that knows how long the trace is: it learns not to
+            # lean on the steps around, one of which may not belong there.
+            return attrs.evolve(found, steps=steps)
+        return found
 
     def _count(self, steps: int, generator: torch.Generator) -> int:
         low, high = self._settings.min_ratio, self._settings.max_ratio
@@ -88,7 +107,7 @@ def split(masked: Tensor, steps: int) -> Mask:
     shown = torch.ones(rows, steps, dtype=torch.bool, device=masked.device)
     shown.scatter_(1, masked, False)
     places = torch.arange(steps, device=masked.device).expand(rows, -1)
-    return Mask(places[shown].reshape(rows, -1), masked)
+    return Mask(places[shown].reshape(rows, -1), masked, steps)
 
 
 def past(batch: int, start: int, stop: int) -> Mask:

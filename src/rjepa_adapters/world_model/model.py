@@ -13,7 +13,32 @@ from torch.nn import functional as F  # noqa: N812  the field's usual name
 
 from rjepa_core.train_settings import WorldModelSettings
 
+from .batches import Share
 from .masks import Mask
+
+
+class RowDropout(nn.Module):
+    """Dropout whose noise does not depend on how the rows of a batch are shared out.
+
+    Attributes:
+        share: which rows of the batch are given; None where they are all.
+    """
+
+    def __init__(self, dropout: float) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.share: Share | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape, rows first."""
+        share = self.share
+        if not self.training or not self.dropout:
+            return x
+        if share is None or len(x) == share.rows:
+            return F.dropout(x, self.dropout)
+        kept = 1.0 - self.dropout
+        noise = x.new_empty((share.rows, *x.shape[1:])).bernoulli_(kept)
+        return x * noise[share.taken] / kept
 
 
 class Block(nn.Module):
@@ -22,7 +47,7 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
+        self.dropout = RowDropout(dropout)
         self.norm_1 = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -42,10 +67,10 @@ class Block(nn.Module):
             q, k, v = (one.view(shape).transpose(1, 2) for one in (q, k, v))
             seen = F.scaled_dot_product_attention(q, k, v)
             seen = seen.transpose(1, 2).reshape(rows, tokens, width)
-        dropping = self.training and not alone
-        x_BTW = x_BTW + F.dropout(self.out(seen), self.dropout, dropping)
+        attended = self.out(seen)
+        x_BTW = x_BTW + (attended if alone else self.dropout(attended))
         changed = self.down(F.gelu(self.up(self.norm_2(x_BTW))))
-        return x_BTW + F.dropout(changed, self.dropout, dropping)
+        return x_BTW + (changed if alone else self.dropout(changed))
 
 
 class StepEncoder(nn.Module):
@@ -55,11 +80,14 @@ class StepEncoder(nn.Module):
         super().__init__()
         width = settings.width
         self.max_steps = settings.max_steps
-        self.input_dropout = settings.input_dropout
+        self.thin = RowDropout(settings.input_dropout)
         self.step_in = nn.Linear(hidden_size, width)
         self.prompt_in = nn.Linear(hidden_size, width) if settings.prompt else None
         self.domain_in = nn.Embedding(domains, width) if settings.domains else None
         self.position = nn.Parameter(torch.empty(settings.max_steps, width).normal_(std=0.02))
+        # How many steps there are, where that may be known: from the past alone, no step is
+        # the last one.
+        self.count = nn.Parameter(torch.empty(settings.max_steps, width).normal_(std=0.02))
         # Stands where nothing else does: no prompt, and no step visible.
         self.start = nn.Parameter(torch.empty(width).normal_(std=0.02))
         self.blocks = nn.ModuleList(
@@ -73,14 +101,17 @@ class StepEncoder(nn.Module):
         places_BV: Tensor,
         prompt_BD: Tensor,
         domain_B: Tensor,
+        count: int | None,
     ) -> Tensor:
-        """[B, 1 + V, W]: what stands for prompt and domain, then the visible steps."""
+        """[B, 1 + V, W]: what stands for prompt, domain and `count`, then the visible steps."""
         first = self.start.expand(len(steps_BVD), -1)
+        if count is not None:
+            first = first + self.count[min(count, self.max_steps) - 1]
         if self.prompt_in is not None:
-            first = first + self.prompt_in(self._thin(prompt_BD))
+            first = first + self.prompt_in(self.thin(prompt_BD))
         if self.domain_in is not None:
             first = first + self.domain_in(domain_B)
-        steps = self.step_in(self._thin(steps_BVD)) + self.position[self._capped(places_BV)]
+        steps = self.step_in(self.thin(steps_BVD)) + self.position[self._capped(places_BV)]
         x = torch.cat([first[:, None], steps], 1)
         for block in self.blocks:
             x = block(x)
@@ -100,9 +131,6 @@ class StepEncoder(nn.Module):
 
     def _capped(self, places: Tensor) -> Tensor:
         return places.clamp(max=self.max_steps - 1)
-
-    def _thin(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.input_dropout, self.training)
 
 
 class Predictor(nn.Module):
@@ -136,7 +164,8 @@ class Predictor(nn.Module):
 
 
 class LinearPath(nn.Module):
-    """A linear map from the neighbouring steps, the mean of the visible ones and the prompt.
+    """A linear map from the neighbouring steps, the mean of the visible ones and the prompt, and
+    another one for steps of which only the past is known.
 
     What ridge regression finds, the rest of the model need not learn again.
     """
@@ -144,27 +173,40 @@ class LinearPath(nn.Module):
     def __init__(self, settings: WorldModelSettings, hidden_size: int, target_size: int) -> None:
         super().__init__()
         self.with_prompt = settings.prompt
-        self.map = nn.Linear((3 + settings.prompt) * hidden_size, target_size, bias=False)
-        nn.init.zeros_(self.map.weight)
+        vectors = 2 + settings.prompt
+        self.others = nn.Linear((vectors + 1) * hidden_size + 3, target_size, bias=False)
+        self.past = nn.Linear(vectors * hidden_size + 2, target_size, bias=False)
+        nn.init.zeros_(self.others.weight)
+        nn.init.zeros_(self.past.weight)
 
     def forward(self, steps_BSD: Tensor, prompt_BD: Tensor, mask: Mask) -> Tensor:
         """[B, M, E]; see `features`."""
-        found: Tensor = self.map(self.features(steps_BSD, prompt_BD, mask))
+        found: Tensor = self.map(mask)(self.features(steps_BSD, prompt_BD, mask))
         return found
 
+    def map(self, mask: Mask) -> nn.Linear:
+        """The one of the two that answers for a mask."""
+        return self.past if mask.steps is None else self.others
+
     def features(self, steps_BSD: Tensor, prompt_BD: Tensor, mask: Mask) -> Tensor:
-        """[B, M, 4 D]; a neighbour that is not visible counts as the mean of all steps, 0."""
+        """[B, M, F]: the step before, the mean of the visible ones and the prompt; the step after
+        and whether there is none, unless only the past is known; whether there is none before; and
+        a constant. A neighbour that is not visible counts as the mean of all steps, 0."""
         width = steps_BSD.shape[-1]
         shown = torch.zeros(steps_BSD.shape[:2], dtype=steps_BSD.dtype, device=steps_BSD.device)
         shown.scatter_(1, mask.visible, 1.0)
         seen = F.pad(steps_BSD * shown[..., None], (0, 0, 1, 1))
         at = mask.masked[..., None].expand(-1, -1, width)
-        before, after = seen.gather(1, at), seen.gather(1, at + 2)
+        before = seen.gather(1, at)
         mean = seen.sum(1) / shown.sum(1, keepdim=True).clamp(min=1.0)
-        parts = [before, after, mean[:, None].expand_as(before)]
+        parts = [before, mean[:, None].expand_as(before)]
         if self.with_prompt:
             parts.append(prompt_BD[:, None].expand_as(before))
-        return torch.cat(parts, -1)
+        facts = [mask.masked == 0, torch.ones_like(mask.masked)]
+        if mask.steps is not None:
+            parts.append(seen.gather(1, at + 2))
+            facts.insert(0, mask.masked == mask.steps - 1)
+        return torch.cat([*parts, torch.stack(facts, -1).to(before.dtype)], -1)
 
 
 class Jepa(nn.Module):
@@ -199,7 +241,7 @@ class Jepa(nn.Module):
         """Predictions [B, M, E] of the masked steps of standardised latents."""
         width = steps_BSD.shape[-1]
         visible = steps_BSD.gather(1, mask.visible[..., None].expand(-1, -1, width))
-        context = self.encoder(visible, mask.visible, prompt_BD, domain_B)
+        context = self.encoder(visible, mask.visible, prompt_BD, domain_B, mask.steps)
         found: Tensor = self.predictor(context, mask)
         if self.linear is not None:
             found = found + self.linear(steps_BSD, prompt_BD, mask)

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from rjepa_core.train_settings import TrainSettings
 
-from .model import Jepa
-from .objectives import Objective
+from .batches import Share
+from .masks import Mask
+from .model import Jepa, RowDropout
+from .objectives import Losses, Objective
 from .statistics import Standardiser
 
 _STATISTICS = "statistics."
@@ -36,6 +38,7 @@ class Network(nn.Module):
         super().__init__()
         self.jepa = Jepa(settings.model, statistics.hidden_size, max(1, domains))
         self.objective = Objective(settings.model, settings.training, self.jepa)
+        self._dropouts = [one for one in self.jepa.modules() if isinstance(one, RowDropout)]
         for name, values in statistics.to_tensors().items():
             self.register_buffer(name, torch.from_numpy(values.copy()), persistent=False)
         size = self.jepa.target_size
@@ -45,6 +48,24 @@ class Network(nn.Module):
         """The same shapes, each dimension by its spread over the training set."""
         steps = (latents_BSD - self.step_mean) / self.step_std
         return steps, (prompts_BD - self.prompt_mean) / self.prompt_std
+
+    def forward(
+        self,
+        steps_BSD: Tensor,
+        prompt_BD: Tensor,
+        domain_B: Tensor,
+        mask: Mask,
+        generator: torch.Generator,
+        seen_BSD: Tensor | None = None,
+        share: Share | None = None,
+    ) -> Losses:
+        """The objective's loss of standardised latents."""
+        for dropout in self._dropouts:
+            dropout.share = share
+        losses: Losses = self.objective(
+            self.jepa, steps_BSD, prompt_BD, domain_B, mask, generator, seen_BSD, share
+        )
+        return losses
 
     def targets(self, steps_BSD: Tensor) -> Tensor:
         """[B, S, E] of standardised latents."""

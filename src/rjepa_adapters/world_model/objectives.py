@@ -15,17 +15,19 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import NamedTuple
 
-import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the field's usual name
 
 from rjepa_core.train_settings import TrainingSettings, WorldModelSettings
 
+from .batches import Share
 from .detection import detection_loss
 from .masks import Mask
 from .model import Jepa, StepEncoder
+from .processes import ALONE, Processes
 
 _DIRECTIONS = 256
 # Surprise differs by some tenths between steps.
@@ -33,8 +35,7 @@ _DETECTION = 0.1
 _KNOTS, _REACH = 17, 5.0
 
 
-@attrs.frozen(eq=False)
-class Losses:
+class Losses(NamedTuple):
     """The terms of one batch's loss, weighted: `total` is their sum."""
 
     total: Tensor
@@ -57,6 +58,7 @@ class Objective(nn.Module):
         super().__init__()
         self.kind = settings.objective
         self.training_settings = training
+        self.processes: Processes = ALONE
         self.log_detection = nn.Parameter(torch.tensor(math.log(_DETECTION)))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(training.temperature)))
         self.teacher: StepEncoder | None = None
@@ -82,22 +84,37 @@ class Objective(nn.Module):
         mask: Mask,
         generator: torch.Generator,
         seen_BSD: Tensor | None = None,
+        share: Share | None = None,
     ) -> Losses:
-        """The loss of a batch of standardised latents; `generator` (CPU) draws projections, and
-        `seen_BSD` is what the model sees of the steps where that is not what they are."""
+        """The loss of a batch of standardised latents.
+
+        Args:
+            model: that predicts.
+            steps_BSD, prompt_BD, domain_B: the batch.
+            mask: of it.
+            generator: on the CPU; draws projections.
+            seen_BSD: what the model sees of the steps, where that is not what they are.
+            share: of the batch, which these rows are; None where they are all. The losses are such
+                that their mean over the processes is the whole batch's.
+        """
+        together = self.processes if share else ALONE
+        share = share or Share(0, len(steps_BSD), len(steps_BSD))
+        weight = (share.stop - share.start) / share.rows * together.world
         seen = steps_BSD if seen_BSD is None else seen_BSD
         predicted = model(seen, prompt_BD, domain_B, mask)
-        all_targets = self.targets(model, steps_BSD)
+        own_targets = self.targets(model, steps_BSD)
+        all_targets = together.gather(own_targets, share)
         size = all_targets.shape[-1]
-        wanted = all_targets.gather(1, mask.masked[..., None].expand(-1, -1, size))
+        wanted = own_targets.gather(1, mask.masked[..., None].expand(-1, -1, size))
         none = predicted.new_zeros(())
         now = self.training_settings
-        regression = (
-            now.regression * self._regression(predicted, wanted) if now.regression else none
-        )
+        regression = none
+        if now.regression:
+            regression = weight * now.regression * self._regression(predicted, wanted)
         contrastive = none
         if now.contrastive:
-            contrastive = now.contrastive * self._contrastive(predicted, all_targets, mask)
+            found = self._contrastive(predicted, all_targets, mask, share.start)
+            contrastive = weight * now.contrastive * found
         if now.detection:
             contrastive = contrastive + now.detection * detection_loss(
                 model,
@@ -110,7 +127,8 @@ class Objective(nn.Module):
             )
         regulariser = none
         if self.kind == "ema" and now.variance:
-            regulariser = now.variance * _variance(model.encoder.alone(steps_BSD))
+            made = together.gather(model.encoder.alone(steps_BSD), share)
+            regulariser = now.variance * _variance(made)
         elif self.kind == "sigreg" and now.sigreg:
             regulariser = now.sigreg * sigreg(all_targets.reshape(-1, size), generator)
         return Losses(regression + contrastive + regulariser, regression, contrastive, regulariser)
@@ -122,10 +140,14 @@ class Objective(nn.Module):
             return F.l1_loss(predicted, wanted)
         return F.smooth_l1_loss(predicted, wanted)
 
-    def _contrastive(self, predicted_BME: Tensor, targets_BSE: Tensor, mask: Mask) -> Tensor:
-        rows, steps, size = targets_BSE.shape
-        distance = squared_distances(predicted_BME.flatten(0, 1), targets_BSE.flatten(0, 1)) / size
-        start = torch.arange(rows, device=mask.masked.device)[:, None] * steps
+    def _contrastive(
+        self, predicted_BME: Tensor, targets_ASE: Tensor, mask: Mask, first: int
+    ) -> Tensor:
+        """Rows `first` to `first` + B of all A are those predicted."""
+        rows, (_, steps, size) = len(predicted_BME), targets_ASE.shape
+        distance = squared_distances(predicted_BME.flatten(0, 1), targets_ASE.flatten(0, 1)) / size
+        places = first + torch.arange(rows, device=mask.masked.device)
+        start = places[:, None] * steps
         return F.cross_entropy(
             -distance * torch.exp(-self.log_temperature), (start + mask.masked).flatten()
         )

@@ -157,7 +157,7 @@ def _curves(curve: Sequence[Row]) -> Iterator[str]:
     if not curve:
         yield '<p class="faint">No epoch was finished.</p>'
         return
-    across = [float(row.get("epoch", i)) + 1 for i, row in enumerate(curve)]
+    across = [float(row.get("epoch", i + 1)) for i, row in enumerate(curve)]
     for title, names in _grouped(curve):
         for begin in range(0, len(names), CURVES):
             lines = {n: [_number(row.get(n)) for row in curve] for n in names[begin:][:CURVES]}
@@ -189,9 +189,9 @@ def _epochs(curve: Sequence[Row], best: int | None) -> Iterator[str]:
     columns = ("epoch", *(n for n in names if n != "epoch"))
     rows, marked = [], -1
     for i, row in enumerate(curve):
-        epoch = int(row.get("epoch", i))
+        epoch = int(row.get("epoch", i + 1))
         marked = i if epoch == best else marked
-        rows.append((str(epoch + 1), *(_cell(row.get(n)) for n in columns[1:])))
+        rows.append((str(epoch), *(_cell(row.get(n)) for n in columns[1:])))
     yield f"<details>\n<summary>All {len(curve)} epochs</summary>"
     yield _table(columns, rows, marked)
     yield "</details>"

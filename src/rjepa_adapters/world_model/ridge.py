@@ -5,44 +5,72 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from .dataset import Batch
-from .masks import Mask, leave_one_out
+from .masks import Mask, leave_one_out, past
+from .model import LinearPath
 from .network import Network
 
 
 @torch.no_grad()
 def start_from_ridge(network: Network, batches: Iterable[Batch], strength: float) -> None:
-    """Set the linear path to the ridge regression of each step from the others, leave-one-out.
+    """Set the linear path to the ridge regressions of each step from the others, leave-one-out,
+    and from the past.
 
-    One pass over the batches; the normal equations take (4 D)^2 floats. The predictor's output
-    starts at zero, so that the untrained model is the regression.
+    One pass over the batches; the normal equations take (4 D)^2 + (3 D)^2 floats. The predictor's
+    output starts at zero, so that the untrained model is the regression.
 
     Args:
         network: of objective `frozen`, with a linear path.
         batches: the training part.
-        strength: added to the diagonal, for standardised inputs.
+        strength: of the penalty, for standardised inputs.
     """
     path = network.jepa.linear
     assert path is not None
-    weight = path.map.weight
-    gram = torch.zeros(weight.shape[1], weight.shape[1], device=weight.device)
-    cross = torch.zeros(weight.shape[1], weight.shape[0], device=weight.device)
+    others, before = _Equations(path.others.weight), _Equations(path.past.weight)
+    device = path.others.weight.device
     for batch in batches:
-        here = batch.to(weight.device)
+        here = batch.to(device)
         steps, prompts = network.standardise(here.latents, here.prompts)
-        rows, count, width = steps.shape
-        each = leave_one_out(count)
-        mask = Mask(
-            each.visible.repeat(rows, 1).to(weight.device),
-            each.masked.repeat(rows, 1).to(weight.device),
+        rows, count, _ = steps.shape
+        mask = leave_one_out(count).repeat(rows).to(device)
+        others.add(
+            path, steps.repeat_interleave(count, 0), prompts.repeat_interleave(count, 0), mask
         )
-        inputs = path.features(
-            steps.repeat_interleave(count, 0), prompts.repeat_interleave(count, 0), mask
-        ).flatten(0, 1)
-        gram.addmm_(inputs.T, inputs)
-        cross.addmm_(inputs.T, steps.reshape(-1, width))
-    gram.diagonal().add_(strength)
-    weight.copy_(torch.linalg.solve(gram, cross).T)
+        for step in range(count):
+            before.add(path, steps, prompts, past(rows, step, step + 1).to(device))
+    others.solve(strength)
+    before.solve(strength)
     network.jepa.predictor.out.weight.zero_()
     network.jepa.predictor.out.bias.zero_()
+
+
+class _Equations:
+    """Normal equations of one map.
+
+    Args:
+        weight: [E, F], where the solution goes.
+    """
+
+    def __init__(self, weight: Tensor) -> None:
+        self._weight = weight
+        self._squares = weight.new_zeros(weight.shape[1], weight.shape[1])
+        self._products = weight.new_zeros(weight.shape[1], weight.shape[0])
+
+    def add(self, path: LinearPath, steps: Tensor, prompts: Tensor, mask: Mask) -> None:
+        """Steps [B, S, D] with their masks; the masked ones are what is sought."""
+        inputs = path.features(steps, prompts, mask).flatten(0, 1)
+        wanted = steps.gather(1, mask.masked[..., None].expand(-1, -1, steps.shape[-1]))
+        self._squares.addmm_(inputs.T, inputs)
+        self._products.addmm_(inputs.T, wanted.flatten(0, 1))
+
+    def solve(self, strength: float) -> None:
+        """Each input is penalised by its variance, which is to standardise it; the constant, the
+        last one, is not."""
+        means = self._squares[-1] / self._squares[-1, -1]
+        variances = self._squares.diagonal() / self._squares[-1, -1] - means**2
+        variances[-1] = 0.0
+        variances[:-1].clamp_(min=1e-6)
+        self._squares.diagonal().add_(strength * variances)
+        self._weight.copy_(torch.linalg.solve(self._squares, self._products).T)

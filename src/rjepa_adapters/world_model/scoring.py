@@ -43,7 +43,7 @@ def predict_masked(
     mask: Mask,
 ) -> Tensor:
     """[B, M, E]: one mask a trace, all masked steps from the visible ones."""
-    return model(steps_BSD, prompt_BD, domain_B, _on(mask, steps_BSD.device))
+    return model(steps_BSD, prompt_BD, domain_B, mask.to(steps_BSD.device))
 
 
 def _in_parts(
@@ -58,12 +58,11 @@ def _in_parts(
     found = []
     for begin, stop in _parts(len(steps), max(1, _ROWS // masks)):
         rows = stop - begin
-        every = Mask(mask.visible.repeat(rows, 1), mask.masked.repeat(rows, 1))
         made = model(
             steps[begin:stop].repeat_interleave(masks, 0),
             prompt[begin:stop].repeat_interleave(masks, 0),
             domain[begin:stop].repeat_interleave(masks, 0),
-            _on(every, steps.device),
+            mask.repeat(rows).to(steps.device),
         )
         found.append(made.reshape(rows, masks, -1))
     return torch.cat(found)
@@ -71,10 +70,6 @@ def _in_parts(
 
 def _parts(count: int, size: int) -> Iterator[tuple[int, int]]:
     return ((i, min(i + size, count)) for i in range(0, count, size))
-
-
-def _on(mask: Mask, device: torch.device) -> Mask:
-    return Mask(mask.visible.to(device), mask.masked.to(device))
 
 
 def surprise(predicted: Tensor, targets: Tensor, target_std: Tensor) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from rjepa_core.errors import UsageError
 from rjepa_core.train_settings import TrainSettings
@@ -19,9 +20,7 @@ from rjepa_core.training import TrainProgress, TrainSummary, TrainWatch
 from . import checkpoint
 from .batches import LengthBatches
 from .dataset import Batch, LatentDataset, loader
-from .logs import MetricsLog
-from .masks import Mask, Masker
-from .monitor import collapse_warning
+from .masks import Masker
 from .network import Network
 from .objectives import Losses
 from .optimising import (
@@ -31,35 +30,13 @@ from .optimising import (
     optimiser_tensors,
     restore_optimiser,
 )
-from .validation import Validation, look, loss_on
+from .processes import ALONE, Processes
+from .standing import Kept, Silent, Standing, Writer
+from .validation import Validation, collapse_on, look, loss_on
 
 _VALIDATION_BATCH = 128
 # Looks for a collapse an epoch, at the targets of the batch that is at hand.
 _LOOKS = 4
-
-
-@attrs.define
-class Standing:
-    """Where a run is; kept in each checkpoint.
-
-    Attributes:
-        epoch, batch: the next one to do, from 0.
-        step: steps of the optimiser that were done.
-        samples: traces that were seen.
-        loss_sum, loss_count: over the epoch so far.
-        best, best_epoch: best validation value and where; None and -1 before the first.
-        curve: a row an epoch.
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    samples: int = 0
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    best: float | None = None
-    best_epoch: int = -1
-    curve: list[dict[str, Any]] = attrs.field(factory=list)
 
 
 class Trainer:
@@ -73,6 +50,7 @@ class Trainer:
         validation: the validation part.
         facts: what each checkpoint says of the run besides (latent space, domains).
         watch: of the caller.
+        processes: that train together; the first one writes.
     """
 
     def __init__(
@@ -84,13 +62,19 @@ class Trainer:
         validation: LatentDataset,
         facts: dict[str, Any],
         watch: TrainWatch,
+        processes: Processes = ALONE,
     ) -> None:
         self.run, self.settings, self.network, self.watch = run, settings, network, watch
-        self.facts = facts
+        self.facts, self.processes = facts, processes
         self.device = network.step_mean.device
         training = settings.training
         self.sampler = LengthBatches(
-            data.index.steps, training.batch_size, training.seed, training.accumulate
+            data.index.steps,
+            training.batch_size,
+            training.seed,
+            training.accumulate,
+            rank=processes.rank,
+            world=processes.world,
         )
         pin = self.device.type == "cuda"
         self.batches = loader(data, self.sampler, training.num_workers, pin)
@@ -103,8 +87,19 @@ class Trainer:
         self.standing = Standing()
         self.quantiles: dict[int, list[float]] = {}
         self.last_look: Validation | None = None
-        self.compute = torch.compile(network.objective) if training.compile else network.objective
+        self.compute = self._engine()
         self.bfloat16 = computes_in_bfloat16(training.precision, self.device)
+
+    def _engine(self) -> Callable[..., Losses]:
+        """The network's forward pass, its gradients shared where several processes train."""
+        engine: nn.Module = self.network
+        if self.processes.world > 1:
+            self.network.objective.processes = self.processes
+            # Which parameters take part differs with the mask, alike on all processes.
+            engine = DistributedDataParallel(
+                self.network, find_unused_parameters=True, broadcast_buffers=False
+            )
+        return torch.compile(engine) if self.settings.training.compile else engine
 
     @property
     def steps(self) -> int:
@@ -119,26 +114,25 @@ class Trainer:
         """
         began = time.perf_counter()
         training, standing = self.settings.training, self.standing
-        log = self._log = MetricsLog(self.run, standing.step, self.watch.say)
+        writer = Silent()
+        if self.processes.first:
+            writer = Writer(self.run, standing.step, training.keep_last, self.watch)
         ending = "done"
         try:
             while standing.epoch < training.max_epochs:
-                if not self._epoch(log):
+                if not self._epoch(writer):
                     ending = "stopped"
                     break
-                self._end_of_epoch(log)
-                if (
-                    training.patience
-                    and standing.epoch - 1 - standing.best_epoch >= training.patience
-                ):
+                self._end_of_epoch(writer)
+                if training.patience and standing.epoch - standing.best_epoch >= training.patience:
                     ending = "early"
                     break
         except KeyboardInterrupt:
             # The step that was cut off has left no trace in the weights: see `_step`.
-            self._save()
+            writer.save(standing.step, self._kept)
             raise
         finally:
-            log.close()
+            writer.close()
         return TrainSummary(
             run=str(self.run),
             epochs=standing.epoch,
@@ -149,9 +143,10 @@ class Trainer:
             best=math.nan if standing.best is None else standing.best,
             ending=ending,
             curve=tuple(standing.curve),
+            rank=self.processes.rank,
         )
 
-    def _epoch(self, log: MetricsLog) -> bool:
+    def _epoch(self, writer: Silent) -> bool:
         """Go through what is left of the epoch; False where the caller stopped it."""
         standing, training = self.standing, self.settings.training
         self.sampler.set_epoch(standing.epoch)
@@ -160,13 +155,13 @@ class Trainer:
         looks = max(1, self.sampler.batches // _LOOKS)
         for parts in _whole(iter(self.batches)):
             with self.watch.computing():
-                loss, lr = self._step(parts)
+                loss, lr, stopping = self._step(parts)
             standing.batch += 1
             standing.step += 1
             standing.samples += parts[0].whole
             standing.loss_sum += loss
             standing.loss_count += 1
-            log.step(standing.step, loss, lr)
+            writer.step(standing.step, loss, lr)
             self.watch.report(
                 TrainProgress(
                     standing.epoch,
@@ -178,18 +173,20 @@ class Trainer:
                     lr,
                 )
             )
-            if standing.batch % looks == 0:
-                self._watch_collapse(parts[0])
-            if self.watch.stop():
-                self._save()
+            if self.processes.first and standing.batch % looks == 0:
+                found = collapse_on(self.network, parts[0], self.masker, self.device)
+                if found:
+                    self.watch.warn(f"epoch {standing.epoch + 1}: {found}")
+            if stopping:
+                writer.save(standing.step, self._kept)
                 return False
             if time.monotonic() - saved > training.checkpoint_minutes * 60:
-                self._save()
+                writer.save(standing.step, self._kept)
                 saved = time.monotonic()
         return True
 
-    def _step(self, parts: list[Batch]) -> tuple[float, float]:
-        """One step of the optimiser; its loss and learning rate."""
+    def _step(self, parts: list[Batch]) -> tuple[float, float, bool]:
+        """One step of the optimiser; its loss and learning rate, and whether to stop after it."""
         training, step = self.settings.training, self.standing.step
         self.network.train()
         lr = learning_rate(step, self.steps, self.sampler.batches, self.settings)
@@ -201,13 +198,15 @@ class Trainer:
         before = self.generator.get_state(), torch.get_rng_state()
         try:
             for part in parts:
-                share = len(part) / whole
+                share = part.share.rows / whole
                 losses = self._losses(part)
                 torch.autograd.backward(losses.total * share)
                 sums.append(losses.total.detach() * share)
             if training.grad_clip:
                 nn.utils.clip_grad_norm_(self.network.parameters(), training.grad_clip)
             loss = float(torch.stack(sums).sum())
+            loss, asked = self.processes.sum([loss, float(self.watch.stop())])
+            loss /= self.processes.world
         except KeyboardInterrupt:
             # The step comes again after resuming, and has to draw what it drew.
             self.generator.set_state(before[0])
@@ -220,70 +219,69 @@ class Trainer:
             )
         self.optimiser.step()
         self.network.objective.after_step(self.network.jepa, step / max(1, self.steps))
-        return loss, lr
+        return loss, lr, asked > 0
 
     def _losses(self, part: Batch) -> Losses:
-        mask = self.masker.draw(len(part), part.latents.shape[1], self.generator)
+        share = part.share
+        mask = self.masker.draw(share.rows, part.latents.shape[1], self.generator)
         here = part.to(self.device, non_blocking=True)
-        place = Mask(mask.visible.to(self.device), mask.masked.to(self.device))
+        place = mask.rows(share.taken).to(self.device)
         steps, prompts = self.network.standardise(here.latents, here.prompts)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             seen = self.masker.swap(steps, self.generator)
-            losses: Losses = self.compute(
-                self.network.jepa, steps, prompts, here.domains, place, self.generator, seen
+            return self.compute(
+                steps,
+                prompts,
+                here.domains,
+                place,
+                self.generator,
+                seen,
+                share if self.processes.world > 1 else None,
             )
-        return losses
 
-    def _watch_collapse(self, batch: Batch) -> None:
-        """The targets and predictions of one batch, looked at without touching the training."""
-        if len(batch) * batch.latents.shape[1] < 2 * _LOOKS:
-            return
-        with torch.no_grad():
-            self.network.eval()
-            here = batch.to(self.device)
-            steps, prompts = self.network.standardise(here.latents, here.prompts)
-            targets = self.network.targets(steps).flatten(0, 1)
-            draw = torch.Generator().manual_seed(0)
-            mask = self.masker.draw(len(batch), steps.shape[1], draw)
-            place = Mask(mask.visible.to(self.device), mask.masked.to(self.device))
-            made = self.network.jepa(steps, prompts, here.domains, place).flatten(0, 1)
-            warning = collapse_warning(targets, made)
-        if warning:
-            self.watch.warn(f"epoch {self.standing.epoch + 1}: {warning}")
-
-    def _end_of_epoch(self, log: MetricsLog) -> None:
+    def _end_of_epoch(self, writer: Silent) -> None:
         standing, training = self.standing, self.settings.training
         row: dict[str, Any] = {
-            "epoch": standing.epoch,
+            "epoch": standing.epoch + 1,
             "step": standing.step,
             "loss": standing.loss_sum / max(1, standing.loss_count),
-            "val_loss": loss_on(self.network, self.validation, self.device, training.seed),
+            "val_loss": self._validated(),
         }
         last = standing.epoch + 1 == training.max_epochs
         by_loss = training.select == "loss"
         better = by_loss and (standing.best is None or row["val_loss"] < standing.best)
         if better or last or (standing.epoch + 1) % training.evaluate_every == 0:
-            seen = self.last_look = look(self.network, self.validation, self.device)
-            self.quantiles = seen.quantiles
-            row |= seen.row
+            row |= self._looked()
             if not by_loss:
                 better = standing.best is None or row["val_mrr"] > standing.best
-            if seen.warning:
-                self.watch.warn(f"epoch {standing.epoch + 1}: {seen.warning}")
         standing.curve.append(row)
         standing.epoch, standing.batch = standing.epoch + 1, 0
         standing.loss_sum, standing.loss_count = 0.0, 0
         if better:
             standing.best = row["val_loss" if by_loss else "val_mrr"]
-            standing.best_epoch = standing.epoch - 1
-        place = self._save()
-        if better:
-            checkpoint.name_best(self.run, place, row)
-        checkpoint.tidy(self.run, training.keep_last)
-        log.epoch(row)
-        self.watch.kept(row)
+            standing.best_epoch = standing.epoch
+        writer.epoch(standing.step, row, better, self._kept)
 
-    def _save(self) -> Path:
+    def _validated(self) -> float:
+        """The loss on validation, of the first process for all."""
+        loss = 0.0
+        if self.processes.first:
+            seed = self.settings.training.seed
+            loss = loss_on(self.network, self.validation, self.device, seed)
+        return self.processes.told([loss])[0]
+
+    def _looked(self) -> dict[str, Any]:
+        """What a look at validation adds to the curve; the others are told what decides."""
+        row: dict[str, Any] = {"val_mrr": 0.0}
+        if self.processes.first:
+            seen = self.last_look = look(self.network, self.validation, self.device)
+            self.quantiles = seen.quantiles
+            row = seen.row
+            if seen.warning:
+                self.watch.warn(f"epoch {self.standing.epoch + 1}: {seen.warning}")
+        return {**row, "val_mrr": self.processes.told([row["val_mrr"]])[0]}
+
+    def _kept(self) -> Kept:
         state = {
             **self.facts,
             "standing": attrs.asdict(self.standing),
@@ -296,9 +294,7 @@ class Trainer:
         }
         if self.device.type == "cuda":
             training["cuda"] = torch.cuda.get_rng_state(self.device)
-        step = self.standing.step
-        self._log.flush()
-        return checkpoint.write(self.run, step, self.network.tensors(), training, state)
+        return Kept(self.network.tensors(), training, state)
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
         """Go on where a checkpoint of the same settings and data stopped."""

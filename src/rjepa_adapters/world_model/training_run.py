@@ -22,6 +22,7 @@ from .dataset import LatentDataset, loader
 from .index import Index, open_index
 from .network import Network
 from .picture import latent_picture
+from .processes import Processes, joined
 from .report import write_report
 from .ridge import start_from_ridge
 from .run import device_of, find_checkpoint, space_from_json
@@ -41,9 +42,20 @@ def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) ->
         DiskFullError: a checkpoint did not fit; those before it are whole.
     """
     watch = watch or TrainWatch()
+    with joined(settings.training.device) as processes:
+        if not processes.first:
+            # One of them speaks.
+            watch = TrainWatch(resume=watch.resume, stop=watch.stop)
+        return _train(run, settings, watch, processes)
+
+
+def _train(
+    run: str, settings: TrainSettings, watch: TrainWatch, processes: Processes
+) -> TrainSummary:
+    _check_processes(settings, processes)
     place = Path(run)
     found = _begun(place, settings, watch)
-    device = device_of(settings.training.device)
+    device = device_of(processes.device(settings.training.device))
     watch.say("reading the stores")
     with_domains = settings.model.domains
     known = list(found.state["domains"]) if found and with_domains else None
@@ -67,20 +79,38 @@ def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) ->
             ordered = LengthBatches(data.steps, _RIDGE_BATCH, ordered=True)
             batches = loader(training, ordered, settings.training.num_workers)
             start_from_ridge(network, batches, settings.model.ridge)
-    trainer = Trainer(place, settings, network, training, validation, _facts(data, settings), watch)
+    # Only now may the folder hold a run.
+    processes.meet()
+    facts = _facts(data, settings)
+    trainer = Trainer(place, settings, network, training, validation, facts, watch, processes)
     if found is not None:
         trainer.restore(found)
         watch.say(f"going on at epoch {trainer.standing.epoch + 1}, step {trainer.standing.step}")
-    else:
+    elif processes.first:
         _begin(place, settings)
     try:
         summary = trainer.fit()
     finally:
         training.close()
         validation.close()
-    watch.say("writing the report")
-    _report(place, settings, trainer, summary)
+    if processes.first:
+        watch.say("writing the report")
+        _report(place, settings, trainer, summary)
     return summary
+
+
+def _check_processes(settings: TrainSettings, processes: Processes) -> None:
+    """What looks across the rows of a batch cannot be shared out."""
+    if processes.world == 1:
+        return
+    for key, value in (
+        ("training.detection", settings.training.detection),
+        ("masker.swap", settings.masker.swap),
+    ):
+        if value:
+            raise UsageError(
+                f"{key} {value:g}: works with one process only; there are {processes.world}"
+            )
 
 
 def _starts_from_ridge(settings: TrainSettings) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 from rjepa_core.ports.world_model import Context, Floats
 
 from .dataset import Batch
-from .masks import split
+from .masks import Masker, split
 from .monitor import collapse_warning, rank_me, spread
 from .network import Network
 from .objectives import squared_distances
@@ -21,6 +21,8 @@ from .scoring import percentiles, predict_each, surprise
 # Steps among which the true one is looked for while training; `evaluate` uses all.
 _CANDIDATES = 4096
 _PICTURED = 600
+# Fewer say nothing about a collapse.
+_LEAST_STEPS = 8
 
 
 @attrs.frozen(eq=False)
@@ -51,8 +53,7 @@ def loss_on(network: Network, batches: Iterable[Batch], device: torch.device, se
         here = batch.to(device)
         steps, prompts = network.standardise(here.latents, here.prompts)
         hidden = torch.randint(steps.shape[1], (len(steps), 1), generator=generator)
-        mask = split(hidden, steps.shape[1])
-        mask = attrs.evolve(mask, visible=mask.visible.to(device), masked=mask.masked.to(device))
+        mask = split(hidden, steps.shape[1]).to(device)
         losses = network.objective(network.jepa, steps, prompts, here.domains, mask, generator)
         # The regulariser is about the training; what is validated is how well it predicts.
         total += float(losses.regression + losses.contrastive) * len(steps)
@@ -94,6 +95,21 @@ def look(network: Network, batches: Iterable[Batch], device: torch.device) -> Va
     for count in sorted(set(where.tolist())):
         quantiles[count] = percentiles(found[where == count].tolist())
     return Validation(row, collapse_warning(wanted, made), quantiles, tuple(traces))
+
+
+@torch.no_grad()
+def collapse_on(network: Network, batch: Batch, masker: Masker, device: torch.device) -> str | None:
+    """A warning, if targets or predictions of a training batch have collapsed; nothing that the
+    training draws from is touched."""
+    rows, count = batch.latents.shape[:2]
+    if rows * count < _LEAST_STEPS:
+        return None
+    network.eval()
+    here = batch.to(device)
+    steps, prompts = network.standardise(here.latents, here.prompts)
+    mask = masker.draw(rows, count, torch.Generator().manual_seed(0)).to(device)
+    made = network.jepa(steps, prompts, here.domains, mask).flatten(0, 1)
+    return collapse_warning(network.targets(steps).flatten(0, 1), made)
 
 
 def _ranks(made: Tensor, wanted: Tensor) -> Tensor:

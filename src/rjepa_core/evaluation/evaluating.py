@@ -66,6 +66,11 @@ def _parts(settings: EvaluateRunSettings) -> tuple[str, ...]:
             "evaluate.parts: correctness needs labelled solutions; add --labelled FILE"
         )
     wanted = asked.parts or PARTS
+    if asked.labelled is not None and CORRECTNESS not in wanted:
+        raise UsageError(
+            f"evaluate.labelled: {asked.labelled} is for the part correctness, which "
+            "evaluate.parts leaves out; add it, or leave --labelled out"
+        )
     return tuple(p for p in PARTS if p in wanted and (p != CORRECTNESS or asked.labelled))
 
 

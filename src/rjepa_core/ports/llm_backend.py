@@ -43,6 +43,8 @@ class ModelInfo:
         chat_format: hash of the chat template, or `plain`.
         device: where it runs.
         notes: other facts worth a line on screen.
+        passes: how generating and encoding are arranged, where a backend has several ways; kept in
+            the run history and never part of what a record is.
     """
 
     content: str
@@ -54,6 +56,7 @@ class ModelInfo:
     chat_format: str = "plain"
     device: str = "cpu"
     notes: Mapping[str, str] = attrs.field(factory=dict)
+    passes: str | None = None
 
     @property
     def random(self) -> bool:

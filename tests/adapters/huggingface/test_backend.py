@@ -7,6 +7,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -29,12 +30,20 @@ from rjepa_core.testing.backend_suite import BackendContract
 from rjepa_core.traces import NOT_FINITE, Prompt, RecordKey
 
 
+@pytest.fixture(params=["fused", "double-pass"])
+def way(request: pytest.FixtureRequest) -> str:
+    """How generating and encoding are arranged."""
+    return str(request.param)
+
+
 class TestContract(BackendContract):
     max_new_tokens = 24
 
     @pytest.fixture
-    def backend(self, architecture: HuggingFaceBackend) -> LLMBackend:
-        return architecture
+    def backend(
+        self, architecture: HuggingFaceBackend, way: str, monkeypatch: pytest.MonkeyPatch
+    ) -> LLMBackend:
+        return arranged(architecture, way, monkeypatch)
 
 
 @pytest.mark.slow
@@ -43,8 +52,18 @@ class TestSmolLM2Contract(BackendContract):
     max_new_tokens = 16
 
     @pytest.fixture
-    def backend(self, smollm2: HuggingFaceBackend) -> LLMBackend:
-        return smollm2
+    def backend(
+        self, smollm2: HuggingFaceBackend, way: str, monkeypatch: pytest.MonkeyPatch
+    ) -> LLMBackend:
+        return arranged(smollm2, way, monkeypatch)
+
+
+def arranged(
+    backend: HuggingFaceBackend, way: str, monkeypatch: pytest.MonkeyPatch
+) -> HuggingFaceBackend:
+    """The same loaded model, the other way round."""
+    monkeypatch.setattr(backend, "_settings", attrs.evolve(backend._settings, extraction=way))
+    return backend
 
 
 def test_what_it_says_of_itself(small: HuggingFaceBackend, qwen3_folder: Path) -> None:
@@ -91,6 +110,9 @@ def test_forms_of_running_out_of_memory() -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB")
     )
     assert asked_bytes("Tried to allocate 2.50 GiB.") == int(2.5 * 2**30)
+    with pytest.raises(MemoryError) as caught:
+        np.zeros(1 << 48, np.int8)
+    assert asked_bytes(str(caught.value)) == 1 << 48
     assert not is_out_of_memory(RuntimeError("shape mismatch"))
     assert not is_out_of_memory(ValueError("out of memory"))
 

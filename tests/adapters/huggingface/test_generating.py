@@ -128,6 +128,19 @@ def test_the_largest_uniform_number_keeps_within_the_vocabulary() -> None:
     assert int(choose(logits, number, SamplingSettings(temperature=1.0))) < 600
 
 
+@given(st.integers(0, 2**31), st.sampled_from([3, 256, 300, 512, 1000, 50257]))
+def test_the_choice_is_the_inverse_of_the_distribution(seed: int, vocabulary: int) -> None:
+    """Against one running sum over the whole vocabulary in double precision."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(7, vocabulary, generator=generator) * 3
+    uniform = torch.rand(7, generator=generator)
+    chosen = choose(logits, uniform, SamplingSettings(temperature=0.7))
+    running = torch.softmax(logits.double() / 0.7, -1).cumsum(-1)
+    for row, token in enumerate(chosen.tolist()):
+        before = running[row, token - 1] if token else 0.0
+        assert before - 1e-6 <= uniform[row] <= running[row, token] + 1e-6
+
+
 def test_uniforms_belong_to_the_key() -> None:
     keys = [RecordKey("a"), RecordKey("a", 1), RecordKey("b")]
     sampling = SamplingSettings(max_new_tokens=9)

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -21,6 +22,7 @@ from hypothesis.stateful import (
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_adapters.lmdb_store.tools import LmdbTools
+from rjepa_core.errors import UsageError
 from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.latent_store import Snapshot
 from rjepa_core.testing.samples import (
@@ -122,7 +124,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.commit()
         doomed = [k for k in {**self.records, **self.failures} if k.problem_id == problem]
         # `b#1` is also how sample 1 of `b` is named.
-        doomed += [k for k in {**self.records, **self.failures} if str(k) == problem]
+        keys = {**self.records, **self.failures}
+        samples = [k for k in keys if str(k) == problem and k.problem_id != problem]
+        if doomed and samples:
+            with pytest.raises(UsageError, match="for the problem, or b#01 for the sample"):
+                TOOLS.remove(self.store, [problem])
+            return
+        doomed += samples
         if not doomed:
             return
         assert TOOLS.remove(self.store, [problem]) == len(set(doomed))

@@ -88,7 +88,9 @@ def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(checkpoint, "VERSION", 99)
     place = write(tmp_path, 1)
     monkeypatch.undo()
-    with pytest.raises(DamagedCheckpointError, match="is of format 99, this version reads 1"):
+    with pytest.raises(
+        DamagedCheckpointError, match=f"is of format 99, this version reads {checkpoint.VERSION}"
+    ):
         checkpoint.read(place)
 
 

@@ -82,6 +82,15 @@ def test_the_past() -> None:
     assert mask.masked.tolist() == [[2, 3]] * 2
 
 
+def test_a_masked_future_sometimes_tells_how_long_the_trace_is() -> None:
+    masker = Masker(MaskerSettings(masks={"causal": 1.0}))
+    generator = torch.Generator().manual_seed(0)
+    drawn = [masker.draw(2, 5, generator) for _ in range(200)]
+    assert 60 < sum(mask.steps is None for mask in drawn) < 140
+    assert {mask.steps for mask in drawn} == {None, 5}
+    assert all(mask.masked.min() == mask.visible.shape[1] for mask in drawn)
+
+
 def test_split_of_given_places() -> None:
     mask = split(torch.tensor([[0, 3], [1, 2]]), 4)
     assert mask.visible.tolist() == [[1, 2], [0, 3]]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rjepa_adapters.world_model.detection import damage, detection_loss
-from rjepa_adapters.world_model.masks import leave_one_out
+from rjepa_adapters.world_model.masks import leave_one_out, past
 from rjepa_adapters.world_model.model import Jepa
 from rjepa_adapters.world_model.objectives import Objective, sigreg, squared_distances
 from rjepa_core.train_settings import OBJECTIVES, TrainingSettings, WorldModelSettings
@@ -51,6 +51,8 @@ def test_every_term_counts_and_all_that_is_trained_has_a_gradient(objective: str
     total = losses.regression + losses.contrastive + losses.regulariser
     torch.testing.assert_close(losses.total, total)
     losses.total.backward()
+    ahead = found(model, steps, prompt, domain, past(len(steps), 2, 4), torch.Generator())
+    ahead.total.backward()
     for name, value in [*model.named_parameters(), *found.named_parameters()]:
         if value.requires_grad:
             assert value.grad is not None, name

@@ -20,7 +20,7 @@ REMOTE = re.compile(
 )
 CURVE = [
     {
-        "epoch": i,
+        "epoch": i + 1,
         "step": 10 * (i + 1),
         "train_loss": 1 / (i + 1),
         "val_loss": 1.1 / (i + 1) if i else float("nan"),
@@ -53,7 +53,7 @@ def test_all_of_it(tmp_path: Path) -> None:
         latent_picture([random.standard_normal((s % 11 + 1, 16)) for s in range(60)]),
         {"records": "60"},
         ["collapsed & so on"],
-        best_epoch=4,
+        best_epoch=5,
     )
     text, root = page(path)
     assert path == tmp_path / "report.html"
@@ -72,7 +72,7 @@ def test_all_of_it(tmp_path: Path) -> None:
         "61 %",
         "collapsed &amp; so on",
         "step 8 and later",
-        "leave_one_out 0.5",
+        "leave_one_out 0.35",
         '<tr class="best"><td>5</td>',
     ):
         assert part in text, part

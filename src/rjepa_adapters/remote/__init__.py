@@ -1,0 +1,1 @@
+"""A world model behind a service, over HTTP."""

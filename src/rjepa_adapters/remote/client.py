@@ -1,0 +1,226 @@
+"""The world-model port, filled by a service over HTTP."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import httpx2
+import numpy as np
+
+from rjepa_core.errors import IdentityError, InputError, UnsupportedError, UsageError
+from rjepa_core.ports.world_model import (
+    Context,
+    Floats,
+    LatentSequence,
+    TargetSpace,
+)
+
+from .describing import info_from_json
+from .retrying import ServiceError, ask
+from .wire import MEDIA, WireError, pack, pack_values, unpack_values
+
+TOKEN_VARIABLE = "RJEPA_TOKEN"
+_PATIENCE, _ANSWER_SECONDS = 30.0, 120.0
+# Beside the vectors of a body: its header, names and lengths.
+_HEADROOM = 65_536
+
+
+class RemoteWorldModel:
+    """Fills `rjepa_core.ports.world_model.WorldModel` over HTTP.
+
+    The token of a service that asks for one is read from the environment: RJEPA_TOKEN.
+
+    Args:
+        location: address of the service, `http://127.0.0.1:8100`.
+        device: `auto`; the service chose its device when it was started.
+        patience: seconds for which a busy or absent service is asked again.
+        transport: of httpx2, for tests.
+
+    Raises:
+        UsageError: a device was named, the token is refused, or it is no such service.
+        ServiceError: it does not answer.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        device: str = "auto",
+        patience: float = _PATIENCE,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        if device != "auto":
+            raise UsageError(
+                f"--device {device}: the service at {location} has its device; leave it out"
+            )
+        self._where, self._patience = location.rstrip("/"), patience
+        token = os.environ.get(TOKEN_VARIABLE)
+        self._client = httpx2.Client(
+            base_url=self._where,
+            headers={"authorization": f"Bearer {token}"} if token else {},
+            timeout=httpx2.Timeout(_ANSWER_SECONDS, connect=10.0),
+            transport=transport,
+        )
+        try:
+            facts = self._info()
+            self.info = info_from_json(facts, self._where)
+            limits = facts["limits"]
+            self._most = int(limits["sequences"])
+            self._bytes = int(limits["body_bytes"])
+            self._named = {"space": self.info.space.fingerprint}
+        except (KeyError, TypeError, ValueError) as error:
+            self.close()
+            raise UsageError(f"{location}: no R-JEPA service answers there: {error!r}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def predict(
+        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+    ) -> list[Floats]:
+        """As the port."""
+        return self._values("/predict", sequences, context=context.value)
+
+    def predict_masked(
+        self, sequences: Sequence[LatentSequence], masked: Sequence[Sequence[int]]
+    ) -> list[Floats]:
+        """As the port."""
+        if len(masked) != len(sequences):
+            raise InputError(f"{len(sequences)} sequences, but masks for {len(masked)}")
+        return self._values("/predict_masked", sequences, masked, form="target")
+
+    def targets(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
+        """As the port."""
+        return self._values("/targets", sequences)
+
+    def surprise(
+        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+    ) -> list[Floats]:
+        """As the port."""
+        return self._values("/score", sequences, context=context.value)
+
+    def embeddings(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
+        """As the port."""
+        return self._values("/embeddings", sequences)
+
+    def unstandardise(self, predictions: Floats) -> Floats:
+        """As the port."""
+        if self.info.target_space is not TargetSpace.LLM:
+            raise UnsupportedError(
+                f"{self._where} predicts in a space of its own (objective "
+                f"{self.info.objective}); only objective frozen leads back to the LLM's latents"
+            )
+        rows = np.asarray(predictions, np.float32).reshape(-1, self.info.hidden_size)
+        room = max(1, (self._bytes - _HEADROOM) // (4 * self.info.hidden_size))
+        found = [
+            self._ask("/unstandardise", pack_values([rows[begin : begin + room]], **self._named))
+            for begin in range(0, len(rows), room)
+        ]
+        every = [part for parts in found for part in parts]
+        return np.concatenate(every).reshape(predictions.shape) if every else rows.copy()
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+    def _info(self) -> Mapping[str, Any]:
+        answer = self._send("GET", "/info", b"", {"accept": "application/json"})
+        try:
+            facts = answer.json()
+        except ValueError:
+            raise ValueError("it does not answer in JSON") from None
+        if not isinstance(facts, dict):
+            raise ValueError("it does not answer with an object")
+        return facts
+
+    def _values(
+        self,
+        path: str,
+        sequences: Sequence[LatentSequence],
+        masked: Sequence[Sequence[int]] | None = None,
+        **fields: str,
+    ) -> list[Floats]:
+        """One array a sequence, asked for in as few requests as the service allows."""
+        for number, one in enumerate(sequences):
+            self._check(one, number)
+        found: list[Floats] = []
+        for begin, stop in self._parts(sequences):
+            part = None if masked is None else masked[begin:stop]
+            body = pack(sequences[begin:stop], part, **self._named, **fields)
+            rows = self._ask(path, body, begin)
+            if len(rows) != stop - begin:
+                raise ServiceError(
+                    f"{self._where}{path}: {len(rows)} answers to {stop - begin} sequences"
+                )
+            found += rows
+        return found
+
+    def _ask(self, path: str, body: bytes, first: int = 0) -> list[Floats]:
+        headers = {"content-type": MEDIA, "accept": MEDIA}
+        answer = self._send("POST", path, body, headers, first)
+        try:
+            return unpack_values(answer.content)[0]
+        except WireError as error:
+            raise ServiceError(f"{self._where}{path}: a broken answer: {error}") from None
+
+    def _parts(self, sequences: Sequence[LatentSequence]) -> Iterator[tuple[int, int]]:
+        """Ranges of sequences that one body may hold."""
+        begin, size, room = 0, 0, self._bytes - _HEADROOM
+        for number, one in enumerate(sequences):
+            each = 4 * (one.latents.size + one.prompt.size) + 32 + 8 * len(one.domain)
+            if number > begin and (number - begin == self._most or size + each > room):
+                yield begin, number
+                begin, size = number, 0
+            size += each
+        if begin < len(sequences):
+            yield begin, len(sequences)
+
+    def _check(self, one: LatentSequence, number: int) -> None:
+        """What cannot be packed; all else the service refuses."""
+        width = self.info.hidden_size
+        if one.latents.ndim != 2 or one.latents.shape[1] != width:
+            raise InputError(
+                f"sequence {number}: latents {list(one.latents.shape)}, expected [steps, {width}]"
+            )
+        if one.prompt.shape != (width,):
+            raise InputError(
+                f"sequence {number}: prompt {list(one.prompt.shape)}, expected [{width}]"
+            )
+
+    def _send(
+        self, method: str, path: str, body: bytes, headers: Mapping[str, str], first: int = 0
+    ) -> httpx2.Response:
+        def once() -> httpx2.Response:
+            return self._client.request(method, path, content=body, headers=dict(headers))
+
+        answer = ask(once, self._where, self._patience)
+        if answer.status_code != 200:
+            raise refusal(answer, self._where + path, first)
+        return answer
+
+
+def refusal(answer: httpx2.Response, where: str, first: int = 0) -> Exception:
+    """The error that an answer other than 200 stands for.
+
+    Args:
+        answer: with RFC 9457 problem details, if it is the service's own.
+        where: that was asked.
+        first: number of the request's first sequence among the caller's.
+    """
+    try:
+        problem = answer.json()
+        detail, pointer = str(problem["detail"]), str(problem.get("pointer") or "")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ServiceError(f"{where}: answered {answer.status_code}, in no form that is known")
+    status = answer.status_code
+    if status in (401, 403):
+        return UsageError(f"{where}: {detail}; set {TOKEN_VARIABLE} to the service's token")
+    if status == 409:
+        return IdentityError(f"{where}: {detail}")
+    if found := re.match(r"/sequences/(\d+)", pointer):
+        return InputError(f"sequence {first + int(found[1])}: {detail}")
+    if 400 <= status < 500:
+        return InputError(f"{where}: {detail}")
+    return ServiceError(f"{where}: answered {status}: {detail}")

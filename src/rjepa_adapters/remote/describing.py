@@ -1,0 +1,48 @@
+"""A world model's description as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from rjepa_core.identity import LatentSpace, PromptIdentity
+from rjepa_core.ports.world_model import TargetSpace, WorldModelInfo
+
+
+def info_from_json(facts: Mapping[str, Any], location: str) -> WorldModelInfo:
+    """What `/info` says of the world model.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is another service's.
+    """
+    space = dict(facts["space"])
+    space["prompt"] = PromptIdentity(**space["prompt"])
+    space["layers"] = tuple(space["layers"])
+    found = LatentSpace(**space)
+    if found.fingerprint != facts["fingerprint"]:
+        raise ValueError("its latent space has another fingerprint than it says")
+    return WorldModelInfo(
+        location=location,
+        space=found,
+        hidden_size=int(facts["hidden_size"]),
+        target_size=int(facts["target_size"]),
+        target_space=TargetSpace(facts["target_space"]),
+        objective=str(facts["objective"]),
+        quantiles={int(key): tuple(values) for key, values in facts["quantiles"].items()},
+    )
+
+
+def info_to_json(info: WorldModelInfo) -> dict[str, Any]:
+    """Inverse of `info_from_json`, through JSON; the service's own limits aside."""
+    return {
+        "fingerprint": info.space.fingerprint,
+        "space": json.loads(json.dumps(attrs.asdict(info.space))),
+        "hidden_size": info.hidden_size,
+        "target_size": info.target_size,
+        "target_space": info.target_space.value,
+        "objective": info.objective,
+        "quantiles": {str(key): list(values) for key, values in info.quantiles.items()},
+    }

@@ -1,0 +1,205 @@
+"""What client and service send each other as bytes: safetensors, one message a body.
+
+A request holds
+
+    latents   float [N, D], the steps of all sequences one after the other
+    prompts   float [B, D]; [D] for one sequence
+    lengths   int [B], the steps of each sequence; may be left out for one
+    masked    int [M], the masked steps of all sequences, where some are
+    masks     int [B], how many of them belong to each sequence; may be left out for one
+
+and in its metadata, all of it text: `space` (the latent space's fingerprint), `context`, `domains`
+(a JSON list), and what else an endpoint takes. An answer holds `values` [N] or [N, E], float32, and
+`lengths`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
+
+from rjepa_core.ports.world_model import Floats, LatentSequence
+
+MEDIA = "application/x-safetensors"
+_DTYPES: Mapping[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+}
+_REQUEST = ("latents", "prompts", "lengths", "masked", "masks", "values")
+
+
+class WireError(ValueError):
+    """A body that is none; `pointer` says where."""
+
+    def __init__(self, pointer: str, detail: str) -> None:
+        super().__init__(detail)
+        self.pointer, self.detail = pointer, detail
+
+
+@attrs.frozen(eq=False)
+class Message:
+    """A request's body.
+
+    Attributes:
+        sequences: B of them.
+        masked: the masked steps of each, or None.
+        fields: the metadata, `domains` aside.
+    """
+
+    sequences: tuple[LatentSequence, ...]
+    masked: tuple[tuple[int, ...], ...] | None
+    fields: Mapping[str, str]
+
+
+def pack(
+    sequences: Sequence[LatentSequence],
+    masked: Sequence[Sequence[int]] | None = None,
+    **fields: str,
+) -> bytes:
+    """A request's body from sequences of one width, at least one."""
+    tensors: dict[str, NDArray[Any]] = {
+        "latents": _floats(np.concatenate([one.latents for one in sequences])),
+        "prompts": _floats(np.stack([one.prompt for one in sequences])),
+        "lengths": np.array([len(one.latents) for one in sequences], np.int64),
+    }
+    if masked is not None:
+        tensors["masked"] = np.array([i for one in masked for i in one], np.int64)
+        tensors["masks"] = np.array([len(one) for one in masked], np.int64)
+    domains = json.dumps([one.domain for one in sequences])
+    return save(tensors, {**fields, "domains": domains})
+
+
+def unpack(body: bytes, most: int) -> Message:
+    """Inverse of `pack`; the sequences share memory with each other, not with the body.
+
+    Args:
+        body: as it came.
+        most: sequences of one body.
+
+    Raises:
+        WireError: it is no such message.
+    """
+    tensors, fields = _tensors(body)
+    latents = _wanted(tensors, "latents", 2, "f")
+    prompts = tensors.get("prompts")
+    if prompts is not None and prompts.ndim == 1:
+        prompts = tensors["prompts"] = prompts[None]
+    prompts = _wanted(tensors, "prompts", 2, "f")
+    lengths = _lengths(tensors, "lengths", len(latents), len(prompts))
+    if not 1 <= len(lengths) <= most:
+        raise WireError("/lengths", f"{len(lengths)} sequences, expected 1 to {most}")
+    domains = _domains(fields.pop("domains", None), len(lengths))
+    places = np.cumsum([0, *lengths])
+    sequences = tuple(
+        LatentSequence(
+            _floats(latents[places[i] : places[i + 1]]),
+            _floats(prompts[i]),
+            domains[i],
+        )
+        for i in range(len(lengths))
+    )
+    masked = None
+    if "masked" in tensors:
+        every = _wanted(tensors, "masked", 1, "i").tolist()
+        ends = np.cumsum([0, *_lengths(tensors, "masks", len(every), len(lengths))])
+        masked = tuple(tuple(every[ends[i] : ends[i + 1]]) for i in range(len(lengths)))
+    return Message(sequences, masked, fields)
+
+
+def pack_values(rows: Sequence[Floats], **fields: str) -> bytes:
+    """An answer's body: one array [S] or [S, E] a sequence."""
+    lengths = np.array([len(one) for one in rows], np.int64)
+    return save({"values": _floats(np.concatenate(rows)), "lengths": lengths}, fields)
+
+
+def unpack_values(body: bytes) -> tuple[list[Floats], Mapping[str, str]]:
+    """Inverse of `pack_values`: arrays that are the caller's own, and the metadata.
+
+    Raises:
+        WireError: it is no such answer.
+    """
+    tensors, fields = _tensors(body)
+    values = tensors.get("values")
+    if values is None or values.ndim not in (1, 2):
+        raise WireError("/values", "is missing, or neither [N] nor [N, E]")
+    lengths = _lengths(tensors, "lengths", len(values), None)
+    places = np.cumsum([0, *lengths])
+    return [values[a:b].astype(np.float32) for a, b in pairwise(places)], fields
+
+
+def _tensors(body: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Tensors and metadata; the library checks sizes and offsets against the body's own."""
+    try:
+        found: Any = deserialize(body)  # type: ignore[no-untyped-call]
+    except (SafetensorError, ValueError) as error:
+        raise WireError("", f"not a safetensors file: {str(error).splitlines()[0]}") from None
+    tensors = {}
+    for name, entry in found:
+        if name not in _REQUEST:
+            raise WireError(f"/{name}", f"unknown tensor; known: {', '.join(_REQUEST)}")
+        if entry["dtype"] not in _DTYPES:
+            raise WireError(
+                f"/{name}", f"dtype {entry['dtype']}, expected one of {', '.join(_DTYPES)}"
+            )
+        values = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]])
+        try:
+            tensors[name] = values.reshape(entry["shape"])
+        except (ValueError, OverflowError):
+            raise WireError(f"/{name}", f"no array has the shape {entry['shape']}") from None
+    size = int.from_bytes(body[:8], "little")
+    metadata = json.loads(body[8 : 8 + size]).get("__metadata__") or {}
+    return tensors, dict(metadata)
+
+
+def _wanted(tensors: Mapping[str, NDArray[Any]], name: str, axes: int, kind: str) -> NDArray[Any]:
+    found = tensors.get(name)
+    if found is None:
+        raise WireError(f"/{name}", "is missing")
+    if found.ndim != axes or found.dtype.kind != kind:
+        shape, dtype = list(found.shape), found.dtype.name
+        words = {"f": "floats", "i": "integers"}[kind]
+        raise WireError(f"/{name}", f"{dtype} {shape}, expected {words} with {axes} axes")
+    return found
+
+
+def _lengths(
+    tensors: Mapping[str, NDArray[Any]], name: str, total: int, sequences: int | None
+) -> list[int]:
+    """How the rows of a tensor are shared out; all to one sequence where nothing is said."""
+    found = [total] if name not in tensors else _wanted(tensors, name, 1, "i").tolist()
+    if min(found, default=0) < 0 or sum(found) != total:
+        raise WireError(f"/{name}", f"must add up to {total}, none of them below 0")
+    if sequences is not None and len(found) != sequences:
+        raise WireError(f"/{name}", f"{len(found)} entries for {sequences} sequences")
+    return found
+
+
+def _domains(text: str | None, count: int) -> list[str]:
+    if text is None:
+        return [""] * count
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise WireError("/domains", "must be a JSON list of texts, one a sequence")
+    if len(found) != count:
+        raise WireError("/domains", f"{len(found)} entries for {count} sequences")
+    return found
+
+
+def _floats(values: NDArray[Any]) -> Floats:
+    """float32, contiguous; what is too large for it becomes infinite, which is refused later."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, np.float32)

@@ -1,0 +1,1 @@
+"""Scoring as a service: HTTP at the edge, batching behind it."""

@@ -1,0 +1,173 @@
+"""The FastAPI application: endpoints, page and description, behind the edge."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import fastapi_offline
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
+from fastapi.staticfiles import StaticFiles
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from rjepa_adapters.remote.describing import info_to_json
+from rjepa_core.serving import Served
+
+from . import describing, latent_endpoints, metrics, problems, text_endpoints
+from .bodies import Bodies, GoneError
+from .edge import Edge
+from .metrics import Metrics
+from .problems import ProblemError
+from .records import Records
+from .schemas import InfoOut, StateOut
+from .scorer import Scorer
+from .settings import HttpSettings
+
+_PAGE = Path(str(files(__package__))) / "page"
+_SWAGGER = Path(fastapi_offline.__file__).parent / "static"
+
+
+def make_app(served: Served, limits: HttpSettings, token: str | None = None) -> ASGIApp:
+    """The service as an ASGI application; its batches run while its lifespan does."""
+    counted = Metrics()
+    bodies = Bodies(limits, served.world_model.info)
+    records = None if served.stored is None else Records(served.stored)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        scorer = Scorer(served.world_model, served.encoder, limits, counted)
+        app.state.scorer = scorer
+        app.include_router(latent_endpoints.router(scorer, bodies, limits))
+        app.include_router(text_endpoints.router(scorer, records, bodies, limits))
+        try:
+            yield
+        finally:
+            app.state.scorer = None
+            await scorer.close()
+
+    app = FastAPI(
+        title="R-JEPA",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.state.scorer = None
+    app.openapi = lambda: describing.describe(app, token is not None)  # type: ignore[method-assign]
+    _add_problems(app)
+    _add_states(app, served, limits, counted)
+    _add_pages(app)
+    return Edge(app, counted, token)
+
+
+def _add_problems(app: FastAPI) -> None:
+    @app.exception_handler(ProblemError)
+    async def problem(request: Request, error: ProblemError) -> Response:
+        return problems.response(error)
+
+    @app.exception_handler(GoneError)
+    async def gone(request: Request, error: GoneError) -> Response:
+        # Nobody reads it; it is counted.
+        return Response(status_code=499)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        pointer = "".join(f"/{part}" for part in first["loc"])
+        return problems.response(ProblemError(problems.BAD_BODY, first["msg"], pointer))
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        kind = problems.BAD_METHOD if error.status_code == 405 else problems.NOT_FOUND
+        answer = problems.response(ProblemError(kind, str(error.detail)))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:
+        # It is raised again behind this answer, and logged by the edge.
+        return problems.response(ProblemError(problems.BROKEN, "unexpected; it was logged"))
+
+
+def _add_states(app: FastAPI, served: Served, limits: HttpSettings, counted: Metrics) -> None:
+    @app.get("/health", response_model=StateOut, tags=["state"], summary="Whether it lives")
+    async def health() -> Response:
+        return Response(StateOut(status="ok").model_dump_json(), media_type="application/json")
+
+    @app.get(
+        "/ready",
+        response_model=StateOut,
+        responses=describing.answers(problems.STOPPING, problems.BUSY),
+        tags=["state"],
+        summary="Whether it takes requests",
+    )
+    async def ready() -> Response:
+        scorer: Scorer | None = app.state.scorer
+        if scorer is None:
+            raise ProblemError(problems.STOPPING, "nothing more is taken")
+        if len(scorer.latents) >= limits.queue:
+            raise ProblemError(problems.BUSY, "as much waits as may")
+        return Response(StateOut(status="ready").model_dump_json(), media_type="application/json")
+
+    @app.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        responses=describing.answers(),
+        tags=["state"],
+        summary="Counts, for Prometheus",
+    )
+    async def count() -> Response:
+        return Response(counted.text(), headers={"content-type": metrics.MEDIA})
+
+    facts: dict[str, Any] = {
+        **info_to_json(served.world_model.info),
+        "limits": {
+            "body_bytes": limits.body_bytes,
+            "sequences": limits.sequences,
+            "steps": limits.steps,
+            "characters": limits.characters,
+        },
+        "llm": None if served.encoder is None else served.encoder.info.name,
+        "store": served.stored is not None,
+    }
+    described = InfoOut.model_validate(facts).model_dump_json()
+
+    @app.get(
+        "/info",
+        response_model=InfoOut,
+        responses=describing.answers(),
+        tags=["state"],
+        summary="The world model, and what a request may hold",
+    )
+    async def info() -> Response:
+        return Response(described, media_type="application/json")
+
+
+def _add_pages(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return FileResponse(_PAGE / "index.html")
+
+    app.mount("/page", StaticFiles(directory=_PAGE), name="page")
+    app.mount("/docs/assets", StaticFiles(directory=_SWAGGER), name="docs")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="R-JEPA: endpoints",
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon.png",
+        )
+
+    @app.get(problems.PAGE, include_in_schema=False)
+    async def kinds() -> Response:
+        return PlainTextResponse(problems.page())

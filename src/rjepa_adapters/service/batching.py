@@ -1,0 +1,183 @@
+"""Requests that come together are run together. No framework, no sockets: asyncio alone.
+
+One thread runs one batch after the other; meanwhile the next ones gather. A batch holds what has
+the same key, the oldest first, up to a cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+R = TypeVar("R")
+# A batch older than this says nothing of who may come now.
+_RECENT_SECONDS = 0.1
+
+
+class FullError(Exception):
+    """As much waits as may; come again later."""
+
+
+class ClosedError(Exception):
+    """The service is stopping."""
+
+
+@attrs.define(eq=False)
+class _Item(Generic[T, R]):
+    key: Hashable
+    cost: int
+    value: T
+    future: asyncio.Future[R]
+
+
+class Batcher(Generic[T, R]):
+    """Runs values in batches, in a thread of its own.
+
+    Made and used within a running event loop.
+
+    Args:
+        run: values of one key to as many results, in order. Where it raises, the values are run
+            again in halves, so that whoever is at fault fails alone.
+        key: values of one key may share a batch.
+        cost: of a value.
+        most_cost: of a batch; a value that costs more is run alone.
+        most_waiting: values that wait.
+        wait: seconds that the first of a batch waits for company, where the one before had any.
+        ran: told the number of values and the cost of each batch.
+        name: of the thread.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[list[T]], Sequence[R]],
+        *,
+        key: Callable[[T], Hashable] = lambda value: None,
+        cost: Callable[[T], int] = lambda value: 1,
+        most_cost: int,
+        most_waiting: int,
+        wait: float = 0.0,
+        ran: Callable[[int, int], None] = lambda values, cost: None,
+        name: str = "batches",
+    ) -> None:
+        self._run, self._key, self._cost = run, key, cost
+        self._most_cost, self._most_waiting, self._wait = most_cost, most_waiting, wait
+        self._ran = ran
+        self._waiting: list[_Item[T, R]] = []
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._company, self._ended = 0, 0.0
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._task = self._loop.create_task(self._work())
+
+    def __len__(self) -> int:
+        """Values that wait, those whose callers have gone included until they are met."""
+        return len(self._waiting)
+
+    def submit(self, values: Sequence[T]) -> list[asyncio.Future[R]]:
+        """Take all the values or none; a future that is cancelled in time is never run.
+
+        Raises:
+            FullError, ClosedError: they are not taken.
+        """
+        if self._closing:
+            raise ClosedError
+        if len(self._waiting) + len(values) > self._most_waiting:
+            self._forget_gone()
+            if len(self._waiting) + len(values) > self._most_waiting:
+                raise FullError
+        items = [
+            _Item(self._key(value), self._cost(value), value, self._loop.create_future())
+            for value in values
+        ]
+        self._waiting += items
+        self._arrived.set()
+        return [item.future for item in items]
+
+    async def close(self) -> None:
+        """Take nothing more, finish what was taken, and end the thread."""
+        self._closing = True
+        self._arrived.set()
+        await self._task
+        self._thread.shutdown()
+
+    async def _work(self) -> None:
+        while True:
+            while not self._waiting:
+                if self._closing:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+                await self._await_company()
+            batch = self._take()
+            if not batch:
+                continue
+            values = [item.value for item in batch]
+            results = await self._loop.run_in_executor(self._thread, self._apart, values)
+            self._company, self._ended = len(batch), self._loop.time()
+            self._ran(len(batch), sum(item.cost for item in batch))
+            for item, result in zip(batch, results, strict=True):
+                if item.future.done():
+                    continue
+                if isinstance(result, _Failed):
+                    item.future.set_exception(result.error)
+                else:
+                    item.future.set_result(result)
+
+    async def _await_company(self) -> None:
+        """Wait for as many as came together last time, if that was a moment ago."""
+        began = self._loop.time()
+        if self._company < 2 or began - self._ended > _RECENT_SECONDS or self._closing:
+            return
+        until = began + self._wait
+        while len(self._waiting) < self._company and (left := until - self._loop.time()) > 0:
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), left)
+            except TimeoutError:
+                return
+            if self._closing:
+                return
+
+    def _forget_gone(self) -> None:
+        self._waiting = [item for item in self._waiting if not item.future.done()]
+
+    def _take(self) -> list[_Item[T, R]]:
+        """The oldest value and others of its key; the rest waits on."""
+        batch: list[_Item[T, R]] = []
+        rest: list[_Item[T, R]] = []
+        cost = 0
+        for item in self._waiting:
+            if item.future.done():
+                continue
+            fits = not batch or (item.key == batch[0].key and cost + item.cost <= self._most_cost)
+            if fits:
+                batch.append(item)
+                cost += item.cost
+            else:
+                rest.append(item)
+        self._waiting = rest
+        return batch
+
+    def _apart(self, values: list[T]) -> list[R | _Failed]:
+        """In the thread: a result or a failure a value."""
+        try:
+            results = self._run(values)
+            if len(results) != len(values):
+                raise RuntimeError(f"{len(values)} values, but {len(results)} results")
+            return list(results)
+        except Exception as error:
+            if len(values) == 1:
+                return [_Failed(error)]
+        half = len(values) // 2
+        return self._apart(values[:half]) + self._apart(values[half:])
+
+
+@attrs.frozen(eq=False)
+class _Failed:
+    error: Exception

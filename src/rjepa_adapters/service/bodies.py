@@ -1,0 +1,255 @@
+"""Read a request's body within its limits, and make sense of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import attrs
+import numpy as np
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from rjepa_adapters.remote import wire
+from rjepa_adapters.remote.wire import WireError
+from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldModelInfo
+
+from . import problems
+from .problems import ProblemError
+from .schemas import ContextIn, MaskedIn, SequenceIn, Strict, ValuesIn
+from .settings import HttpSettings
+
+JSON = "application/json"
+M = TypeVar("M", bound=Strict)
+
+
+class GoneError(Exception):
+    """The caller has hung up."""
+
+
+@attrs.frozen(eq=False)
+class Asked:
+    """A request on latents.
+
+    Attributes:
+        sequences: at least one.
+        masked: the masked steps of each, or None.
+        context: which steps a step is predicted from.
+        form: of masked predictions: `llm` or `target`.
+        several: the sequences have numbers by which a message can name them.
+    """
+
+    sequences: tuple[LatentSequence, ...]
+    masked: tuple[tuple[int, ...], ...] | None = None
+    context: Context = Context.OTHERS
+    form: str = "llm"
+    several: bool = False
+
+
+class Bodies:
+    """Reads bodies, and knows how many bytes of them are held.
+
+    Args:
+        limits: of a request, and of all together.
+        info: of the world model that they are for.
+    """
+
+    def __init__(self, limits: HttpSettings, info: WorldModelInfo) -> None:
+        self._limits, self._info = limits, info
+        self._held = 0
+
+    @asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """The whole body; its bytes count as held until the block ends.
+
+        Raises:
+            ProblemError: too large, too slow, or too much is held already.
+            GoneError: the caller hung up.
+        """
+        held = self._hold(self._declared(request))
+        chunks = bytearray()
+        try:
+            try:
+                async with asyncio.timeout(self._limits.body_seconds):
+                    async for chunk in request.stream():
+                        chunks += chunk
+                        if len(chunks) > self._limits.body_bytes:
+                            raise self._too_large()
+                        if len(chunks) > held:
+                            held += self._hold(len(chunks) - held)
+            except TimeoutError:
+                raise ProblemError(
+                    problems.SLOW, "the body did not come in time", close=True
+                ) from None
+            except ClientDisconnect:
+                raise GoneError from None
+            whole = [bytes(chunks)]
+            chunks.clear()
+            # Whoever reads it holds it alone.
+            yield whole.pop()
+        finally:
+            self._held -= held
+
+    def asked(self, request: Request, body: bytes, schema: type[SequenceIn]) -> Asked:
+        """Latents as JSON or safetensors, of the world model's space.
+
+        Raises:
+            ProblemError: they are none, or more than may be.
+        """
+        if media_of(request) == wire.MEDIA:
+            asked = self._unpacked(body, schema)
+        else:
+            asked = self._parsed(self.model(request, body, schema))
+        for number, one in enumerate(asked.sequences):
+            if len(one.latents) > self._limits.steps:
+                raise ProblemError(
+                    problems.BAD_INPUT,
+                    f"{len(one.latents)} steps, at most {self._limits.steps} are taken",
+                    f"/sequences/{number}" if asked.several else "/latents",
+                )
+        return asked
+
+    def values(self, request: Request, body: bytes) -> Floats:
+        """float32 [N, D]: predictions of the world model's space, as JSON or safetensors."""
+        if media_of(request) == wire.MEDIA:
+            try:
+                rows, fields = wire.unpack_values(body)
+            except WireError as error:
+                raise ProblemError(problems.BAD_BODY, error.detail, error.pointer) from None
+            self._check_space(fields.get("space"))
+            found = np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
+        else:
+            read = self.model(request, body, ValuesIn)
+            self._check_space(read.space)
+            found = _array(read.values, "/values")
+        width = self._info.target_size
+        if found.ndim != 2 or found.shape[1] != width or not np.isfinite(found).all():
+            raise ProblemError(
+                problems.BAD_INPUT,
+                f"values {list(found.shape)}, expected finite [N, {width}]",
+                "/values",
+            )
+        return found
+
+    def model(self, request: Request, body: bytes, schema: type[M]) -> M:
+        """The body as that schema.
+
+        Raises:
+            ProblemError: it is not JSON, or not so.
+        """
+        if media_of(request) != JSON:
+            known = f"{JSON} or {wire.MEDIA}" if schema in _ON_LATENTS else JSON
+            raise ProblemError(
+                problems.UNKNOWN_MEDIA,
+                f"content type {media_of(request)[:80] or 'missing'}, expected {known}",
+            )
+        try:
+            return schema.model_validate_json(body)
+        except ValidationError as error:
+            # The input itself may be huge, and is left out.
+            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+            pointer = "".join(f"/{_escaped(part)}" for part in first["loc"])
+            raise ProblemError(problems.BAD_BODY, first["msg"], pointer) from None
+
+    def _unpacked(self, body: bytes, schema: type[SequenceIn]) -> Asked:
+        try:
+            message = wire.unpack(body, self._limits.sequences)
+        except WireError as error:
+            raise ProblemError(problems.BAD_BODY, error.detail, error.pointer) from None
+        fields = dict(message.fields)
+        self._check_space(fields.pop("space", None))
+        context = _choice(fields, "context", [one.value for one in Context], schema is ContextIn)
+        form = _choice(fields, "form", ["llm", "target"], schema is MaskedIn)
+        if fields:
+            raise ProblemError(problems.BAD_BODY, "unknown metadata", f"/{_escaped(min(fields))}")
+        if (message.masked is not None) != (schema is MaskedIn):
+            word = "is missing" if schema is MaskedIn else "is not used here"
+            raise ProblemError(problems.BAD_BODY, word, "/masked")
+        return Asked(
+            message.sequences,
+            message.masked,
+            Context(context or Context.OTHERS.value),
+            form or "llm",
+            several=True,
+        )
+
+    def _parsed(self, read: SequenceIn) -> Asked:
+        self._check_space(read.space)
+        latents = _array(read.latents, "/latents")
+        prompt = _array([read.prompt], "/prompt")[0]
+        sequence = LatentSequence(latents, prompt, read.domain)
+        if isinstance(read, MaskedIn):
+            return Asked((sequence,), (tuple(read.masked),), form=read.form)
+        context = read.context if isinstance(read, ContextIn) else Context.OTHERS.value
+        return Asked((sequence,), None, Context(context))
+
+    def _check_space(self, fingerprint: str | None) -> None:
+        ours = self._info.space.fingerprint
+        if fingerprint is None:
+            raise ProblemError(problems.BAD_BODY, "is missing: a fingerprint", "/space")
+        if fingerprint != ours:
+            raise ProblemError(
+                problems.OTHER_SPACE,
+                f"latents of space {fingerprint[:64]}, this world model is of {ours}",
+                "/space",
+            )
+
+    def _declared(self, request: Request) -> int:
+        text = request.headers.get("content-length")
+        declared = int(text) if text is not None and text.isdigit() else 0
+        if declared > self._limits.body_bytes:
+            raise self._too_large()
+        return declared
+
+    def _too_large(self) -> ProblemError:
+        most = self._limits.body_bytes
+        return ProblemError(problems.TOO_LARGE, f"at most {most:,} bytes are taken", close=True)
+
+    def _hold(self, size: int) -> int:
+        if self._held + size > self._limits.pending_bytes:
+            raise ProblemError(
+                problems.BUSY, "as many bytes are held as may be; come again", close=True
+            )
+        self._held += size
+        return size
+
+
+def media_of(request: Request) -> str:
+    """The content type without its parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def wants_bytes(request: Request) -> bool:
+    """Whether the caller accepts safetensors; JSON otherwise."""
+    accepted = request.headers.get("accept", "").lower().split(",")
+    return wire.MEDIA in (one.partition(";")[0].strip() for one in accepted)
+
+
+_ON_LATENTS = (SequenceIn, ContextIn, MaskedIn, ValuesIn)
+
+
+def _array(rows: list[list[float]], pointer: str) -> Floats:
+    widths = {len(row) for row in rows}
+    if len(widths) > 1:
+        raise ProblemError(
+            problems.BAD_BODY, f"rows of {min(widths)} to {max(widths)} numbers", pointer
+        )
+    with np.errstate(over="ignore"):
+        # What float32 cannot hold becomes infinite, and is refused as such.
+        return np.array(rows, np.float64).astype(np.float32)
+
+
+def _choice(fields: dict[str, Any], name: str, known: list[str], used: bool) -> str | None:
+    if not used or name not in fields:
+        return None
+    value = str(fields.pop(name))
+    if value not in known:
+        raise ProblemError(problems.BAD_BODY, f"expected one of {', '.join(known)}", f"/{name}")
+    return value
+
+
+def _escaped(part: object) -> str:
+    """As a part of a JSON pointer, and no longer than fits a line."""
+    return str(part)[:80].replace("~", "~0").replace("/", "~1")

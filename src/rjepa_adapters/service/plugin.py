@@ -1,0 +1,64 @@
+"""Descriptor of the HTTP service; its libraries are imported once it is asked to serve."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rjepa_core.errors import UsageError
+from rjepa_core.plugins import ServiceAdapter, hookimpl
+from rjepa_core.serving import Served
+
+from .settings import HttpSettings
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def _serve(served: Served, settings: HttpSettings, say: Callable[[str], None]) -> None:
+    try:
+        from .app import make_app
+        from .server import run
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"serving needs the package {error.name!r}: pip install 'rjepa[serve]'"
+        ) from None
+    token = _token(settings)
+    if token is None and settings.host not in _LOOPBACK:
+        say(
+            f"warning: whoever reaches {settings.host} may ask this service; "
+            "set RJEPA_TOKEN or --token-file to have callers name a token"
+        )
+    run(make_app(served, settings, token), settings, say)
+
+
+def _token(settings: HttpSettings) -> str | None:
+    """From the file, else from the environment.
+
+    Raises:
+        UsageError: the file cannot be read, or holds none.
+    """
+    if settings.token_file is None:
+        return os.environ.get("RJEPA_TOKEN") or None
+    try:
+        found = Path(settings.token_file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is no text in UTF-8"
+        raise UsageError(f"service.token_file: {settings.token_file}: {reason}") from None
+    if not found or not found.isascii() or len(found.split()) != 1:
+        raise UsageError(
+            f"service.token_file: {settings.token_file}: holds no token: one word in ASCII"
+        )
+    return found
+
+
+@hookimpl
+def rjepa_services() -> Iterable[ServiceAdapter]:
+    return [
+        ServiceAdapter(
+            name="http",
+            summary="HTTP on FastAPI and uvicorn, with a page",
+            settings=HttpSettings,
+            serve=_serve,
+        )
+    ]

@@ -1,0 +1,148 @@
+"""Errors as RFC 9457 problem details."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+import attrs
+from starlette.responses import Response
+
+MEDIA = "application/problem+json"
+PAGE = "/problems"
+
+
+@attrs.frozen
+class Kind:
+    """A kind of problem.
+
+    Attributes:
+        name: fragment of its `type`.
+        status: HTTP's.
+        title: in a few words.
+        advice: what whoever meets it can do.
+    """
+
+    name: str
+    status: int
+    title: str
+    advice: str
+
+
+BAD_BODY = Kind("bad-body", 422, "The request cannot be read", "Mend what `pointer` names.")
+BAD_INPUT = Kind(
+    "bad-input",
+    422,
+    "The input cannot be scored",
+    "Mend what `pointer` names: a width, a value that is not finite, an unknown domain.",
+)
+OTHER_SPACE = Kind(
+    "other-space",
+    409,
+    "The latents are of another latent space",
+    "Send latents of the space that `/info` names; no other ones mean anything to this model.",
+)
+TOO_LARGE = Kind("too-large", 413, "The body is too large", "Send fewer sequences a request.")
+UNKNOWN_MEDIA = Kind(
+    "unknown-media", 415, "The content type is not known", "Send JSON or safetensors."
+)
+UNAUTHORISED = Kind("unauthorised", 401, "A token is needed", "Send `Authorization: Bearer TOKEN`.")
+NOT_FOUND = Kind("not-found", 404, "There is nothing here", "See `/docs` for what there is.")
+NO_MODEL = Kind(
+    "no-model",
+    404,
+    "No LLM is loaded",
+    "Texts can be scored where the service was started with `--model`.",
+)
+NO_STORE = Kind(
+    "no-store", 404, "No store is open", "Start the service with `--store` to pick records."
+)
+BAD_METHOD = Kind("bad-method", 405, "The method is not allowed", "See `/docs`.")
+SLOW = Kind("slow", 408, "The request came too slowly", "Send it again, faster.")
+BUSY = Kind("busy", 503, "The service is busy", "Come again after `Retry-After` seconds.")
+STOPPING = Kind("stopping", 503, "The service is stopping", "Ask another one, or come again.")
+LATE = Kind("late", 503, "It was not answered in time", "Send less, or come again.")
+BROKEN = Kind("broken", 500, "Something went wrong", "The service's log says what.")
+KINDS = (
+    BAD_BODY,
+    BAD_INPUT,
+    OTHER_SPACE,
+    TOO_LARGE,
+    UNKNOWN_MEDIA,
+    UNAUTHORISED,
+    NOT_FOUND,
+    NO_MODEL,
+    NO_STORE,
+    BAD_METHOD,
+    SLOW,
+    BUSY,
+    STOPPING,
+    LATE,
+    BROKEN,
+)
+RETRY_AFTER = "1"
+
+
+class ProblemError(Exception):
+    """Ends a request.
+
+    Args:
+        kind: of problem.
+        detail: what is wrong in this request.
+        pointer: JSON pointer to what is wrong, if it is one place.
+        close: the connection cannot be used for another request.
+    """
+
+    def __init__(
+        self, kind: Kind, detail: str, pointer: str | None = None, close: bool = False
+    ) -> None:
+        super().__init__(detail)
+        self.kind, self.detail, self.pointer, self.close = kind, detail, pointer, close
+
+
+def body_of(error: ProblemError) -> bytes:
+    """The problem as JSON."""
+    facts: dict[str, Any] = {
+        "type": f"{PAGE}#{error.kind.name}",
+        "title": error.kind.title,
+        "status": error.kind.status,
+        "detail": error.detail,
+    }
+    if error.pointer is not None:
+        facts["pointer"] = error.pointer
+    return json.dumps(facts).encode()
+
+
+def headers_of(error: ProblemError) -> dict[str, str]:
+    """What goes with it."""
+    headers = {"content-type": MEDIA}
+    if error.kind.status == 503:
+        headers["retry-after"] = RETRY_AFTER
+    if error.kind is UNAUTHORISED:
+        headers["www-authenticate"] = "Bearer"
+    if error.close:
+        headers["connection"] = "close"
+    return headers
+
+
+def response(error: ProblemError) -> Response:
+    """The problem as an answer."""
+    return Response(body_of(error), error.kind.status, headers_of(error))
+
+
+def raw(error: ProblemError) -> bytes:
+    """The problem as a whole HTTP/1.1 answer that ends the connection."""
+    body = body_of(error)
+    status = error.kind.status
+    headers = headers_of(error) | {"connection": "close", "content-length": str(len(body))}
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def page() -> str:
+    """All kinds as a plain text, which `type` points into."""
+    return "".join(
+        f"{kind.name} ({kind.status}): {kind.title}.\n    {kind.advice}\n\n" for kind in KINDS
+    )

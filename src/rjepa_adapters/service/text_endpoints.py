@@ -1,0 +1,205 @@
+"""Endpoints that take texts, or records of the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from rjepa_adapters.sources.answers import drop_notes
+from rjepa_core.latents import LatentRecord
+from rjepa_core.ports.world_model import Context, Floats, LatentSequence
+from rjepa_core.problems import GivenSolution
+from rjepa_core.scoring import MAX, order, whole
+from rjepa_core.text_encoding import Solution, sequence_of
+from rjepa_core.traces import Failure
+
+from . import answers, problems
+from .bodies import Bodies
+from .describing import READS, body
+from .describing import answers as may_answer
+from .problems import ProblemError
+from .records import Records
+from .schemas import (
+    NearOut,
+    RankedOut,
+    RankIn,
+    RankOut,
+    RecordIn,
+    RecordsOut,
+    TextIn,
+    TextOut,
+)
+from .scorer import MASKED, SURPRISE, Job, Scorer
+from .settings import HttpSettings
+from .waiting import results_of
+
+# In code, `1<<n>>2` is no calculator note.
+_CODE = "code"
+
+
+def router(
+    scorer: Scorer, records: Records | None, bodies: Bodies, limits: HttpSettings
+) -> APIRouter:
+    """All of them."""
+    found = APIRouter(tags=["texts"])
+    info = scorer.world_model.info
+
+    async def encode(request: Request, texts: Sequence[Solution]) -> list[LatentRecord]:
+        side = scorer.texts
+        if side is None:
+            raise ProblemError(problems.NO_MODEL, "start the service with --model LLM")
+        encoded = await results_of(request, lambda: side.submit(texts), limits.answer_seconds)
+        good = []
+        for number, one in enumerate(encoded):
+            where = f"/solutions/{number}" if len(texts) > 1 else "/solution"
+            if isinstance(one, Failure):
+                raise ProblemError(problems.BAD_INPUT, f"{one.reason}: {one.detail}", where)
+            if len(one.trace.spans) > limits.steps:
+                raise ProblemError(
+                    problems.BAD_INPUT,
+                    f"{len(one.trace.spans)} steps, at most {limits.steps} are taken",
+                    where,
+                )
+            good.append(one)
+        return good
+
+    async def ask(request: Request, jobs: Sequence[Job]) -> list[Floats]:
+        return await results_of(request, lambda: scorer.latents.submit(jobs), limits.answer_seconds)
+
+    async def explained(
+        request: Request,
+        record: LatentRecord,
+        sequence: LatentSequence,
+        context: Context,
+        expected: int,
+    ) -> TextOut:
+        [surprise] = await ask(request, [Job(SURPRISE, sequence, context)])
+        near: list[NearOut] = []
+        if expected:
+            if records is None:
+                raise ProblemError(problems.NO_STORE, "start it with --store DIR", "/expected")
+            worst = (int(surprise.argmax()),)
+            [predicted] = await ask(request, [Job(MASKED, sequence, masked=worst)])
+            near = await asyncio.to_thread(records.near, predicted[0], expected, record.trace)
+        return answers.text(record, surprise, info, near)
+
+    @found.post(
+        "/score_text",
+        response_model=TextOut,
+        responses=may_answer(*READS, problems.NO_MODEL),
+        openapi_extra=body(TextIn, binary=False),
+        summary="Steps of a solution, their spans and their surprise",
+    )
+    async def score_text(request: Request) -> Response:
+        async with bodies.body(request) as content:
+            asked = bodies.model(request, content, TextIn)
+        text = solution_of(asked, asked.solution, "/solution", limits)
+        [record] = await encode(request, [text])
+        answer = await explained(
+            request, record, sequence_of(record), Context(asked.context), asked.expected
+        )
+        return answers.json_response(answer)
+
+    @found.post(
+        "/rank",
+        response_model=RankOut,
+        responses=may_answer(*READS, problems.NO_MODEL),
+        openapi_extra=body(RankIn, binary=False),
+        summary="Solutions of a problem from the least surprising to the most",
+    )
+    async def rank(request: Request) -> Response:
+        async with bodies.body(request) as content:
+            asked = bodies.model(request, content, RankIn)
+        if len(asked.solutions) > limits.sequences:
+            raise ProblemError(
+                problems.BAD_INPUT,
+                f"{len(asked.solutions)} solutions, at most {limits.sequences} are taken",
+                "/solutions",
+            )
+        texts = [
+            solution_of(asked, one, f"/solutions/{number}", limits)
+            for number, one in enumerate(asked.solutions)
+        ]
+        encoded = await encode(request, texts)
+        context = Context(asked.context)
+        rows = await ask(request, [Job(SURPRISE, sequence_of(one), context) for one in encoded])
+        scores = [whole(row, asked.by) for row in rows]
+        places = order(scores)
+        ranked = [
+            RankedOut(
+                solution=i,
+                score=scores[i],
+                surprise=whole(rows[i]),
+                largest=whole(rows[i], MAX),
+                steps=rows[i].tolist(),
+                worst=int(rows[i].argmax()),
+            )
+            for i in places
+        ]
+        return answers.json_response(RankOut(by=asked.by, order=places, ranked=ranked))
+
+    @found.get(
+        "/records",
+        response_model=RecordsOut,
+        responses=may_answer(problems.NO_STORE, problems.BAD_BODY),
+        summary="Records of the store, to be picked",
+    )
+    async def some(
+        count: Annotated[int, Query(ge=1, le=100)] = 20,
+        first: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+    ) -> Response:
+        if records is None:
+            raise ProblemError(problems.NO_STORE, "start the service with --store DIR")
+        return answers.json_response(await asyncio.to_thread(records.some, count, first))
+
+    @found.post(
+        "/score_record",
+        response_model=TextOut,
+        responses=may_answer(*READS, problems.NO_STORE),
+        openapi_extra=body(RecordIn, binary=False),
+        summary="Steps of a stored record and their surprise",
+    )
+    async def score_record(request: Request) -> Response:
+        async with bodies.body(request) as content:
+            asked = bodies.model(request, content, RecordIn)
+        if records is None:
+            raise ProblemError(problems.NO_STORE, "start the service with --store DIR")
+        record, sequence = await asyncio.to_thread(records.get, asked.problem_id, asked.sample)
+        answer = await explained(request, record, sequence, Context(asked.context), asked.expected)
+        return answers.json_response(answer)
+
+    return found
+
+
+def solution_of(
+    asked: TextIn | RankIn, given: str | list[str], pointer: str, limits: HttpSettings
+) -> Solution:
+    """A solution as the LLM's side takes it.
+
+    Raises:
+        ProblemError: nothing is in it, or too much.
+    """
+    _check(asked.problem, "/problem", limits)
+    _check(given if isinstance(given, str) else "".join(given), pointer, limits)
+    parts = [given] if isinstance(given, str) else given
+    if not asked.keep_notes and asked.domain != _CODE:
+        parts = [drop_notes(part) for part in parts]
+    if isinstance(given, str):
+        return Solution(asked.problem, GivenSolution(parts[0]), asked.domain)
+    steps = tuple(part for part in parts if part.strip())
+    kept = GivenSolution(steps=steps) if steps else GivenSolution("")
+    return Solution(asked.problem, kept, asked.domain)
+
+
+def _check(text: str, pointer: str, limits: HttpSettings) -> None:
+    if len(text) > limits.characters:
+        raise ProblemError(
+            problems.BAD_INPUT,
+            f"{len(text):,} characters, at most {limits.characters:,} are taken",
+            pointer,
+        )
+    if not text.strip():
+        raise ProblemError(problems.BAD_INPUT, "holds no text", pointer)

@@ -1,0 +1,69 @@
+"""What comes of admitted work: traces, records, failures. The one way for every kind of session."""
+
+from __future__ import annotations
+
+from .cutting import make_trace
+from .errors import BackendError
+from .latents import Encoding, LatentRecord, UnstorableError, make_record
+from .ports.llm_backend import Refused, SessionSpec
+from .problems import SOLUTION_DIGEST, GivenSolution
+from .traces import ANSWER_ONLY, EMPTY, Completion, Failure, Trace, Work
+
+
+class Outcomes:
+    """Turns answers into traces and encodings into records, and keeps the failures between."""
+
+    def __init__(self, spec: SessionSpec) -> None:
+        self._spec = spec
+        self._failed: list[Failure] = []
+
+    def trace(self, work: Work, answer: Completion | Refused) -> Trace | None:
+        """The cut completion; None where there is nothing to encode, which is a failure."""
+        if isinstance(answer, Refused):
+            self.fail(work, answer.reason, answer.detail)
+            return None
+        found = self._spec.cut(answer)
+        if not found.spans:
+            if found.answer is None:
+                self.fail(work, EMPTY, "the completion has no text")
+            else:
+                detail = f"the completion is a final answer without steps: {found.answer}"
+                self.fail(work, ANSWER_ONLY, detail)
+            return None
+        given = work.given if isinstance(work.given, GivenSolution) else None
+        labels = {**given.metadata, SOLUTION_DIGEST: given.digest} if given else None
+        return make_trace(work.problem, work.sample, answer, found, labels)
+
+    def record(self, work: Work, trace: Trace, answer: Encoding | Refused) -> LatentRecord | None:
+        """The record; None where the vectors cannot be stored, which is a failure.
+
+        Raises:
+            BackendError: the encoding does not fit its trace.
+        """
+        if isinstance(answer, Refused):
+            self.fail(work, answer.reason, answer.detail)
+            return None
+        encoding = self._spec.encoding
+        try:
+            return make_record(trace, answer, encoding.store_dtype, encoding.logprobs)
+        except UnstorableError as error:
+            self.fail(work, error.reason, str(error))
+        except ValueError as error:
+            raise BackendError(
+                f"the backend broke its promise of one encoding a trace, in order: {error}"
+            ) from None
+        return None
+
+    def fail(self, work: Work, reason: str, detail: str, needed: int | None = None) -> None:
+        """Keep a failure."""
+        problem = work.problem
+        self._failed.append(Failure(work.key, problem.statement_hash, reason, detail, needed))
+
+    def __bool__(self) -> bool:
+        """Whether failures wait to be handed on."""
+        return bool(self._failed)
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Failures since last asked, oldest first."""
+        failed, self._failed = tuple(self._failed), []
+        return failed

@@ -1,0 +1,152 @@
+"""`rjepa-cli serve` as a process: it says where it listens, finishes, and exits with 0."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import httpx2
+import pytest
+from evaluation_stores import make_store
+from served_process import serving
+from services import make_trained
+
+from rjepa_adapters.remote.client import RemoteWorldModel
+from rjepa_core.testing.world_model_suite import sequences
+
+from .conftest import Invoke, only_line
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    return make_trained(tmp_path_factory.mktemp("serve"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_stop(trained: tuple[str, str], number: int) -> None:
+    store, run = trained
+    words = ("--store", store, "--model", "m", "--backend", "seeded", "--device", "cpu")
+    with serving("--world-model", run, *words) as service:
+        body = {"problem": "What is 2 + 3?", "solution": "2 + 3 = 5\nIt is 5"}
+        answer = httpx2.post(f"{service.address}/score_text", json=body, timeout=30)
+        assert len(answer.json()["steps"]) == 2
+        service.process.send_signal(number)
+        assert service.process.wait(30) == 0
+        service._reader.join(10)
+        assert service.lines[-1] == "stopped; all that was accepted is answered"
+        assert service.address.startswith("http://127.0.0.1:")
+
+
+def test_what_was_accepted_is_answered_before_it_ends(trained: tuple[str, str]) -> None:
+    with serving("--world-model", trained[1], "--device", "cpu") as service:
+        remote = RemoteWorldModel(service.address, patience=1.0)
+        many = sequences(remote) * 9
+        wanted = remote.surprise(many)
+        answered: list[int] = []
+        ends: list[str] = []
+
+        def ask() -> None:
+            try:
+                while True:
+                    assert len(remote.surprise(many)) == len(wanted)
+                    answered.append(1)
+            except Exception as error:
+                ends.append(str(error))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        assert service.stop() == 0
+        for thread in threads:
+            thread.join(30)
+        assert len(answered) >= 4
+        # There is no service any more; an answer cut off would be another error.
+        assert len(ends) == 4
+        assert all("is the service running" in end for end in ends), ends
+
+
+def test_the_token_comes_from_the_environment_or_a_file(
+    trained: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "token").write_text("from-file\n")
+    monkeypatch.setenv("RJEPA_TOKEN", "from-environment")
+    for words, token in (
+        ((), "from-environment"),
+        (("--token-file", str(tmp_path / "token")), "from-file"),
+    ):
+        with serving("--world-model", trained[1], "--device", "cpu", *words) as service:
+            url = f"{service.address}/info"
+            assert httpx2.get(url).status_code == 401
+            assert httpx2.get(url, headers={"authorization": f"Bearer {token}"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ((), "serve.world_model (--world-model): none is named; add --world-model RUN"),
+        (("--world-model", "nowhere"), "nowhere: no such file or directory"),
+        (("--world-model", "RUN", "--port", "99999"), "service.port (--port)"),
+        (("--world-model", "RUN", "--host", "no.such.host.invalid"), "service.host (--host)"),
+        (
+            ("--world-model", "RUN", "--model", "other", "--backend", "seeded"),
+            "another latent space",
+        ),
+        (("--world-model", "RUN", "--store", "OTHER"), "another latent space"),
+        (("--world-model", "RUN", "--token-file", "nowhere"), "service.token_file (--token-file)"),
+        (("--world-model", "RUN", "--set", "service.nothing=1"), "service.nothing"),
+        (("--world-model", "RUN", "--set", "service.name=ftp"), "unknown service 'ftp'"),
+    ],
+)
+def test_mistakes_are_one_line_before_anything_is_served(
+    invoke: Invoke, trained: tuple[str, str], tmp_path: Path, words: tuple[str, ...], reason: str
+) -> None:
+    places = {"RUN": trained[1]}
+    if "OTHER" in words:
+        places["OTHER"] = make_store(tmp_path, "other", count=5, pooling="last")
+    result = invoke("serve", *(places.get(word, word) for word in words))
+    assert result.exit_code == 2
+    assert reason in only_line(result.stderr)
+
+
+def test_a_port_that_is_taken(invoke: Invoke, trained: tuple[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = invoke("serve", "--world-model", trained[1], "--device", "cpu", "--port", port)
+    assert result.exit_code == 2
+    assert "take another --port" in only_line(result.stderr)
+
+
+def test_without_the_extra_it_says_what_to_install(
+    trained: tuple[str, str], tmp_path: Path
+) -> None:
+    """A module that cannot be imported stands in for one that is not installed."""
+    (tmp_path / "fastapi").mkdir()
+    (tmp_path / "fastapi" / "__init__.py").write_text(
+        "raise ModuleNotFoundError('no fastapi', name='fastapi')\n"
+    )
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    words = [sys.executable, "-m", "rjepa_cli", "serve", "--world-model", trained[1]]
+    done = subprocess.run(
+        [*words, "--port", "0"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "serving needs the package 'fastapi': pip install 'rjepa[serve]'" in only_line(
+        done.stderr
+    )
+
+
+def test_help_names_the_service_s_own_settings(invoke: Invoke) -> None:
+    text = invoke("serve", "--help").stdout
+    for flag in ("--host", "--port", "--token-file", "--batch-wait-ms", "--world-model"):
+        assert flag in text
