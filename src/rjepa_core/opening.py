@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -201,12 +200,10 @@ def open_world_model(
     adapters = (registry or Registry()).each(WorldModelAdapter)
     adapter = next((one for one in adapters if one.claims(location)), None)
     if adapter is None:
-        if "://" not in location and not Path(location).exists():
-            raise InputError(f"{location}: no such file or directory")
         known = ", ".join(one.name for one in adapters) or "none"
         raise InputError(
-            f"{location}: is no trained world model (a run's folder, or what an adapter knows: "
-            f"{known})"
+            f"{location}: there is no trained world model: neither the folder of a run nor anything "
+            f"else that {known} can open"
         )
     return adapter.open(location, device)
 

@@ -150,7 +150,7 @@ def test_siblings_are_used_without_the_llm(whole: tuple[Result, Path], evaluate:
         (["--split", "train"], "evaluate.split (--split): must be one of test, validation"),
         (["--limit", "0"], "evaluate.limit (--limit): must be >= 1"),
         (["--store", "nowhere"], "nowhere"),
-        (["--world-model", "nowhere"], "nowhere: no such file or directory"),
+        (["--world-model", "nowhere"], "nowhere: there is no trained world model"),
         (["--labelled", "labels.jsonl", "--parts", "slip"], "is for the part correctness, which"),
         (["--labelled", "none.jsonl", "--parts", "correctness"], "none.jsonl: no such file"),
         (["--out", "s.jsonl"], "--out s.jsonl: is not a folder"),

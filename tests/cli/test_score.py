@@ -150,7 +150,7 @@ def test_out_takes_the_lines(invoke: Invoke, home: Path, trained: tuple[str, str
     ("words", "reason"),
     [
         (("STORE",), "score.world_model (--world-model): none is named; add --world-model RUN"),
-        (("STORE", "--world-model", "nowhere"), "nowhere: no such file or directory"),
+        (("STORE", "--world-model", "nowhere"), "there is no trained world model"),
         (("nothing.jsonl", "--world-model", "RUN"), "no such file"),
         (("texts.jsonl", "--world-model", "RUN"), "add --model LLM"),
         (

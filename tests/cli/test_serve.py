@@ -91,7 +91,7 @@ def test_the_token_comes_from_the_environment_or_a_file(
     ("words", "reason"),
     [
         ((), "serve.world_model (--world-model): none is named; add --world-model RUN"),
-        (("--world-model", "nowhere"), "nowhere: no such file or directory"),
+        (("--world-model", "nowhere"), "there is no trained world model"),
         (("--world-model", "RUN", "--port", "99999"), "service.port (--port)"),
         (("--world-model", "RUN", "--host", "no.such.host.invalid"), "service.host (--host)"),
         (

@@ -300,7 +300,7 @@ def test_one_step_traces_alone(made: Made, tmp_path: Path) -> None:
         ({"stores": ()}, "--store DIR"),
         ({"parts": ("correctness",)}, "--labelled FILE"),
         ({"world_models": ("a", "a")}, "named twice"),
-        ({"world_models": ("nowhere",)}, "nowhere: no such file or directory"),
+        ({"world_models": ("nowhere",)}, "nowhere: there is no trained world model"),
     ],
 )
 def test_what_is_missing_is_said(made: Made, asked: dict[str, Any], message: str) -> None:
