@@ -202,8 +202,8 @@ def open_world_model(
     if adapter is None:
         known = ", ".join(one.name for one in adapters) or "none"
         raise InputError(
-            f"{location}: there is no trained world model: neither the folder of a run nor anything "
-            f"else that {known} can open"
+            f"{location}: there is no trained world model: neither the folder of a run nor "
+            f"anything else that {known} can open"
         )
     return adapter.open(location, device)
 
