@@ -127,9 +127,11 @@ class WorldModelAdapter(Adapter):
 @attrs.frozen(kw_only=True)
 class ServiceAdapter(Adapter):
     """`serve(served, settings, say)` answers until it is told to stop, and returns once all that
-    was accepted is answered; `say` is told where it listens."""
+    was accepted is answered; `say` is told where it listens. `check(settings)` is called before any
+    model is loaded, and raises `UsageError` for what would stop it then: a port that is taken."""
 
     serve: Callable[[Served, Any, Callable[[str], None]], None]
+    check: Callable[[Any], None] = lambda settings: None
 
 
 class Hooks:

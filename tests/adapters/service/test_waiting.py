@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,8 +13,13 @@ import pytest
 
 from rjepa_adapters.service.batching import Batcher
 from rjepa_adapters.service.bodies import GoneError
+from rjepa_adapters.service.metrics import Metrics
 from rjepa_adapters.service.problems import ProblemError
+from rjepa_adapters.service.scorer import Scorer
+from rjepa_adapters.service.settings import HttpSettings
 from rjepa_adapters.service.waiting import results_of
+from rjepa_core.problems import GivenSolution
+from rjepa_core.text_encoding import Solution
 
 
 class Caller:
@@ -82,3 +88,36 @@ def test_who_gives_up_leaves_nothing_to_run_and_nothing_on_the_log(hangs_up: boo
 async def _done(futures: list[asyncio.Future[int]]) -> list[asyncio.Future[int]]:
     await asyncio.wait(futures, timeout=10)
     return futures
+
+
+def test_long_texts_wait_for_their_own_pass_and_short_ones_share_one() -> None:
+    """Whoever gives up is at most one pass of the LLM too late."""
+    batches: list[list[int]] = []
+
+    class Encoder:
+        encode_tokens = 1000
+
+        def encode(self, texts: Sequence[Solution], most_steps: int) -> list[object]:
+            assert most_steps == 7
+            batches.append([text.given.length for text in texts])
+            time.sleep(0.02)
+            return [object()] * len(texts)
+
+    async def main() -> None:
+        encoder, model = Encoder(), object()
+        limits = HttpSettings(steps=7, batch_texts=4)
+        scorer = Scorer(model, encoder, limits, Metrics())  # type: ignore[arg-type]
+        assert scorer.texts is not None
+        first = scorer.texts.submit([solution(10)])
+        await asyncio.sleep(0.005)
+        futures = scorer.texts.submit([solution(2000)] * 3 + [solution(10)] * 5)
+        await asyncio.wait([*first, *futures], timeout=10)
+        await scorer.close()
+
+    asyncio.run(main())
+    # A pass is 3,000 characters: one long text and a quarter for a short one.
+    assert batches == [[10], [2000, 10], [2000, 10], [2000, 10], [10, 10]]
+
+
+def solution(characters: int) -> Solution:
+    return Solution("p", GivenSolution("x" * characters), "math")
