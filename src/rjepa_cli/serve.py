@@ -31,7 +31,8 @@ Examples:
   rjepa-cli serve --world-model runs/wm
   rjepa-cli serve --world-model runs/wm --model smollm2 --store runs/gsm8k
   curl -s localhost:8100/score_text -H 'content-type: application/json' \\
-      -d '{"problem": "What is 2 + 3 + 4?", "solution": "2 + 3 = 5\\n5 + 4 = 9"}'
+      -d '{"problem": "Ann has 3 boxes of 12 eggs and uses 6. How many are left?",
+           "solution": "Ann has 3*12 = 36 eggs.\\nShe has 36-6 = 30 eggs left."}'
 
 \b
 The page is at / and the endpoints are described at /docs. SIGTERM or Ctrl-C
@@ -74,6 +75,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
         registry = Registry()
         service = registry.find(ServiceAdapter, settings.service.name)
         options = service.configure(settings.service.options, "service")
+        service.check(options)
         with screen, open_served(settings, registry, lambda text: screen.say(f"{text} …")) as it:
             service.serve(it, options, screen.say)
             screen.say("stopped; all that was accepted is answered")

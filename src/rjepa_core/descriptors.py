@@ -129,6 +129,10 @@ class WorldModelAdapter(Adapter):
     train: Callable[[str, TrainSettings, TrainWatch], TrainSummary] | None = None
 
 
+def _nothing_to_check(settings: Any) -> None:
+    """Of a service that can only find out by starting."""
+
+
 @attrs.frozen(kw_only=True)
 class ServiceAdapter(Adapter):
     """A way to answer for a world model.
@@ -136,6 +140,9 @@ class ServiceAdapter(Adapter):
     Attributes:
         serve: `serve(served, settings, say)` answers until it is told to stop, and returns once all
             that was accepted is answered; `say` is told where it listens.
+        check: `check(settings)` is called before any model is loaded, and raises `UsageError` for
+            what would stop it then: a port that is taken.
     """
 
     serve: Callable[[Served, Any, Callable[[str], None]], None]
+    check: Callable[[Any], None] = _nothing_to_check

@@ -23,6 +23,10 @@ class InputError(UsageError):
     """A source of problems cannot be read; the message names the file, and the line if known."""
 
 
+class NotFiniteError(InputError):
+    """What a world model makes of a sequence is NaN or infinite: its latents are too large."""
+
+
 class UnknownAdapterError(UsageError):
     """No adapter of that kind has that name."""
 

@@ -7,7 +7,16 @@ from .errors import BackendError
 from .latents import Encoding, LatentRecord, UnstorableError, make_record
 from .ports.llm_backend import Refused, SessionSpec
 from .problems import SOLUTION_DIGEST, GivenSolution
-from .traces import ANSWER_ONLY, EMPTY, Completion, Failure, Trace, Work
+from .traces import (
+    ANSWER_ONLY,
+    EMPTY,
+    EMPTY_STEP,
+    TOO_MANY_STEPS,
+    Completion,
+    Failure,
+    Trace,
+    Work,
+)
 
 
 class Outcomes:
@@ -22,6 +31,12 @@ class Outcomes:
         if isinstance(answer, Refused):
             self.fail(work, answer.reason, answer.detail)
             return None
+        if isinstance(work.given, GivenSolution):
+            empty = work.given.empty_step
+            if empty is not None:
+                detail = f"step {empty + 1} of {len(work.given.steps)} is empty; fill it or drop it"
+                self.fail(work, EMPTY_STEP, detail)
+                return None
         found = self._spec.cut(answer)
         if not found.spans:
             if found.answer is None:
@@ -29,6 +44,10 @@ class Outcomes:
             else:
                 detail = f"the completion is a final answer without steps: {found.answer}"
                 self.fail(work, ANSWER_ONLY, detail)
+            return None
+        most = self._spec.most_steps
+        if most is not None and len(found.spans) > most:
+            self.fail(work, TOO_MANY_STEPS, f"{len(found.spans)} steps, at most {most} are taken")
             return None
         given = work.given if isinstance(work.given, GivenSolution) else None
         labels = {**given.metadata, SOLUTION_DIGEST: given.digest} if given else None

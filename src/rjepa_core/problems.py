@@ -79,6 +79,12 @@ class GivenSolution:
         return len(self.text) if self.text is not None else sum(len(s) + 1 for s in self.steps)
 
     @property
+    def empty_step(self) -> int | None:
+        """The first step without text, from 0. It cannot be encoded; left out, it would shift the
+        numbers of those behind it."""
+        return next((i for i, step in enumerate(self.steps) if not step.strip()), None)
+
+    @property
     def digest(self) -> str:
         """Hash of the solution's text or steps, by which a resumed run knows it: 16 hex digits."""
         parts = self.steps if self.text is None else ("", self.text)

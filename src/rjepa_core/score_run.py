@@ -16,13 +16,14 @@ from .plugins import Registry, StoreAdapter
 from .ports.latent_store import LatentStore
 from .ports.world_model import Context, Floats, LatentSequence, WorldModel
 from .problems import GivenSolution
-from .scoring import MEAN, MEASURES, order, percentiles, whole
+from .scoring import MEAN, MEASURES, order, percentiles, surprise_each, whole
 from .settings import AdapterSettings, ModelSettings, ProblemSettings
 from .text_encoding import Solution, TextEncoder, open_text_encoder, sequence_of
-from .traces import Failure, RecordKey, Trace, Work
+from .traces import NOT_FINITE, Failure, RecordKey, Trace, Work
 from .worklist import Worklist
 
 _RECORDS, _TEXTS = 256, 64
+_NO_SURPRISE = "the model's result is not finite; the values of its latents are too large"
 
 
 @attrs.frozen(kw_only=True)
@@ -244,13 +245,17 @@ def _scored(
 ) -> Iterator[ScoredTrace | Failure]:
     for batch in batches:
         sequences = [one[1] for one in batch if not isinstance(one, Failure)]
-        rows = iter(world_model.surprise(sequences, context))
+        rows = iter(surprise_each(world_model, sequences, context))
         for one in batch:
             if isinstance(one, Failure):
                 yield one
             else:
-                surprise = next(rows)
-                yield ScoredTrace(one[0], surprise, percentiles(world_model.info, surprise))
+                trace, surprise = one[0], next(rows)
+                if surprise is None:
+                    digest = trace.problem.statement_hash
+                    yield Failure(trace.key, digest, NOT_FINITE, _NO_SURPRISE)
+                else:
+                    yield ScoredTrace(trace, surprise, percentiles(world_model.info, surprise))
 
 
 def _closing(

@@ -9,7 +9,7 @@ from itertools import islice
 import attrs
 import numpy as np
 
-from .errors import ArgumentError
+from .errors import ArgumentError, NotFiniteError
 from .evaluation.reading import layer_in
 from .ports.latent_store import LatentStore
 from .ports.world_model import Context, Floats, LatentSequence, WorldModel, WorldModelInfo
@@ -29,7 +29,7 @@ class Scored:
         key: of the record.
         surprise: float32 [S], one a step.
         percentiles: [S], share in percent of validation's steps, in traces of as many steps, that
-            surprised less; None where the world model keeps no quantiles.
+            surprised less; None where there is nothing to compare with (see `percentile`).
     """
 
     key: RecordKey
@@ -48,6 +48,7 @@ def score(
     Raises:
         IdentityError: the store is of another latent space than the world model.
         KeyError, DamagedRecordError: as `LatentStore.get`.
+        NotFiniteError: a surprise is not finite.
     """
     info = world_model.info
     layer = layer_in(store, info.space, info.location)
@@ -61,8 +62,44 @@ def score(
             sequences.append(
                 LatentSequence(latents.astype(np.float32), prompt.astype(np.float32), domain)
             )
-        for key, found in zip(batch, world_model.surprise(sequences, context), strict=True):
+        rows = world_model.surprise(sequences, context)
+        check_finite(rows)
+        for key, found in zip(batch, rows, strict=True):
             yield Scored(key, found, percentiles(info, found))
+
+
+def check_finite(rows: Iterable[Floats], first: int = 0) -> None:
+    """Refuse what a world model made of sequences, `first` the number of the first, if it is none.
+
+    Raises:
+        NotFiniteError: a value is NaN or infinite; finite latents can be too large for float32.
+    """
+    for number, row in enumerate(rows, first):
+        if not np.isfinite(row).all():
+            raise NotFiniteError(
+                f"sequence {number}: the model's result is not finite; its values are too large"
+            )
+
+
+def surprise_each(
+    world_model: WorldModel, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+) -> list[Floats | None]:
+    """Surprise [S] a sequence; None where it is not finite, which spoils no other one's.
+
+    Raises:
+        InputError: as `WorldModel.surprise`.
+    """
+    if not sequences:
+        return []
+    try:
+        rows = world_model.surprise(sequences, context)
+    except NotFiniteError:
+        if len(sequences) == 1:
+            return [None]
+        half = len(sequences) // 2
+        parts = (sequences[:half], sequences[half:])
+        return [row for part in parts for row in surprise_each(world_model, part, context)]
+    return [row if np.isfinite(row).all() else None for row in rows]
 
 
 def whole(surprise: Floats, by: str = MEAN) -> float:
@@ -87,9 +124,11 @@ def percentiles(info: WorldModelInfo, surprise: Floats) -> tuple[float, ...] | N
 def percentile(info: WorldModelInfo, steps: int, surprise: float) -> float | None:
     """Where a step's surprise stands among those of validation, 0 to 100.
 
-    Traces of as many steps are compared with, or all where validation had none of that length.
+    Traces of as many steps are compared with, or all where validation had none of that length. None
+    where the world model keeps no quantiles; and for a lone step, which has no other one to be
+    predicted from, where validation had no lone steps.
     """
-    values = info.quantiles.get(steps) or info.quantiles.get(0)
+    values = info.quantiles.get(steps) or (info.quantiles.get(0) if steps > 1 else None)
     if not values:
         return None
     return 100.0 * bisect.bisect_left(values, surprise) / len(values)

@@ -65,7 +65,7 @@ class TextEncoder:
         space: LatentSpace,
         encode_tokens: int = ENCODE_TOKENS,
     ) -> None:
-        self._backend, self._tokens = backend, encode_tokens
+        self._backend, self.encode_tokens = backend, encode_tokens
         self._spec = session_spec(settings, space.layers)
 
     @property
@@ -73,8 +73,14 @@ class TextEncoder:
         """What the backend says of its model."""
         return self._backend.info
 
-    def encode(self, solutions: Sequence[Solution]) -> list[LatentRecord | Failure]:
+    def encode(
+        self, solutions: Sequence[Solution], most_steps: int | None = None
+    ) -> list[LatentRecord | Failure]:
         """A record a solution, or why there is none; in order, in as few passes as fit.
+
+        Args:
+            solutions: to be encoded; one with an empty step is a failure.
+            most_steps: a solution of more is a failure, found before the LLM runs.
 
         Raises:
             BackendError: the backend cannot go on.
@@ -85,10 +91,10 @@ class TextEncoder:
             for number, one in enumerate(solutions)
         ]
         found: dict[str, LatentRecord | Failure] = {}
-        session = self._backend.open_session(self._spec)
+        session = self._backend.open_session(attrs.evolve(self._spec, most_steps=most_steps))
         try:
             session.admit(works)
-            tokens = self._tokens
+            tokens = self.encode_tokens
             while session.in_flight:
                 step = session.advance(Room(0, None, 0, tokens))
                 found.update((record.key.problem_id, record) for record in step.finished)

@@ -237,9 +237,11 @@ class Failure:
 
 
 EMPTY = "empty completion"
+EMPTY_STEP = "empty step"
 ANSWER_ONLY = "answer only"
 OUT_OF_MEMORY = "out of memory"
 TOO_LONG = "too long"
+TOO_MANY_STEPS = "too many steps"
 CONTROL_TOKEN = "control token"
 NOT_FINITE = "not finite"
 OUT_OF_RANGE = "out of range"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 from evaluation_stores import encode_solutions, solution
 from services import make_trained, opened, running
 
+from rjepa_adapters.world_model.run import JepaWorldModel
 from rjepa_core.opening import open_store, open_world_model
+from rjepa_core.ports.world_model import LatentSequence
 from rjepa_core.scoring import score
 from rjepa_core.traces import RecordKey
 
@@ -46,6 +49,52 @@ def test_a_store_is_scored_record_by_record(invoke: Invoke, trained: tuple[str, 
             texts = opened_store.get(wanted.key).trace.step_texts
             assert tuple(step["text"] for step in row["steps"]) == texts
     assert f"{len(rows)} solutions scored" in result.stderr
+
+
+def test_an_empty_step_is_an_error_record_that_names_it(
+    invoke: Invoke, trained: tuple[str, str]
+) -> None:
+    rows = [
+        {"id": "a", "question": "Why?", "steps": ["one", "", "two"]},
+        {"id": "b", "question": "Why not?", "steps": ["one", "two"]},
+    ]
+    Path("steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ("--model", "m", "--backend", "seeded", "--device", "cpu")
+    result = invoke("score", "steps.jsonl", "--world-model", trained[1], *options)
+    assert result.exit_code == 3, result.stderr
+    first, second = rows_of(result.stdout)
+    assert (first["problem_id"], first["error"]) == ("a", "empty step")
+    assert first["detail"].startswith("step 2 of 3 is empty")
+    assert len(second["steps"]) == 2
+
+
+def test_a_surprise_that_is_not_finite_is_an_error_record(
+    invoke: Invoke, trained: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, run = trained
+    whole = JepaWorldModel._tensors
+
+    def huge(self: JepaWorldModel, sequences: Sequence[LatentSequence]) -> Any:
+        given = list(sequences)
+        for i, one in enumerate(given):
+            if np.array_equal(one.latents, spoiled.latents[0].astype(np.float32)):
+                latents = 3e38 * np.sign(one.latents)
+                given[i] = LatentSequence(latents.astype(np.float32), one.prompt, one.domain)
+        return whole(self, given)
+
+    with open_store(store) as opened_store:
+        keys = list(opened_store.keys())
+        spoiled = opened_store.get(keys[3])
+    monkeypatch.setattr(JepaWorldModel, "_tensors", huge)
+    with opened(run) as served, running(served) as address:
+        for place in (run, address):
+            result = invoke("score", store, "--world-model", place)
+            assert result.exit_code == 3, result.stderr
+            rows = rows_of(result.stdout)
+            assert [RecordKey(row["problem_id"], row["sample"]) for row in rows] == keys
+            assert [i for i, row in enumerate(rows) if "error" in row] == [3]
+            assert rows[3]["error"] == "not finite"
+            assert "too large" in rows[3]["detail"]
 
 
 def write_solutions(home: Path) -> str:

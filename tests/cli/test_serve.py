@@ -110,15 +110,19 @@ def test_mistakes_are_one_line_before_anything_is_served(
     places = {"RUN": trained[1]}
     if "OTHER" in words:
         places["OTHER"] = make_store(tmp_path, "other", count=5, pooling="last")
-    result = invoke("serve", *(places.get(word, word) for word in words))
+    # No default: another service may have that port.
+    result = invoke("serve", "--port", "0", *(places.get(word, word) for word in words))
     assert result.exit_code == 2
     assert reason in only_line(result.stderr)
 
 
-def test_a_port_that_is_taken(invoke: Invoke, trained: tuple[str, str]) -> None:
+@pytest.mark.parametrize("run", ["RUN", "nowhere"])
+def test_a_port_that_is_taken(invoke: Invoke, trained: tuple[str, str], run: str) -> None:
+    """It is told before anything is opened: the run may be none."""
+    place = trained[1] if run == "RUN" else run
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        result = invoke("serve", "--world-model", trained[1], "--device", "cpu", "--port", port)
+        result = invoke("serve", "--world-model", place, "--device", "cpu", "--port", port)
     assert result.exit_code == 2
     assert "take another --port" in only_line(result.stderr)
 

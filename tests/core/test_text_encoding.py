@@ -16,10 +16,10 @@ from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.ports.llm_backend import InFlight, Step
 from rjepa_core.ports.world_model import WorldModelInfo
 from rjepa_core.problems import GivenSolution
-from rjepa_core.settings import AdapterSettings, ModelSettings
+from rjepa_core.settings import AdapterSettings, EncodingSettings, ModelSettings
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
 from rjepa_core.text_encoding import Solution, TextEncoder, encoder_settings, open_text_encoder
-from rjepa_core.traces import Failure, RecordKey
+from rjepa_core.traces import Failure, RecordKey, Trace
 
 SEEDED = AdapterSettings(name="seeded")
 
@@ -67,6 +67,39 @@ def test_what_cannot_be_encoded_fails_alone(encoder: TextEncoder) -> None:
     assert failed.reason == "answer only"
     assert isinstance(last, LatentRecord)
     assert encoder.encode([]) == []
+
+
+def test_an_empty_step_is_named_and_shifts_none(encoder: TextEncoder) -> None:
+    bad = Solution("Why?", GivenSolution(steps=("a", " ", "b")), "math")
+    first, failed = encoder.encode([asked(1), bad])
+    assert isinstance(first, LatentRecord)
+    assert isinstance(failed, Failure)
+    assert failed.reason == "empty step"
+    assert failed.detail.startswith("step 2 of 3 is empty")
+
+
+def test_too_many_steps_are_refused_before_the_llm_runs(
+    encoder: TextEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    encode = SeededBackend.encode
+
+    def counted(self: SeededBackend, traces: Sequence[Trace], encoding: EncodingSettings) -> object:
+        encoded.extend(len(trace.spans) for trace in traces)
+        return encode(self, traces, encoding)
+
+    monkeypatch.setattr(SeededBackend, "encode", counted)
+    long = Solution("Why?", GivenSolution("\n".join(f"line {i}" for i in range(300))), "math")
+    [failed] = encoder.encode([long], most_steps=128)
+    assert isinstance(failed, Failure)
+    assert (failed.reason, failed.detail) == (
+        "too many steps",
+        "300 steps, at most 128 are taken",
+    )
+    assert encoded == []
+    [record] = encoder.encode([long], most_steps=300)
+    assert isinstance(record, LatentRecord)
+    assert encoded == [300]
 
 
 def test_another_llm_or_prompt_is_refused(info: WorldModelInfo) -> None:

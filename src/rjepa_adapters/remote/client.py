@@ -10,7 +10,13 @@ from typing import Any
 import httpx2
 import numpy as np
 
-from rjepa_core.errors import IdentityError, InputError, UnsupportedError, UsageError
+from rjepa_core.errors import (
+    IdentityError,
+    InputError,
+    NotFiniteError,
+    UnsupportedError,
+    UsageError,
+)
 from rjepa_core.ports.world_model import (
     Context,
     Floats,
@@ -26,6 +32,7 @@ TOKEN_VARIABLE = "RJEPA_TOKEN"
 _PATIENCE, _ANSWER_SECONDS = 30.0, 120.0
 # Beside the vectors of a body: its header, names and lengths.
 _HEADROOM = 65_536
+_NOT_FINITE = "/problems#not-finite"
 
 
 class RemoteWorldModel:
@@ -220,7 +227,8 @@ def refusal(answer: httpx2.Response, where: str, first: int = 0) -> Exception:
     if status == 409:
         return IdentityError(f"{where}: {detail}")
     if found := re.match(r"/sequences/(\d+)", pointer):
-        return InputError(f"sequence {first + int(found[1])}: {detail}")
+        kind = NotFiniteError if problem.get("type") == _NOT_FINITE else InputError
+        return kind(f"sequence {first + int(found[1])}: {detail}")
     if 400 <= status < 500:
         return InputError(f"{where}: {detail}")
     return ServiceError(f"{where}: answered {status}: {detail}")

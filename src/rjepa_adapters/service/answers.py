@@ -30,7 +30,7 @@ def scores(
     request: Request, asked: Asked, rows: Sequence[Floats], info: WorldModelInfo
 ) -> Response:
     """Surprise [S] a sequence."""
-    if wants_bytes(request):
+    if wants_bytes(request, len(asked.sequences) > 1):
         return Response(wire.pack_values(rows), media_type=wire.MEDIA)
     surprise = _only(asked, rows)
     return json_response(
@@ -45,7 +45,7 @@ def scores(
 
 def values(request: Request, asked: Asked, rows: Sequence[Floats], space: Any) -> Response:
     """Vectors [S, E] a sequence."""
-    if wants_bytes(request):
+    if wants_bytes(request, len(asked.sequences) > 1):
         return Response(wire.pack_values(rows, space=space), media_type=wire.MEDIA)
     return json_response(ValuesOut(space=space, values=_only(asked, rows).tolist()))
 

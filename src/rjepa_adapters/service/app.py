@@ -133,6 +133,7 @@ def _add_states(app: FastAPI, served: Served, limits: HttpSettings, counted: Met
             "sequences": limits.sequences,
             "steps": limits.steps,
             "characters": limits.characters,
+            "request_characters": limits.request_characters,
         },
         "llm": None if served.encoder is None else served.encoder.info.name,
         "store": served.stored is not None,

@@ -18,7 +18,7 @@ from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldM
 
 from . import problems
 from .problems import ProblemError
-from .schemas import ContextIn, MaskedIn, SequenceIn, Strict, ValuesIn
+from .schemas import NO_STEP, ContextIn, MaskedIn, SequenceIn, Strict, ValuesIn
 from .settings import HttpSettings
 
 JSON = "application/json"
@@ -46,6 +46,10 @@ class Asked:
     context: Context = Context.OTHERS
     form: str = "llm"
     several: bool = False
+
+    def pointer(self, number: int) -> str:
+        """Where a sequence stands in the body."""
+        return f"/sequences/{number}" if self.several else "/latents"
 
 
 class Bodies:
@@ -107,7 +111,7 @@ class Bodies:
                 raise ProblemError(
                     problems.BAD_INPUT,
                     f"{len(one.latents)} steps, at most {self._limits.steps} are taken",
-                    f"/sequences/{number}" if asked.several else "/latents",
+                    asked.pointer(number),
                 )
         return asked
 
@@ -123,7 +127,7 @@ class Bodies:
         else:
             read = self.model(request, body, ValuesIn)
             self._check_space(read.space)
-            found = _array(read.values, "/values")
+            found = _array(read.values, "/values", self._info.target_size)
         width = self._info.target_size
         if found.ndim != 2 or found.shape[1] != width or not np.isfinite(found).all():
             raise ProblemError(
@@ -149,8 +153,11 @@ class Bodies:
             return schema.model_validate_json(body)
         except ValidationError as error:
             # The input itself may be huge, and is left out.
-            first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-            pointer = "".join(f"/{_escaped(part)}" for part in first["loc"])
+            first = error.errors(include_input=False, include_url=False)[0]
+            loc = [*first["loc"]]
+            if first["type"] == NO_STEP:
+                loc.append(first["ctx"]["step"])
+            pointer = "".join(f"/{_escaped(part)}" for part in loc)
             raise ProblemError(problems.BAD_BODY, first["msg"], pointer) from None
 
     def _unpacked(self, body: bytes, schema: type[SequenceIn]) -> Asked:
@@ -177,8 +184,9 @@ class Bodies:
 
     def _parsed(self, read: SequenceIn) -> Asked:
         self._check_space(read.space)
-        latents = _array(read.latents, "/latents")
-        prompt = _array([read.prompt], "/prompt")[0]
+        width = self._info.hidden_size
+        latents = _array(read.latents, "/latents", width)
+        prompt = _array([read.prompt], "/prompt", width)[0]
         sequence = LatentSequence(latents, prompt, read.domain)
         if isinstance(read, MaskedIn):
             return Asked((sequence,), (tuple(read.masked),), form=read.form)
@@ -221,24 +229,37 @@ def media_of(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def wants_bytes(request: Request) -> bool:
-    """Whether the caller accepts safetensors; JSON otherwise."""
-    accepted = request.headers.get("accept", "").lower().split(",")
-    return wire.MEDIA in (one.partition(";")[0].strip() for one in accepted)
+def wants_bytes(request: Request, several: bool = False) -> bool:
+    """Whether the answer is safetensors, not JSON.
+
+    It is where the caller accepts that by name; and for several sequences, which JSON does not
+    hold, where the caller accepts anything.
+    """
+    text = request.headers.get("accept", "").lower()
+    accepted = [one.partition(";")[0].strip() for one in text.split(",")]
+    if wire.MEDIA in accepted:
+        return True
+    return several and any(one in accepted for one in ("", "*/*", "application/*"))
 
 
 _ON_LATENTS = (SequenceIn, ContextIn, MaskedIn, ValuesIn)
 
 
-def _array(rows: list[list[float]], pointer: str) -> Floats:
-    widths = {len(row) for row in rows}
-    if len(widths) > 1:
-        raise ProblemError(
-            problems.BAD_BODY, f"rows of {min(widths)} to {max(widths)} numbers", pointer
-        )
+def _array(rows: list[list[float]], pointer: str, width: int) -> Floats:
+    """float32 [N, width]; `/prompt` is one row."""
+    for number, row in enumerate(rows):
+        if len(row) != width:
+            where = pointer if pointer == "/prompt" else f"{pointer}/{number}"
+            raise ProblemError(
+                problems.BAD_INPUT, f"{len(row)} numbers, expected {width}, the width", where
+            )
     with np.errstate(over="ignore"):
-        # What float32 cannot hold becomes infinite, and is refused as such.
-        return np.array(rows, np.float64).astype(np.float32)
+        found = np.array(rows, np.float64).astype(np.float32)
+    if not np.isfinite(found).all():
+        number = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
+        where = pointer if pointer == "/prompt" else f"{pointer}/{number}"
+        raise ProblemError(problems.BAD_INPUT, "a number is too large for float32", where)
+    return found
 
 
 def _choice(fields: dict[str, Any], name: str, known: list[str], used: bool) -> str | None:

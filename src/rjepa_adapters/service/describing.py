@@ -20,6 +20,7 @@ BINARY = {"type": "string", "format": "binary"}
 ALWAYS = (problems.UNAUTHORISED, problems.BROKEN)
 READS = (
     problems.BAD_BODY,
+    problems.NOT_FINITE,
     problems.TOO_LARGE,
     problems.UNKNOWN_MEDIA,
     problems.SLOW,

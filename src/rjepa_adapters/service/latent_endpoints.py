@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from rjepa_adapters.remote import wire
@@ -39,7 +40,10 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
                 for number, one in enumerate(asked.sequences)
             ]
             rows = await results_of(
-                request, lambda: scorer.latents.submit(jobs), limits.answer_seconds
+                request,
+                lambda: scorer.latents.submit(jobs),
+                limits.answer_seconds,
+                [asked.pointer(number) for number in range(len(jobs))],
             )
         return asked, rows
 
@@ -76,6 +80,8 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
         asked, rows = await ask(request, MASKED, MaskedIn)
         if asked.form == "llm" and info.target_space is TargetSpace.LLM:
             rows = [world_model.unstandardise(one) for one in rows]
+            for number, row in enumerate(rows):
+                refuse_infinite(row, asked.pointer(number))
             return answers.values(request, asked, rows, "llm")
         return answers.values(request, asked, rows, target)
 
@@ -115,9 +121,22 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
             rows = world_model.unstandardise(values)
         except UnsupportedError as error:
             raise ProblemError(problems.BAD_INPUT, str(error)) from None
+        refuse_infinite(rows, "/values")
         if wants_bytes(request):
             packed = wire.pack_values([rows], space="llm")
             return Response(packed, media_type=wire.MEDIA)
         return answers.json_response(ValuesOut(space="llm", values=rows.tolist()))
 
     return found
+
+
+def refuse_infinite(rows: Floats, pointer: str) -> None:
+    """What float32 cannot hold is no answer.
+
+    Raises:
+        ProblemError: a value is not finite.
+    """
+    if not np.isfinite(rows).all():
+        raise ProblemError(
+            problems.NOT_FINITE, "the result is not finite; the values are too large", pointer
+        )

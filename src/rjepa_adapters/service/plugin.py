@@ -15,14 +15,26 @@ from .settings import HttpSettings
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+def _check(settings: HttpSettings) -> None:
+    """What would end it once the models are loaded: libraries, token, port."""
+    try:
+        from .server import listen
+    except ModuleNotFoundError as error:
+        raise _without(error) from None
+    _token(settings)
+    listen(settings).close()
+
+
+def _without(error: ModuleNotFoundError) -> UsageError:
+    return UsageError(f"serving needs the package {error.name!r}: pip install 'rjepa[serve]'")
+
+
 def _serve(served: Served, settings: HttpSettings, say: Callable[[str], None]) -> None:
     try:
         from .app import make_app
         from .server import run
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"serving needs the package {error.name!r}: pip install 'rjepa[serve]'"
-        ) from None
+        raise _without(error) from None
     token = _token(settings)
     if token is None and settings.host not in _LOOPBACK:
         say(
@@ -60,5 +72,6 @@ def rjepa_services() -> Iterable[ServiceAdapter]:
             summary="HTTP on FastAPI and uvicorn, with a page",
             settings=HttpSettings,
             serve=_serve,
+            check=_check,
         )
     ]

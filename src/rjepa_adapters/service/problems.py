@@ -37,6 +37,12 @@ BAD_INPUT = Kind(
     "The input cannot be scored",
     "Mend what `pointer` names: a width, a value that is not finite, an unknown domain.",
 )
+NOT_FINITE = Kind(
+    "not-finite",
+    422,
+    "The result is not finite",
+    "Send latents as the LLM makes them; those that `pointer` names are too large for float32.",
+)
 OTHER_SPACE = Kind(
     "other-space",
     409,
@@ -67,6 +73,7 @@ BROKEN = Kind("broken", 500, "Something went wrong", "The service's log says wha
 KINDS = (
     BAD_BODY,
     BAD_INPUT,
+    NOT_FINITE,
     OTHER_SPACE,
     TOO_LARGE,
     UNKNOWN_MEDIA,

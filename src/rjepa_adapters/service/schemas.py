@@ -4,11 +4,34 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 ContextName = Literal["others", "past"]
 By = Literal["mean", "max"]
-Texts = Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)]
+# Type of the error that tells which step of a solution is none.
+NO_STEP = "no_step"
+
+
+def _no_texts(value: object) -> object:
+    """Refuse what is neither a text nor steps, in words that do not name the types tried."""
+    if value == "":
+        raise PydanticCustomError("no_text", "holds no text")
+    if value == []:
+        raise PydanticCustomError("no_steps", "needs at least one step")
+    if isinstance(value, list):
+        for number, step in enumerate(value):
+            if not isinstance(step, str):
+                raise PydanticCustomError(NO_STEP, "must be a text", {"step": number})
+    elif not isinstance(value, str):
+        raise PydanticCustomError("no_texts", "must be a text or a list of steps")
+    return value
+
+
+Texts = Annotated[
+    Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)],
+    BeforeValidator(_no_texts),
+]
 
 
 class Strict(BaseModel):
@@ -88,7 +111,8 @@ class ScoreOut(BaseModel):
     surprise: float = Field(description="Mean of the steps'")
     steps: list[float] = Field(description="[S]")
     percentiles: list[float] | None = Field(
-        description="[S], share in percent of validation's steps that surprised less"
+        description="[S], share in percent of validation's steps that surprised less; null for a "
+        "lone step where validation had none"
     )
     worst: int = Field(description="The most surprising step, from 0")
 
@@ -177,6 +201,7 @@ class LimitsOut(BaseModel):
     sequences: int
     steps: int
     characters: int
+    request_characters: int
 
 
 class InfoOut(BaseModel):

@@ -9,6 +9,7 @@ import attrs
 
 from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldModel
+from rjepa_core.scoring import check_finite
 from rjepa_core.text_encoding import Solution, TextEncoder
 from rjepa_core.traces import Failure
 
@@ -23,6 +24,10 @@ SURPRISE, PREDICT, MASKED, TARGETS, EMBEDDINGS = (
     "targets",
     "embeddings",
 )
+
+
+# Of a text, at least, in a token; more of them are few tokens.
+_CHARACTERS = 3
 
 
 @attrs.frozen(eq=False)
@@ -78,12 +83,16 @@ class Scorer:
         metrics.waiting.labels("latents").set_function(lambda: len(self.latents))
         self.texts: Batcher[Solution, LatentRecord | Failure] | None = None
         if encoder is not None:
+            # About one forward pass a batch: who hangs up meanwhile is not run with the next one.
+            most = _CHARACTERS * encoder.encode_tokens
+            least = max(1, most // limits.batch_texts)
             self.texts = Batcher(
-                encoder.encode,
-                most_cost=limits.batch_texts,
+                partial(encoder.encode, most_steps=limits.steps),
+                cost=lambda text: max(least, characters_of(text)),
+                most_cost=most,
                 most_waiting=limits.text_queue,
                 wait=limits.batch_wait_ms / 1000,
-                ran=partial(metrics.ran, "texts"),
+                ran=lambda values, cost: metrics.ran("texts", values, values),
                 name="llm",
             )
             texts = self.texts
@@ -96,8 +105,23 @@ class Scorer:
         await self.latents.close()
 
 
+def characters_of(text: Solution) -> int:
+    """Of problem and solution."""
+    return len(text.statement) + text.given.length
+
+
 def run_jobs(world_model: WorldModel, jobs: Sequence[Job]) -> list[Floats]:
-    """One call of the world model for jobs of one key."""
+    """One call of the world model for jobs of one key.
+
+    Raises:
+        NotFiniteError: a result is not finite; alone, the sequence it belongs to is found.
+    """
+    rows = _rows(world_model, jobs)
+    check_finite(rows)
+    return rows
+
+
+def _rows(world_model: WorldModel, jobs: Sequence[Job]) -> list[Floats]:
     first, sequences = jobs[0], [job.sequence for job in jobs]
     if first.kind == SURPRISE:
         return world_model.surprise(sequences, first.context)

@@ -35,6 +35,8 @@ class HttpSettings:
         steps: most steps of a sequence.
         sequences: most sequences of a request, solutions of `/rank` among them.
         characters: longest problem, and longest solution.
+        request_characters: of all texts that a request has the LLM read, the problem counted with
+            each solution.
         header_seconds: in which a request's head must have come.
         body_seconds: in which a request's body must have come, and an answer been taken.
         answer_seconds: in which a request must be answered once it is read.
@@ -56,6 +58,7 @@ class HttpSettings:
     steps: int = attrs.field(default=128, validator=_whole(1))
     sequences: int = attrs.field(default=64, validator=_whole(1))
     characters: int = attrs.field(default=20_000, validator=_whole(1))
+    request_characters: int = attrs.field(default=100_000, validator=_whole(1))
     header_seconds: float = attrs.field(default=10.0, validator=v.gt(0.0))
     body_seconds: float = attrs.field(default=30.0, validator=v.gt(0.0))
     answer_seconds: float = attrs.field(default=60.0, validator=v.gt(0.0))

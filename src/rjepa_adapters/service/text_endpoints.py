@@ -32,7 +32,7 @@ from .schemas import (
     TextIn,
     TextOut,
 )
-from .scorer import MASKED, SURPRISE, Job, Scorer
+from .scorer import MASKED, SURPRISE, Job, Scorer, characters_of
 from .settings import HttpSettings
 from .waiting import results_of
 
@@ -47,14 +47,25 @@ def router(
     found = APIRouter(tags=["texts"])
     info = scorer.world_model.info
 
-    async def encode(request: Request, texts: Sequence[Solution]) -> list[LatentRecord]:
+    async def encode(
+        request: Request, texts: Sequence[Solution], pointers: Sequence[str]
+    ) -> list[LatentRecord]:
         side = scorer.texts
         if side is None:
             raise ProblemError(problems.NO_MODEL, "start the service with --model LLM")
-        encoded = await results_of(request, lambda: side.submit(texts), limits.answer_seconds)
+        length = sum(characters_of(one) for one in texts)
+        if length > limits.request_characters:
+            raise ProblemError(
+                problems.BAD_INPUT,
+                f"{length:,} characters, problem and solution of each, at most "
+                f"{limits.request_characters:,} are taken",
+                pointers[0].rpartition("/")[0] or pointers[0],
+            )
+        encoded = await results_of(
+            request, lambda: side.submit(texts), limits.answer_seconds, pointers
+        )
         good = []
-        for number, one in enumerate(encoded):
-            where = f"/solutions/{number}" if len(texts) > 1 else "/solution"
+        for where, one in zip(pointers, encoded, strict=True):
             if isinstance(one, Failure):
                 raise ProblemError(problems.BAD_INPUT, f"{one.reason}: {one.detail}", where)
             if len(one.trace.spans) > limits.steps:
@@ -66,8 +77,10 @@ def router(
             good.append(one)
         return good
 
-    async def ask(request: Request, jobs: Sequence[Job]) -> list[Floats]:
-        return await results_of(request, lambda: scorer.latents.submit(jobs), limits.answer_seconds)
+    async def ask(request: Request, jobs: Sequence[Job], pointers: Sequence[str]) -> list[Floats]:
+        return await results_of(
+            request, lambda: scorer.latents.submit(jobs), limits.answer_seconds, pointers
+        )
 
     async def explained(
         request: Request,
@@ -75,14 +88,15 @@ def router(
         sequence: LatentSequence,
         context: Context,
         expected: int,
+        pointer: str,
     ) -> TextOut:
-        [surprise] = await ask(request, [Job(SURPRISE, sequence, context)])
+        [surprise] = await ask(request, [Job(SURPRISE, sequence, context)], [pointer])
         near: list[NearOut] = []
         if expected:
             if records is None:
                 raise ProblemError(problems.NO_STORE, "start it with --store DIR", "/expected")
             worst = (int(surprise.argmax()),)
-            [predicted] = await ask(request, [Job(MASKED, sequence, masked=worst)])
+            [predicted] = await ask(request, [Job(MASKED, sequence, masked=worst)], [pointer])
             near = await asyncio.to_thread(records.near, predicted[0], expected, record.trace)
         return answers.text(record, surprise, info, near)
 
@@ -97,9 +111,14 @@ def router(
         async with bodies.body(request) as content:
             asked = bodies.model(request, content, TextIn)
         text = solution_of(asked, asked.solution, "/solution", limits)
-        [record] = await encode(request, [text])
+        [record] = await encode(request, [text], ["/solution"])
         answer = await explained(
-            request, record, sequence_of(record), Context(asked.context), asked.expected
+            request,
+            record,
+            sequence_of(record),
+            Context(asked.context),
+            asked.expected,
+            "/solution",
         )
         return answers.json_response(answer)
 
@@ -119,13 +138,15 @@ def router(
                 f"{len(asked.solutions)} solutions, at most {limits.sequences} are taken",
                 "/solutions",
             )
+        pointers = [f"/solutions/{number}" for number in range(len(asked.solutions))]
         texts = [
-            solution_of(asked, one, f"/solutions/{number}", limits)
-            for number, one in enumerate(asked.solutions)
+            solution_of(asked, one, where, limits)
+            for where, one in zip(pointers, asked.solutions, strict=True)
         ]
-        encoded = await encode(request, texts)
+        encoded = await encode(request, texts, pointers)
         context = Context(asked.context)
-        rows = await ask(request, [Job(SURPRISE, sequence_of(one), context) for one in encoded])
+        jobs = [Job(SURPRISE, sequence_of(one), context) for one in encoded]
+        rows = await ask(request, jobs, pointers)
         scores = [whole(row, asked.by) for row in rows]
         places = order(scores)
         ranked = [
@@ -168,7 +189,9 @@ def router(
         if records is None:
             raise ProblemError(problems.NO_STORE, "start the service with --store DIR")
         record, sequence = await asyncio.to_thread(records.get, asked.problem_id, asked.sample)
-        answer = await explained(request, record, sequence, Context(asked.context), asked.expected)
+        answer = await explained(
+            request, record, sequence, Context(asked.context), asked.expected, "/problem_id"
+        )
         return answers.json_response(answer)
 
     return found
@@ -185,13 +208,26 @@ def solution_of(
     _check(asked.problem, "/problem", limits)
     _check(given if isinstance(given, str) else "".join(given), pointer, limits)
     parts = [given] if isinstance(given, str) else given
+    if len(parts) > limits.steps:
+        raise ProblemError(
+            problems.BAD_INPUT, f"{len(parts)} steps, at most {limits.steps} are taken", pointer
+        )
+    if not isinstance(given, str):
+        for number, part in enumerate(given):
+            if not part.strip():
+                raise ProblemError(problems.BAD_INPUT, "is empty", f"{pointer}/{number}")
     if not asked.keep_notes and asked.domain != _CODE:
         parts = [drop_notes(part) for part in parts]
     if isinstance(given, str):
         return Solution(asked.problem, GivenSolution(parts[0]), asked.domain)
-    steps = tuple(part for part in parts if part.strip())
-    kept = GivenSolution(steps=steps) if steps else GivenSolution("")
-    return Solution(asked.problem, kept, asked.domain)
+    for number, part in enumerate(parts):
+        if not part.strip():
+            raise ProblemError(
+                problems.BAD_INPUT,
+                "holds nothing but calculator notes; add text, or keep_notes",
+                f"{pointer}/{number}",
+            )
+    return Solution(asked.problem, GivenSolution(steps=tuple(parts)), asked.domain)
 
 
 def _check(text: str, pointer: str, limits: HttpSettings) -> None:

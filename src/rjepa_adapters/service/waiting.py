@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
-from rjepa_core.errors import InputError, UnsupportedError
+from rjepa_core.errors import InputError, NotFiniteError, UnsupportedError
 
 from . import problems
 from .batching import ClosedError, FullError
@@ -16,17 +16,24 @@ from .bodies import GoneError
 from .problems import ProblemError
 
 R = TypeVar("R")
+# What a world model's message on a sequence begins with, and where that stands in a body.
+_FIELDS = {"prompt": "/prompt", "domain": "/domain", "masked": "/masked"}
+_ONE = ("/latents", "/solution")
 
 
 async def results_of(
-    request: Request, submit: Callable[[], Sequence[asyncio.Future[R]]], seconds: float
+    request: Request,
+    submit: Callable[[], Sequence[asyncio.Future[R]]],
+    seconds: float,
+    pointers: Sequence[str],
 ) -> list[R]:
     """The results of what is submitted, in order.
 
     Args:
         request: read to its end; once the caller hangs up, what still waits is never run.
         submit: puts values into a queue.
-        seconds: after which it is given up.
+        seconds: after which it is given up, and what still waits is never run.
+        pointers: where in the body each value stands.
 
     Raises:
         ProblemError: the queue is full, it took too long, or what was asked cannot be done.
@@ -39,6 +46,8 @@ async def results_of(
     except ClosedError:
         raise ProblemError(problems.STOPPING, "nothing more is taken", close=True) from None
     results = asyncio.gather(*futures, return_exceptions=True)
+    # Given up, it ends with an error that nobody else asks for.
+    results.add_done_callback(_retrieve)
     # A request that was read has nothing more to send: the next message says that it is gone.
     gone = asyncio.ensure_future(request.receive())
     try:
@@ -54,17 +63,27 @@ async def results_of(
     good: list[R] = []
     for number, one in enumerate(found):
         if isinstance(one, BaseException):
-            raise _problem(one, number, len(found))
+            raise _problem(one, pointers[number])
         good.append(one)
     return good
 
 
-def _problem(error: BaseException, number: int, count: int) -> BaseException:
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def _problem(error: BaseException, pointer: str) -> BaseException:
     """What the caller can mend as a problem; all else as it is."""
     if isinstance(error, InputError | UnsupportedError):
         # It was run alone, as sequence 0.
         detail = str(error).removeprefix("sequence 0: ")
-        return ProblemError(problems.BAD_INPUT, detail, f"/sequences/{number}")
+        finite = not isinstance(error, NotFiniteError)
+        kind = problems.BAD_INPUT if finite else problems.NOT_FINITE
+        field = detail.partition(" ")[0]
+        if field in _FIELDS and pointer.startswith(_ONE):
+            pointer = _FIELDS[field]
+        return ProblemError(kind, detail, pointer)
     if isinstance(error, MemoryError):
         return ProblemError(problems.LATE, "it does not fit into memory; send less")
     return error

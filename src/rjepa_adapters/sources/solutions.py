@@ -194,11 +194,11 @@ def _solution(parts: str | list[str], metadata: dict[str, str], keep_notes: bool
     if isinstance(parts, str):
         return GivenSolution(parts if keep_notes else drop_notes(parts), metadata=metadata)
     steps = [step if keep_notes else drop_notes(step) for step in parts]
-    kept = tuple(step for step in steps if step.strip())
-    # Steps without any text are an empty completion, which the run reports as such.
-    if not kept:
+    # Steps without any text are an empty completion, which the run reports as such; so it does an
+    # empty one among others: left out, it would shift the numbers of those behind it.
+    if not any(step.strip() for step in steps):
         return GivenSolution("", metadata=metadata)
-    return GivenSolution(steps=kept, metadata=metadata)
+    return GivenSolution(steps=tuple(steps), metadata=metadata)
 
 
 def _wrong_type(record: Record, field: str, value: Any) -> Exception:

@@ -19,6 +19,7 @@ from rjepa_core.ports.world_model import (
     TargetSpace,
     WorldModelInfo,
 )
+from rjepa_core.scoring import check_finite
 from rjepa_core.structuring import structure
 from rjepa_core.train_settings import TrainSettings
 
@@ -163,7 +164,9 @@ class JepaWorldModel:
                 rows = made.float().cpu().numpy()
                 for row, number in zip(rows, these, strict=True):
                     found[number] = row.copy()
-        return [found[i] for i in range(len(sequences))]
+        every = [found[i] for i in range(len(sequences))]
+        check_finite(every, first)
+        return every
 
     def _tensors(self, sequences: Sequence[LatentSequence]) -> tuple[Tensor, Tensor, Tensor]:
         latents = torch.from_numpy(np.stack([one.latents for one in sequences]))

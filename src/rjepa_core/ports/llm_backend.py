@@ -154,6 +154,7 @@ class SessionSpec:
         pose: the prompt of a problem and a sample.
         cut: cuts a completion into steps, and may be called as soon as it is complete.
         clock: seconds, for observations.
+        most_steps: a completion that was cut into more is a failure, and never encoded.
     """
 
     sampling: SamplingSettings
@@ -161,6 +162,7 @@ class SessionSpec:
     pose: Callable[[Work], Prompt]
     cut: Callable[[Completion], Cut]
     clock: Callable[[], float]
+    most_steps: int | None = None
 
 
 class Session(Protocol):

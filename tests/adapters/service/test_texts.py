@@ -45,11 +45,18 @@ def test_a_solution_has_the_scores_of_its_record(caller: httpx2.Client, served: 
     assert facts["answer"] == "#### 5"
 
 
+def test_a_lone_step_has_no_percentile(caller: httpx2.Client) -> None:
+    [step] = text(caller, solution=["2 + 3 = 5"])["steps"]
+    assert step["percentile"] is None
+    several = text(caller, solution=["2 + 3 = 5", "5 + 4 = 9"])["steps"]
+    assert all(step["percentile"] is not None for step in several)
+
+
 def test_steps_may_be_given_and_notes_are_dropped(caller: httpx2.Client) -> None:
     plain = text(caller, solution=["2 + 3 = 5", "5 + 4 = 9"])
     assert [step["text"].strip() for step in plain["steps"]] == ["2 + 3 = 5", "5 + 4 = 9"]
     assert plain["strategy"] == "given"
-    noted = text(caller, solution=["2 + 3 = <<2+3=5>>5", "  ", "5 + 4 = <<5+4=9>>9"])
+    noted = text(caller, solution=["2 + 3 = <<2+3=5>>5", "5 + 4 = <<5+4=9>>9"])
     assert noted["steps"] == plain["steps"]
     kept = text(caller, solution=["2 + 3 = <<2+3=5>>5", "5 + 4 = 9"], keep_notes=True)
     assert "<<" in kept["steps"][0]["text"]
@@ -125,6 +132,9 @@ def test_callers_with_texts_share_batches_and_get_their_own(served: Served, addr
         ({"problem": " ", "solution": "a"}, "/problem"),
         ({"problem": "p", "solution": "\n"}, "/solution"),
         ({"problem": "p", "solution": ["", " "]}, "/solution"),
+        ({"problem": "p", "solution": ["a", "", "b"]}, "/solution/1"),
+        ({"problem": "p", "solution": ["a", "<<1+1=2>>"]}, "/solution/1"),
+        ({"problem": "p", "solution": ["a"] * 129}, "/solution"),
         ({"problem": "p", "solution": "#### 7"}, "/solution"),
         ({"problem": "p", "solution": "x" * 20_001}, "/solution"),
         ({"problem": "p" * 20_001, "solution": "x"}, "/problem"),
@@ -136,6 +146,33 @@ def test_texts_that_cannot_be_scored(
 ) -> None:
     facts = problem(caller.post("/score_text", json=body), 422, "bad-input")
     assert facts["pointer"] == pointer
+
+
+@pytest.mark.parametrize(
+    ("solution", "pointer", "detail"),
+    [
+        ("", "/solution", "holds no text"),
+        ([], "/solution", "needs at least one step"),
+        (3, "/solution", "must be a text or a list of steps"),
+        (["a", 3], "/solution/1", "must be a text"),
+    ],
+)
+def test_what_is_no_solution(
+    caller: httpx2.Client, solution: object, pointer: str, detail: str
+) -> None:
+    body = {"problem": "p", "solution": solution}
+    facts = problem(caller.post("/score_text", json=body), 422, "bad-body")
+    assert (facts["pointer"], facts["detail"]) == (pointer, detail)
+    body = {"problem": "p", "solutions": ["a", solution]}
+    facts = problem(caller.post("/rank", json=body), 422, "bad-body")
+    assert facts["pointer"] == pointer.replace("/solution", "/solutions/1")
+
+
+def test_a_request_has_a_limit_of_its_own(caller: httpx2.Client) -> None:
+    body = {"problem": "p", "solutions": ["word " * 4000] * 6}
+    facts = problem(caller.post("/rank", json=body), 422, "bad-input")
+    assert facts["pointer"] == "/solutions"
+    assert str(facts["detail"]).endswith("at most 100,000 are taken")
 
 
 def test_the_solution_at_fault_is_named(caller: httpx2.Client) -> None:
