@@ -125,7 +125,7 @@ def _fields(cls: type, beside: type | None = None) -> str:
 
 
 def _shown(value: Any) -> str:
-    return value.__name__ if isinstance(value, type) else repr(value)
+    return value.__name__ if callable(value) else repr(value)
 
 
 def _described(cls: type) -> dict[str, str]:

@@ -129,7 +129,7 @@ class WorldModelAdapter(Adapter):
     train: Callable[[str, TrainSettings, TrainWatch], TrainSummary] | None = None
 
 
-def _nothing_to_check(settings: Any) -> None:
+def nothing_to_check(settings: Any) -> None:
     """Of a service that can only find out by starting."""
 
 
@@ -145,4 +145,4 @@ class ServiceAdapter(Adapter):
     """
 
     serve: Callable[[Served, Any, Callable[[str], None]], None]
-    check: Callable[[Any], None] = _nothing_to_check
+    check: Callable[[Any], None] = nothing_to_check
