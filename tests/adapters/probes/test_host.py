@@ -20,12 +20,18 @@ class TestHost(ProbeContract):
 
 def test_used_memory_follows_an_allocation() -> None:
     probe = HostProbe()
-    before = probe.read()
-    ballast = np.ones(200 << 20, np.uint8)
-    after = probe.read()
-    assert before.used_bytes is not None
-    assert after.used_bytes is not None
-    assert after.used_bytes - before.used_bytes > (100 << 20)
+    # The whole host is measured, and others on it come and go.
+    for _ in range(8):
+        before = probe.read()
+        ballast = np.ones(200 << 20, np.uint8)
+        after = probe.read()
+        assert before.used_bytes is not None
+        assert after.used_bytes is not None
+        grown = after.used_bytes - before.used_bytes
+        if grown > (100 << 20):
+            break
+        del ballast
+    assert grown > (100 << 20)
     assert after.limit_bytes is not None
     assert after.limit_bytes <= psutil.virtual_memory().total
     assert ballast[-1] == 1
