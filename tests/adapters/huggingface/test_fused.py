@@ -141,6 +141,7 @@ def test_every_pooling(pair: tuple[HuggingFaceBackend, HuggingFaceBackend], pool
     assert worst(ours.records, theirs.records, 0.8) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.smollm2
 def test_a_hundred_traces_of_smollm2(smollm2: HuggingFaceBackend) -> None:
     double = backend_of("smollm2", extraction=DOUBLE_PASS)
