@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ..extraction import WorkQueue
@@ -64,18 +64,22 @@ class QueueContract:
 
     @inherited
     @given(LENGTHS, st.integers(1, 5))
+    @example([9, 8, 9, 7, 9], 3)
     def test_everything_is_taken_once(self, lengths: list[int], rows: int) -> None:
         work = _works(lengths)
         taken = self.drain(self.make(work), Room(rows, None, 0, 1))
         _check_once(taken, work)
 
     @inherited
-    @given(LENGTHS, st.sets(st.integers(0, 39)))
-    def test_what_is_put_back_comes_again(self, lengths: list[int], chosen: set[int]) -> None:
-        work = _works(lengths)
+    @given(st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=40))
+    @example([(9, True)])
+    @example([(9, True), (8, False), (7, True), (9, True)])
+    def test_what_is_put_back_comes_again(self, problems: list[tuple[int, bool]]) -> None:
+        work = _works([length for length, _ in problems])
+        chosen = {item.key for item, (_, back) in zip(work, problems, strict=True) if back}
         queue = self.make(work)
         taken = self.drain(queue)
-        back = [item for i, item in enumerate(taken) if i in chosen]
+        back = [item for item in taken if item.key in chosen]
         queue.put_back(back)
         holds = bool(queue)
         _check_once(self.drain(queue), back)
@@ -83,6 +87,8 @@ class QueueContract:
 
     @inherited
     @given(LENGTHS, st.integers(0, 4), st.integers(0, 40))
+    @example([9, 8, 9, 7, 9], 2, 40)
+    @example([9, 8, 9, 7, 9], 4, 20)
     def test_room_is_kept_to(self, lengths: list[int], rows: int, tokens: int) -> None:
         taken = self.make(_works(lengths)).take(Room(rows, tokens, 0, 1), _cost)
         assert len(taken) <= rows, f"{len(taken)} rows were given where there is room for {rows}"
