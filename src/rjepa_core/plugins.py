@@ -19,13 +19,14 @@ import pluggy
 
 from .errors import PluginError, UnknownAdapterError
 from .ports.batch_scheduler import BatchScheduler
+from .ports.executor import Executor
 from .ports.latent_store import LatentStore, StoreMode
 from .ports.llm_backend import LLMBackend
 from .ports.memory_probe import MemoryProbe
 from .ports.problem_source import ProblemSource
 from .ports.store_tools import StoreTools
 from .ports.world_model import WorldModel
-from .settings import ModelSettings, ProblemSettings
+from .settings import ExtractionSettings, ModelSettings, ProblemSettings
 from .structuring import structure
 from .train_settings import TrainSettings
 from .training import TrainSummary, TrainWatch
@@ -93,6 +94,16 @@ class SchedulerAdapter(Adapter):
 
 
 @attrs.frozen(kw_only=True)
+class ExecutorAdapter(Adapter):
+    """`create(run, registry, settings)` makes ready to do the work of a run: the LLM is loaded.
+
+    Raises, besides what loading raises, `UsageError` where there is nothing to run on.
+    """
+
+    create: Callable[[ExtractionSettings, Registry, Any], Executor]
+
+
+@attrs.frozen(kw_only=True)
 class SourceAdapter(Adapter):
     """`create(location, problems, settings)`; `claims(location)` tells whether it reads that."""
 
@@ -141,6 +152,10 @@ class Hooks:
         """Batch schedulers."""
 
     @hookspec
+    def rjepa_executors(self) -> Iterable[ExecutorAdapter]:  # type: ignore[empty-body]
+        """Executors: where the extraction loop runs."""
+
+    @hookspec
     def rjepa_sources(self) -> Iterable[SourceAdapter]:  # type: ignore[empty-body]
         """Problem sources."""
 
@@ -153,6 +168,7 @@ KINDS: Mapping[type[Adapter], str] = {
     BackendAdapter: "backend",
     StoreAdapter: "store",
     SchedulerAdapter: "scheduler",
+    ExecutorAdapter: "executor",
     SourceAdapter: "source",
     ProbeAdapter: "probe",
     WorldModelAdapter: "world_model",
