@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from .settings import RaySettings
 
 # Results wait here between worker and driver, a parcel a worker at most.
 _LOCAL_OBJECT_STORE = 256 * 1024 * 1024
+# Seconds to reach the head of a cluster.
+_CONNECT = 10.0
 
 
 @attrs.frozen
@@ -80,6 +83,8 @@ def leave() -> None:
 def _init(own: RaySettings, cpus: int) -> None:
     # Ray tells its makers of each start unless it is asked not to.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if own.address is not None:
+        _check_address(os.environ.get("RAY_ADDRESS") if own.address == "auto" else own.address)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
     with _signals_kept():
         try:
@@ -91,12 +96,33 @@ def _init(own: RaySettings, cpus: int) -> None:
                 ray.init(own.address, **quiet)
         except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
             ray.shutdown()
-            where = own.address or "this machine"
             said = " ".join(str(error).split()) or type(error).__name__
-            raise UsageError(
-                f"executor.address: no Ray at {where} to run on ({said[:200]}); start one with "
-                "`ray start --head`, or leave executor.address out"
-            ) from error
+            if own.address is None:
+                raise UsageError(f"executor 'ray': Ray did not start here: {said[:300]}") from error
+            raise _no_cluster(own.address, said) from error
+
+
+def _check_address(address: str | None) -> None:
+    """Ray tries for minutes to reach a cluster that is not there, and says so many times."""
+    if address is None or address in ("auto", "local"):
+        return
+    host, colon, port = address.rpartition(":")
+    if "://" in address or not colon or not port.isdigit():
+        raise SettingsError(
+            f"executor.address: expected auto or HOST:PORT of the cluster's head, got {address}; "
+            "run the command on a machine that belongs to the cluster"
+        )
+    try:
+        socket.create_connection((host, int(port)), _CONNECT).close()
+    except OSError as error:
+        raise _no_cluster(address, str(error)) from error
+
+
+def _no_cluster(address: str, said: str) -> UsageError:
+    return UsageError(
+        f"executor.address: no running Ray was found for {address} ({said[:150]}); start one with "
+        "`ray start --head`, or leave executor.address out to use this machine alone"
+    )
 
 
 def _gpus(run: ExtractionSettings, own: RaySettings, there: float) -> float:
