@@ -145,8 +145,8 @@ def compare(
     text = (
         f"{args.workers} workers on {total:,} problems; {args.kills} times one of them was killed "
         f"with SIGKILL in mid-run, then the driver; resumed with {args.workers + 1} workers. "
-        f"{before:,} records were stored before and {after:,} after: every problem is there exactly "
-        "once, and `verify` exits 0. "
+        f"{before:,} records were stored before and {after:,} after: every problem is there "
+        "exactly once, and `verify` exits 0. "
     )
     if args.backend == "smollm2":
         return text + rounding(reference, ours)

@@ -140,8 +140,8 @@ class ExecutorContract:
     def test_it_says_what_the_model_is(self, make: Make) -> None:
         settings = self.settings()
         executor, engine = make(settings), open_engine(settings)
-        assert executor.info.content == engine.info.content
-        assert executor.info.hidden_states == engine.info.hidden_states
+        assert executor.info.content == engine.info.content, "info is another model's"
+        assert executor.info.hidden_states == engine.info.hidden_states, "info is another model's"
         assert executor.rows >= ROWS, "rows is less than one worker begins with"
 
     def test_the_records_are_those_of_one_process(self, make: Make) -> None:
@@ -149,7 +149,7 @@ class ExecutorContract:
         expected, found = Sink(), Sink()
         open_engine(settings).extract(LAYERS, Pending(work), expected, Watch())
         ending, progress, queue = self.run(make(settings), work, found)
-        assert ending is Ending.DONE
+        assert ending is Ending.DONE, f"everything was done, and it says {ending}"
         assert not queue, "work was left"
         lost = expected.keys() - found.keys()
         assert not lost, f"lost: {sorted(lost)}"
@@ -157,7 +157,8 @@ class ExecutorContract:
             differing = record_differences(found.records[key], record)
             assert not differing, f"{key} differs from one process: {', '.join(differing)}"
         assert progress.records == len(found.records), "the counts are not those of the sink"
-        assert progress.steps == sum(len(r.trace.spans) for r in found.records.values())
+        steps = sum(len(record.trace.spans) for record in found.records.values())
+        assert progress.steps == steps, "the steps are not those of the sink"
         assert progress.new_tokens >= progress.tokens, "tokens are not counted"
         assert found.commits, "what was finished was not committed"
 
@@ -174,8 +175,9 @@ class ExecutorContract:
         _, progress, _ = self.run(make(self.settings()), given, sink)
         empty = {work.key for i, work in enumerate(given) if i % 5 == 0}
         assert sink.failures.keys() == empty, "failures are lost or made up"
-        assert sink.records.keys() == {work.key for work in given} - empty
-        assert (progress.records, progress.failures) == (16, 4)
+        assert sink.records.keys() == {work.key for work in given} - empty, "records are lost"
+        counts = (progress.records, progress.failures)
+        assert counts == (16, 4), f"the counts are not those of the sink: {counts}"
         assert sum(progress.reasons.values()) == progress.failures, "a failure has no reason"
 
     def test_counts_only_grow_and_end_with_all(self, make: Make) -> None:
@@ -194,8 +196,8 @@ class ExecutorContract:
     def test_nothing_to_do(self, make: Make) -> None:
         sink = Sink()
         ending, progress, _ = self.run(make(self.settings()), [], sink)
-        assert ending is Ending.DONE
-        assert progress.records == 0
+        assert ending is Ending.DONE, f"everything was done, and it says {ending}"
+        assert progress.records == 0, "it counts what was never there"
 
     def test_it_runs_again(self, make: Make) -> None:
         """A trial runs a few rows, the run follows on the same executor."""
@@ -203,9 +205,9 @@ class ExecutorContract:
         first, second = Sink(), Sink()
         self.run(executor, work[:5], first)
         ending, progress, _ = self.run(executor, work[5:], second)
-        assert first.keys() == {item.key for item in work[:5]}
-        assert second.keys() == {item.key for item in work[5:]}
-        assert ending is Ending.DONE
+        assert first.keys() == {item.key for item in work[:5]}, "the first run lost work"
+        assert second.keys() == {item.key for item in work[5:]}, "the second run lost work"
+        assert ending is Ending.DONE, f"everything was done, and it says {ending}"
         assert progress.records == 15, "the counts of an earlier run were kept"
 
     def test_when_it_is_stopped_what_is_in_flight_is_finished(self, make: Make) -> None:
@@ -213,7 +215,7 @@ class ExecutorContract:
         ending, progress, queue = self.run(
             make(self.settings(delay=0.02)), work, sink, stop=lambda: len(sink.records) >= 8
         )
-        assert ending is Ending.STOPPED
+        assert ending is Ending.STOPPED, "it was told to stop and did all there was"
         assert 8 <= len(sink.keys()) < 200, "it went on"
         assert queue.out == len(sink.keys()), "work is neither in the sink nor pending"
         rest = {item.key for item in queue.take(Room(1000, None, 0, 0), lambda work: 1)}
@@ -221,7 +223,7 @@ class ExecutorContract:
             rest |= {item.key for item in queue.take(Room(1000, None, 0, 0), lambda work: 1)}
         assert rest | sink.keys() == {item.key for item in work}, "work was lost"
         assert not rest & sink.keys(), "finished work is pending again"
-        assert progress.records == len(sink.records)
+        assert progress.records == len(sink.records), "the counts are not those of the sink"
 
     def test_the_sink_is_never_outrun(self, make: Make) -> None:
         executor, sink = make(self.settings()), Sink(delay=0.004)
@@ -252,7 +254,7 @@ class ExecutorContract:
         with pytest.raises(KeyboardInterrupt):
             self.run(make(self.settings(delay=0.02)), self.work(200), sink, computing=computing)
         assert sink.commits, "what was finished was not committed"
-        assert len(sink.records) < 200
+        assert len(sink.records) < 200, "the interrupt waited for the end"
 
     def test_it_waits_only_where_an_interrupt_may_strike(self, make: Make) -> None:
         """A write is never struck: `computing` is not entered around it."""
