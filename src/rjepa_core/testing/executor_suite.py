@@ -60,7 +60,7 @@ class Sink:
         if self._full_after is not None and len(self.records) >= self._full_after:
             raise StoreError("the disk is full")
         time.sleep(self._delay * (len(records) + len(failures)))
-        for key in [one.key for one in (*records, *failures)]:
+        for key in [r.key for r in records] + [f.key for f in failures]:
             assert key not in self.keys(), f"{key} reached the sink twice"
         self.records.update((record.key, record) for record in records)
         self.failures.update((failure.key, failure) for failure in failures)
