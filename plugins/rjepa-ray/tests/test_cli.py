@@ -56,7 +56,7 @@ def test_the_same_records_and_one_history(home: Path) -> None:
     store = open_store(home / "ours")
     begin, *_, run = store.history()
     store.close()
-    assert begin["executor"] == run["executor"] == {"name": "ray", "workers": 2}
+    assert begin["executor"] == run["executor"] == {"name": "ray", "workers": "2"}
     assert (run["records"], run["ending"]) == (600, "done")
     assert run["new_tokens"] >= run["tokens"] > 0
     shown = subprocess.run(

@@ -196,6 +196,18 @@ def test_work_that_was_not_given_is_refused() -> None:
         run(Repeats(), ExecutorContract.work(60), workers=1)
 
 
+def test_a_session_that_loses_work_ends_the_run() -> None:
+    class Lossy(Threads):
+        def wait(self, timeout: float) -> tuple[int, Answer] | None:
+            came = super().wait(timeout)
+            if came and isinstance(came[1], Parcel):
+                return came[0], attrs.evolve(came[1], records=came[1].records[1:])
+            return came
+
+    with pytest.raises(BackendError, match=r"session of worker 1 .* lost \d"):
+        run(Lossy(), ExecutorContract.work(10), workers=1)
+
+
 def test_towards_the_end_everyone_has_a_part() -> None:
     given: dict[int, int] = {}
     both = threading.Barrier(2)

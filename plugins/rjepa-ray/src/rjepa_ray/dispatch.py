@@ -147,6 +147,9 @@ class Dispatch:
         self._put_back(parcel.given_back)
         self._sink.write(parcel.records, parcel.failures)
         self._count(member, parcel)
+        if (parcel.idle or parcel.ended) and member.held:
+            lost = ", ".join(str(key) for key in list(member.held)[:3])
+            raise BackendError(f"the session of {member.name} lost {len(member.held)}: {lost}, …")
         member.rows, member.ended = parcel.rows, parcel.ended
         for decision in parcel.decisions:
             said = f"worker {member.number}: {decision.detail}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,6 +57,9 @@ class ActorPool:
         self._actors[number].end.remote()
 
     def wait(self, timeout: float) -> tuple[int, Answer] | None:
+        if not self._asked:
+            time.sleep(timeout)
+            return None
         ready, _ = ray.wait(list(self._asked), num_returns=1, timeout=timeout)
         if not ready:
             return None

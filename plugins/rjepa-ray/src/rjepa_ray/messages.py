@@ -38,6 +38,7 @@ class Parcel:
         decisions: changes of size.
         progress: its counts since the run began.
         rows: that it has room for, what it holds included.
+        idle: it waits for work; whatever it was given has come back, or its session lost it.
         ended: its loop is over.
     """
 
@@ -47,6 +48,7 @@ class Parcel:
     decisions: tuple[Decision, ...] = ()
     progress: Progress = attrs.field(factory=Progress)
     rows: int = 1
+    idle: bool = False
     ended: bool = False
 
 

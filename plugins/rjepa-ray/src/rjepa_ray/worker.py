@@ -46,7 +46,7 @@ class Desk:
         self._failures: list[Failure] = []
         self._decisions: list[Decision] = []
         self._progress = Progress()
-        self._closed = self._ended = False
+        self._waiting = self._closed = self._ended = False
         self._error: Broken | None = None
 
     # --- the driver's side --------------------------------------------------------------------
@@ -68,6 +68,7 @@ class Desk:
                 tuple(self._decisions),
                 self._progress,
                 self._rows,
+                self._waiting and not self._buffered,
                 self._ended,
             )
             self._records, self._failures, self._decisions = [], [], []
@@ -87,7 +88,9 @@ class Desk:
     def __bool__(self) -> bool:
         """Waits for work, until there is some or none is to be begun any more."""
         with self._changed:
+            self._waiting = True
             self._changed.wait_for(lambda: self._buffered or self._closed)
+            self._waiting = False
             return not self._closed
 
     def take(
