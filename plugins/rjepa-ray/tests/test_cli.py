@@ -86,15 +86,15 @@ def test_given_solutions_and_failures(home: Path) -> None:
 def test_an_interrupt_keeps_what_is_finished_and_another_number_goes_on(home: Path) -> None:
     slow = ["--set", "backend.delay=0.2", "--batch-size", "4", "--scheduler", "fixed"]
     slow += ["--checkpoint-every", "4"]
-    process = subprocess.Popen(
-        [*EXTRACT, "--store", "s", *slow, *RAY], cwd=home, stderr=subprocess.PIPE, text=True
-    )
+    log = (home / "log").open("w")
+    process = subprocess.Popen([*EXTRACT, "--store", "s", *slow, *RAY], cwd=home, stderr=log)
     while stored(home / "s") < 20:
-        assert process.poll() is None
-        time.sleep(0.05)
+        assert process.poll() is None, (home / "log").read_text()
+        time.sleep(0.1)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    process.wait(120)
+    said = (home / "log").read_text()
     assert process.returncode == 130, said
     assert "--resume" in said.splitlines()[-1]
     assert "Traceback" not in said

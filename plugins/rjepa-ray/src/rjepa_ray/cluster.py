@@ -9,17 +9,20 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import attrs
 import ray
 
-from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.errors import BackendError, SettingsError, UsageError
 from rjepa_core.settings import ExtractionSettings
 
 from .settings import RaySettings
 
 # Results wait here between worker and driver, a parcel a worker at most.
 _LOCAL_OBJECT_STORE = 256 * 1024 * 1024
+# How often starting Ray is tried.
+_STARTS = 3
 # Seconds to reach the head of a cluster.
 _CONNECT = 10.0
 
@@ -83,28 +86,48 @@ def leave() -> None:
 def _init(own: RaySettings, cpus: int) -> None:
     # Ray tells its makers of each start unless it is asked not to.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if own.address is not None:
-        _check_address(os.environ.get("RAY_ADDRESS") if own.address == "auto" else own.address)
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "include_dashboard": False}
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     with _signals_kept():
+        if own.address is None:
+            _start(cpus, quiet)
+            return
+        _check_address(os.environ.get("RAY_ADDRESS") if own.address == "auto" else own.address)
         try:
-            if own.address is None:
-                store = _LOCAL_OBJECT_STORE
-                ray.init("local", num_cpus=cpus, object_store_memory=store, **quiet)
-            else:
-                del quiet["include_dashboard"]
-                ray.init(own.address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            ray.init(own.address, **quiet)
+        # Ray raises bare exceptions, too.
+        except Exception as error:
             ray.shutdown()
-            said = " ".join(str(error).split()) or type(error).__name__
-            if own.address is None:
-                raise UsageError(f"executor 'ray': Ray did not start here: {said[:300]}") from error
-            raise _no_cluster(own.address, said) from error
+            raise _no_cluster(own.address, _line(error)) from error
+
+
+def _start(cpus: int, quiet: dict[str, Any]) -> None:
+    """Ray on this machine. It gives its own processes 30 seconds to come up, which is too little
+    where the machine is busy: it is tried again."""
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(
+                "local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=_LOCAL_OBJECT_STORE,
+                **quiet,
+            )
+            return
+        except Exception as error:
+            ray.shutdown()
+            if not left:
+                raise BackendError(
+                    f"executor 'ray': Ray did not start on this machine: {_line(error)}"
+                ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _check_address(address: str | None) -> None:
     """Ray tries for minutes to reach a cluster that is not there, and says so many times."""
-    if address is None or address in ("auto", "local"):
+    if address is None or address == "auto":
         return
     host, colon, port = address.rpartition(":")
     if "://" in address or not colon or not port.isdigit():
