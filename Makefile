@@ -49,13 +49,14 @@ slow: $(VENV)/.dev
 
 # The Ray plugin's tests, in an environment of their own.
 ray: $(VENV)-ray/.ready
+	cd plugins/rjepa-ray && MYPYPATH=src:../../src ../../$(VENV)-ray/bin/python -m mypy
 	$(VENV)-ray/bin/python -m pytest -m "not slow" plugins/rjepa-ray
 
 $(VENV)-ray/.ready: pyproject.toml constraints.txt plugins/rjepa-ray/pyproject.toml
 	$(PYTHON) -m venv $(VENV)-ray
 	$(VENV)-ray/bin/python -m pip install --quiet --constraint constraints.txt torch
 	$(VENV)-ray/bin/python -m pip install --quiet --constraint constraints.txt \
-		--editable . --editable plugins/rjepa-ray hatchling hypothesis pytest
+		--editable . --editable plugins/rjepa-ray mypy pytest
 	touch $@
 
 format: $(VENV)/.dev

@@ -84,6 +84,7 @@ def of_backend(backend: str, work: Path, problems: int | None) -> list[str]:
         return [*seeded, "--scheduler", "fixed"]
     smollm2 = arguments("smollm2", work, None)
     smollm2[smollm2.index("demo")] = problems_file(work, problems or 64)
+    smollm2[smollm2.index("--batch-size") + 1] = "4"
     return [*smollm2, "--scheduler", "fixed"]
 
 
