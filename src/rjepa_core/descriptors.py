@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .ports.batch_scheduler import BatchScheduler
+from .ports.executor import Executor
 from .ports.latent_store import LatentStore, StoreMode
 from .ports.llm_backend import LLMBackend
 from .ports.memory_probe import MemoryProbe
 from .ports.problem_source import ProblemSource
 from .ports.store_tools import StoreTools
 from .ports.world_model import WorldModel
-from .settings import ModelSettings, ProblemSettings
+from .settings import ExtractionSettings, ModelSettings, ProblemSettings
 from .structuring import structure
 from .train_settings import TrainSettings
 from .training import TrainSummary, TrainWatch
 
 if TYPE_CHECKING:
+    from .plugins import Registry
     from .serving import Served
 
 
@@ -86,6 +88,19 @@ class SchedulerAdapter(Adapter):
     """
 
     create: Callable[[Any], BatchScheduler]
+
+
+@attrs.frozen(kw_only=True)
+class ExecutorAdapter(Adapter):
+    """Where the extraction loop runs.
+
+    Attributes:
+        create: `create(run, registry, settings)` makes ready to do the work of a run: the LLM is
+            loaded. Raises, besides what loading raises, `UsageError` where there is nothing to run
+            on.
+    """
+
+    create: Callable[[ExtractionSettings, Registry, Any], Executor]
 
 
 @attrs.frozen(kw_only=True)

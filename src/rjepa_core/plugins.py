@@ -23,6 +23,7 @@ import pluggy
 from .descriptors import (
     Adapter,
     BackendAdapter,
+    ExecutorAdapter,
     NoSettings,
     ProbeAdapter,
     SchedulerAdapter,
@@ -41,6 +42,7 @@ __all__ = [
     "KIND_HOOKS",
     "Adapter",
     "BackendAdapter",
+    "ExecutorAdapter",
     "Hooks",
     "NoSettings",
     "Plugin",
@@ -79,6 +81,10 @@ class Hooks:
         """Batch schedulers."""
 
     @hookspec
+    def rjepa_executors(self) -> Iterable[ExecutorAdapter]:  # type: ignore[empty-body]
+        """Executors: where the extraction loop runs."""
+
+    @hookspec
     def rjepa_sources(self) -> Iterable[SourceAdapter]:  # type: ignore[empty-body]
         """Problem sources."""
 
@@ -95,6 +101,7 @@ KINDS: Mapping[type[Adapter], str] = {
     BackendAdapter: "backend",
     StoreAdapter: "store",
     SchedulerAdapter: "scheduler",
+    ExecutorAdapter: "executor",
     SourceAdapter: "source",
     ProbeAdapter: "probe",
     WorldModelAdapter: "world_model",

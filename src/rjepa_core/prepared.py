@@ -11,14 +11,14 @@ from datetime import UTC, datetime
 import attrs
 
 from .cutting import cut_completion
-from .extraction import Ending, Progress, extract
+from .extraction import Ending, Progress
 from .identity import Identity
 from .journal import Journal
 from .pending import Pending
-from .ports.batch_scheduler import BatchScheduler, Decision
+from .ports.batch_scheduler import Decision
+from .ports.executor import Executor, Watch
 from .ports.latent_store import LatentStore, StoreStats
-from .ports.llm_backend import LLMBackend, ModelInfo, SessionSpec
-from .ports.memory_probe import MemoryProbe
+from .ports.llm_backend import ModelInfo, SessionSpec
 from .ports.store_tools import StoreTools
 from .prompts import pose
 from .rehearsal import Scale, Trial
@@ -78,18 +78,12 @@ class Extraction:
     room: Room | None
     _tools: tuple[StoreTools, str] | None
     _work: Worklist | StoredTraces
-    _backend: LLMBackend
-    _make_scheduler: Callable[[], BatchScheduler]
-    _probe: MemoryProbe | None
+    _executor: Executor
 
     @property
     def info(self) -> ModelInfo:
         """What the backend says of its model."""
-        return self._backend.info
-
-    def spec(self) -> SessionSpec:
-        """What the backend's session is opened with."""
-        return session_spec(self.settings, self.identity.space.layers)
+        return self._executor.info
 
     def run(
         self,
@@ -134,27 +128,18 @@ class Extraction:
             return stop() or late
 
         self.store.add_history(asked_entry(settings, self.info, self.survey, started))
-        session = self._backend.open_session(self.spec())
         pending = Pending(missing(self._work, self.store, settings.run.retry_failed))
+        watch = Watch(report=remember, decided=note, stop=should_stop, computing=computing)
         how = "interrupted"
         try:
-            ending, latest = extract(
-                pending,
-                session,
-                self._make_scheduler(),
-                self.store,
-                probe=self._probe,
-                report=remember,
-                decided=note,
-                stop=should_stop,
-                computing=computing,
+            ending, latest = self._executor.run(
+                self.identity.space.layers, pending, self.before.missing, self.store, watch
             )
             how = ending.value
         except Exception:
             how = "failed"
             raise
         finally:
-            session.close()
             seconds = passed()
             self._keep(journal, seconds)
             self.store.add_history(
@@ -172,17 +157,16 @@ class Extraction:
 
     def trial(self) -> Trial:
         """Run the first rows that the store lacks without storing them, to tell time and room."""
-        scheduler = self._make_scheduler()
-        session = self._backend.open_session(self.spec())
-        rows = max(1, scheduler.room(session.in_flight).rows)
+        rows = self._executor.rows
         if self.settings.problems.traces:
             rows = max(rows, _TRIAL_GIVEN)
         work = missing(self._work, self.store, self.settings.run.retry_failed)
+        first = list(itertools.islice(work, rows))
         sink = Scale()
         began = time.perf_counter()
-        _, progress = extract(Pending(itertools.islice(work, rows)), session, scheduler, sink)
+        layers = self.identity.space.layers
+        _, progress = self._executor.run(layers, Pending(first), len(first), sink, Watch())
         seconds = time.perf_counter() - began
-        session.close()
         done = progress.records + progress.failures
         return Trial(
             done, seconds, seconds / max(1, done), sink.bytes / max(1, progress.records), progress

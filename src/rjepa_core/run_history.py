@@ -18,6 +18,7 @@ def run_name(started: datetime) -> str:
 
 
 BEGIN = "begin"
+_KEPT = ("model", "backend", "scheduler", "executor", "problems", "run")
 
 
 def asked_entry(
@@ -34,7 +35,7 @@ def asked_entry(
         "asked": {"problems": survey.problems, "domains": survey.domains},
         "device": info.device,
         "passes": info.passes,
-        **{key: plain[key] for key in ("model", "backend", "scheduler", "problems", "run")},
+        **{key: plain[key] for key in _KEPT},
     }
 
 

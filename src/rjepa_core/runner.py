@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from .engine import check_engine
 from .errors import StoreExistsError
 from .extraction import Progress
 from .identity import Identity, check_same
@@ -20,7 +21,7 @@ from .opening import (
     open_stored_traces,
     split_location,
 )
-from .plugins import BackendAdapter, Registry, SchedulerAdapter, StoreAdapter
+from .plugins import ExecutorAdapter, Registry, StoreAdapter
 from .ports.latent_store import LatentStore
 from .ports.problem_source import ProblemSource
 from .prepared import Extraction, Summary
@@ -70,10 +71,9 @@ def open_extraction(
     """
     registry = registry or Registry()
     with ExitStack() as stack:
-        backend_adapter = registry.find(BackendAdapter, settings.backend.name)
-        options = backend_adapter.configure(settings.backend.options, "backend")
-        scheduler = registry.find(SchedulerAdapter, settings.scheduler.name)
-        scheduler_options = scheduler.configure(settings.scheduler.options, "scheduler")
+        check_engine(settings, registry)
+        executor_adapter = registry.find(ExecutorAdapter, settings.executor.name)
+        executor_options = executor_adapter.configure(settings.executor.options, "executor")
         store_adapter, place = find_store(settings.store, registry)
         store_options = store_adapter.configure(settings.store.options, "store")
         traces = open_stored_traces(settings.problems, registry) if sources is None else None
@@ -99,9 +99,9 @@ def open_extraction(
                 "add --resume to go on with it, or use another --store"
             )
         say(f"loading {settings.model.name}")
-        backend = backend_adapter.create(settings.model, options)
-        stack.callback(backend.close)
-        identity = identity_of(settings, backend.info, traces)
+        executor = executor_adapter.create(settings, registry, executor_options)
+        stack.callback(executor.close)
+        identity = identity_of(settings, executor.info, traces)
         vet(identity)
         if store.identity is not None:
             check_same(identity, store.identity, store.location)
@@ -122,9 +122,7 @@ def open_extraction(
             room=room,
             tools=tools,
             work=work,
-            backend=backend,
-            make_scheduler=lambda: scheduler.create(scheduler_options),
-            probe=find_probe(registry, backend.info.device),
+            executor=executor,
         )
 
 

@@ -233,4 +233,5 @@ class ExtractionSettings:
     encoding: EncodingSettings = attrs.field(factory=EncodingSettings)
     backend: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="huggingface"))
     scheduler: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="adaptive"))
+    executor: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="in-process"))
     run: RunSettings = attrs.field(factory=RunSettings)

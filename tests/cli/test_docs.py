@@ -23,6 +23,7 @@ from rjepa_cli.train import OTHER_OPTIONS as TRAIN_OPTIONS
 from rjepa_cli.train import TRAIN_FLAGS
 from rjepa_core.plugins import (
     BackendAdapter,
+    ExecutorAdapter,
     Registry,
     SchedulerAdapter,
     SourceAdapter,
@@ -60,7 +61,12 @@ def test_every_setting_with_its_default() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "section"),
-    [(BackendAdapter, "backend"), (SchedulerAdapter, "scheduler"), (StoreAdapter, "store")],
+    [
+        (BackendAdapter, "backend"),
+        (SchedulerAdapter, "scheduler"),
+        (ExecutorAdapter, "executor"),
+        (StoreAdapter, "store"),
+    ],
 )
 def test_every_setting_of_the_built_in_adapters(kind: type, section: str) -> None:
     listed = rows()

@@ -1,0 +1,175 @@
+"""Ray itself: started or joined, and what there is of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import ray
+
+from rjepa_core.errors import BackendError, SettingsError, UsageError
+from rjepa_core.settings import ExtractionSettings
+
+from .settings import RaySettings
+
+# Results wait here between worker and driver, a parcel a worker at most.
+_LOCAL_OBJECT_STORE = 256 * 1024 * 1024
+# How often starting Ray is tried.
+_STARTS = 3
+# Seconds to reach the head of a cluster.
+_CONNECT = 10.0
+
+
+@attrs.frozen
+class Place:
+    """Where workers run.
+
+    Attributes:
+        ours: Ray was started or joined here, and is to be left at the end.
+        cpus, gpus: of each worker.
+        text: a few words for people.
+    """
+
+    ours: bool
+    cpus: int
+    gpus: float
+    text: str
+
+
+def join(run: ExtractionSettings, own: RaySettings) -> Place:
+    """Start Ray on this machine, or join a cluster, and see that it has room for the workers.
+
+    Raises:
+        UsageError: no cluster is at the address.
+        SettingsError: it has not so many cores or GPUs.
+    """
+    ours = not ray.is_initialized()
+    local = own.address is None and ours
+    cores = os.cpu_count() or 1
+    cpus = own.cpus or (max(1, cores // own.workers) if local else 1)
+    if ours:
+        _init(own, own.workers * cpus)
+    try:
+        there = ray.cluster_resources()
+        gpus = _gpus(run, own, there.get("GPU", 0.0))
+        for word, needed in (("CPU", own.workers * cpus), ("GPU", own.workers * gpus)):
+            if needed > there.get(word, 0.0):
+                each = cpus if word == "CPU" else gpus
+                raise SettingsError(
+                    f"executor.workers: {own.workers} workers of {each:g} {word}s each are more "
+                    f"than the {there.get(word, 0.0):g} {word}s there are; ask for fewer, or set "
+                    f"executor.{word.lower()}s"
+                )
+    except BaseException:
+        if ours:
+            leave()
+        raise
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    where = "on this machine" if local else f"on {nodes} node{'s' if nodes > 1 else ''}"
+    part = f"{cpus} CPU" + (f", {gpus:g} GPU" if gpus else "")
+    return Place(ours, cpus, gpus, f"{own.workers} with Ray {where}, {part} each")
+
+
+def leave() -> None:
+    """Leave the cluster, or end the one that was started."""
+    with _signals_kept():
+        ray.shutdown()
+
+
+def _init(own: RaySettings, cpus: int) -> None:
+    # Ray tells its makers of each start unless it is asked not to.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    with _signals_kept():
+        if own.address is None:
+            _start(cpus, quiet)
+            return
+        _check_address(os.environ.get("RAY_ADDRESS") if own.address == "auto" else own.address)
+        try:
+            ray.init(own.address, **quiet)
+        # Ray raises bare exceptions, too.
+        except Exception as error:
+            ray.shutdown()
+            raise _no_cluster(own.address, _line(error)) from error
+
+
+def _start(cpus: int, quiet: dict[str, Any]) -> None:
+    """Ray on this machine. It gives its own processes 30 seconds to come up, which is too little
+    where the machine is busy: it is tried again."""
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(
+                "local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=_LOCAL_OBJECT_STORE,
+                **quiet,
+            )
+            return
+        except Exception as error:
+            ray.shutdown()
+            if not left:
+                raise BackendError(
+                    f"executor 'ray': Ray did not start on this machine: {_line(error)}"
+                ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _check_address(address: str | None) -> None:
+    """Ray tries for minutes to reach a cluster that is not there, and says so many times."""
+    if address is None or address == "auto":
+        return
+    host, colon, port = address.rpartition(":")
+    if "://" in address or not colon or not port.isdigit():
+        raise SettingsError(
+            f"executor.address: expected auto or HOST:PORT of the cluster's head, got {address}; "
+            "run the command on a machine that belongs to the cluster"
+        )
+    try:
+        socket.create_connection((host, int(port)), _CONNECT).close()
+    except OSError as error:
+        raise _no_cluster(address, str(error)) from error
+
+
+def _no_cluster(address: str, said: str) -> UsageError:
+    return UsageError(
+        f"executor.address: no running Ray was found for {address} ({said[:150]}); start one with "
+        "`ray start --head`, or leave executor.address out to use this machine alone"
+    )
+
+
+def _gpus(run: ExtractionSettings, own: RaySettings, there: float) -> float:
+    device = run.model.device
+    if own.gpus is not None:
+        gpus = own.gpus
+    else:
+        gpus = 1.0 if there and (device == "auto" or device.startswith("cuda")) else 0.0
+    if gpus and device.startswith("cuda:"):
+        raise SettingsError(
+            f"model.device: {device} names a GPU, but Ray gives each worker its own; use cuda"
+        )
+    return gpus
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray puts its own handler in place of whatever handles SIGTERM."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,1 @@
+"""Executors: where the extraction loop runs."""

@@ -1,0 +1,42 @@
+"""The plain loop in this process."""
+
+from __future__ import annotations
+
+from rjepa_core.engine import open_engine
+from rjepa_core.extraction import Ending, Progress, WorkQueue
+from rjepa_core.plugins import NoSettings, Registry
+from rjepa_core.ports.executor import Watch
+from rjepa_core.ports.latent_store import RecordSink
+from rjepa_core.ports.llm_backend import ModelInfo
+from rjepa_core.settings import ExtractionSettings
+
+
+class InProcessExecutor:
+    """One engine, and its loop in the caller's thread."""
+
+    def __init__(
+        self, settings: ExtractionSettings, registry: Registry, own: NoSettings | None = None
+    ) -> None:
+        self._engine = open_engine(settings, registry)
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._engine.info
+
+    @property
+    def rows(self) -> int:
+        return self._engine.rows
+
+    def run(
+        self,
+        layers: tuple[int, ...],
+        pending: WorkQueue,
+        missing: int,
+        sink: RecordSink,
+        watch: Watch,
+    ) -> tuple[Ending, Progress]:
+        """See the port."""
+        return self._engine.extract(layers, pending, sink, watch)
+
+    def close(self) -> None:
+        self._engine.close()

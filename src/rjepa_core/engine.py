@@ -1,0 +1,98 @@
+"""What does the work of an extraction, once a process: a loaded LLM with scheduler and probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from .extraction import Ending, Progress, WorkQueue, extract
+from .opening import find_probe
+from .plugins import BackendAdapter, Registry, SchedulerAdapter
+from .ports.batch_scheduler import BatchScheduler
+from .ports.executor import Watch
+from .ports.latent_store import RecordSink
+from .ports.llm_backend import InFlight, LLMBackend, ModelInfo
+from .ports.memory_probe import MemoryProbe
+from .prepared import session_spec
+from .settings import ExtractionSettings
+
+
+@attrs.frozen
+class Engine:
+    """A loaded LLM, and what the loop around it needs; made by `open_engine`.
+
+    An executor in one process has one; one with many workers opens one in each of them, from the
+    same settings, which are plain values that can be sent anywhere.
+    """
+
+    settings: ExtractionSettings
+    _backend: LLMBackend
+    _make_scheduler: Callable[[], BatchScheduler]
+    _probe: MemoryProbe | None
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the backend says of its model."""
+        return self._backend.info
+
+    @property
+    def rows(self) -> int:
+        """Rows that a new scheduler begins with."""
+        return max(1, self._make_scheduler().room(InFlight()).rows)
+
+    def extract(
+        self, layers: tuple[int, ...], pending: WorkQueue, sink: RecordSink, watch: Watch
+    ) -> tuple[Ending, Progress]:
+        """The loop, in a session and with a scheduler of its own; see `extraction.extract`."""
+        session = self._backend.open_session(session_spec(self.settings, layers))
+        try:
+            return extract(
+                pending,
+                session,
+                self._make_scheduler(),
+                sink,
+                probe=self._probe,
+                report=watch.report,
+                decided=watch.decided,
+                stop=watch.stop,
+                computing=watch.computing,
+            )
+        finally:
+            session.close()
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._backend.close()
+
+
+def open_engine(settings: ExtractionSettings, registry: Registry | None = None) -> Engine:
+    """Load the LLM.
+
+    Raises:
+        UsageError: an adapter or a setting of it is unknown, or there is no such model.
+    """
+    registry = registry or Registry()
+    backend, options, scheduler, scheduler_options = _chosen(settings, registry)
+    opened = backend.create(settings.model, options)
+    return Engine(
+        settings,
+        opened,
+        lambda: scheduler.create(scheduler_options),
+        find_probe(registry, opened.info.device),
+    )
+
+
+def check_engine(settings: ExtractionSettings, registry: Registry) -> None:
+    """What `open_engine` refuses before anything is loaded."""
+    _chosen(settings, registry)
+
+
+def _chosen(
+    settings: ExtractionSettings, registry: Registry
+) -> tuple[BackendAdapter, Any, SchedulerAdapter, Any]:
+    backend = registry.find(BackendAdapter, settings.backend.name)
+    options = backend.configure(settings.backend.options, "backend")
+    scheduler = registry.find(SchedulerAdapter, settings.scheduler.name)
+    return backend, options, scheduler, scheduler.configure(settings.scheduler.options, "scheduler")
