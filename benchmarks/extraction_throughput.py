@@ -52,7 +52,8 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=256)
     parser.add_argument("--share", type=int, default=48, help="of them, for the original's side")
     parser.add_argument("--ladder-problems", type=int, default=96)
-    parser.add_argument("--rows", type=int, default=64, help="of our side")
+    parser.add_argument("--rows", type=int, default=128, help="of our side")
+    parser.add_argument("--ladder-rows", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--max-new-tokens", type=int, default=300)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -146,7 +147,7 @@ def ladder(
     sampling: SamplingSettings,
 ) -> dict[str, Callable[[], Took]]:
     """Each measure on top of those before it."""
-    few, rows = some[: args.ladder_problems], args.rows // 2
+    few, rows = some[: args.ladder_problems], args.ladder_rows
     own = partial(ours, model, few, sampling=sampling)
     return {
         "second pass": partial(own, 16, way=DOUBLE_PASS),
@@ -281,7 +282,7 @@ def contributions(
     for name in names:
         now = statistics.median(each(name))
         gain = "" if before is None else f"{before / now:.2f}"
-        text = STEPS[name.removeprefix("ladder ")].format(rows=args.rows // 2)
+        text = STEPS[name.removeprefix("ladder ")].format(rows=args.ladder_rows)
         own = statistics.median(each(name, "encode"))
         rows.append([text, spread(each(name), "{:.2f}"), f"{own:.2f}" if own else "", gain])
         before = now

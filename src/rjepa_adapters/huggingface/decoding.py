@@ -22,12 +22,16 @@ Take = Callable[[int, Tensor], None]
 
 
 class Decoder:
-    """Runs a causal LM over rows in slots, by the model's own layers."""
+    """Runs a causal LM over rows in slots, by the model's own layers.
+
+    Attributes:
+        group: so many slots side by side have their attention computed together.
+    """
 
     def __init__(self, model: Any, reader: LayerReader) -> None:
         register()
         self._model, self._reader = model, reader
-        self._group = _GROUP if model.device.type == "cpu" else 1 << 30
+        self.group = _GROUP if model.device.type == "cpu" else 1 << 30
         self._checked: set[int] = set()
 
     @property
@@ -45,7 +49,7 @@ class Decoder:
             positions: of the next token of each of the first slots.
             pieces: (slot, start, stop) of each stretch of a prompt.
         """
-        return Layout(positions, pieces, self.device, self._group)
+        return Layout(positions, pieces, self.device, self.group)
 
     def run(
         self,
@@ -114,7 +118,7 @@ class Decoder:
             input_ids=torch.tensor([ids], device=self.device), output_hidden_states=True
         )
         cache, last, half = self.new_cache(), len(ids) - 1, len(ids) // 2
-        cache.resize(2, len(ids) + 1, 0)
+        cache.resize(2, len(ids) + 1, 0, 0)
         found: dict[int, Tensor] = {}
         self.run(cache, ids[:half], self.layout([], [(0, 0, half)]), layers, found.__setitem__)
         cache.copy(0, 1, half)

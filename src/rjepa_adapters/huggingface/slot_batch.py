@@ -158,17 +158,21 @@ class SlotBatch:
         """Room for the next token of each row and for a good many more, within their limits."""
         needed = max((row.next + 1 for row in rows), default=1)
         most = max((len(row.prompt.ids) + row.limit for row in rows), default=1)
-        return -(-max(needed, min(most, needed + needed // 4)) // _TOKEN_STEP) * _TOKEN_STEP
+        # On a host, room takes no memory until it is written, and moving takes time.
+        ahead = most if self._decoder.device.type == "cpu" else min(most, needed + needed // 4)
+        return -(-max(needed, ahead) // _TOKEN_STEP) * _TOKEN_STEP
 
     def _resize(self, rows: int, tokens: int) -> None:
         kept, new = min(rows, len(self._held)), self._sampling.max_new_tokens
         held = [one if one and len(one.ids) <= tokens else None for one in self._held[:kept]]
         self._held = held + [None] * (rows - kept)
-        self._cache.resize(rows, tokens, kept)
+        written = [len(one.ids) for one in held if one] + [row.next for row in self.rows]
+        filled = min(tokens, max(written, default=0))
+        self._cache.resize(rows, tokens, kept, filled)
         for layer, states in self._states.items():
-            self._states[layer] = resized(states, rows, tokens, kept)
-        self._uniforms = resized(self._uniforms, rows, new, kept)
-        self._logprobs = resized(self._logprobs, rows, new, kept)
+            self._states[layer] = resized(states, rows, tokens, kept, filled)
+        self._uniforms = resized(self._uniforms, rows, new, kept, new)
+        self._logprobs = resized(self._logprobs, rows, new, kept, new)
 
     def _grow(self, rows: Sequence[Row]) -> None:
         """Make room for these rows and their next tokens."""
@@ -178,13 +182,26 @@ class SlotBatch:
             self._resize(max(len(rows), self._cache.rows), tokens)
 
     def _close_holes(self) -> None:
-        """Move the last rows into free slots, so that rows stand side by side from the first."""
-        while None in self._slots:
-            if self._slots[-1] is None:
-                self._slots.pop()
-                continue
-            self._move(len(self._slots) - 1, self._slots.index(None))
-            self._slots.pop()
+        """Move rows into free slots, so that they stand side by side from the first.
+
+        A hole is filled with the longest row of the groups behind its own, so that rows whose
+        attention is computed together are of like length; in the last group, with the last row.
+        """
+        slots, group = self._slots, self._decoder.group
+        while True:
+            while slots and slots[-1] is None:
+                slots.pop()
+            if None not in slots:
+                return
+            hole = slots.index(None)
+            behind = range((hole // group + 1) * group, len(slots))
+            longest = max(behind, key=self._filled, default=len(slots) - 1)
+            self._move(longest, hole)
+            slots[longest] = None
+
+    def _filled(self, slot: int) -> int:
+        row = self._slots[slot]
+        return row.next if row else -1
 
     def _move(self, source: int, target: int) -> None:
         row = self._slots[source]
@@ -199,21 +216,15 @@ class SlotBatch:
         self._slots[target] = row
 
     def _place(self, fresh: Sequence[Row]) -> list[int]:
-        """A slot for each new row: free ones first, then new ones behind the last."""
+        """A slot for each new row, behind those that there are: new rows are short."""
+        self._close_holes()
         self._grow([*self.rows, *fresh])
         drawn = draw_uniforms([row.key for row in fresh], self._sampling)
-        slots = []
-        for row, uniform in zip(fresh, drawn, strict=True):
-            if None in self._slots:
-                slot = self._slots.index(None)
-                self._slots[slot] = row
-            else:
-                slot = len(self._slots)
-                self._slots.append(row)
+        first = len(self._slots)
+        self._slots += fresh
+        for slot, uniform in enumerate(drawn, first):
             self._uniforms[slot, 0, :, 0] = uniform.to(self._uniforms.device)
-            slots.append(slot)
-        self._close_holes()
-        return [self._slots.index(row) for row in fresh]
+        return list(range(first, first + len(fresh)))
 
     def _read(self, fresh: Sequence[int]) -> list[Stretch]:
         """Run the prompts in the fresh slots, all but their last tokens.

@@ -47,14 +47,15 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         self.values[at] = value_states[0].transpose(0, 1)
         return self.keys, self.values
 
-    def resize(self, rows: int, tokens: int, kept: int) -> None:
-        """Make room for other numbers of slots and tokens; the first `kept` slots stay."""
+    def resize(self, rows: int, tokens: int, kept: int, filled: int) -> None:
+        """Make room for other numbers of slots and tokens; of the first `kept` slots, the first
+        `filled` tokens stay."""
         self.rows, self.tokens = rows, tokens
         if not self.is_initialized:
             return
         # One tensor at a time, so that little more than the larger of both sizes is ever held.
-        self.keys = resized(self.keys, rows, tokens, kept)
-        self.values = resized(self.values, rows, tokens, kept)
+        self.keys = resized(self.keys, rows, tokens, kept, filled)
+        self.values = resized(self.values, rows, tokens, kept, filled)
 
     def copy(self, source: int, target: int, tokens: int) -> None:
         """Copy the first `tokens` tokens of a slot into another."""
@@ -79,11 +80,12 @@ class SlotCache(Cache):  # type: ignore[misc]
         super().__init__(layers=[SlotLayer(0, 0) for _ in range(layers)])
         self.rows = self.tokens = 0
 
-    def resize(self, rows: int, tokens: int, kept: int) -> None:
-        """Make room for `rows` slots of `tokens` tokens; the first `kept` slots stay."""
+    def resize(self, rows: int, tokens: int, kept: int, filled: int) -> None:
+        """Make room for `rows` slots of `tokens` tokens; of the first `kept` slots, the first
+        `filled` tokens stay."""
         self.rows, self.tokens = rows, tokens
         for layer in self.layers:
-            layer.resize(rows, tokens, kept)
+            layer.resize(rows, tokens, kept, filled)
 
     def copy(self, source: int, target: int, tokens: int) -> None:
         """Copy the first `tokens` tokens of a slot into another, in every layer."""
@@ -92,11 +94,12 @@ class SlotCache(Cache):  # type: ignore[misc]
                 layer.copy(source, target, tokens)
 
 
-def resized(old: Tensor, rows: int, tokens: int, kept: int) -> Tensor:
-    """The first `kept` slots of [R, H, C, D] in a tensor of other numbers of slots and tokens."""
+def resized(old: Tensor, rows: int, tokens: int, kept: int, filled: int) -> Tensor:
+    """[R, H, C, D] with other numbers of slots and tokens: the first `kept` slots of it, and the
+    first `filled` tokens of these."""
     new = slots_like(old, rows, tokens)
-    fitting = min(tokens, old.shape[2])
-    new[:kept, :, :fitting] = old[:kept, :, :fitting]
+    # What was never written is not read either: on a host that would take memory for zeros.
+    new[:kept, :, :filled] = old[:kept, :, :filled]
     return new
 
 

@@ -16,6 +16,7 @@ from hf_traces import problems
 
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.decoding import Decoder
+from rjepa_adapters.huggingface.fused_session import FusedSession
 from rjepa_adapters.huggingface.settings import DOUBLE_PASS
 from rjepa_adapters.huggingface.slot_cache import SlotLayer
 from rjepa_adapters.schedulers.adaptive import AdaptiveScheduler, AdaptiveSettings
@@ -286,10 +287,10 @@ def test_out_of_memory_where_slots_are_made(
     real = SlotLayer.resize
     made = itertools.count()
 
-    def cramped(layer: SlotLayer, rows: int, tokens: int, kept: int) -> None:
+    def cramped(layer: SlotLayer, rows: int, tokens: int, kept: int, filled: int) -> None:
         if rows > 5 and next(made) % 3 == 2:
             raise MemoryError("Unable to allocate 1 GiB")
-        real(layer, rows, tokens, kept)
+        real(layer, rows, tokens, kept, filled)
 
     monkeypatch.setattr(SlotLayer, "resize", cramped)
     for scheduler in (
@@ -418,3 +419,29 @@ def test_the_way_is_told_and_no_part_of_the_content(
     fused, double = pair
     assert (fused.info.passes, double.info.passes) == ("fused", "double-pass")
     assert fused.info.content == double.info.content
+
+
+def test_rows_of_like_length_stand_together(
+    small: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attention is computed by groups, over the tokens of the longest row of each."""
+
+    def computed(lengths: Sequence[int]) -> int:
+        groups = [lengths[at : at + 4] for at in range(0, len(lengths), 4)]
+        return sum(len(group) * max(group) for group in groups)
+
+    session = small.open_session(spec_of(tokens=120))
+    assert isinstance(session, FusedSession)
+    monkeypatch.setattr(session._batch._decoder, "group", 4)
+    lengths_of = itertools.cycle([20, 110, 60, 90, 35, 120, 75])
+    monkeypatch.setattr(session, "limit", lambda work: next(lengths_of))
+    pending, found, least = Pending(work_of(60)), 0, 0
+    while pending or session.in_flight:
+        room = Room(max(0, 12 - session.in_flight.rows), None, 0, 4096)
+        session.admit(pending.take(room, session.cost, not session.in_flight))
+        session.advance(room)
+        lengths = [row.next for row in session._batch.rows]
+        found += computed(lengths)
+        least += computed(sorted(lengths, reverse=True))
+    session.close()
+    assert least <= found < 1.03 * least
