@@ -5,19 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from rjepa_core.extraction import Ending
+from rjepa_core import run_report as report
+from rjepa_core.endings import DONE, PROBLEMS_FAILED, STOPPED, exit_code, too_many_failed
 from rjepa_core.plugins import Registry
-from rjepa_core.runner import Extraction, Summary, open_extraction
+from rjepa_core.runner import Extraction, open_extraction
 from rjepa_core.settings import ExtractionSettings
 
-from . import report
 from .failing import InterruptedRunError
 from .interrupts import Interrupts
 from .progress import ProgressReport
 from .screen import Screen
 from .words import size
-
-DONE, PROBLEMS_FAILED, STOPPED = 0, 3, 4
 
 
 def run(
@@ -56,15 +54,10 @@ def run(
         screen.json({**facts, "plan": planned})
     else:
         screen.result("\n".join(report.outcome_lines(facts, planned, settings.store)))
-    kept = not report.in_memory(settings.store)
-    if code == STOPPED and kept:
+    if code == STOPPED and not report.in_memory(settings.store):
         screen.say(f"go on with: {resume_command(arguments)}")
     if code == PROBLEMS_FAILED:
-        see = f"; see: rjepa-cli show {shlex.quote(settings.store.path)} --failures" if kept else ""
-        screen.say(
-            f"{summary.failed_in_store} of {summary.survey.work} failed, more than "
-            f"--allow-failures {settings.run.allow_failures * 100:g}%{see}"
-        )
+        screen.say(too_many_failed(summary, settings))
     return code
 
 
@@ -81,15 +74,6 @@ def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as
         screen.json({"ending": "dry run", **facts, "plan": planned})
     else:
         screen.result("\n".join(report.forecast_lines(facts)))
-    return DONE
-
-
-def exit_code(summary: Summary, allowed: float) -> int:
-    """0, 3 or 4, as the summary and the share of failures allowed say."""
-    if summary.ending is Ending.STOPPED:
-        return STOPPED
-    if summary.failed_in_store > allowed * summary.survey.work:
-        return PROBLEMS_FAILED
     return DONE
 
 

@@ -11,7 +11,7 @@ from rjepa_core.training import TrainProgress
 
 from .meter import Meter
 from .screen import Screen
-from .words import duration, rate
+from .words import duration, number, rate
 
 _LAST = 50
 _MOST_VALUES = 6
@@ -70,8 +70,3 @@ def epoch_line(row: Mapping[str, Any]) -> str:
     shown = [f"{name} {number(value)}" for name, value in list(numbers.items())[:_MOST_VALUES]]
     begin = f"epoch {int(row['epoch'])}: " if "epoch" in row else ""
     return begin + ", ".join(shown)
-
-
-def number(value: float) -> str:
-    """Whole numbers whole, others with four digits."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from rjepa_core.extraction import Ending, Progress
-from rjepa_core.opening import split_location
-from rjepa_core.room import Room
-from rjepa_core.runner import Extraction, Summary, Trial
-from rjepa_core.settings import StoreSettings
-
-from .words import count, duration, rate, size
+from .extraction import Ending, Progress
+from .opening import split_location
+from .prepared import Extraction, Summary
+from .rehearsal import Trial
+from .room import Room, size
+from .settings import StoreSettings
+from .words import count, duration, rate
 
 Facts = dict[str, Any]
 
