@@ -15,7 +15,6 @@ from .failing import InterruptedRunError
 from .interrupts import Interrupts
 from .progress import ProgressReport
 from .screen import Screen
-from .words import size
 
 
 def run(
@@ -69,7 +68,8 @@ def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as
     ):
         planned = _show_plan(it, settings, screen)
         facts = report.forecast(it, it.trial())
-        _warn_of_room(facts, screen)
+        for line in report.room_warnings(facts):
+            screen.warn(line)
     if as_json:
         screen.json({"ending": "dry run", **facts, "plan": planned})
     else:
@@ -87,14 +87,6 @@ def _show_plan(it: Extraction, settings: ExtractionSettings, screen: Screen) -> 
     planned = report.plan(it)
     for line in report.plan_lines(planned):
         screen.say(line)
-    if it.settings.prompt != settings.prompt or it.settings.steps != settings.steps:
-        screen.warn("prompt and steps are those of the stored traces, not those of this run")
-    _warn_of_room(planned, screen)
+    for line in report.warnings_of(it, settings):
+        screen.warn(line)
     return planned
-
-
-def _warn_of_room(facts: report.Facts, screen: Screen) -> None:
-    """Where a run was forced, or only tried."""
-    needed, free = facts["bytes_needed"], facts["bytes_free"]
-    if needed is not None and needed > free:
-        screen.warn(f"the store needs about {size(needed)} and the disk has {size(free)} free")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +13,7 @@ from .training import TrainSummary
 from .words import count, duration, number
 
 Facts = dict[str, Any]
-_MOST_ROWS, _MOST_COLUMNS = 24, 9
+_MOST_ROWS, _MOST_COLUMNS, _MOST_VALUES = 24, 9, 6
 _ENDINGS = {
     "done": "all epochs done",
     "early": "stopped early: validation got no better",
@@ -41,6 +41,18 @@ def lines(facts: Facts) -> list[str]:
     if facts["report"]:
         told.append(f"report: {shlex.quote(facts['report'])}")
     return told
+
+
+def epoch_line(row: Mapping[str, Any]) -> str:
+    """What an epoch brought, in one line; the rest is in its row of `metrics.csv`."""
+    numbers = {
+        name: value
+        for name, value in row.items()
+        if name != "epoch" and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    shown = [f"{name} {number(value)}" for name, value in list(numbers.items())[:_MOST_VALUES]]
+    begin = f"epoch {int(row['epoch'])}: " if "epoch" in row else ""
+    return begin + ", ".join(shown)
 
 
 def ending_line(facts: Facts) -> str:
