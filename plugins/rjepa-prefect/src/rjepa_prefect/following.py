@@ -19,7 +19,7 @@ from rjepa_core.training import TrainProgress
 from rjepa_core.words import duration, number, rate
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
-SECONDS_BETWEEN, PARTS = 30.0, 10
+SECONDS_BETWEEN, SHORTEST, PARTS = 30.0, 2.0, 10
 
 
 def run_log() -> Log:
@@ -28,19 +28,26 @@ def run_log() -> Log:
 
 
 class Meter:
-    """Says how far something is: every 30 seconds, and at each tenth of it.
+    """Says how far something is: every 30 seconds, and at each part of it.
 
     Args:
-        key: of the progress artifact.
+        key: of the progress artifact; None draws no bar.
         what: goes on.
         log: told.
+        parts: after which a line is due sooner.
         clock: seconds.
     """
 
     def __init__(
-        self, key: str, what: str, log: Log, clock: Callable[[], float] = time.monotonic
+        self,
+        key: str | None,
+        what: str,
+        log: Log,
+        parts: int = PARTS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._key, self._what, self._log, self._clock = key, what, log, clock
+        self._key, self._what, self._log = key, what, log
+        self._parts, self._clock = parts, clock
         self._bar: UUID | None = None
         self._lost = False
         self.restart()
@@ -53,22 +60,25 @@ class Meter:
     def restart(self) -> None:
         """What is counted begins at nothing, or where it is."""
         self._began = self._told = self._clock()
-        self._part = 0
+        self._part = self._last = 0
 
     def show(self, done: int, total: int, status: Callable[[], str]) -> None:
         """So much is done; `status` is asked only where it is told."""
-        part = PARTS * done // total if total else 0
-        if part <= self._part and self._clock() - self._told < SECONDS_BETWEEN:
+        part = self._parts * done // total if total else 0
+        passed = self._clock() - self._told
+        due = passed >= (SHORTEST if part > self._part else SECONDS_BETWEEN)
+        if not due and not (self._parts and total and done >= total > self._last):
             return
+        self._last = done
         self._part, self._told = part, self._clock()
         of = f"/{total:,}" if total else ""
-        self._log.info("%s: %s%s, %s", self._what, f"{done:,}", of, status())
-        if total:
+        self._log.info("%s: %s%s%s", self._what, f"{done:,}", of, status())
+        if total and self._key is not None:
             self._draw(100 * min(done, total) / total)
 
     def _draw(self, percent: float) -> None:
         """A bar is not worth a night: a server that is away takes the bar, not the run."""
-        if self._lost:
+        if self._lost or self._key is None:
             return
         try:
             if self._bar is None:
@@ -119,7 +129,7 @@ class ExtractionReport:
         left = self.total - progress.records - progress.failures
         if facts["done_per_second"] and left > 0:
             parts.append(f"{duration(left / facts['done_per_second'])} left")
-        return ", ".join(parts)
+        return ", " + ", ".join(parts)
 
 
 @attrs.define
@@ -132,9 +142,7 @@ class TrainingReport:
         self.meter.show(
             progress.step,
             progress.steps,
-            lambda: (
-                f"epoch {progress.epoch + 1}/{progress.epochs}, loss {number(progress.loss)}"
-            ),
+            lambda: f", epoch {progress.epoch + 1}/{progress.epochs}, loss {number(progress.loss)}",
         )
 
 
@@ -149,6 +157,6 @@ class PhaseReport:
     def __call__(self, progress: ToolProgress) -> None:
         if self._meter is None or progress.phase != self._phase:
             self._phase = progress.phase
-            self._meter = Meter("rjepa-progress", progress.phase, self.log)
-        # A phase has no rate worth telling, and most of them take seconds: no bar.
-        self._meter.show(progress.done, 0, lambda: f"of {progress.total:,}")
+            # Most of them take seconds: no bar, and a line for the long ones alone.
+            self._meter = Meter(None, progress.phase, self.log, parts=0)
+        self._meter.show(progress.done, progress.total, str)

@@ -39,18 +39,25 @@ class RetrySettings:
         Raises:
             SettingsError: naming the parameter.
         """
-        return structure(
-            cls, {"retries": retries, "retry_delay_seconds": retry_delay_seconds}
-        )
+        return structure(cls, {"retries": retries, "retry_delay_seconds": retry_delay_seconds})
 
 
-def extraction_of(values: Mapping[str, Any], registry: Registry) -> ExtractionSettings:
+def extraction_of(
+    values: Mapping[str, Any], registry: Registry, resume: bool = False
+) -> ExtractionSettings:
     """An extraction's settings, the adapters' own checked with them.
+
+    Args:
+        values: sections and keys.
+        registry: finds the adapters.
+        resume: as `run.resume`, whatever that says.
 
     Raises:
         UsageError: naming the key.
     """
     settings, _ = resolve_extraction(values, registry)
+    if resume:
+        settings = attrs.evolve(settings, run=attrs.evolve(settings.run, resume=True))
     _check_lasting("store.path", split_location(settings.store.path, settings.store.name)[1])
     return settings
 
