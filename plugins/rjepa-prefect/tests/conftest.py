@@ -52,9 +52,7 @@ def faulty_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def home(
-    tmp_path: Path, server: str, faulty_plugin: Path, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def home(tmp_path: Path, server: str, faulty_plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to run in, with a server at hand."""
     monkeypatch.chdir(tmp_path)
     return tmp_path

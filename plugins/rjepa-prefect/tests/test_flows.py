@@ -190,7 +190,7 @@ def test_settings_of_later_parts_are_checked_first(home: Path, extraction: dict[
             extract_then_train(extract=extraction, train=train, evaluate=evaluation, **asked)
         assert said in str(raised.value)
     assert not (home / "latents").exists()
-    with pytest.raises(UsageError, match="data.stores: no latents"):
+    with pytest.raises(UsageError, match="no latents"):
         train_world_model(settings={}, out="wm")
 
 
@@ -363,7 +363,7 @@ def test_a_disk_that_is_full_and_has_room_again(
 def test_settings_reach_the_use_case_as_those_of_the_command_line_do(
     home: Path, extraction: dict[str, Any]
 ) -> None:
-    """Templates stand beside the usual ones, text stands for numbers, and the history has it all."""
+    """Templates stand beside the usual ones, and text stands for numbers."""
     settings = {
         **sound(extraction),
         "problems": {"sources": ["demo"], "limit": "6"},

@@ -166,9 +166,7 @@ def test_cancelled_and_gone_on_with(
     kept = stored(home / "latents")
     if part == "extraction":
         assert 4 <= kept < 24
-    found = wait(
-        queue("extract-latents", settings={**plain, "run": {"resume": True}}), ended
-    )
+    found = wait(queue("extract-latents", settings={**plain, "run": {"resume": True}}), ended)
     assert found.state_name == "Completed"
     check_whole(home / "latents", extraction)
     if part == "training":

@@ -1,0 +1,137 @@
+"""How often a run says how far it is, and when a signal strikes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rjepa_prefect import following
+from rjepa_prefect.following import Meter
+from rjepa_prefect.signals import Signals
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [record.getMessage() for record in caplog.records]
+    caplog.clear()
+    return found
+
+
+def test_each_tenth_every_30_seconds_and_the_end(
+    caplog: pytest.LogCaptureFixture, clock: Clock
+) -> None:
+    caplog.set_level(logging.INFO)
+    meter = Meter(None, "work", logging.getLogger("test"), clock=clock)
+    for done in range(1, 1001):
+        clock.now += 1
+        meter.show(done, 1000, lambda: "")
+    # 1,000 seconds: a line every 30, and one at each of the ten parts.
+    lines = told(caplog)
+    assert 33 <= len(lines) <= 43
+    assert lines[-1] == "work: 1,000/1,000"
+    assert "work: 100/1,000" in lines
+
+
+def test_a_short_run_says_its_end_alone(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    caplog.set_level(logging.INFO)
+    meter = Meter(None, "work", logging.getLogger("test"), clock=clock)
+    for done in range(1, 25):
+        clock.now += 0.01
+        meter.show(done, 24, lambda: ", quick")
+        meter.show(done, 24, lambda: ", quick")
+    assert told(caplog) == ["work: 24/24, quick"]
+
+
+def test_a_phase_that_is_short_says_nothing(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
+    caplog.set_level(logging.INFO)
+    meter = Meter(None, "phase", logging.getLogger("test"), parts=0, clock=clock)
+    for done in range(1, 25):
+        clock.now += 1
+        meter.show(done, 24, str)
+    assert told(caplog) == []
+    clock.now += 30
+    meter.show(24, 24, str)
+    assert told(caplog) == ["phase: 24/24"]
+
+
+def test_a_server_that_is_away_takes_the_bar_and_not_the_run(
+    caplog: pytest.LogCaptureFixture, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def away(*args: Any, **options: Any) -> None:
+        calls.append(args)
+        raise ConnectionError("no server")
+
+    monkeypatch.setattr(following, "create_progress_artifact", away)
+    caplog.set_level(logging.INFO)
+    meter = Meter("key", "work", logging.getLogger("test"), clock=clock)
+    for done in (30, 60, 90):
+        clock.now += 60
+        meter.show(done, 100, str)
+    assert len(calls) == 1
+    assert sum("stands still from here on: no server" in line for line in told(caplog)) == 1
+
+
+class Struck(BaseException):
+    """What Prefect's handler raises."""
+
+
+@pytest.fixture
+def handler() -> Iterator[list[int]]:
+    """A handler like Prefect's, which is there before ours."""
+    seen: list[int] = []
+
+    def strike(number: int, frame: object) -> None:
+        seen.append(number)
+        raise Struck
+
+    before = signal.signal(signal.SIGTERM, strike)
+    yield seen
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_waits_while_the_store_writes(handler: list[int]) -> None:
+    with Signals() as signals, signals.holding():
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.asked
+        assert handler == []
+        with pytest.raises(Struck), signals.computing():
+            raise AssertionError("not struck before the model computes")
+        assert handler == [signal.SIGTERM]
+        assert signals.check() is False
+
+
+def test_a_signal_strikes_while_the_model_computes(handler: list[int]) -> None:
+    with Signals() as signals, signals.holding(), pytest.raises(Struck), signals.computing():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert handler == [signal.SIGTERM]
+
+
+def test_a_signal_that_nothing_asked_for_strikes_at_the_end(handler: list[int]) -> None:
+    with pytest.raises(Struck), Signals() as signals, signals.holding():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert handler == [signal.SIGTERM]
+    with pytest.raises(Struck):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_an_interrupt_raises_as_ever() -> None:
+    with pytest.raises(KeyboardInterrupt), Signals() as signals, signals.holding():
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
