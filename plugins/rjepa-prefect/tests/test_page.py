@@ -113,9 +113,7 @@ def test_tasks_retry_and_summaries(
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    [address] = {
-        line.split("View at ")[1] for line in done.stderr.splitlines() if "View at" in line
-    }
+    address = done.stderr.split("View at ")[1].split()[0]
     shots = []
 
     def text() -> str:
