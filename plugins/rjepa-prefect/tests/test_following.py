@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from rjepa_prefect import following
 from rjepa_prefect.following import Meter
-from rjepa_prefect.signals import Signals
+from rjepa_prefect.signals import Wish, shielded
 
 
 class Clock:
@@ -94,7 +97,7 @@ class Struck(BaseException):
 
 @pytest.fixture
 def handler() -> Iterator[list[int]]:
-    """A handler like Prefect's, which is there before ours."""
+    """A handler like Prefect's."""
     seen: list[int] = []
 
     def strike(number: int, frame: object) -> None:
@@ -106,32 +109,50 @@ def handler() -> Iterator[list[int]]:
     signal.signal(signal.SIGTERM, before)
 
 
-def test_a_signal_waits_while_the_store_writes(handler: list[int]) -> None:
-    with Signals() as signals, signals.holding():
+def test_a_signal_does_not_strike_the_work_which_is_told_and_waited_for(
+    handler: list[int],
+) -> None:
+    steps = []
+
+    def work(wish: Wish) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        assert signals.asked
-        assert handler == []
-        with pytest.raises(Struck), signals.computing():
-            raise AssertionError("not struck before the model computes")
-        assert handler == [signal.SIGTERM]
-        assert signals.check() is False
+        while not wish:
+            time.sleep(0.01)
+        steps.append("commit")
+        wish.check()
+        steps.append("not reached")
 
-
-def test_a_signal_strikes_while_the_model_computes(handler: list[int]) -> None:
-    with Signals() as signals, signals.holding(), pytest.raises(Struck), signals.computing():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert handler == [signal.SIGTERM]
-
-
-def test_a_signal_that_nothing_asked_for_strikes_at_the_end(handler: list[int]) -> None:
-    with pytest.raises(Struck), Signals() as signals, signals.holding():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert handler == [signal.SIGTERM]
     with pytest.raises(Struck):
+        shielded(work)
+    assert handler == [signal.SIGTERM]
+    assert steps == ["commit"]
+
+
+def test_a_second_signal_waits_no_longer(handler: list[int]) -> None:
+    release = threading.Event()
+
+    def work(wish: Wish) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
+        while not wish:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+        release.wait(60)
+
+    began = time.monotonic()
+    with pytest.raises(Struck):
+        shielded(work)
+    assert time.monotonic() - began < 30
+    assert len(handler) == 2
+    release.set()
 
 
-def test_an_interrupt_raises_as_ever() -> None:
-    with pytest.raises(KeyboardInterrupt), Signals() as signals, signals.holding():
-        os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+def test_what_the_work_gives_and_raises() -> None:
+    assert shielded(lambda wish: (bool(wish), wish.check())) == (False, False)
+    with pytest.raises(ZeroDivisionError):
+        shielded(lambda wish: 1 // 0)
+
+
+def test_the_work_knows_the_run_that_it_belongs_to() -> None:
+    known = contextvars.ContextVar("known", default="nothing")
+    known.set("run")
+    assert shielded(lambda wish: known.get()) == "run"

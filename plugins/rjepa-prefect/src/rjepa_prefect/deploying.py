@@ -15,13 +15,13 @@ FLOWS = (extract_latents, train_world_model, evaluate, extract_then_train)
 
 
 def deploy(
-    pool: str = "rjepa", queue: str | None = None, name: str = "rjepa", folder: str | None = None
+    pool: str = "rjepa", queue: str = "default", name: str = "rjepa", folder: str | None = None
 ) -> list[UUID]:
     """Make the flows known as `extract-latents/rjepa` and so on; their runs go to a work pool.
 
     Args:
         pool: of type `process`: `prefect work-pool create rjepa --type process`.
-        queue: of the pool; None takes its own.
+        queue: of the pool, made if it is not there.
         name: of the deployments.
         folder: in which the flows run, so that relative places mean the same as here; None is the
             present one.

@@ -1,87 +1,74 @@
-"""SIGTERM and Ctrl-C: they strike while the model computes and wait while the store writes."""
+"""A cancellation or Ctrl-C: the work hears of it between two of its steps, and ends soundly."""
 
 from __future__ import annotations
 
-import signal
+import contextvars
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType, TracebackType
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+import attrs
+
+T = TypeVar("T")
 
 
-class Signals:
-    """Entered around a run. Inside of `holding` a signal is kept until `computing` is entered or
-    `check` is called; then, as everywhere else, the handler that was there before gets it: that of
-    Prefect, which knows whether the run is being cancelled."""
+@attrs.frozen
+class Wish:
+    """That the work should end; the same for as long as it runs."""
 
-    def __init__(self) -> None:
-        self._before: dict[int, Any] = {}
-        self._kept: tuple[int, FrameType | None] | None = None
-        self._held = False
+    _event: threading.Event = attrs.field(factory=threading.Event)
 
-    @property
-    def asked(self) -> bool:
-        """Whether a signal is kept, for work that ends by itself when it is told to."""
-        return self._kept is not None
+    def __bool__(self) -> bool:
+        return self._event.is_set()
 
-    @contextmanager
-    def holding(self) -> Iterator[None]:
-        """Nothing in here is struck, but for what is `computing`."""
-        self._held = True
-        try:
-            yield
-        finally:
-            self._held = False
-
-    @contextmanager
-    def computing(self) -> Iterator[None]:
-        """May be struck at any moment."""
-        self.check()
-        self._held = False
-        try:
-            yield
-        finally:
-            self._held = True
+    def make(self) -> None:
+        """From now on."""
+        self._event.set()
 
     def check(self) -> bool:
-        """Hand over a signal that was kept, which as a rule raises; false otherwise."""
-        if self._kept is not None:
-            number, frame = self._kept
-            self._kept = None
-            self._hand_over(number, frame)
+        """Raise KeyboardInterrupt if the work should end; false otherwise."""
+        if self:
+            raise KeyboardInterrupt
         return False
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._held:
-            self._kept = (number, frame)
-        else:
-            self._hand_over(number, frame)
 
-    def _hand_over(self, number: int, frame: FrameType | None) -> None:
-        handler = self._before[number]
-        if callable(handler):
-            handler(number, frame)
-        elif handler == signal.SIG_DFL:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
+@attrs.define
+class _Outcome(Generic[T]):
+    value: list[T] = attrs.field(factory=list)
+    error: BaseException | None = None
 
-    def __enter__(self) -> Self:
-        # Tasks that were submitted run in threads, which no signal reaches.
-        if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                self._before[number] = signal.signal(number, self._on_signal)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        if kind is None:
-            self.check()
+def shielded(work: Callable[[Wish], T]) -> T:
+    """Do work in a thread of its own, where no signal strikes it while a store writes.
+
+    Prefect raises from its handler of SIGTERM, which must stay in place for a cancellation to be
+    known as one. It raises here, where nothing but waiting goes on; the work is told by the `Wish`
+    and waited for. A second signal waits no longer.
+
+    Args:
+        work: asks its argument between its steps.
+
+    Raises:
+        BaseException: what the work raised; or, once it has ended, what the signal's handler did.
+    """
+    wish, outcome = Wish(), _Outcome[T]()
+
+    def run() -> None:
+        try:
+            outcome.value.append(work(wish))
+        except BaseException as error:
+            outcome.error = error
+
+    # With the context, the log and the artifacts know the run that they belong to.
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
+    try:
+        thread.start()
+        thread.join()
+    except BaseException:
+        wish.make()
+        if thread.ident is not None:
+            thread.join()
+        raise
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value[0]

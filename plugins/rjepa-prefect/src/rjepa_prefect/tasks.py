@@ -19,11 +19,12 @@ from rjepa_core.evaluation import EvaluateRunSettings, Watch
 from rjepa_core.evaluation import evaluate as evaluate_world_models
 from rjepa_core.evaluation.text import heading
 from rjepa_core.plugins import WorldModelAdapter
+from rjepa_core.ports.store_tools import ToolProgress
 from rjepa_core.prepared import Extraction, Summary
 from rjepa_core.run_report import outcome, outcome_lines, plan, plan_lines, warnings_of
 from rjepa_core.runner import open_extraction
 from rjepa_core.train_report import ending_line, epoch_line, facts_of
-from rjepa_core.training import TrainWatch
+from rjepa_core.training import TrainSummary, TrainWatch
 from rjepa_core.words import count
 from rjepa_core.world_models import DEFAULT_TRAINER
 from rjepa_core.world_models import train_world_model as train_into
@@ -31,7 +32,7 @@ from rjepa_core.world_models import train_world_model as train_into
 from . import summaries
 from .following import ExtractionReport, Log, Meter, PhaseReport, TrainingReport, run_log
 from .parameters import Values, evaluation_of, extraction_of, training_of
-from .signals import Signals
+from .signals import Wish, shielded
 
 _SOON_HOURS = 1e-9
 
@@ -85,16 +86,21 @@ def extract(values: Values, began: float) -> Values:
     if again():
         log.info("going on with what %s holds", settings.store.path)
         settings = attrs.evolve(settings, run=_going_on(settings, began))
-    with (
-        Signals() as signals,
-        open_extraction(settings, registry, lambda line: log.info("%s …", line)) as opened,
-    ):
-        planned = plan(opened)
-        for line in plan_lines(planned):
-            log.info(line)
-        for line in warnings_of(opened, settings):
-            log.warning(line)
-        summary = _run(opened, "extraction", signals, log)
+
+    def work(wish: Wish) -> tuple[Summary, Values]:
+        def say(line: str) -> None:
+            wish.check()
+            log.info("%s …", line)
+
+        with open_extraction(settings, registry, say) as opened:
+            planned = plan(opened)
+            for line in plan_lines(planned):
+                log.info(line)
+            for line in warnings_of(opened, settings):
+                log.warning(line)
+            return _run(opened, "extraction", wish, log), planned
+
+    summary, planned = shielded(work)
     code = exit_code(summary, settings.run.allow_failures)
     facts = outcome(summary, code)
     for line in outcome_lines(facts, planned, settings.store):
@@ -114,11 +120,9 @@ def _going_on(settings: ExtractionSettings, began: float) -> Any:
     return run
 
 
-def _run(opened: Extraction, what: str, signals: Signals, log: Log) -> Summary:
-    meter = Meter("rjepa-progress", what, log)
-    report = ExtractionReport(meter, opened.before.missing, log)
-    with signals.holding():
-        return opened.run(report, signals.check, signals.computing, report.decided)
+def _run(opened: Extraction, what: str, wish: Wish, log: Log) -> Summary:
+    report = ExtractionReport(Meter("rjepa-progress", what, log), opened.before.missing, log)
+    return opened.run(report, wish.check, decided=report.decided)
 
 
 @task(name="train", retry_condition_fn=may_help, cache_policy=NO_CACHE)
@@ -136,20 +140,20 @@ def train(values: Values, out: str, resume: bool) -> Values:
     log, registry = run_log(), Registry()
     settings: TrainSettings = training_of(values, out)
     begun = registry.find(WorldModelAdapter, DEFAULT_TRAINER).claims(out)
-    with Signals() as signals:
-        with signals.holding():
-            # A step is short: it is let finish, so that every checkpoint is a whole one.
-            watch = TrainWatch(
-                resume=(resume or again()) and begun,
-                say=log.info,
-                warn=log.warning,
-                report=TrainingReport(Meter("rjepa-progress", "training", log)),
-                kept=lambda row: log.info(epoch_line(row)),
-                stop=lambda: signals.asked,
-            )
-            summary = train_into(out, settings, watch, registry)
-        # An end that was asked for: what the last checkpoint holds is there for the next try.
-        signals.check()
+
+    def work(wish: Wish) -> TrainSummary:
+        watch = TrainWatch(
+            resume=(resume or again()) and begun,
+            say=log.info,
+            warn=log.warning,
+            report=TrainingReport(Meter("rjepa-progress", "training", log)),
+            kept=lambda row: log.info(epoch_line(row)),
+            # A checkpoint is written first.
+            stop=lambda: bool(wish),
+        )
+        return train_into(out, settings, watch, registry)
+
+    summary = shielded(work)
     facts = facts_of(summary)
     log.info(ending_line(facts))
     summaries.keep(summaries.TRAINING, summaries.training_text(facts), f"World model in {out}")
@@ -169,16 +173,22 @@ def evaluate(values: Values) -> Values:
     log = run_log()
     settings: EvaluateRunSettings = evaluation_of(values)
     phases = PhaseReport(log)
-    with Signals() as signals:
+
+    def work(wish: Wish) -> Values:
+        def report(progress: ToolProgress) -> None:
+            wish.check()
+            phases(progress)
 
         def encode(opened: Extraction) -> None:
-            failures = _run(opened, "encoding", signals, log).progress.failures
+            failures = _run(opened, "encoding", wish, log).progress.failures
             if failures:
                 failed = count(failures, "solution")
                 log.warning("%s could not be encoded and will be left out", failed)
 
-        watch = Watch(say=log.info, warn=log.warning, report=phases, encode=encode)
-        facts = evaluate_world_models(settings, Registry(), watch).to_json()
+        watch = Watch(say=log.info, warn=log.warning, report=report, encode=encode)
+        return evaluate_world_models(settings, Registry(), watch).to_json()
+
+    facts = shielded(work)
     for line in heading(facts):
         log.info(line)
     names = ", ".join(Path(name).name for name in settings.evaluate.world_models)
