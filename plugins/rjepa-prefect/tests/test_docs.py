@@ -41,7 +41,7 @@ def shell(line: str, home: Path, environment: dict[str, str]) -> str:
         ["bash", "-c", line], cwd=home, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, f"$ {line}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def test_what_is_to_be_done_is_well_formed(home: Path) -> None:
