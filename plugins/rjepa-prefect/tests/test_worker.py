@@ -15,6 +15,7 @@ from uuid import UUID
 
 import psutil
 import pytest
+from asking import TRAIN, sound
 from looking import artifacts, check_whole, logged, task_runs
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -26,7 +27,6 @@ from rjepa_core import RJepaError, open_store
 from rjepa_core.opening import locate
 
 POOL, QUEUE = "rjepa-tests", "night"
-TRAIN = {"training": {"max_epochs": 2}, "model": {"width": 32, "predictor_width": 32}}
 LONG = 180.0
 PREFECT = [sys.executable, "-m", "prefect"]
 
@@ -143,7 +143,7 @@ def test_cancelled_and_gone_on_with(
 ) -> None:
     deploy(POOL, QUEUE)
     slow = {**extraction, "backend": {"name": "seeded", "delay": 1.0}}
-    plain = {**extraction, "backend": "seeded"}
+    plain = sound(extraction)
     train = {**TRAIN, "training": {"max_epochs": 100_000, "patience": 0}}
     began = queue(
         "extract-then-train",
@@ -194,7 +194,7 @@ def train_again(home: Path) -> str:
 
 def test_the_shell_way(home: Path, extraction: dict[str, Any], environment: dict[str, str]) -> None:
     """`prefect work-pool create`, `deploy`, `prefect deployment run`, `prefect worker start`."""
-    plain = {**extraction, "backend": "seeded"}
+    plain = sound(extraction)
 
     def call(*words: str) -> str:
         done = subprocess.run(words, env=environment, cwd=home, capture_output=True, text=True)
