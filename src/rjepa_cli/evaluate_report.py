@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rjepa_core.evaluation.text import LESS, figure, heading, notes, rows_of
+
 from .bench_charts import Bar, bars, escaped
 from .bench_report import CSS
-from .evaluate_text import LESS, figure, heading, notes, rows_of
 
 Facts = Mapping[str, Any]
 _LABEL = 260

@@ -8,7 +8,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from rjepa_core.errors import RJepaError, SettingsError, UsageError
+from rjepa_core.errors import RJepaError, UsageError
 from rjepa_core.opening import split_location
 from rjepa_core.plugins import (
     Adapter,
@@ -18,9 +18,8 @@ from rjepa_core.plugins import (
     SchedulerAdapter,
     StoreAdapter,
 )
-from rjepa_core.prompts import DEFAULT_TEMPLATES
+from rjepa_core.resolving import resolve_extraction
 from rjepa_core.settings import ExtractionSettings
-from rjepa_core.structuring import structure, unstructure
 
 from .config import Layers, to_yaml
 from .flags import Flag, flags_of
@@ -168,7 +167,6 @@ def gather(ctx: click.Context, chosen: Chosen) -> Layers:
     """All that was given, in layers: defaults, YAML file, then flags and `--set`."""
     flags = [*FLAGS, *chosen.flags]
     layers = Layers(ExtractionSettings, flags={flag.key: flag.name for flag in flags})
-    layers.tree["prompt"] = {"templates": dict(DEFAULT_TEMPLATES)}
     params = ctx.params
     if params["config"]:
         layers.add_file(params["config"])
@@ -200,19 +198,9 @@ def resolve(layers: Layers, chosen: Chosen) -> tuple[ExtractionSettings, dict[st
         SettingsError: naming key, place and what is wrong.
     """
     try:
-        settings = structure(ExtractionSettings, layers.tree)
-        if settings.problems.traces and settings.problems.samples > 1:
-            raise SettingsError(
-                "problems.samples: --traces encodes each solution given once; leave it out"
-            )
-        plain = unstructure(settings)
-        for section, kind in SECTIONS:
-            adapter = chosen.registry.find(kind, chosen.names[section])
-            own = adapter.configure(getattr(settings, section).options, section)
-            plain[section].update(unstructure(own))
+        return resolve_extraction(layers.tree, chosen.registry)
     except UsageError as error:
         raise layers.annotate(error) from None
-    return settings, plain
 
 
 @click.command(

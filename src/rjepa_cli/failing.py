@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import tempfile
 import traceback
 
 import click
 
-from rjepa_core.errors import RJepaError, UsageError
+from rjepa_core import endings
+from rjepa_core.endings import FAILED, INTERRUPTED, USAGE
 
 from .screen import drop, write
 from .words import visible
-
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class InterruptedRunError(Exception):
@@ -48,30 +46,9 @@ def exit_code(error: BaseException, debug: bool = False, resumable: bool = False
 
 def explain(error: BaseException, resumable: bool = False) -> tuple[str | None, int]:
     """Text and exit code of an error that a user can meet; no text for an unexpected one."""
-    onward = "go on with --resume" if resumable else "try again"
     if isinstance(error, click.ClickException):
         return _usage(error), USAGE
-    if isinstance(error, UsageError):
-        return str(error), USAGE
-    if isinstance(error, RJepaError):
-        return str(error), FAILED
-    if isinstance(error, MemoryError):
-        if not resumable:
-            return (
-                "out of memory: end other processes or use a smaller model, and try again",
-                FAILED,
-            )
-        return (
-            "out of memory: use a smaller --batch-size, a smaller model, or another --device; "
-            "what was finished is kept, go on with --resume",
-            FAILED,
-        )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        place = f" ({error.filename})" if error.filename else ""
-        return f"the disk is full{place}: make room and {onward}", FAILED
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}", FAILED
-    return None, FAILED
+    return endings.explain(error, resumable)
 
 
 def _usage(error: click.ClickException) -> str:

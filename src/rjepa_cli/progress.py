@@ -8,9 +8,9 @@ from typing import Self
 
 from rjepa_core.extraction import Progress
 from rjepa_core.ports.batch_scheduler import Decision
+from rjepa_core.run_report import progress_facts
 
 from .meter import Meter
-from .report import progress_facts
 from .screen import Screen
 from .words import count, duration, rate
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from rjepa_core.extraction import Ending
+from rjepa_core import run_report as report
+from rjepa_core.endings import DONE, PROBLEMS_FAILED, STOPPED, exit_code, too_many_failed
 from rjepa_core.plugins import Registry
-from rjepa_core.runner import Extraction, Summary, open_extraction
+from rjepa_core.runner import Extraction, open_extraction
 from rjepa_core.settings import ExtractionSettings
 
-from . import report
 from .failing import InterruptedRunError
 from .interrupts import Interrupts
 from .progress import ProgressReport
 from .screen import Screen
-from .words import size
-
-DONE, PROBLEMS_FAILED, STOPPED = 0, 3, 4
 
 
 def run(
@@ -56,15 +53,10 @@ def run(
         screen.json({**facts, "plan": planned})
     else:
         screen.result("\n".join(report.outcome_lines(facts, planned, settings.store)))
-    kept = not report.in_memory(settings.store)
-    if code == STOPPED and kept:
+    if code == STOPPED and not report.in_memory(settings.store):
         screen.say(f"go on with: {resume_command(arguments)}")
     if code == PROBLEMS_FAILED:
-        see = f"; see: rjepa-cli show {shlex.quote(settings.store.path)} --failures" if kept else ""
-        screen.say(
-            f"{summary.failed_in_store} of {summary.survey.work} failed, more than "
-            f"--allow-failures {settings.run.allow_failures * 100:g}%{see}"
-        )
+        screen.say(too_many_failed(summary, settings))
     return code
 
 
@@ -76,20 +68,12 @@ def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as
     ):
         planned = _show_plan(it, settings, screen)
         facts = report.forecast(it, it.trial())
-        _warn_of_room(facts, screen)
+        for line in report.room_warnings(facts):
+            screen.warn(line)
     if as_json:
         screen.json({"ending": "dry run", **facts, "plan": planned})
     else:
         screen.result("\n".join(report.forecast_lines(facts)))
-    return DONE
-
-
-def exit_code(summary: Summary, allowed: float) -> int:
-    """0, 3 or 4, as the summary and the share of failures allowed say."""
-    if summary.ending is Ending.STOPPED:
-        return STOPPED
-    if summary.failed_in_store > allowed * summary.survey.work:
-        return PROBLEMS_FAILED
     return DONE
 
 
@@ -103,14 +87,6 @@ def _show_plan(it: Extraction, settings: ExtractionSettings, screen: Screen) -> 
     planned = report.plan(it)
     for line in report.plan_lines(planned):
         screen.say(line)
-    if it.settings.prompt != settings.prompt or it.settings.steps != settings.steps:
-        screen.warn("prompt and steps are those of the stored traces, not those of this run")
-    _warn_of_room(planned, screen)
+    for line in report.warnings_of(it, settings):
+        screen.warn(line)
     return planned
-
-
-def _warn_of_room(facts: report.Facts, screen: Screen) -> None:
-    """Where a run was forced, or only tried."""
-    needed, free = facts["bytes_needed"], facts["bytes_free"]
-    if needed is not None and needed > free:
-        screen.warn(f"the store needs about {size(needed)} and the disk has {size(free)} free")

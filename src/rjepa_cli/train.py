@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from rjepa_core.errors import UnsupportedError, UsageError
 from rjepa_core.plugins import Registry, WorldModelAdapter
 from rjepa_core.structuring import structure
+from rjepa_core.train_report import epoch_line, facts_of, lines
 from rjepa_core.train_settings import (
     DataSettings,
     TrainingSettings,
@@ -27,8 +28,7 @@ from .flags import Flag
 from .interrupts import Interrupts
 from .running import resume_command
 from .screen import Screen
-from .train_progress import TrainProgressReport, epoch_line
-from .train_report import facts_of, lines
+from .train_progress import TrainProgressReport
 
 DONE = 0
 TRAINER = DEFAULT_TRAINER

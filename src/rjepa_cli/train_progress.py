@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rjepa_core.training import TrainProgress
 
@@ -14,7 +13,6 @@ from .screen import Screen
 from .words import duration, rate
 
 _LAST = 50
-_MOST_VALUES = 6
 
 
 class TrainProgressReport:
@@ -58,20 +56,3 @@ class TrainProgressReport:
         trace: TracebackType | None,
     ) -> None:
         self._meter.__exit__(kind, error, trace)
-
-
-def epoch_line(row: Mapping[str, Any]) -> str:
-    """What an epoch brought, in one line; the rest is in its row of `metrics.csv`."""
-    numbers = {
-        name: value
-        for name, value in row.items()
-        if name != "epoch" and isinstance(value, int | float) and not isinstance(value, bool)
-    }
-    shown = [f"{name} {number(value)}" for name, value in list(numbers.items())[:_MOST_VALUES]]
-    begin = f"epoch {int(row['epoch'])}: " if "epoch" in row else ""
-    return begin + ", ".join(shown)
-
-
-def number(value: float) -> str:
-    """Whole numbers whole, others with four digits."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

@@ -87,6 +87,10 @@ class DamagedRecordError(StoreError):
     """A record does not match its checksum; the message names its key."""
 
 
+class ProblemsFailedError(RJepaError):
+    """A run did all its work, and more of it failed than was allowed. Exit code 3."""
+
+
 class BackendError(RJepaError):
     """The LLM backend cannot go on."""
 

@@ -45,6 +45,7 @@ class TrainSummary:
             validation value.
         ending: `done`, `early` (validation got no better) or `stopped`.
         curve: a row of values an epoch, as `metrics.csv` has them.
+        report: its page for people, if it has one.
         rank: which of several processes that trained together says so; 0 is the one that wrote.
     """
 
@@ -58,6 +59,7 @@ class TrainSummary:
     ending: str
     curve: tuple[dict[str, Any], ...] = ()
     rank: int = 0
+    report: str | None = None
 
 
 @attrs.frozen

@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 import rjepa_core.plugins
 from rjepa_cli.evaluate import EVALUATE_FLAGS, OTHER_OPTIONS
 from rjepa_cli.evaluate_report import html
-from rjepa_cli.evaluate_text import lines, markdown
 from rjepa_cli.main import main
+from rjepa_core.evaluation.text import lines, markdown
 
 from .conftest import Invoke, command, only_line
 from .test_lazy import HEAVY, imported

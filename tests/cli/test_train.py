@@ -18,10 +18,10 @@ from click.testing import Result
 
 from rjepa_cli import train as train_module
 from rjepa_cli.screen import Screen
-from rjepa_cli.train_progress import TrainProgressReport, epoch_line
-from rjepa_cli.train_report import facts_of, lines
+from rjepa_cli.train_progress import TrainProgressReport
 from rjepa_core.plugins import GROUP, Registry, WorldModelAdapter, hookimpl
 from rjepa_core.structuring import unstructure
+from rjepa_core.train_report import epoch_line, facts_of, lines
 from rjepa_core.train_settings import TrainSettings
 from rjepa_core.training import TrainProgress, TrainSummary, TrainWatch
 
@@ -74,7 +74,16 @@ class FakeTrainer:
                 curve.append(row)
         (place / "report.html").write_text("<p>")
         return TrainSummary(
-            run, epochs, epochs * STEPS, 40 * epochs, 1.5, 2, 0.25, "done", tuple(curve)
+            run,
+            epochs,
+            epochs * STEPS,
+            40 * epochs,
+            1.5,
+            2,
+            0.25,
+            "done",
+            tuple(curve),
+            report=str(place / "report.html"),
         )
 
     @hookimpl

@@ -95,7 +95,8 @@ def _train(
         validation.close()
     if processes.first:
         watch.say("writing the report")
-        _report(place, settings, trainer, summary)
+        report = _report(place, settings, trainer, summary)
+        return attrs.evolve(summary, report=str(report))
     return summary
 
 
@@ -212,8 +213,10 @@ def _begin(place: Path, settings: TrainSettings) -> None:
         raise UsageError(f"{place}: the run cannot be begun there: {error.strerror}") from None
 
 
-def _report(place: Path, settings: TrainSettings, trainer: Trainer, summary: TrainSummary) -> None:
+def _report(place: Path, settings: TrainSettings, trainer: Trainer, summary: TrainSummary) -> Path:
     seen, picture = trainer.last_look, None
     if seen is not None:
         picture = latent_picture(seen.traces, "targets of the validation part")
-    write_report(place, summary.curve, settings, None, picture, best_epoch=summary.best_epoch)
+    return write_report(
+        place, summary.curve, settings, None, picture, best_epoch=summary.best_epoch
+    )

@@ -6,13 +6,13 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from rjepa_core.extraction import Ending, Progress
-from rjepa_core.opening import split_location
-from rjepa_core.room import Room
-from rjepa_core.runner import Extraction, Summary, Trial
-from rjepa_core.settings import StoreSettings
-
-from .words import count, duration, rate, size
+from .extraction import Ending, Progress
+from .opening import split_location
+from .prepared import Extraction, Summary
+from .rehearsal import Trial
+from .room import Room, size
+from .settings import ExtractionSettings, StoreSettings
+from .words import count, duration, rate
 
 Facts = dict[str, Any]
 
@@ -74,6 +74,26 @@ def plan_lines(facts: Facts) -> list[str]:
         lines[0] += f"; {count(facts['duplicates'], 'repeated row')} skipped"
     lines += [f"note      {topic}: {text}" for topic, text in facts["notes"].items()]
     return lines
+
+
+def warnings_of(extraction: Extraction, asked: ExtractionSettings) -> list[str]:
+    """What is doubtful in the plan.
+
+    Args:
+        asked: the settings that it was opened with.
+    """
+    found = []
+    if extraction.settings.prompt != asked.prompt or extraction.settings.steps != asked.steps:
+        found.append("prompt and steps are those of the stored traces, not those of this run")
+    return found + room_warnings(_room_facts(extraction.room))
+
+
+def room_warnings(facts: Facts) -> list[str]:
+    """Where a run was forced, or only tried."""
+    needed, free = facts["bytes_needed"], facts["bytes_free"]
+    if needed is None or needed <= free:
+        return []
+    return [f"the store needs about {size(needed)} and the disk has {size(free)} free"]
 
 
 def _room_facts(room: Room | None) -> Facts:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from rjepa_core.training import TrainSummary
-
-from .train_progress import number
-from .words import count, duration
+from .training import TrainSummary
+from .words import count, duration, number
 
 Facts = dict[str, Any]
-REPORT_FILE = "report.html"
-_MOST_ROWS, _MOST_COLUMNS = 24, 9
+_MOST_ROWS, _MOST_COLUMNS, _MOST_VALUES = 24, 9, 6
 _ENDINGS = {
     "done": "all epochs done",
     "early": "stopped early: validation got no better",
@@ -33,19 +29,12 @@ def facts_of(summary: TrainSummary, interrupted: bool = False) -> Facts:
     facts["best"] = _plain(summary.best)
     if interrupted:
         facts["ending"] = "interrupted"
-    report = Path(summary.run) / REPORT_FILE
-    facts["report"] = str(report) if report.exists() else None
     return facts
 
 
 def lines(facts: Facts) -> list[str]:
     """A table of the epochs, the best of them marked, and where everything is."""
-    ending = _ENDINGS.get(facts["ending"], facts["ending"])
-    told = [
-        *_table(facts["curve"], facts["best_epoch"]),
-        f"{ending}: {count(facts['epochs'], 'epoch')}, {count(facts['steps'], 'step')}, "
-        f"{count(facts['samples'], 'sample')}; {duration(facts['seconds'])} in this run",
-    ]
+    told = [*_table(facts["curve"], facts["best_epoch"]), ending_line(facts)]
     if facts["best"] is not None and facts["best_epoch"] > 0:
         told.append(f"best: epoch {facts['best_epoch']}, {facts['best']:.4g}")
     told.append(f"world model: {shlex.quote(facts['run'])}")
@@ -54,25 +43,50 @@ def lines(facts: Facts) -> list[str]:
     return told
 
 
-def _table(curve: Sequence[Facts], best: int) -> list[str]:
-    """Rows of the curve, some of them where there are many; the best and the last always."""
+def epoch_line(row: Mapping[str, Any]) -> str:
+    """What an epoch brought, in one line; the rest is in its row of `metrics.csv`."""
+    numbers = {
+        name: value
+        for name, value in row.items()
+        if name != "epoch" and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    shown = [f"{name} {number(value)}" for name, value in list(numbers.items())[:_MOST_VALUES]]
+    begin = f"epoch {int(row['epoch'])}: " if "epoch" in row else ""
+    return begin + ", ".join(shown)
+
+
+def ending_line(facts: Facts) -> str:
+    """How it ended, and after how much."""
+    ending = _ENDINGS.get(facts["ending"], facts["ending"])
+    return (
+        f"{ending}: {count(facts['epochs'], 'epoch')}, {count(facts['steps'], 'step')}, "
+        f"{count(facts['samples'], 'sample')}; {duration(facts['seconds'])} in this run"
+    )
+
+
+def curve_rows(curve: Sequence[Facts], best: int) -> list[list[str]]:
+    """A head and rows of cells, some of them where there are many epochs; the best, which has a
+    mark in its first cell, and the last always. Empty without an epoch."""
     if not curve:
         return []
     names = _columns(curve)
     every = math.ceil(len(curve) / _MOST_ROWS)
-    shown = [
-        row
-        for i, row in enumerate(curve)
-        if i % every == 0 or row.get("epoch") == best or i == len(curve) - 1
-    ]
     rows = [["", *names]]
-    for row in shown:
-        mark = "*" if row.get("epoch") == best else ""
-        rows.append([mark, *(_cell(name, row.get(name)) for name in names)])
+    for i, row in enumerate(curve):
+        if i % every == 0 or row.get("epoch") == best or i == len(curve) - 1:
+            mark = "*" if row.get("epoch") == best else ""
+            rows.append([mark, *(_cell(name, row.get(name)) for name in names)])
+    return rows
+
+
+def _table(curve: Sequence[Facts], best: int) -> list[str]:
+    rows = curve_rows(curve, best)
+    if not rows:
+        return []
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     told = [_line(row, widths) for row in rows]
-    if every > 1:
-        told.append(f"({len(shown)} of {len(curve)} epochs; all are in metrics.csv)")
+    if len(rows) - 1 < len(curve):
+        told.append(f"({len(rows) - 1} of {len(curve)} epochs; all are in metrics.csv)")
     return [*told, ""]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .words import count, visible
+from ..showing import visible
+from ..words import count
 
 Facts = Mapping[str, Any]
 LESS = "less "

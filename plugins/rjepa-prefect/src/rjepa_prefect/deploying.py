@@ -1,0 +1,53 @@
+"""The flows, made known to a Prefect server, so that they can be queued."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import deploy as deploy_to_server
+from prefect.types.entrypoint import EntrypointType
+
+from .flows import evaluate, extract_latents, extract_then_train, train_world_model
+
+FLOWS = (extract_latents, train_world_model, evaluate, extract_then_train)
+
+
+def deploy(
+    pool: str = "rjepa", queue: str = "default", name: str = "rjepa", folder: str | None = None
+) -> list[UUID]:
+    """Make the flows known as `extract-latents/rjepa` and so on; their runs go to a work pool.
+
+    Args:
+        pool: of type `process`: `prefect work-pool create rjepa --type process`.
+        queue: of the pool, made if it is not there.
+        name: of the deployments.
+        folder: in which the flows run, so that relative places mean the same as here; None is the
+            present one.
+
+    Returns:
+        the deployments' ids.
+
+    Raises:
+        ValueError: the server knows no such pool.
+    """
+    variables: dict[str, Any] = {"working_dir": str(Path(folder or ".").resolve())}
+    made: list[Any] = [
+        flow.to_deployment(
+            name,
+            work_queue_name=queue,
+            job_variables=variables,
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        for flow in FLOWS
+    ]
+    found: Any = deploy_to_server(
+        *made,
+        work_pool_name=pool,
+        build=False,
+        push=False,
+        print_next_steps_message=False,
+        ignore_warnings=True,
+    )
+    return list(found)

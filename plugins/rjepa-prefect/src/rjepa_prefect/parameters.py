@@ -1,0 +1,129 @@
+"""A flow's parameters, plain JSON values, as the settings of the use cases."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import validators as v
+
+from rjepa_core import ExtractionSettings, Registry, TrainSettings
+from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.evaluation import EvaluateRunSettings
+from rjepa_core.opening import split_location
+from rjepa_core.resolving import resolve_extraction
+from rjepa_core.structuring import structure, unstructure
+
+Values = dict[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class RetrySettings:
+    """When something ends that may pass: a lost device, a full disk.
+
+    Attributes:
+        retries: further tries of each task.
+        retry_delay_seconds: before each of them.
+    """
+
+    retries: int = attrs.field(default=2, validator=[v.instance_of(int), v.ge(0)])
+    retry_delay_seconds: float = attrs.field(default=60.0, validator=v.ge(0.0))
+
+    @classmethod
+    def of(cls, retries: int, retry_delay_seconds: float) -> RetrySettings:
+        """Checked.
+
+        Raises:
+            SettingsError: naming the parameter.
+        """
+        return structure(cls, {"retries": retries, "retry_delay_seconds": retry_delay_seconds})
+
+
+def extraction_of(
+    values: Mapping[str, Any], registry: Registry, resume: bool = False
+) -> ExtractionSettings:
+    """An extraction's settings, the adapters' own checked with them.
+
+    Args:
+        values: sections and keys.
+        registry: finds the adapters.
+        resume: as `run.resume`, whatever that says.
+
+    Raises:
+        UsageError: naming the key.
+    """
+    settings, _ = resolve_extraction(values, registry)
+    if resume:
+        settings = attrs.evolve(settings, run=attrs.evolve(settings.run, resume=True))
+    _check_lasting("store.path", split_location(settings.store.path, settings.store.name)[1])
+    return settings
+
+
+def training_of(values: Mapping[str, Any], out: str, store: str | None = None) -> TrainSettings:
+    """A training run's settings.
+
+    Args:
+        values: sections and keys.
+        out: the run's folder.
+        store: trained on where `data.stores` names none.
+
+    Raises:
+        UsageError: naming the key.
+    """
+    settings = structure(TrainSettings, values)
+    if store is not None and not settings.data.stores:
+        settings = attrs.evolve(settings, data=attrs.evolve(settings.data, stores=(store,)))
+    if not settings.data.stores:
+        raise UsageError("data.stores: no latents to train on; name a store")
+    if not out:
+        raise SettingsError("out: must not be empty; name a folder for the run")
+    _check_lasting("out", out)
+    return settings
+
+
+def evaluation_of(
+    values: Mapping[str, Any], extraction: ExtractionSettings | None = None, out: str = ""
+) -> EvaluateRunSettings:
+    """An evaluation's settings.
+
+    Args:
+        values: sections and keys.
+        extraction, out: what was extracted, and the run that was trained on it; they stand in for
+            world models, stores and LLM that `values` does not name.
+
+    Raises:
+        UsageError: naming the key.
+    """
+    settings = structure(EvaluateRunSettings, values)
+    if extraction is None:
+        return settings
+    asked = settings.evaluate
+    asked = attrs.evolve(
+        asked,
+        world_models=asked.world_models or (out,),
+        stores=asked.stores or (extraction.store.path,),
+    )
+    if settings.model is None:
+        settings = attrs.evolve(settings, model=extraction.model, backend=extraction.backend)
+    return attrs.evolve(settings, evaluate=asked)
+
+
+def plain(settings: Any) -> Values:
+    """Settings as JSON values, as a task's page shows them."""
+    return unstructure(settings)
+
+
+def _check_lasting(key: str, place: str) -> None:
+    """A worker runs a flow in a folder that it deletes afterwards, unless it is told another."""
+    here = Path.cwd()
+    temporary = here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith(
+        "prefect"
+    )
+    if temporary and not Path(place).is_absolute():
+        raise UsageError(
+            f"{key}: {place} would lie in {here}, which the worker deletes after the run; give a "
+            "path from the root, or set the deployment's job variable working_dir"
+        )
