@@ -51,8 +51,8 @@ def test_it_is_listed_with_its_distribution(environment: dict[str, str]) -> None
     rows = done.stdout.splitlines()
     at = rows.index(next(row for row in rows if row.startswith("template ")))
     assert rows[at].split() == ["template", "0.1.0", "rjepa-template", "ok"]
-    kinds = [row.split()[:2] for row in rows[at + 1 : at + 7]]
-    wanted = ["backend", "store", "scheduler", "source", "probe", "world_model"]
+    kinds = [row.split()[:2] for row in rows[at + 1 : at + 8]]
+    wanted = ["backend", "store", "scheduler", "executor", "source", "probe", "world_model"]
     assert sorted(kinds) == sorted([kind, "template"] for kind in wanted)
 
 
@@ -78,7 +78,8 @@ def test_a_run_with_nothing_built_in(environment: dict[str, str], tmp_path: Path
     problems.write_text("How many are 2 and 3?\n\nHow many\nare 4 and 5?\n")
     place = f"template:{tmp_path / 'store'}"
     args = ["extract", "--backend", "template", "--model", "parrot", "--layer", "-1"]
-    chosen = ["--scheduler", "template", "--problems", str(problems), "--store", place]
+    chosen = ["--scheduler", "template", "--executor", "template"]
+    chosen += ["--problems", str(problems), "--store", place]
     done = command(environment, *args, *chosen)
     assert done.returncode == 0, done.stderr
     again = command(environment, *args, *chosen, "--resume", "--json")

@@ -9,15 +9,18 @@ from pathlib import Path
 import pytest
 import rjepa_template
 from rjepa_template.backend import TemplateBackend
+from rjepa_template.executor import TemplateExecutor
 from rjepa_template.scheduler import TemplateScheduler
-from rjepa_template.settings import BackendSettings, SchedulerSettings
+from rjepa_template.settings import BackendSettings, ExecutorSettings, SchedulerSettings
 from rjepa_template.world_model import TemplateWorldModel, train
 
 from rjepa_core.opening import open_store
+from rjepa_core.plugins import Registry
 from rjepa_core.ports.llm_backend import LLMBackend
 from rjepa_core.ports.world_model import WorldModel
-from rjepa_core.settings import ModelSettings
+from rjepa_core.settings import ExtractionSettings, ModelSettings
 from rjepa_core.testing.backend_suite import BackendContract
+from rjepa_core.testing.executor_suite import ExecutorContract, Make
 from rjepa_core.testing.plugin_suite import PluginContract
 from rjepa_core.testing.probe_suite import ProbeContract
 from rjepa_core.testing.samples import sample_identity, sample_record
@@ -56,6 +59,23 @@ class TestStore(StoreContract):
 class TestScheduler(SchedulerContract):
     def make(self) -> TemplateScheduler:
         return TemplateScheduler(SchedulerSettings())
+
+
+class TestExecutor(ExecutorContract):
+    ahead = 1
+
+    @pytest.fixture
+    def make(self) -> Iterator[Make]:
+        opened: list[TemplateExecutor] = []
+
+        def make_one(settings: ExtractionSettings) -> TemplateExecutor:
+            resting = ExecutorSettings(rest_s=0.001)
+            opened.append(TemplateExecutor(settings, Registry(), resting))
+            return opened[-1]
+
+        yield make_one
+        for executor in opened:
+            executor.close()
 
 
 class TestSource(SourceContract):

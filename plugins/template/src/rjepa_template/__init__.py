@@ -1,4 +1,4 @@
-"""One adapter of every kind, each the smallest that keeps its port's promises.
+"""One adapter of every kind that has a port, each the smallest that keeps its promises.
 
 This module is imported whenever the plugin is looked at: it holds the hooks and nothing heavy.
 What a factory needs is imported when it is called. Delete the hooks that you do not need.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rjepa_core.plugins import (
     BackendAdapter,
+    ExecutorAdapter,
     ProbeAdapter,
     SchedulerAdapter,
     SourceAdapter,
@@ -19,16 +20,18 @@ from rjepa_core.plugins import (
     hookimpl,
 )
 
-from .settings import BackendSettings, SchedulerSettings, StoreSettings
+from .settings import BackendSettings, ExecutorSettings, SchedulerSettings, StoreSettings
 
 if TYPE_CHECKING:
+    from rjepa_core.plugins import Registry
     from rjepa_core.ports.batch_scheduler import BatchScheduler
+    from rjepa_core.ports.executor import Executor
     from rjepa_core.ports.latent_store import LatentStore, StoreMode
     from rjepa_core.ports.llm_backend import LLMBackend
     from rjepa_core.ports.memory_probe import MemoryProbe
     from rjepa_core.ports.problem_source import ProblemSource
     from rjepa_core.ports.world_model import WorldModel
-    from rjepa_core.settings import ModelSettings, ProblemSettings
+    from rjepa_core.settings import ExtractionSettings, ModelSettings, ProblemSettings
     from rjepa_core.train_settings import TrainSettings
     from rjepa_core.training import TrainSummary, TrainWatch
 
@@ -78,6 +81,19 @@ def rjepa_schedulers() -> Iterable[SchedulerAdapter]:
         SchedulerAdapter(
             name="template", summary=summary, settings=SchedulerSettings, create=create
         )
+    ]
+
+
+@hookimpl
+def rjepa_executors() -> Iterable[ExecutorAdapter]:
+    def create(run: ExtractionSettings, registry: Registry, settings: ExecutorSettings) -> Executor:
+        from .executor import TemplateExecutor
+
+        return TemplateExecutor(run, registry, settings)
+
+    summary = "rests between steps; a template for an executor of your own"
+    return [
+        ExecutorAdapter(name="template", summary=summary, settings=ExecutorSettings, create=create)
     ]
 
 

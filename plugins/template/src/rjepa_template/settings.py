@@ -39,3 +39,14 @@ class SchedulerSettings:
 
     most: int = attrs.field(default=32, validator=v.ge(1))
     encode_tokens: int = attrs.field(default=4096, validator=v.ge(1))
+
+
+@attrs.frozen(kw_only=True)
+class ExecutorSettings:
+    """Settings of the executor: `--set executor.rest_s=0.5`.
+
+    Attributes:
+        rest_s: seconds of rest after each step.
+    """
+
+    rest_s: float = attrs.field(default=0.0, validator=v.ge(0.0))

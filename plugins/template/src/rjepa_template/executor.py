@@ -1,0 +1,59 @@
+"""An executor: the plain loop, which rests between steps on a machine that others use.
+
+An executor with many workers opens an engine in each of them (`rjepa_core.engine.open_engine`), and
+writes what they bring into the one sink; `plugins/rjepa-ray` is one.
+"""
+
+from __future__ import annotations
+
+import time
+
+import attrs
+
+from rjepa_core.engine import open_engine
+from rjepa_core.extraction import Ending, Progress, WorkQueue
+from rjepa_core.plugins import Registry
+from rjepa_core.ports.executor import Watch
+from rjepa_core.ports.latent_store import RecordSink
+from rjepa_core.ports.llm_backend import ModelInfo
+from rjepa_core.settings import ExtractionSettings
+
+from .settings import ExecutorSettings
+
+
+class TemplateExecutor:
+    """See the module's docstring; the backend is loaded when it is made."""
+
+    def __init__(
+        self, run: ExtractionSettings, registry: Registry, settings: ExecutorSettings
+    ) -> None:
+        self._engine = open_engine(run, registry)
+        self._rest_s = settings.rest_s
+
+    @property
+    def info(self) -> ModelInfo:
+        return self._engine.info
+
+    @property
+    def rows(self) -> int:
+        return self._engine.rows
+
+    def run(
+        self,
+        layers: tuple[int, ...],
+        pending: WorkQueue,
+        missing: int,
+        sink: RecordSink,
+        watch: Watch,
+    ) -> tuple[Ending, Progress]:
+        def report(progress: Progress) -> None:
+            watch.report(progress)
+            if self._rest_s:
+                # It waits here, so an interrupt may strike here.
+                with watch.computing():
+                    time.sleep(self._rest_s)
+
+        return self._engine.extract(layers, pending, sink, attrs.evolve(watch, report=report))
+
+    def close(self) -> None:
+        self._engine.close()
