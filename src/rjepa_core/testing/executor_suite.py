@@ -37,6 +37,7 @@ from ..ports.llm_backend import Room
 from ..problems import GivenSolution, Problem
 from ..settings import AdapterSettings, ExtractionSettings
 from ..traces import Failure, RecordKey, Work
+from .promises import raises
 from .samples import record_differences
 
 LAYERS = (1, 3)
@@ -239,7 +240,7 @@ class ExecutorContract:
         assert most <= bound, f"{most} were taken and not written; at most {bound} may be"
 
     def test_a_sink_that_fails_ends_the_run(self, make: Make) -> None:
-        with pytest.raises(StoreError, match="the disk is full"):
+        with raises(StoreError, "a sink that fails ends the run", match="the disk is full"):
             self.run(make(self.settings()), self.work(60), Sink(full_after=20))
 
     def test_an_interrupt_commits_and_is_raised_again(self, make: Make) -> None:
@@ -251,7 +252,7 @@ class ExecutorContract:
                 raise KeyboardInterrupt
             yield
 
-        with pytest.raises(KeyboardInterrupt):
+        with raises(KeyboardInterrupt, "an interrupt is raised again"):
             self.run(make(self.settings(delay=0.02)), self.work(200), sink, computing=computing)
         assert sink.commits, "what was finished was not committed"
         assert len(sink.records) < 200, "the interrupt waited for the end"
@@ -280,7 +281,7 @@ class ExecutorContract:
         assert entered, "`computing` was never entered: an interrupt would wait for the end"
 
     def test_what_loading_refuses_is_refused(self, make: Make) -> None:
-        with pytest.raises(UsageError, match="no_such_setting"):
+        with raises(UsageError, "what loading refuses is refused", match="no_such_setting"):
             make(self.settings(no_such_setting=1))
 
     def test_closing_twice(self, make: Make) -> None:
