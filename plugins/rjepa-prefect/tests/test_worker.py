@@ -51,13 +51,22 @@ def worker(pool: str, environment: dict[str, str], home: Path) -> Iterator[None]
     log = (home / "worker.log").open("w")
     start = [*PREFECT, "worker", "start", "--pool", pool, "--work-queue", QUEUE]
     environment = {**environment, "PREFECT_WORKER_QUERY_SECONDS": "1"}
-    # Its own folder: where a run works is the deployment's affair.
     process = subprocess.Popen(
-        start, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd="/"
+        start,
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        # Where a run works is the deployment's affair.
+        cwd="/",
+        # A worker ends by SIGINT, which whatever was started in the background ignores.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     yield
-    process.send_signal(signal.SIGTERM)
-    process.wait(LONG)
+    process.terminate()
+    try:
+        process.wait(60)
+    finally:
+        process.kill()
 
 
 def queue(flow: str, **parameters: Any) -> UUID:
