@@ -194,7 +194,11 @@ class ForgetsToCommit(Plain):
         (WritesElsewhere, "test_the_records_are_those_of_one_process", "another thread"),
         (Greedy, "test_the_sink_is_never_outrun", "were taken and not written"),
         (NeverStops, "test_when_it_is_stopped_what_is_in_flight_is_finished", "told to stop"),
-        (Uninterruptible, "test_an_interrupt_commits_and_is_raised_again", "an interrupt is raised again"),
+        (
+            Uninterruptible,
+            "test_an_interrupt_commits_and_is_raised_again",
+            "an interrupt is raised again",
+        ),
         (
             Uninterruptible,
             "test_it_waits_only_where_an_interrupt_may_strike",
