@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,50 @@ def test_every_night(home: Path, environment: dict[str, str], extraction: dict[s
     told = shell("prefect worker start --pool rjepa --run-once", home, environment)
     with get_client(sync_client=True) as client:
         found = client.read_flow_run(run.id)
+        client.delete_deployment(deployment.id)
     assert found.state_name == "Completed", told
     check_whole(home / "latents", extraction)
     assert "40 epochs" in artifacts(found)["rjepa-training"] or "early" in told
+
+
+def test_every_night_without_a_work_pool(
+    home: Path, environment: dict[str, str], extraction: dict[str, Any]
+) -> None:
+    (home / "serve.py").write_text(FILES["night/serve.py"])
+    made: list[Any] = []
+    with get_client(sync_client=True) as client, (home / "log").open("w") as log:
+        before = {one.id for one in client.read_deployments()}
+        process = subprocess.Popen(
+            [sys.executable, "serve.py"], cwd=home, env=environment, stdout=log, stderr=log
+        )
+        try:
+            end = time.monotonic() + 240
+            while not made and time.monotonic() < end:
+                assert process.poll() is None, (home / "log").read_text()
+                made = [one for one in client.read_deployments() if one.work_pool_name is None]
+                made = [one for one in made if one.id not in before]
+                time.sleep(0.5)
+            assert made, (home / "log").read_text()
+            run = client.create_flow_run_from_deployment(
+                made[0].id,
+                parameters={
+                    **made[0].parameters,
+                    "extract": {**extraction, "backend": "seeded"},
+                    "train": {"training": {"max_epochs": 1}},
+                },
+            )
+            while time.monotonic() < end:
+                run = client.read_flow_run(run.id)
+                if run.state is not None and run.state.is_final():
+                    break
+                time.sleep(0.5)
+        finally:
+            process.kill()
+            process.wait()
+            for one in made:
+                client.delete_deployment(one.id)
+    assert run.state_name == "Completed", (home / "log").read_text()
+    check_whole(home / "latents", extraction)
 
 
 @pytest.mark.slow
