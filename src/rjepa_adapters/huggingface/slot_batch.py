@@ -181,11 +181,12 @@ class SlotBatch:
             tokens = max(self._tokens_for(rows), self._cache.tokens)
             self._resize(max(len(rows), self._cache.rows), tokens)
 
-    def _close_holes(self) -> None:
+    def _close_holes(self, fresh: int = 0) -> None:
         """Move rows into free slots, so that they stand side by side from the first.
 
         A hole is filled with the longest row of the groups behind its own, so that rows whose
-        attention is computed together are of like length; in the last group, with the last row.
+        attention is computed together are of like length. In the last group, `fresh` holes are
+        left for new rows, which are short; the others are filled with the last row.
         """
         slots, group = self._slots, self._decoder.group
         while True:
@@ -195,6 +196,8 @@ class SlotBatch:
                 return
             hole = slots.index(None)
             behind = range((hole // group + 1) * group, len(slots))
+            if not behind and slots.count(None) <= fresh:
+                return
             longest = max(behind, key=self._filled, default=len(slots) - 1)
             self._move(longest, hole)
             slots[longest] = None
@@ -216,15 +219,16 @@ class SlotBatch:
         self._slots[target] = row
 
     def _place(self, fresh: Sequence[Row]) -> list[int]:
-        """A slot for each new row, behind those that there are: new rows are short."""
-        self._close_holes()
+        """A slot for each new row, behind the groups of longer ones."""
+        self._close_holes(len(fresh))
         self._grow([*self.rows, *fresh])
+        self._slots += [None] * (len(fresh) - self._slots.count(None))
+        places = [slot for slot, row in enumerate(self._slots) if row is None]
         drawn = draw_uniforms([row.key for row in fresh], self._sampling)
-        first = len(self._slots)
-        self._slots += fresh
-        for slot, uniform in enumerate(drawn, first):
+        for slot, row, uniform in zip(places, fresh, drawn, strict=True):
+            self._slots[slot] = row
             self._uniforms[slot, 0, :, 0] = uniform.to(self._uniforms.device)
-        return list(range(first, first + len(fresh)))
+        return places
 
     def _read(self, fresh: Sequence[int]) -> list[Stretch]:
         """Run the prompts in the fresh slots, all but their last tokens.

@@ -24,13 +24,15 @@ class FixedSettings:
 class FixedScheduler:
     """Room for `batch_size` rows, always.
 
-    A batch that ran out of memory is tried again in halves until one fits; then the size is as
-    before. An encoding batch that ran out lowers the encoding tokens for the rest of the run.
+    A batch that ran out of memory is tried again in halves until one fits; the size is as before
+    once so many rows have ended, so that an engine that gives all its rows back gets on. An
+    encoding batch that ran out lowers the encoding tokens for the rest of the run.
     """
 
     def __init__(self, settings: FixedSettings) -> None:
         self._size = settings.batch_size
         self._retry_size = settings.batch_size
+        self._ended = 0
         self._encode_tokens = settings.encode_tokens
 
     def room(self, in_flight: InFlight) -> Room:
@@ -48,5 +50,8 @@ class FixedScheduler:
                 self._encode_tokens = max(1, tried // 2)
         elif observation.out_of_memory:
             self._retry_size = max(1, min(self._size, observation.rows) // 2)
+            self._ended = 0
         else:
-            self._retry_size = self._size
+            self._ended += observation.rows if observation.ended is None else observation.ended
+            if self._ended >= self._retry_size:
+                self._retry_size = self._size

@@ -445,3 +445,29 @@ def test_rows_of_like_length_stand_together(
         least += computed(sorted(lengths, reverse=True))
     session.close()
     assert least <= found < 1.03 * least
+
+
+def test_a_new_row_takes_a_free_slot_and_no_other_row_moves(
+    small: HuggingFaceBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU all slots are one group, so that no row has to be copied but at the run's end."""
+    session = small.open_session(spec_of(tokens=60))
+    assert isinstance(session, FusedSession)
+    monkeypatch.setattr(session._batch._decoder, "group", 1 << 30)
+    lengths_of = itertools.cycle([20, 50, 35])
+    monkeypatch.setattr(session, "limit", lambda work: next(lengths_of))
+    moved: list[int] = []
+    move = session._batch._move
+    monkeypatch.setattr(session._batch, "_move", lambda a, b: (moved.append(a), move(a, b)))
+    pending, finished = Pending(work_of(30)), 0
+    while pending or session.in_flight:
+        room = Room(max(0, 6 - session.in_flight.rows), None, 0, 4096)
+        session.admit(pending.take(room, session.cost, not session.in_flight))
+        refilled = bool(pending)
+        step = session.advance(room)
+        finished += len(step.finished) + len(step.failed)
+        if refilled:
+            assert not moved
+    session.close()
+    assert finished == 30
+    assert moved
