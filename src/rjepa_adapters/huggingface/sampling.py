@@ -25,15 +25,21 @@ def draw_uniforms(keys: Sequence[RecordKey], sampling: SamplingSettings) -> Tens
     return torch.from_numpy(np.stack(rows))
 
 
-def choose(logits_BV: Tensor, uniform_B: Tensor, sampling: SamplingSettings) -> Tensor:
+def choose(
+    logits_BV: Tensor, uniform_B: Tensor, sampling: SamplingSettings, overwrite: bool = False
+) -> Tensor:
     """Tokens [B] from logits [B, V]: the inverse of the cumulative distribution at `uniform_B`.
 
     Unlike one noise value a token of the vocabulary, this needs a single number a row and gives
-    the same choice on every device, rounding of the probabilities aside.
+    the same choice on every device, rounding of the probabilities aside. With `overwrite` the
+    logits' own memory is worked in: a second array of that size is most of the cost on a CPU.
     """
     if sampling.temperature == 0:
         return logits_BV.argmax(-1)
-    probs_BV = torch.softmax(logits_BV.float() / sampling.temperature, -1)
+    probs_BV = logits_BV if overwrite else logits_BV.clone()
+    # Shares of an unnormalised sum: the search and the cuts below need no more.
+    probs_BV = probs_BV.float().div_(sampling.temperature)
+    probs_BV = probs_BV.sub_(probs_BV.amax(-1, keepdim=True)).exp_()
     if sampling.top_k is not None and sampling.top_k < probs_BV.shape[-1]:
         least_B1 = probs_BV.topk(sampling.top_k, -1).values[:, -1:]
         probs_BV = probs_BV.masked_fill(probs_BV < least_B1, 0.0)

@@ -100,8 +100,9 @@ class SlotBatch:
         count = torch.tensor([min(len(r.ids), self._sampling.max_new_tokens - 1) for r in rows])
         slot_B, count_B = torch.arange(len(rows)), count.to(logits_BV.device)
         slot_B = slot_B.to(logits_BV.device)
-        chosen_B = choose(logits_BV, self._uniforms[slot_B, 0, count_B, 0], self._sampling)
-        if self._encoding.logprobs:
+        uniform_B, logprobs = self._uniforms[slot_B, 0, count_B, 0], self._encoding.logprobs
+        chosen_B = choose(logits_BV, uniform_B, self._sampling, overwrite=not logprobs)
+        if logprobs:
             picked_B = logits_BV.gather(1, chosen_B[:, None])[:, 0].float()
             self._logprobs[slot_B, 0, count_B, 0] = torch.where(
                 torch.tensor([r.closing for r in rows], device=logits_BV.device),

@@ -121,6 +121,17 @@ def test_filtered_tokens_are_never_chosen(seed: int, uniform: float, top_k: int)
     assert chosen.tolist() == logits.argmax(-1).tolist()
 
 
+@pytest.mark.parametrize(
+    "sampling", [SamplingSettings(), SamplingSettings(top_k=3), SamplingSettings(top_p=0.8)]
+)
+def test_logits_stay_as_they_are_unless_they_may_be_overwritten(sampling: SamplingSettings) -> None:
+    logits = torch.randn(5, 300, generator=torch.Generator().manual_seed(1))
+    before, uniform = logits.clone(), torch.rand(5, generator=torch.Generator().manual_seed(2))
+    chosen = choose(logits, uniform, sampling)
+    assert torch.equal(logits, before)
+    assert torch.equal(choose(logits, uniform, sampling, overwrite=True), chosen)
+
+
 def test_the_largest_uniform_number_keeps_within_the_vocabulary() -> None:
     logits = torch.zeros(1, 1000)
     logits[0, -400:] = -torch.inf
