@@ -87,8 +87,7 @@ def parts(
     sampling: SamplingSettings,
 ) -> Sequence[Part]:
     """Every measurement, interleaved."""
-    every = max(1, len(some) // args.share)
-    few = some[::every][: args.share]
+    few = evenly(some, args.share)
     sides: dict[str, Callable[[], Took]] = {
         "original 8": partial(original, model, few, 8, sampling),
         "ours": partial(stored, model, some, args.rows, sampling),
@@ -107,6 +106,11 @@ def parts(
         for rows in (8, 16):
             found.append((f"memory {side} {rows}", partial(memory, args, side, rows)))
     return found
+
+
+def evenly(some: list[Problem], count: int) -> list[Problem]:
+    """So many of them from all over the list."""
+    return some[:: max(1, len(some) // count)][:count]
 
 
 def as_facts(side: Callable[[], Took]) -> dict[str, Any]:
@@ -147,7 +151,7 @@ def ladder(
     sampling: SamplingSettings,
 ) -> dict[str, Callable[[], Took]]:
     """Each measure on top of those before it."""
-    few, rows = some[: args.ladder_problems], args.ladder_rows
+    few, rows = evenly(some, args.ladder_problems), args.ladder_rows
     own = partial(ours, model, few, sampling=sampling)
     return {
         "second pass": partial(own, 16, way=DOUBLE_PASS),
