@@ -270,9 +270,14 @@ def bars(args: argparse.Namespace, each: Callable[..., list[float]]) -> str:
         ratios = [a / b for a, b in zip(each(f"original {batch}"), each("ours"), strict=True)]
         middle = statistics.median(ratios)
         held = "held" if middle >= least else "**missed**"
+        theirs, own = (
+            statistics.median(each(side, "tokens")) for side in (f"original {batch}", "ours")
+        )
         lines.append(
             f"Against batch {batch}: {middle:.2f} times; the bar of {least} is {held}, the aim of "
-            f"{aim} {'reached' if middle >= aim else 'not reached'}."
+            f"{aim} {'reached' if middle >= aim else 'not reached'}. A token of an answer costs "
+            f"{middle * own / theirs:.2f} times less: the problems of the original's side have "
+            f"answers of {theirs:.0f} tokens, all of them of {own:.0f}."
         )
     return "\n".join(lines)
 
