@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,6 +68,7 @@ def check_what_is_left(store: Path, code: int, stderr: str) -> None:
     message = only_line(stderr)
     assert "no room is left" in message
     assert "free some space and resume" in message
+    assert re.search(r"\(not stored: [\d,]+ records? since the last commit\)", message)
     assert 0 < stored(store) < COUNT
     assert in_own_process("store", "verify", str(store)).returncode == 0
 

@@ -78,6 +78,11 @@ def explained(checkpoint: Checkpoint) -> Iterator[None]:
     except ImportError as error:
         raise UsageError(f"{checkpoint.name}: {str(error).strip().splitlines()[0]}") from None
     except (OSError, ValueError, KeyError) as error:
+        if "attn_implementation" in str(error):
+            raise UsageError(
+                f"backend.attention: {checkpoint.name} cannot attend so; leave it out, or try sdpa "
+                f"or eager ({' '.join(str(error).split())[:80]}…)"
+            ) from None
         raise UsageError(f"model.name: {_why_not(checkpoint, error)}") from None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from rjepa_core.errors import StoreError, StoreGoneError
 from rjepa_core.ports.latent_store import Entry
 from rjepa_core.traces import Failure, RecordKey
+from rjepa_core.words import count
 
 from .codec import EncodedRecord
 from .environment import Environment
@@ -53,11 +54,21 @@ class Commits:
         """
         with self.mutex:
             self._stop_timer()
-            require_current(self._environment)
-            if self._pending:
-                pending = self._pending
-                self._environment.write(lambda txn: apply_pending(self._environment, txn, pending))
-                self._pending = Pending()
+            pending = self._pending
+            try:
+                require_current(self._environment)
+                if pending:
+                    self._environment.write(
+                        lambda txn: apply_pending(self._environment, txn, pending)
+                    )
+                    self._pending = Pending()
+            except StoreError as error:
+                if not pending.records:
+                    raise
+                waiting = count(len(pending.records), "record")
+                raise type(error)(
+                    f"{error} (not stored: {waiting} since the last commit)"
+                ) from None
                 self._environment.clear_stale_readers()
             self._last = time.monotonic()
 

@@ -22,8 +22,9 @@ def explain(path: Path, error: Exception) -> StoreError:
     code = getattr(error, "code", None) or getattr(error, "errno", None)
     short_write = code == errno.EIO and _no_room(path)
     if code in _FULL or short_write or isinstance(error, lmdb.DiskError):
+        what = "a write was cut short" if short_write else error
         return DiskFullError(
-            f"{path}: no room is left to write the store ({error}); what was committed is "
+            f"{path}: no room is left to write the store ({what}); what was committed is "
             "safe: free some space and resume"
         )
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)):

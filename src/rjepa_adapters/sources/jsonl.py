@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from rjepa_core.errors import InputError
 from rjepa_core.settings import ProblemSettings
@@ -33,14 +34,31 @@ def _records(location: str) -> Records:
             )
         first = False
         try:
-            record = json.loads(text)
+            record = json.loads(text, object_pairs_hook=_object)
         except json.JSONDecodeError as error:
             spread = "; a row must stand on one line" if text in ("{", "}") else ""
             raise InputError(
                 f"{where}: broken JSON: {error.msg} (column {error.colno}){spread}"
+            ) from None
+        except _RepeatedError as error:
+            raise InputError(
+                f"{where}: {error} stands twice in an object; one of its values would be lost"
             ) from None
         except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: JSON that cannot be read: {error}") from None
         if not isinstance(record, dict):
             raise InputError(f"{where}: a row is {kind_of(record)}; it must be an object {{…}}")
         yield where, record
+
+
+class _RepeatedError(ValueError):
+    pass
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; a key that stands twice would drop what it says first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedError(repr(next(name for name in names if names.count(name) > 1)))
+    return found

@@ -109,6 +109,11 @@ def test_a_checkpoint_without_weights_or_with_a_broken_config(
         backend_of(copy)
 
 
+def test_an_attention_that_is_not_there_is_named(qwen3_folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"backend.attention: .* cannot attend so"):
+        backend_of(qwen3_folder, attention="bogus")
+
+
 def test_a_checkpoints_own_code_is_not_run(qwen3_folder: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(qwen3_folder, tmp_path / "own-code")
     config = json.loads((copy / "config.json").read_text())

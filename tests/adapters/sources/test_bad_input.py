@@ -66,6 +66,11 @@ TABLE = {
         GOOD * 6 + b'{"question": "Why?",}\n' + GOOD,
         ("f.jsonl:7: broken JSON: ", "(column "),
     ),
+    "a key that stands twice": Bad(
+        "f.jsonl",
+        b'{"question": "1 + 1?", "question": "2 + 2?"}\n',
+        ("f.jsonl:1: 'question' stands twice",),
+    ),
     "blank lines count": Bad("f.jsonl", GOOD + b"\n\n{\n", ("f.jsonl:4: broken JSON: ",)),
     "spread over lines": Bad("f.json", b'{\n"question": "Why?"}', (":1: ", "on one line")),
     "deep": Bad("f.jsonl", b"[" * 9 + GOOD, ("f.jsonl:1: one JSON array",)),
