@@ -35,6 +35,10 @@ class PluginError(RJepaError):
     """A plugin broke a promise of the hook contract."""
 
 
+class AmbiguousPluginError(PluginError, UsageError):
+    """Two distributions offer an adapter of the same name."""
+
+
 class IncompatiblePluginError(PluginError, UsageError):
     """A plugin was made for another version of the hooks; the message names it and what to do."""
 

@@ -27,7 +27,11 @@ class Outcomes:
         self._failed: list[Failure] = []
 
     def trace(self, work: Work, answer: Completion | Refused) -> Trace | None:
-        """The cut completion; None where there is nothing to encode, which is a failure."""
+        """The cut completion; None where there is nothing to encode, which is a failure.
+
+        Raises:
+            BackendError: the completion is longer than was asked for.
+        """
         if isinstance(answer, Refused):
             self.fail(work, answer.reason, answer.detail)
             return None
@@ -37,6 +41,12 @@ class Outcomes:
                 detail = f"step {empty + 1} of {len(work.given.steps)} is empty; fill it or drop it"
                 self.fail(work, EMPTY_STEP, detail)
                 return None
+        limit = self._spec.sampling.max_new_tokens
+        if work.given is None and len(answer.ids) > limit:
+            raise BackendError(
+                f"the backend broke its promise: {len(answer.ids)} tokens of a completion, where "
+                f"sampling.max_new_tokens is {limit}"
+            )
         found = self._spec.cut(answer)
         if not found.spans:
             if found.answer is None:

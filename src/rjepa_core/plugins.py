@@ -32,7 +32,12 @@ from .descriptors import (
     StoreAdapter,
     WorldModelAdapter,
 )
-from .errors import IncompatiblePluginError, PluginError, UnknownAdapterError
+from .errors import (
+    AmbiguousPluginError,
+    IncompatiblePluginError,
+    PluginError,
+    UnknownAdapterError,
+)
 from .hooks_version import GROUP, HOOKS_VERSION, groups, refusal, usable
 
 __all__ = [
@@ -157,7 +162,8 @@ class Registry:
 
         Raises:
             UnknownAdapterError: there is none; the nearest known name is suggested.
-            PluginError: two distributions offer the same name, or the one that should failed.
+            AmbiguousPluginError: two distributions offer the same name.
+            PluginError: the one that should offer it failed.
             IncompatiblePluginError: the one that should was made for other hooks.
         """
         # A refused plugin comes behind all that may offer the name instead of it.
@@ -176,7 +182,9 @@ class Registry:
                 matches += self._offers(rivals, kind, name)
                 if len(matches) > 1:
                     both = " and ".join(sorted(p.origin for p, _ in matches))
-                    raise PluginError(f"{KINDS[kind]} {name!r} is offered by {both}; uninstall one")
+                    raise AmbiguousPluginError(
+                        f"{KINDS[kind]} {name!r} is offered by {both}; uninstall one"
+                    )
                 return matches[0][1]
             if plugin.error and plugin.entry == name:
                 what = f"{KINDS[kind]} {name!r} ({plugin.origin})"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from asking import NOW, TRAIN, failing, sound
 from looking import artifacts, last_run, logged, task_runs
-from rjepa_prefect import extract_latents, extract_then_train, train_world_model
+from rjepa_prefect import deploy, extract_latents, extract_then_train, train_world_model
 
 from rjepa_core.errors import InputError, ProblemsFailedError, SettingsError, UsageError
 
@@ -67,6 +67,38 @@ def test_settings_of_later_parts_are_checked_first(home: Path, extraction: dict[
     assert not (home / "latents").exists()
     with pytest.raises(UsageError, match="no latents"):
         train_world_model(settings={}, out="wm")
+
+
+def test_places_of_later_parts_are_checked_first(home: Path, extraction: dict[str, Any]) -> None:
+    (home / "a-file").write_text("x")
+    for train, evaluation, out, said in (
+        (TRAIN, None, "a-file", "out: a-file is a file"),
+        ({**TRAIN, "data": {"stores": ["nostore"]}}, None, "wm", "nostore"),
+        (TRAIN, {"evaluate": {"stores": ["nostore"]}}, "wm", "nostore"),
+        (TRAIN, {"evaluate": {"world_models": ["no-run"]}}, "wm", "no-run: there is no trained"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            extract_then_train(extract=extraction, train=train, evaluate=evaluation, out=out)
+        assert said in str(raised.value)
+        assert task_runs(last_run(), 0) == {}
+    assert not (home / "latents").exists()
+
+
+def test_a_run_that_is_there_is_told_before_the_extraction(
+    home: Path, extraction: dict[str, Any]
+) -> None:
+    first = {**sound(extraction), "store": "first"}
+    extract_then_train(extract=first, train=TRAIN, out="wm", **NOW)
+    with pytest.raises(UsageError, match="out: wm holds a run already"):
+        extract_then_train(extract=sound(extraction), train=TRAIN, out="wm", **NOW)
+    assert not (home / "latents").exists()
+
+
+def test_deploying_into_no_folder_or_no_pool(home: Path) -> None:
+    with pytest.raises(UsageError, match="folder: there is no"):
+        deploy("rjepa", folder="/no/such/folder")
+    with pytest.raises(UsageError, match=r"pool: .*no-pool"):
+        deploy("no-pool")
 
 
 def test_a_folder_that_the_worker_deletes_is_refused(

@@ -127,6 +127,18 @@ def test_what_cannot_be_is_one_line(home: Path, setting: str, said: str) -> None
     assert "Traceback" not in done.stderr
 
 
+def test_a_head_that_is_gone_is_told_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ray start` writes its address down, and a machine that went down leaves it there."""
+    (home / "ray").mkdir()
+    (home / "ray" / "ray_current_cluster").write_text("127.0.0.1:9")
+    monkeypatch.setenv("RAY_TMPDIR", str(home))
+    began = time.monotonic()
+    done = call(home, "--store", "s", "--executor", "ray", "--set", "executor.address=auto")
+    assert done.returncode == 2, done.stderr
+    assert "no running Ray was found for 127.0.0.1:9" in done.stderr.splitlines()[-1]
+    assert time.monotonic() - began < 30
+
+
 def test_a_model_that_cannot_be_loaded_is_said_as_in_one_process(home: Path) -> None:
     words = ["--backend", "huggingface", "--model", "./no-such-folder", "--store", "s"]
     here, there = call(home, *words), call(home, *words, *RAY)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ..cutting import Cut, cut_completion
-from ..latents import LatentRecord
+from ..latents import LatentRecord, Vectors
 from ..pending import Pending
 from ..ports.llm_backend import LLMBackend, Room, SessionSpec
 from ..problems import Problem
@@ -79,10 +79,15 @@ class BackendCase:
         return [Work(problem, sample) for problem in problems for sample in range(samples)]
 
     def run(
-        self, backend: LLMBackend, work: Sequence[Work], rows: int, **sampling: float
+        self,
+        backend: LLMBackend,
+        work: Sequence[Work],
+        rows: int,
+        spec: SessionSpec | None = None,
+        **sampling: float,
     ) -> tuple[Records, Failures]:
         """Drive a session to the end with `rows` rows; every work must come back once."""
-        spec = self.spec(backend, **sampling)
+        spec = spec or self.spec(backend, **sampling)
         seen: list[tuple[Completion, Cut]] = []
 
         def cut(completion: Completion) -> Cut:
@@ -120,13 +125,34 @@ class BackendCase:
         check_spans(records, work, seen)
         return records, failures
 
-    def encode(self, backend: LLMBackend, traces: Sequence[Trace]) -> list[LatentRecord]:
+    def encode(
+        self, backend: LLMBackend, traces: Sequence[Trace], spec: SessionSpec | None = None
+    ) -> list[LatentRecord]:
         """The traces encoded as they are, in order."""
         named = [attrs.evolve(trace, sample=i) for i, trace in enumerate(traces)]
         work = [Work(trace.problem, trace.sample, trace) for trace in named]
-        records, failures = self.run(backend, work, rows=1)
+        records, failures = self.run(backend, work, rows=1, spec=spec)
         assert not failures, f"a trace could not be encoded again: {[*failures.values()][:1]}"
         return [records[item.key] for item in work]
+
+    @property
+    def slack(self) -> float:
+        """Largest ‖a−b‖/‖b‖ between vectors that are the same."""
+        return max(self.tolerance, 1e-5)
+
+    def longest_trace(self, backend: LLMBackend) -> Trace:
+        """The longest of the generated traces."""
+        records, _ = self.run(backend, self.work(), rows=4)
+        assert records, "no problem succeeded"
+        trace = max((r.trace for r in records.values()), key=lambda t: len(t.completion_ids))
+        assert len(trace.completion_ids) >= 2, "no completion has two tokens"
+        return trace
+
+
+def difference(found: Vectors, wanted: Vectors) -> float:
+    """Largest ‖a−b‖/‖b‖ of their vectors."""
+    size = np.maximum(np.linalg.norm(wanted, axis=-1), 1e-30)
+    return float((np.linalg.norm(found - wanted, axis=-1) / size).max())
 
 
 def with_spans(trace: Trace, *spans: tuple[int, int]) -> Trace:

@@ -14,10 +14,18 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from ..latents import LatentRecord, Vectors
+from ..latents import LatentRecord
 from ..ports.llm_backend import InFlight, LLMBackend
 from ..traces import RecordKey, Trace, Work
-from .backend_case import STATEMENTS, BackendCase, Records, with_another_token, with_spans
+from .backend_case import (
+    STATEMENTS,
+    BackendCase,
+    Records,
+    difference,
+    with_another_token,
+    with_spans,
+)
+from .backend_suite_choices import ChoicesContract
 
 __all__ = ["STATEMENTS", "BackendContract"]
 
@@ -79,7 +87,7 @@ class RowsContract(BackendCase):
             f"{len(alone) - len(same)} of {len(alone)} traces changed with the batch"
         )
         for key in same:
-            error = _difference(together[key].latents, alone[key].latents)
+            error = difference(together[key].latents, alone[key].latents)
             assert error <= self.tolerance, (
                 f"{key}: vectors must not change with the batch: they differ by {error:.2g} of "
                 "their length"
@@ -99,7 +107,7 @@ class RowsContract(BackendCase):
 
     def _same_vectors(self, one: LatentRecord, other: LatentRecord) -> bool:
         a, b = one.latents, other.latents
-        return a.shape == b.shape and _difference(a, b) <= self.tolerance
+        return a.shape == b.shape and difference(a, b) <= self.tolerance
 
     def test_the_same_run_gives_the_same(self, backend: LLMBackend) -> None:
         one, _ = self.run(backend, self.work(), rows=3)
@@ -190,8 +198,8 @@ class VectorsContract(BackendCase):
             backend,
             [with_spans(trace, (0, size), (size, 2 * size)), with_spans(trace, (0, size * 2))],
         )
-        error = _difference(halves.latents.mean(1), whole.latents[:, 0])
-        assert error <= self._slack, (
+        error = difference(halves.latents.mean(1), whole.latents[:, 0])
+        assert error <= self.slack, (
             "with pooling `mean` a vector is the mean over its span's tokens, all of them and no "
             f"other (off by one in the spans?): two halves and their whole differ by {error:.2g}"
         )
@@ -202,19 +210,19 @@ class VectorsContract(BackendCase):
         as_it_is, last, behind = self.encode(
             backend, [trace, with_another_token(trace, size - 1), with_another_token(trace, size)]
         )
-        changed = _difference(last.latents[:, :1], as_it_is.latents[:, :1])
-        assert changed > self._slack, (
+        changed = difference(last.latents[:, :1], as_it_is.latents[:, :1])
+        assert changed > self.slack, (
             "a vector must see the last token of its span (off by one in the spans?): another "
             "token there changes nothing"
         )
         if not self.causal:
             return
-        changed = _difference(behind.latents[:, :1], as_it_is.latents[:, :1])
-        assert changed <= self._slack, (
+        changed = difference(behind.latents[:, :1], as_it_is.latents[:, :1])
+        assert changed <= self.slack, (
             "a vector must not see the token behind its span (off by one in the spans?): another "
             f"token there changes it by {changed:.2g}"
         )
-        assert _difference(behind.prompt_latent, as_it_is.prompt_latent) <= self._slack, (
+        assert difference(behind.prompt_latent, as_it_is.prompt_latent) <= self.slack, (
             "the prompt's vector must not see the completion"
         )
 
@@ -231,34 +239,21 @@ class VectorsContract(BackendCase):
         )
         one, other, whole = (part.prompt_latent for part in parts)
         mean = ((middle - start) * one + (stop - middle) * other) / (stop - start)
-        error = _difference(mean, whole)
-        assert error <= self._slack, (
+        error = difference(mean, whole)
+        assert error <= self.slack, (
             "with pooling `mean` the prompt's vector is the mean over the statement's tokens, all "
             f"of them and no other (off by one?): two halves and their whole differ by {error:.2g}"
         )
 
-    @property
-    def _slack(self) -> float:
-        return max(self.tolerance, 1e-5)
-
     def _long_trace(self, backend: LLMBackend) -> tuple[Trace, int]:
         """A generated trace, and half of the tokens to cut from it."""
-        records, _ = self.run(backend, self.work(), rows=4)
-        assert records, "no problem succeeded"
-        trace = max((r.trace for r in records.values()), key=lambda t: len(t.completion_ids))
-        assert len(trace.completion_ids) >= 2, "no completion has two tokens"
+        trace = self.longest_trace(backend)
         return trace, min(4, len(trace.completion_ids) // 2)
 
 
-class BackendContract(RowsContract, VectorsContract):
+class BackendContract(RowsContract, VectorsContract, ChoicesContract):
     """Promises of the port `LLMBackend`; see `BackendCase` for what may be changed."""
 
 
 def _same_ids(one: LatentRecord, other: LatentRecord) -> bool:
     return np.array_equal(one.trace.completion_ids, other.trace.completion_ids)
-
-
-def _difference(found: Vectors, wanted: Vectors) -> float:
-    """Largest ‖a−b‖/‖b‖ of their vectors."""
-    size = np.maximum(np.linalg.norm(wanted, axis=-1), 1e-30)
-    return float((np.linalg.norm(found - wanted, axis=-1) / size).max())

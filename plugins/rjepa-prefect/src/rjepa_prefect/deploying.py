@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect import deploy as deploy_to_server
 from prefect.types.entrypoint import EntrypointType
+
+from rjepa_core.errors import UsageError
 
 from .flows import evaluate, extract_latents, extract_then_train, train_world_model
 
@@ -30,9 +33,12 @@ def deploy(
         the deployments' ids.
 
     Raises:
-        ValueError: the server knows no such pool.
+        UsageError: there is no such folder, no server, or no such pool on it.
     """
-    variables: dict[str, Any] = {"working_dir": str(Path(folder or ".").resolve())}
+    place = Path(folder or ".").resolve()
+    if not place.is_dir():
+        raise UsageError(f"folder: there is no {place}")
+    variables: dict[str, Any] = {"working_dir": str(place)}
     made: list[Any] = [
         flow.to_deployment(
             name,
@@ -42,12 +48,20 @@ def deploy(
         )
         for flow in FLOWS
     ]
-    found: Any = deploy_to_server(
-        *made,
-        work_pool_name=pool,
-        build=False,
-        push=False,
-        print_next_steps_message=False,
-        ignore_warnings=True,
-    )
+    try:
+        found: Any = deploy_to_server(
+            *made,
+            work_pool_name=pool,
+            build=False,
+            push=False,
+            print_next_steps_message=False,
+            ignore_warnings=True,
+        )
+    except ValueError as error:
+        raise UsageError(f"pool: {' '.join(str(error).split())}") from None
+    except httpx.TransportError as error:
+        raise UsageError(
+            f"no Prefect server answers ({error}); start one with `prefect server start`, or set "
+            "PREFECT_API_URL"
+        ) from None
     return list(found)

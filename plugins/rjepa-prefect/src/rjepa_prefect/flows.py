@@ -20,6 +20,7 @@ from . import tasks
 from .parameters import (
     RetrySettings,
     Values,
+    check_places,
     evaluation_of,
     extraction_of,
     plain,
@@ -119,7 +120,7 @@ def extract_then_train(
 ) -> Any:
     """An extraction, then a training run on its store, then an evaluation if one is asked for.
 
-    All settings are checked before anything begins.
+    All settings and places are checked before anything begins.
 
     Args:
         extract: an extraction's settings.
@@ -138,11 +139,14 @@ def extract_then_train(
 
     def work() -> Values:
         retry = RetrySettings.of(retries, retry_delay_seconds)
-        extraction = extraction_of(extract, Registry(), resume)
+        registry = Registry()
+        extraction = extraction_of(extract, registry, resume)
         if in_memory(extraction.store):
             raise UsageError("store.path: a store in memory ends with the extraction; name a place")
         training = training_of(train, out, extraction.store.path)
         evaluation = None if evaluate is None else evaluation_of(evaluate, extraction, out)
+        again = resume or tasks.again()
+        check_places(extraction.store.path, training, out, evaluation, again, registry)
         found = {"extract": _extract(plain(extraction), retry)}
         if found["extract"]["exit_code"] == STOPPED:
             return found

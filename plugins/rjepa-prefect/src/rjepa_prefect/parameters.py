@@ -11,11 +11,13 @@ import attrs
 from attrs import validators as v
 
 from rjepa_core import ExtractionSettings, Registry, TrainSettings
-from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.errors import InputError, SettingsError, UsageError
 from rjepa_core.evaluation import EvaluateRunSettings
-from rjepa_core.opening import split_location
+from rjepa_core.opening import locate, split_location
+from rjepa_core.plugins import WorldModelAdapter
 from rjepa_core.resolving import resolve_extraction
 from rjepa_core.structuring import structure, unstructure
+from rjepa_core.world_models import DEFAULT_TRAINER
 
 Values = dict[str, Any]
 
@@ -109,6 +111,45 @@ def evaluation_of(
     if settings.model is None:
         settings = attrs.evolve(settings, model=extraction.model, backend=extraction.backend)
     return attrs.evolve(settings, evaluate=asked)
+
+
+def check_places(
+    store: str,
+    training: TrainSettings,
+    out: str,
+    evaluation: EvaluateRunSettings | None,
+    resume: bool,
+    registry: Registry,
+) -> None:
+    """What later parts read must be there, or be made by an earlier part; what they make, not yet.
+
+    Args:
+        store: the extraction's.
+        training, out: the run that follows.
+        evaluation: what follows that, if anything does.
+        resume: the run may be there.
+        registry: finds the adapters.
+
+    Raises:
+        UsageError: naming the place.
+    """
+    if Path(out).exists() and not Path(out).is_dir():
+        raise UsageError(f"out: {out} is a file; name a folder for the run")
+    if not resume and registry.find(WorldModelAdapter, DEFAULT_TRAINER).claims(out):
+        raise UsageError(f"out: {out} holds a run already; resume it, or name another folder")
+    asked = None if evaluation is None else evaluation.evaluate
+    for place in [*training.data.stores, *(asked.stores if asked else ())]:
+        if _whole(place) != _whole(store):
+            locate(place, registry).require()
+    for place in asked.world_models if asked else ():
+        known = any(one.claims(place) for one in registry.each(WorldModelAdapter))
+        if Path(place).resolve() != Path(out).resolve() and not known:
+            raise InputError(f"evaluate.world_models: {place}: there is no trained world model")
+
+
+def _whole(store: str) -> tuple[str, Path]:
+    name, place = split_location(store)
+    return name, Path(place).resolve()
 
 
 def plain(settings: Any) -> Values:

@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -91,7 +93,7 @@ def _init(own: RaySettings, cpus: int) -> None:
         if own.address is None:
             _start(cpus, quiet)
             return
-        _check_address(os.environ.get("RAY_ADDRESS") if own.address == "auto" else own.address)
+        _check_address(_written_address() if own.address == "auto" else own.address)
         try:
             ray.init(own.address, **quiet)
         # Ray raises bare exceptions, too.
@@ -123,6 +125,19 @@ def _start(cpus: int, quiet: dict[str, Any]) -> None:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _written_address() -> str | None:
+    """What Ray takes for `auto`: the variable, or the file that `ray start` leaves behind. It stays
+    there when the machine goes down, and Ray would wait for that head."""
+    named = os.environ.get("RAY_ADDRESS")
+    if named:
+        return named
+    place = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    try:
+        return (place / "ray" / "ray_current_cluster").read_text().strip() or None
+    except OSError:
+        return None
 
 
 def _check_address(address: str | None) -> None:

@@ -135,26 +135,76 @@ class TestEngineGivesNaN(Suite):
 
 class TestSpanVectorsOneLate(Suite):
     class made(Toy):
-        def pooled(self, states, start, span):
-            return super().pooled(states, start + 1, span)
+        def pooled(self, states, start, span, how):
+            return super().pooled(states, start + 1, span, how)
 
 
 class TestSpanVectorsOneEarly(Suite):
     class made(Toy):
-        def pooled(self, states, start, span):
-            return super().pooled(states, start - 1, span)
+        def pooled(self, states, start, span, how):
+            return super().pooled(states, start - 1, span, how)
 
 
 class TestSpanVectorsOneTooLong(Suite):
     class made(Toy):
-        def pooled(self, states, start, span):
-            return super().pooled(states, start, StepSpan(span.start, span.stop + 1))
+        def pooled(self, states, start, span, how):
+            return super().pooled(states, start, StepSpan(span.start, span.stop + 1), how)
 
 
 class TestSpanVectorsOneTooShort(Suite):
     class made(Toy):
-        def pooled(self, states, start, span):
-            return super().pooled(states, start, StepSpan(span.start, max(1, span.stop - 1)))
+        def pooled(self, states, start, span, how):
+            shorter = StepSpan(span.start, max(1, span.stop - 1))
+            return super().pooled(states, start, shorter, how)
+
+
+class TestAlwaysTheFirstLayer(Suite):
+    class made(Toy):
+        def chosen(self, states, encoding):
+            return states[[0] * len(encoding.layers)]
+
+
+class TestLayersInReverse(Suite):
+    class made(Toy):
+        def chosen(self, states, encoding):
+            return super().chosen(states, encoding)[::-1]
+
+
+class TestEveryLayer(Suite):
+    class made(Toy):
+        def chosen(self, states, encoding):
+            return states
+
+
+class TestLastIsTheMean(Suite):
+    class made(Toy):
+        def pool(self, states, how):
+            return super().pool(states, "mean" if how == "last" else how)
+
+
+class TestMaxIsTheMean(Suite):
+    class made(Toy):
+        def pool(self, states, how):
+            return super().pool(states, "mean" if how == "max" else how)
+
+
+class TestPromptVectorOfTheWholePrompt(Suite):
+    class made(Toy):
+        def encode_one(self, trace, encoding):
+            whole = attrs.evolve(trace, statement_span=(0, len(trace.prompt_ids)))
+            return super().encode_one(whole, encoding)
+
+
+class TestIgnoresTheLimit(Suite):
+    class made(Toy):
+        def complete(self, prompt, sampling):
+            return super().complete(prompt, attrs.evolve(sampling, max_new_tokens=40))
+
+
+class TestNeverSaysThatItWasCutOff(Suite):
+    class made(Toy):
+        def complete(self, prompt, sampling):
+            return attrs.evolve(super().complete(prompt, sampling), finish_reason="stop")
 
 
 class TestOffsetsOneLate(Suite):

@@ -39,7 +39,7 @@ class Toy(BatchBackend):
             text=text,
             ids=as_ids(text),
             offsets=self.offsets(text),
-            finish_reason="length",
+            finish_reason="length" if len(text) == sampling.max_new_tokens else "stop",
         )
 
     def statement_span(self, prompt: Prompt) -> tuple[int, int]:
@@ -50,10 +50,10 @@ class Toy(BatchBackend):
 
     def encode_one(self, trace: Trace, encoding: EncodingSettings) -> Encoding:
         states = self.states(np.concatenate([trace.prompt_ids, trace.completion_ids]))
-        states = states[list(encoding.layers)]
+        states, how = self.chosen(states, encoding), encoding.pooling
         start = len(trace.prompt_ids)
-        steps = [self.pooled(states, start, span) for span in trace.spans]
-        prompt = states[:, slice(*trace.statement_span)].mean(1)
+        steps = [self.pooled(states, start, span, how) for span in trace.spans]
+        prompt = self.pool(states[:, slice(*trace.statement_span)], how)
         return Encoding(np.stack(steps, 1), prompt, -np.ones(len(steps), np.float32))
 
     def states(self, ids: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -61,10 +61,18 @@ class Toy(BatchBackend):
         so_far = letters.cumsum(0) / np.arange(1, len(ids) + 1, dtype=np.float32)[:, None]
         return np.stack([letters, so_far + 0.1 * letters])
 
-    def pooled(
-        self, states: NDArray[np.float32], start: int, span: StepSpan
+    def chosen(
+        self, states: NDArray[np.float32], encoding: EncodingSettings
     ) -> NDArray[np.float32]:
-        return states[:, start + span.start : start + span.stop].mean(1)
+        return states[list(encoding.layers)]
+
+    def pooled(
+        self, states: NDArray[np.float32], start: int, span: StepSpan, how: str
+    ) -> NDArray[np.float32]:
+        return self.pool(states[:, start + span.start : start + span.stop], how)
+
+    def pool(self, states: NDArray[np.float32], how: str) -> NDArray[np.float32]:
+        return {"mean": states.mean(1), "last": states[:, -1], "max": states.max(1)}[how]
 
 
 def as_ids(text: str) -> NDArray[np.int32]:

@@ -1,0 +1,106 @@
+"""Layers, pooling and length are those that were asked for; a part of `BackendContract`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from ..latents import LatentRecord, Vectors
+from ..ports.llm_backend import LLMBackend
+from ..traces import Trace
+from .backend_case import BackendCase, difference, with_spans
+
+# Of the vectors of single tokens [L, T, D] what each pooling makes: [L, D].
+_POOLED: dict[str, Callable[[Vectors], Vectors]] = {
+    "mean": lambda tokens: tokens.mean(1),
+    "last": lambda tokens: tokens[:, -1],
+    "max": lambda tokens: tokens.max(1),
+}
+
+
+class ChoicesContract(BackendCase):
+    """What the spec asks for is what comes."""
+
+    def test_layers_are_those_that_were_asked_for(self, backend: LLMBackend) -> None:
+        trace, count = self.longest_trace(backend), backend.info.hidden_states
+        every = self._encoded(backend, [trace], layers=tuple(range(count)))[0].latents
+        assert len(every) == count, f"{count} layers were asked for, and {len(every)} came"
+        for layer in range(1, count):
+            assert not np.array_equal(every[layer], every[layer - 1]), (
+                f"layers {layer - 1} and {layer} have the same vectors: is another layer read than "
+                "the one that was asked for?"
+            )
+        for layers in sorted({(0,), (count // 2,), (count - 1,)}):
+            found = self._encoded(backend, [trace], layers=layers)[0].latents
+            assert len(found) == 1, f"layer {layers[0]} was asked for, and {len(found)} came"
+            error = difference(found, every[list(layers)])
+            assert error <= self.slack, (
+                f"layer {layers[0]} alone has other vectors than among all layers, in the order in "
+                f"which they were asked for: they differ by {error:.2g}"
+            )
+
+    def test_pooling_is_what_was_asked_for(self, backend: LLMBackend) -> None:
+        trace = self.longest_trace(backend)
+        size = min(8, len(trace.completion_ids))
+        start, stop = trace.statement_span
+        middle = (start + stop) // 2
+        for pooling, pooled in _POOLED.items():
+            tokens, whole, *parts = self._encoded(
+                backend,
+                [
+                    with_spans(trace, *((i, i + 1) for i in range(size))),
+                    with_spans(trace, (0, size)),
+                    *(
+                        attrs.evolve(trace, statement_span=span)
+                        for span in ((start, middle), (middle, stop), (stop - 1, stop))
+                    ),
+                ],
+                pooling=pooling,
+            )
+            error = difference(whole.latents[:, 0], pooled(tokens.latents))
+            assert error <= self.slack, (
+                f"with pooling `{pooling}` the vector of {size} tokens is not the {pooling} of "
+                f"theirs: they differ by {error:.2g}"
+            )
+            one, other, end = (part.prompt_latent for part in parts)
+            wanted = {"max": np.maximum(one, other), "last": end}.get(pooling)
+            assert difference(one, other) > self.slack, (
+                "the prompt's vector must be that of the statement's span: another span changes "
+                "nothing"
+            )
+            if wanted is not None:
+                error = difference(whole.prompt_latent, wanted)
+                assert error <= self.slack, (
+                    f"with pooling `{pooling}` the prompt's vector is not the {pooling} of the "
+                    f"statement's tokens: they differ by {error:.2g}"
+                )
+
+    def test_completions_keep_to_the_limit(self, backend: LLMBackend) -> None:
+        limit = max(2, self.max_new_tokens // 2)
+        spec = self.spec(backend)
+        shorter = attrs.evolve(spec, sampling=attrs.evolve(spec.sampling, max_new_tokens=limit))
+        whole, _ = self.run(backend, self.work(), rows=4)
+        short, _ = self.run(backend, self.work(), rows=4, spec=shorter)
+        assert short, f"no problem succeeded with {limit} new tokens"
+        for records, most in ((whole, self.max_new_tokens), (short, limit)):
+            for key, record in records.items():
+                length = len(record.trace.completion_ids)
+                assert length <= most, f"{key}: {length} tokens, at most {most} were asked for"
+        for key in whole.keys() & short.keys():
+            ids, cut = whole[key].trace.completion_ids, short[key].trace
+            length = len(cut.completion_ids)
+            if len(ids) > length and np.array_equal(ids[:length], cut.completion_ids):
+                assert cut.finish_reason == "length", (
+                    f"{key}: a completion that the limit cut off says so: its finish_reason is "
+                    f"{cut.finish_reason!r}, not 'length'"
+                )
+
+    def _encoded(
+        self, backend: LLMBackend, traces: Sequence[Trace], **chosen: Any
+    ) -> list[LatentRecord]:
+        spec = self.spec(backend)
+        encoding = attrs.evolve(spec.encoding, **chosen)
+        return self.encode(backend, traces, attrs.evolve(spec, encoding=encoding))
