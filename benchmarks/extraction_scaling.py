@@ -93,7 +93,7 @@ def plot(args: argparse.Namespace, cost: Any) -> None:
 
     matplotlib.use("svg")
     matplotlib.rcParams.update({"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": "rjepa"})
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, axes = pyplot.subplots(figsize=(6, 3.2), layout="constrained")
     for tokens in args.tokens:
@@ -101,6 +101,8 @@ def plot(args: argparse.Namespace, cost: Any) -> None:
         axes.plot(args.rows, values, marker="o", label=f"{tokens} new tokens")
     axes.set(xscale="log", yscale="log", xlabel="rows in flight", ylabel="seconds a problem")
     axes.set_xticks(args.rows, [str(rows) for rows in args.rows])
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1.0, 3.0)))
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
