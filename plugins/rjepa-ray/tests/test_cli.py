@@ -115,11 +115,13 @@ def test_an_interrupt_keeps_what_is_finished_and_another_number_goes_on(home: Pa
         ("executor.workers=0", "executor.workers (--set): must be >= 1"),
         ("executor.address=127.0.0.1:9", "no running Ray was found for 127.0.0.1:9"),
         ("executor.address=ray://head:10001", "expected auto or HOST:PORT"),
-        ("executor.gpus=1", "are more than the 0 GPUs there are"),
+        ("executor.gpus=1", "executor.gpus (--set): a worker of 1 GPUs is given more than the 0"),
+        ("executor.workers=9 executor.gpus=1", "are more than the 0 GPUs there are"),
     ],
 )
 def test_what_cannot_be_is_one_line(home: Path, setting: str, said: str) -> None:
-    done = call(home, "--store", "s", "--executor", "ray", "--set", setting)
+    words = [word for one in setting.split() for word in ("--set", one)]
+    done = call(home, "--store", "s", "--executor", "ray", *words)
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last.startswith("rjepa-cli: error: executor.")

@@ -63,10 +63,15 @@ def join(run: ExtractionSettings, own: RaySettings) -> Place:
         gpus = _gpus(run, own, there.get("GPU", 0.0))
         for word, needed in (("CPU", own.workers * cpus), ("GPU", own.workers * gpus)):
             if needed > there.get(word, 0.0):
-                each = cpus if word == "CPU" else gpus
+                each, found = (cpus if word == "CPU" else gpus), there.get(word, 0.0)
+                if own.workers == 1:
+                    raise SettingsError(
+                        f"executor.{word.lower()}s: a worker of {each:g} {word}s is given more "
+                        f"than the {found:g} {word}s there are"
+                    )
                 raise SettingsError(
                     f"executor.workers: {own.workers} workers of {each:g} {word}s each are more "
-                    f"than the {there.get(word, 0.0):g} {word}s there are; ask for fewer, or set "
+                    f"than the {found:g} {word}s there are; ask for fewer, or set "
                     f"executor.{word.lower()}s"
                 )
     except BaseException:
