@@ -36,9 +36,9 @@ def choose(
     """
     if sampling.temperature == 0:
         return logits_BV.argmax(-1)
-    probs_BV = logits_BV if overwrite else logits_BV.clone()
-    # Shares of an unnormalised sum: the search and the cuts below need no more.
-    probs_BV = probs_BV.float().div_(sampling.temperature)
+    # Shares of an unnormalised sum: the search and the cuts below need no more. One array of
+    # float32 at most is made, also of logits in half precision.
+    probs_BV = logits_BV.to(torch.float32, copy=not overwrite).div_(sampling.temperature)
     probs_BV = probs_BV.sub_(probs_BV.amax(-1, keepdim=True)).exp_()
     if sampling.top_k is not None and sampling.top_k < probs_BV.shape[-1]:
         least_B1 = probs_BV.topk(sampling.top_k, -1).values[:, -1:]

@@ -25,8 +25,8 @@ class FixedScheduler:
     """Room for `batch_size` rows, always.
 
     A batch that ran out of memory is tried again in halves until one fits; the size is as before
-    once so many rows have ended, so that an engine that gives all its rows back gets on. An
-    encoding batch that ran out lowers the encoding tokens for the rest of the run.
+    once as many rows as fitted have ended, so that an engine that gives all its rows back gets on.
+    An encoding batch that ran out lowers the encoding tokens for the rest of the run.
     """
 
     def __init__(self, settings: FixedSettings) -> None:
