@@ -51,7 +51,7 @@ def resolve_extraction(
     return settings, plain
 
 
-def _with_usual_templates(values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_usual_templates(values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
     prompt = as_section(PromptSettings, values.get("prompt"))

@@ -104,7 +104,7 @@ def pick_device(name: str) -> torch.device:
         raise UsageError(
             f"model.device: {name!r} is no device; there is {', '.join(there)}"
         ) from None
-    if device.type == "cuda" and device.index is None:
+    if str(device) == "cuda":
         device = torch.device("cuda:0")
     if device.type == "mps" and torch.backends.mps.is_available():
         return device

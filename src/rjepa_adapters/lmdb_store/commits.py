@@ -69,7 +69,6 @@ class Commits:
                 raise type(error)(
                     f"{error} (not stored: {waiting} since the last commit)"
                 ) from None
-                self._environment.clear_stale_readers()
             self._last = time.monotonic()
 
     def entry(self, key: RecordKey) -> Entry | None:

@@ -114,8 +114,11 @@ class Environment:
         """
         while True:
             try:
-                with self.writing, self._live().begin(write=True, buffers=True) as txn:
-                    return apply(txn)
+                with self.writing:
+                    # The slot of a reader that was killed would keep every page freed since.
+                    self.clear_stale_readers()
+                    with self._live().begin(write=True, buffers=True) as txn:
+                        return apply(txn)
             except lmdb.MapFullError:
                 self._remap(self.map_bytes * 2)
             except lmdb.MapResizedError:
@@ -150,7 +153,7 @@ class Environment:
 
     def clear_stale_readers(self) -> int:
         """Free the slots of readers whose processes are gone."""
-        return int(self._env.reader_check())
+        return int(self._live().reader_check())
 
     def close(self) -> None:
         self.fetcher.close()

@@ -135,13 +135,14 @@ class Batcher(Generic[T, R]):
         if self._company < 2 or began - self._ended > _RECENT_SECONDS or self._closing:
             return
         until = began + self._wait
-        while len(self._waiting) < self._company and (left := until - self._loop.time()) > 0:
+        while not self._closing and len(self._waiting) < self._company:
+            left = until - self._loop.time()
+            if left <= 0:
+                return
             self._arrived.clear()
             try:
                 await asyncio.wait_for(self._arrived.wait(), left)
             except TimeoutError:
-                return
-            if self._closing:
                 return
 
     def _forget_gone(self) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +278,43 @@ def test_the_map_grows_under_readers_of_other_processes(tmp_path: Path) -> None:
         ask.send("look again")
         assert ask.recv() == (8000, True)
         os.waitpid(child, 0)
+
+
+READER = """
+import sys, time
+from rjepa_adapters.lmdb_store.store import LmdbStore
+with LmdbStore(sys.argv[1]).snapshot() as snapshot:
+    print(len(snapshot), flush=True)
+    time.sleep(600)
+"""
+
+
+def rewrite(store: LmdbStore) -> None:
+    store.write([sample_record(IDENTITY, "p", seed=1, steps=40)])
+    store.commit()
+
+
+def remove_and_add(store: LmdbStore) -> None:
+    store.delete([RecordKey("p")])
+    rewrite(store)
+
+
+@pytest.mark.parametrize("change", [rewrite, remove_and_add, lambda s: s.add_history({"n": 1})])
+def test_a_killed_reader_holds_on_to_nothing(
+    tmp_path: Path, change: Callable[[LmdbStore], None]
+) -> None:
+    path = tmp_path / "a"
+    with LmdbStore(str(path), "write") as store:
+        store.begin(IDENTITY)
+        store.write([sample_record(IDENTITY, f"q-{i}", steps=40) for i in range(20)])
+        rewrite(store)
+        reader = subprocess.Popen(
+            [sys.executable, "-c", READER, str(path)], stdout=subprocess.PIPE, text=True
+        )
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "21\n"
+        kill(reader)
+        before = store.stats().bytes_on_disk
+        for _ in range(300):
+            change(store)
+        assert store.stats().bytes_on_disk - before < 500_000
