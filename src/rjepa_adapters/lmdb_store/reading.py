@@ -54,10 +54,10 @@ class Reader:
         raw_key = encode_key(key)
         value = self._fetch(raw_key, "index", str(key))
         if value is not None:
-            return _entry(self._head(raw_key, value, str(key)))
+            return _entry(self.head(raw_key, value, str(key)))
         value = self._fetch(raw_key, "failures", str(key))
         if value is not None:
-            return Entry(self._failure(raw_key, value).statement_hash, failed=True)
+            return Entry(self.failure(raw_key, value, str(key)).statement_hash, failed=True)
         return None
 
     def has(self, raw_key: bytes) -> bool:
@@ -76,7 +76,7 @@ class Reader:
             value = self.txn.get(raw_key, db=index)
             if value is None:
                 self.broken(f"record {number}", "it is missing from the index")
-            head = self._head(raw_key, value, f"record {number}")
+            head = self.head(raw_key, value, f"record {number}")
             yield decode_key(raw_key, head.full_id), _entry(head)
 
     def raw_keys(self) -> Iterator[tuple[bytes, int]]:
@@ -92,7 +92,8 @@ class Reader:
         """The failures, in the order of their keys."""
         with self.txn.cursor(self.environment.table("failures")) as cursor:
             for raw_key, value in self._ascending(cursor, "the table of failures"):
-                yield self._failure(bytes(raw_key), value)
+                raw_key = bytes(raw_key)
+                yield self.failure(raw_key, value, name_key(raw_key))
 
     def history(self) -> Iterator[dict[str, Any]]:
         """Entries of the run history, oldest first."""
@@ -165,7 +166,7 @@ class Reader:
         value = self._fetch(raw_key, "index", str(key))
         if value is None:
             raise KeyError(f"{self.environment.path} holds no record {key}")
-        return raw_key, self._head(raw_key, value, str(key))
+        return raw_key, self.head(raw_key, value, str(key))
 
     def vectors(self, key: RecordKey, raw_key: bytes, head: Head) -> Any:
         """The checked block of vectors, a view."""
@@ -201,19 +202,21 @@ class Reader:
         value = self.txn.get(raw_key, db=self.environment.table("index"))
         if value is None:
             self.broken(raw_key.hex(), "it is missing from the index")
-        return decode_key(raw_key, self._head(raw_key, value, raw_key.hex()).full_id)
+        return decode_key(raw_key, self.head(raw_key, value, raw_key.hex()).full_id)
 
-    def _head(self, raw_key: bytes, value: Any, name: str) -> Head:
+    def head(self, raw_key: bytes, value: Any, name: str) -> Head:
+        """The checked head in a value of the index."""
         try:
             return decode_head(raw_key, value)
         except MismatchError as error:
             self.broken(name, str(error))
 
-    def _failure(self, raw_key: bytes, value: Any) -> Failure:
+    def failure(self, raw_key: bytes, value: Any, name: str) -> Failure:
+        """The checked failure in a value of the failures."""
         try:
             return decode_failure(raw_key, value)
         except MismatchError as error:
-            self.broken(f"failure {raw_key!r}", str(error))
+            self.broken(f"failure {name}", str(error))
 
     def broken(self, name: str, why: str) -> NoReturn:
         """Raise the error for something damaged."""

@@ -17,8 +17,9 @@ from rjepa_core.traces import Failure, RecordKey, check_key
 from .checksums import checksum
 from .codec import EncodedRecord, encode_key, encode_place, encode_record, encode_sequence
 from .environment import Environment
-from .heads import Head, decode_head, encode_head
+from .heads import Head, encode_head
 from .layout import Tally, read_tally, write_tally
+from .reading import Reader
 from .values import encode_failure
 
 
@@ -104,14 +105,15 @@ class Writer:
         self._table = environment.table
         self._environment = environment
         self._txn = txn
+        self._reader = Reader(environment, txn)
         self._tally = read_tally(environment, txn)
         self._sequence = self._tally.next_sequence
         self._changes: Counter[str] = Counter()
 
     def put_record(self, record: EncodedRecord) -> None:
         """Store a record in place of the record or failure of its key."""
-        self.remove_failure(record.raw_key)
-        self.remove_record(record.raw_key)
+        self.remove_failure(record.key, record.raw_key)
+        self.remove_record(record.key, record.raw_key)
         head, sequence = record.head, self._sequence
         number = encode_sequence(sequence)
         new_problem = not self._has_problem(record.raw_key)
@@ -130,16 +132,16 @@ class Writer:
         raw_key, value = encode_failure(failure)
         if self._txn.get(raw_key, db=self._table("index")) is not None:
             return
-        self.remove_failure(raw_key)
+        self.remove_failure(failure.key, raw_key)
         self._txn.put(raw_key, value, db=self._table("failures"))
         self._change(1, failures=1, failures_digest=_failure_digest(raw_key, value))
 
-    def remove_record(self, raw_key: bytes) -> bool:
+    def remove_record(self, key: RecordKey, raw_key: bytes) -> bool:
         """Remove the record of a key; whether there was one."""
         value = self._txn.get(raw_key, db=self._table("index"))
         if value is None:
             return False
-        head = decode_head(raw_key, value)
+        head = self._reader.head(raw_key, value, str(key))
         number = encode_sequence(head.sequence)
         for table in ("vectors", "texts", "order"):
             self._txn.delete(number, db=self._table(table))
@@ -147,11 +149,12 @@ class Writer:
         self._count(-1, raw_key, head, not self._has_problem(raw_key))
         return True
 
-    def remove_failure(self, raw_key: bytes) -> bool:
+    def remove_failure(self, key: RecordKey, raw_key: bytes) -> bool:
         """Remove the failure of a key; whether there was one."""
         value = self._txn.get(raw_key, db=self._table("failures"))
         if value is None:
             return False
+        self._reader.failure(raw_key, value, str(key))
         digest = _failure_digest(raw_key, value)
         self._txn.delete(raw_key, db=self._table("failures"))
         self._change(-1, failures=1, failures_digest=digest)
@@ -204,7 +207,7 @@ def apply_delete(environment: Environment, txn: Any, keys: Iterable[RecordKey]) 
     count = 0
     for key in keys:
         raw_key = encode_key(key)
-        count += writer.remove_record(raw_key) + writer.remove_failure(raw_key)
+        count += writer.remove_record(key, raw_key) + writer.remove_failure(key, raw_key)
     writer.finish()
     return count
 

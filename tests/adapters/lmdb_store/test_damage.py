@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from rjepa_adapters.lmdb_store.codec import encode_key, encode_record
 from rjepa_adapters.lmdb_store.place import DATA
 from rjepa_adapters.lmdb_store.repairing import repair, verify
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
@@ -19,6 +22,7 @@ from rjepa_core.testing.samples import (
     sample_identity,
     sample_record,
 )
+from rjepa_core.traces import Failure
 
 IDENTITY = sample_identity(1, 512)
 
@@ -56,6 +60,11 @@ def find(path: Path, content: bytes) -> int:
     return place
 
 
+def find_all(path: Path, content: bytes) -> list[int]:
+    """Everywhere that the content stands in the data file."""
+    return [found.start() for found in re.finditer(re.escape(content), (path / DATA).read_bytes())]
+
+
 @pytest.mark.parametrize("part", ["latents", "token ids", "statement"])
 def test_a_damaged_record_is_an_error_with_its_id(
     path: Path, records: list[LatentRecord], part: str
@@ -74,6 +83,42 @@ def test_a_damaged_record_is_an_error_with_its_id(
     report = verify(str(path))
     assert [(d.kind, d.name) for d in report.damages] == [("record", "p-7")]
     assert report.records == 59
+
+
+def delete(store: LmdbStore, record: LatentRecord, failure: Failure) -> None:
+    store.delete([record.key, failure.key])
+
+
+def write_over(store: LmdbStore, record: LatentRecord, failure: Failure) -> None:
+    store.write([record], [failure])
+
+
+def copy_over(store: LmdbStore, record: LatentRecord, failure: Failure) -> None:
+    store.write_encoded([encode_record(record)], [failure])
+    store.commit()
+
+
+@pytest.mark.parametrize("part", ["record", "failure"])
+@pytest.mark.parametrize("change", [delete, write_over, copy_over])
+def test_changes_name_what_is_damaged(
+    path: Path,
+    records: list[LatentRecord],
+    change: Callable[[LmdbStore, LatentRecord, Failure], None],
+    part: str,
+) -> None:
+    record, failure = records[7], sample_failure("f-5")
+    raw_key = encode_key(record.key if part == "record" else failure.key)
+    # A key stands before its value: in the index, and among the failures.
+    for place in find_all(path, raw_key):
+        flip(path, place + len(raw_key) + 9, 0x20)
+    name = "p-7" if part == "record" else "failure f-5"
+    with (
+        pytest.raises(DamagedRecordError, match=f"{name} is damaged.*store repair"),
+        LmdbStore(str(path), "write") as store,
+    ):
+        change(store, record, failure)
+    with LmdbStore(str(path)) as store:
+        assert len(store) == 60, "nothing is changed"
 
 
 def test_reads_that_are_not_verified_are_the_users_choice(
