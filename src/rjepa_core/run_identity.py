@@ -8,7 +8,7 @@ from .errors import SettingsError, UsageError
 from .identity import Generation, Identity, LatentSpace, PromptIdentity, check_same
 from .ports.latent_store import LatentStore
 from .ports.llm_backend import ModelInfo
-from .settings import ExtractionSettings
+from .settings import ExtractionSettings, SamplingSettings
 
 
 def resolve_layers(layers: tuple[int, ...], info: ModelInfo) -> tuple[int, ...]:
@@ -35,6 +35,13 @@ def as_stored(settings: ExtractionSettings, traces: LatentStore) -> ExtractionSe
     identity = traces.identity
     assert identity is not None
     space = identity.space
+    known = attrs.asdict(identity.generation) if identity.generation.kind == "sampled" else {}
+    sampling = {
+        field.name: known[field.name]
+        for field in attrs.fields(SamplingSettings)
+        # A store that was imported may lack some.
+        if field.name in known and (known[field.name] is not None or field.default is None)
+    }
     return attrs.evolve(
         settings,
         prompt=attrs.evolve(
@@ -44,6 +51,7 @@ def as_stored(settings: ExtractionSettings, traces: LatentStore) -> ExtractionSe
             thinking=space.prompt.thinking,
         ),
         steps=attrs.evolve(settings.steps, strategy=space.steps),
+        sampling=attrs.evolve(settings.sampling, **sampling),
     )
 
 
