@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from rjepa_core.errors import RJepaError, UsageError
-from rjepa_core.opening import split_location
+from rjepa_core.opening import find_store
 from rjepa_core.plugins import (
     Adapter,
     BackendAdapter,
@@ -19,7 +19,7 @@ from rjepa_core.plugins import (
     StoreAdapter,
 )
 from rjepa_core.resolving import resolve_extraction
-from rjepa_core.settings import ExtractionSettings
+from rjepa_core.settings import ExtractionSettings, StoreSettings
 
 from .config import Layers, to_yaml
 from .flags import Flag, flags_of
@@ -130,7 +130,7 @@ def _choose(params: dict[str, Any], helping: bool) -> Chosen:
     chosen = Chosen(registry, names, [])
     sections: list[tuple[str, type[Any]]] = []
     try:
-        names.update(_names(params))
+        names.update(_names(params, registry))
         for section, kind in SECTIONS:
             sections.append((section, registry.find(kind, names[section]).settings))
     except RJepaError as error:
@@ -142,7 +142,7 @@ def _choose(params: dict[str, Any], helping: bool) -> Chosen:
     return chosen
 
 
-def _names(params: dict[str, Any]) -> dict[str, str]:
+def _names(params: dict[str, Any], registry: Registry) -> dict[str, str]:
     layers = Layers(ExtractionSettings)
     if params.get("config"):
         layers.add_file(params["config"])
@@ -159,7 +159,8 @@ def _names(params: dict[str, Any]) -> dict[str, str]:
             names[section] = values["name"]
     store = layers.tree.get("store")
     if isinstance(store, dict) and isinstance(store.get("path"), str):
-        names["store"] = split_location(store["path"], names.get("store", DEFAULTS["store"]))[0]
+        place = StoreSettings(path=store["path"], name=names.get("store", DEFAULTS["store"]))
+        names["store"] = find_store(place, registry)[0].name
     return names
 
 

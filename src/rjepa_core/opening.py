@@ -8,8 +8,22 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from .arguments import check_mode, path_text
-from .errors import InputError, SettingsError, StoreNotFoundError, UnsupportedError, UsageError
-from .plugins import ProbeAdapter, Registry, SourceAdapter, StoreAdapter, WorldModelAdapter
+from .errors import (
+    InputError,
+    SettingsError,
+    StoreNotFoundError,
+    UnknownAdapterError,
+    UnsupportedError,
+    UsageError,
+)
+from .plugins import (
+    STORE_NAME,
+    ProbeAdapter,
+    Registry,
+    SourceAdapter,
+    StoreAdapter,
+    WorldModelAdapter,
+)
 from .ports.latent_store import LatentStore, StoreMode
 from .ports.memory_probe import MemoryProbe
 from .ports.problem_source import ProblemSource
@@ -84,8 +98,7 @@ def locate(path: str | PathLike[str], registry: Registry | None = None) -> Store
         UnknownAdapterError: no adapter has that name.
     """
     path = path_text(path)
-    name, place = split_location(path)
-    return StorePlace(path, (registry or Registry()).find(StoreAdapter, name), place)
+    return StorePlace(path, *_find(path, DEFAULT_STORE, registry or Registry()))
 
 
 def open_store(
@@ -114,15 +127,34 @@ def open_store(
 def split_location(path: str, default: str = DEFAULT_STORE) -> tuple[str, str]:
     """Adapter's name and place. A single letter before the colon is a Windows drive."""
     name, colon, place = path.partition(":")
-    if colon and len(name) > 1 and name.replace("-", "").isalnum():
-        return name, place
-    return default, path
+    return (name, place) if colon and STORE_NAME.fullmatch(name) else (default, path)
 
 
 def find_store(settings: StoreSettings, registry: Registry) -> tuple[StoreAdapter, str]:
     """The adapter of a run's store, and the store's place."""
-    name, place = split_location(settings.path, settings.name)
-    return registry.find(StoreAdapter, name), place
+    return _find(settings.path, settings.name, registry)
+
+
+def _find(path: str, default: str, registry: Registry) -> tuple[StoreAdapter, str]:
+    name, place = split_location(path, default)
+    try:
+        return registry.find(StoreAdapter, name), place
+    except UnknownAdapterError as error:
+        if place == path:
+            raise
+        # `runs:2` may be a directory's name.
+        adapter = registry.find(StoreAdapter, default)
+        if adapter.exists(path):
+            return adapter, path
+        raise UnknownAdapterError(f"{path}: {error}; for a path with a colon: ./{path}") from None
+
+
+def is_store(location: str, registry: Registry) -> bool:
+    """Whether a store is there, and not a file, a dataset or nothing."""
+    try:
+        return locate(location, registry).exists
+    except UnknownAdapterError:
+        return False
 
 
 def open_sources(problems: ProblemSettings, registry: Registry) -> list[ProblemSource]:
@@ -169,9 +201,7 @@ def check_options(problems: ProblemSettings, adapters: list[SourceAdapter]) -> N
 def open_stored_traces(problems: ProblemSettings, registry: Registry) -> LatentStore | None:
     """The store behind `--traces`, if it is one."""
     for location in problems.traces:
-        name, place = split_location(location)
-        known = {a.name: a for a in registry.each(StoreAdapter)}
-        if name in known and known[name].exists(place):
+        if is_store(location, registry):
             if len(problems.traces) > 1 or problems.sources:
                 raise UsageError(f"--traces {location} is a store; give it alone")
             store = open_store(location, "read", registry)

@@ -11,6 +11,7 @@ One that was made for another version of the hooks is refused and not even impor
 from __future__ import annotations
 
 import difflib
+import re
 import traceback
 from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -45,6 +46,7 @@ __all__ = [
     "HOOKS_VERSION",
     "KINDS",
     "KIND_HOOKS",
+    "STORE_NAME",
     "Adapter",
     "BackendAdapter",
     "ExecutorAdapter",
@@ -112,6 +114,8 @@ KINDS: Mapping[type[Adapter], str] = {
     WorldModelAdapter: "world_model",
     ServiceAdapter: "service",
 }
+# In `NAME:PLACE`, so that a path is none: no separator, no space, no drive's single letter.
+STORE_NAME = re.compile(r"\w[\w.+-]+")
 A = TypeVar("A", bound=Adapter)
 
 
@@ -283,5 +287,10 @@ def _checked(result: object, spec: str) -> list[Adapter]:
         if not isinstance(adapter, wanted):
             raise PluginError(
                 f"{spec} returned {adapter!r:.80}; it returns {wanted.__name__} descriptors"
+            )
+        if wanted is StoreAdapter and not STORE_NAME.fullmatch(adapter.name):
+            raise PluginError(
+                f"{spec} offers {adapter.name!r}, which NAME:PLACE cannot name: a store's name has "
+                "at least two of letters, digits, '_', '-', '.' and '+'"
             )
     return adapters

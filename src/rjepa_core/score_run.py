@@ -11,8 +11,8 @@ from attrs import validators as v
 
 from .errors import InputError, StoreError, UsageError
 from .evaluation.reading import layer_in
-from .opening import open_sources, open_store, open_world_model, split_location
-from .plugins import Registry, StoreAdapter
+from .opening import is_store, open_sources, open_store, open_world_model
+from .plugins import Registry
 from .ports.latent_store import LatentStore
 from .ports.world_model import Context, Floats, LatentSequence, WorldModel
 from .problems import GivenSolution
@@ -185,11 +185,7 @@ def rank_all(scored: Iterable[ScoredTrace | Failure], by: str = MEAN) -> list[Ra
 
 def _stored(location: str, registry: Registry) -> LatentStore | None:
     """The store at a place, if it is one."""
-    name, place = split_location(location)
-    known = {adapter.name: adapter for adapter in registry.each(StoreAdapter)}
-    if name in known and known[name].exists(place):
-        return open_store(location, "read", registry)
-    return None
+    return open_store(location, "read", registry) if is_store(location, registry) else None
 
 
 _Pair = tuple[Trace, LatentSequence]
