@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from rjepa_core.settings import ExtractionSettings, ModelSettings, StoreSettings
 from rjepa_core.structuring import structure, unstructure
 
 from .options import FLAGS
+from .words import shell_word
 
 _KEPT_OF_A_RUN = ("allow_failures",)
 Tree = dict[str, Any]
@@ -61,7 +61,7 @@ def _command(run: Mapping[str, Any], identity: Identity, path: str) -> str | Non
     words = ["rjepa-cli", "extract"]
     for key, value in _changed(plain, usual, ""):
         words += _words(key, value)
-    return shlex.join([*words, "--resume"])
+    return " ".join(map(shell_word, [*words, "--resume"]))
 
 
 def _tree(run: Mapping[str, Any], identity: Identity, path: str) -> Tree:

@@ -124,7 +124,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     if params["json"]:
         screen.json(facts)
     else:
-        screen.result("\n".join(lines(facts)))
+        screen.result(*lines(facts))
     if out is not None:
         _write(out, facts, screen)
     if facts["interrupted"]:

@@ -13,6 +13,8 @@ import yaml
 from rjepa_core.errors import SettingsError, UsageError
 from rjepa_core.structuring import as_section
 
+from .words import visible
+
 Tree = dict[str, Any]
 
 
@@ -142,7 +144,13 @@ def read_yaml(path: str) -> tuple[Tree, dict[str, int]]:
 
 def to_yaml(tree: Mapping[str, Any]) -> str:
     """Settings as YAML; a text of several lines stands as one reads it."""
-    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=is_visible(tree))
+
+
+def is_visible(value: Any) -> bool:
+    """Whether YAML's own escapes leave nothing of it that a terminal obeys."""
+    text = yaml.safe_dump(value, allow_unicode=True)
+    return visible(text, keep="\n") == text
 
 
 class _Dumper(yaml.SafeDumper):

@@ -11,6 +11,7 @@ import yaml
 
 from rjepa_core.structuring import unstructure
 
+from .config import is_visible
 from .flags import choices_of, describe
 
 _WIDTH = 96
@@ -59,6 +60,10 @@ def _comment(text: str, indent: str) -> list[str]:
 
 def _value(value: Any) -> str:
     text = yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, width=10**6, sort_keys=False
+        value,
+        default_flow_style=True,
+        allow_unicode=is_visible(value),
+        width=10**6,
+        sort_keys=False,
     )
     return text.removesuffix("\n").removesuffix("\n...")

@@ -56,7 +56,7 @@ def command(as_json: bool) -> int:
     if as_json:
         screen.json(facts)
     else:
-        screen.result("\n".join(_lines(facts)))
+        screen.result(*_lines(facts))
     return 0
 
 

@@ -26,6 +26,7 @@ from .flags import Flag, flags_of
 from .options import DEFAULTS, FLAGS, GROUPS, OTHER_OPTIONS
 from .pairs import field_pairs, template_files
 from .screen import Screen
+from .words import visible
 
 SECTIONS: tuple[tuple[str, type[Adapter]], ...] = (
     ("backend", BackendAdapter),
@@ -110,7 +111,7 @@ class _ReadyCommand(click.Command):
                     formatter.write_dl(groups[title])
         if chosen.trouble:
             with formatter.section("Not shown"):
-                formatter.write_text(chosen.trouble)
+                formatter.write_text(visible(chosen.trouble))
 
 
 def _group(parameter: click.Parameter, flag: Flag | None, chosen: Chosen) -> str:
@@ -120,7 +121,7 @@ def _group(parameter: click.Parameter, flag: Flag | None, chosen: Chosen) -> str
     section = flag.key.partition(".")[0]
     if section in GROUPS:
         return GROUPS[section]
-    return f"{section.capitalize()} ({chosen.names[section]})"
+    return visible(f"{section.capitalize()} ({chosen.names[section]})")
 
 
 def _choose(params: dict[str, Any], helping: bool) -> Chosen:

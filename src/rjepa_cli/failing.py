@@ -28,7 +28,7 @@ def exit_code(error: BaseException, debug: bool = False, resumable: bool = False
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else FAILED
     if debug and not isinstance(error, click.ClickException):
-        traceback.print_exception(error)
+        write(visible("".join(traceback.format_exception(error)).rstrip(), "\n\t"), sys.stderr)
     if isinstance(error, InterruptedRunError | KeyboardInterrupt | click.Abort):
         _say(str(error) or "interrupted")
         return INTERRUPTED
@@ -76,4 +76,4 @@ def _keep_traceback(error: BaseException) -> str:
 
 
 def _say(text: str) -> None:
-    write("rjepa-cli: " + visible(text, keep="\n\t"), sys.stderr)
+    write("rjepa-cli: " + visible(text), sys.stderr)

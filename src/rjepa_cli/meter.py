@@ -11,7 +11,7 @@ from rjepa_core.ports.store_tools import ToolProgress
 
 from .interrupts import Interrupts
 from .screen import Screen
-from .words import duration, rate
+from .words import duration, rate, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -63,7 +63,7 @@ class Meter:
         count = f"{done:,}/{self._total:,}" if self._total else f"{done:,}"
         if self._bar is not None:
             task = self._bar.task_ids[0]
-            self._bar.update(task, completed=done, status=status(), count=count)
+            self._bar.update(task, completed=done, status=visible(status()), count=count)
             return
         quarter = _QUARTERS * done // self._total if self._total else 0
         late = self.seconds - self._last_line >= _SECONDS_BETWEEN_LINES
@@ -99,7 +99,7 @@ class Meter:
             SpinnerColumn(),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[status]}"),
+            TextColumn("{task.fields[status]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             redirect_stdout=False,

@@ -52,7 +52,7 @@ def command(name: str | None, verbose: bool, as_json: bool) -> int:
         shown += [row, *_details(plugin, detail=name is not None, verbose=verbose)]
     if any(plugin.state == "failed" for plugin in plugins) and not verbose:
         shown.append("--verbose shows the traceback of what failed to load")
-    screen.result("\n".join(shown) or "no plugins found: is rjepa installed?")
+    screen.result(*shown or ["no plugins found: is rjepa installed?"])
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from rjepa_core import run_report as report
@@ -15,6 +14,7 @@ from .failing import InterruptedRunError
 from .interrupts import Interrupts
 from .progress import ProgressReport
 from .screen import Screen
+from .words import shell_word
 
 
 def run(
@@ -52,7 +52,7 @@ def run(
     if as_json:
         screen.json({**facts, "plan": planned})
     else:
-        screen.result("\n".join(report.outcome_lines(facts, planned, settings.store)))
+        screen.result(*report.outcome_lines(facts, planned, settings.store))
     if code == STOPPED and not report.in_memory(settings.store):
         screen.say(f"go on with: {resume_command(arguments)}")
     if code == PROBLEMS_FAILED:
@@ -73,14 +73,14 @@ def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as
     if as_json:
         screen.json({"ending": "dry run", **facts, "plan": planned})
     else:
-        screen.result("\n".join(report.forecast_lines(facts)))
+        screen.result(*report.forecast_lines(facts))
     return DONE
 
 
 def resume_command(arguments: Sequence[str], command: str = "extract") -> str:
     """The command that goes on where this one stopped, ready to be pasted."""
     words = ["rjepa-cli", command, *arguments]
-    return shlex.join(words if "--resume" in words else [*words, "--resume"])
+    return " ".join(map(shell_word, words if "--resume" in words else [*words, "--resume"]))
 
 
 def _show_plan(it: Extraction, settings: ExtractionSettings, screen: Screen) -> report.Facts:

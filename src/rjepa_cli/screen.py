@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import os
-import re
 import sys
 import warnings
 from collections import deque
@@ -15,15 +14,11 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from .words import visible
+from .words import visible, visible_json
 
 _QUIET_WARNINGS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning)
 _OUR_LOGGERS = ("rjepa_core", "rjepa_adapters", "rjepa")
 _KEPT_LINES = 200
-# What JSON leaves as it is and a terminal obeys.
-_JSON_RAW = re.compile(
-    "[\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
 
 
 class Screen:
@@ -47,7 +42,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """A line on stderr."""
-        self.write_line(visible(text, keep="\n\t"))
+        self.write_line(visible(text))
 
     def warn(self, text: str) -> None:
         """A warning on stderr, once."""
@@ -55,15 +50,15 @@ class Screen:
             self._seen.add(text)
             self.say(f"rjepa-cli: warning: {text}")
 
-    def result(self, text: str) -> None:
-        """The command's result, on stdout."""
-        write(text, self.out)
+    def result(self, *lines: str) -> None:
+        """The command's result, on stdout, line by line."""
+        write("\n".join(map(visible, lines)), self.out)
 
     def json(self, facts: Any) -> None:
         """The command's result as one JSON object, on stdout."""
         encoding = (self.out.encoding or "").lower().replace("-", "")
         text = json.dumps(facts, ensure_ascii=encoding != "utf8", indent=2, default=str)
-        self.result(_JSON_RAW.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+        write(visible_json(text), self.out)
 
     def __enter__(self) -> Self:
         self._caught = warnings.catch_warnings()

@@ -20,7 +20,7 @@ from .screen import Screen
 from .show_history import history_view, run_lines
 from .show_record import record_facts, record_lines
 from .show_surprise import add_surprise
-from .words import count, short_name, size, visible
+from .words import count, short_name, size
 
 # Domains are counted record by record up to here; beyond it the run history tells.
 _COUNT_DOMAINS_UP_TO = 1000
@@ -88,7 +88,7 @@ def command(
     if as_json:
         screen.json(facts)
     else:
-        screen.result("\n".join(map(visible, lines)))
+        screen.result(*lines)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +21,7 @@ from .interrupts import Interrupts
 from .meter import ToolMeter
 from .screen import Screen
 from .store_options import DAMAGED, LEAVING, opened, usual_options
-from .words import count, duration, size
+from .words import count, duration, shell_word, size, visible
 
 _DAMAGES_SHOWN = 50
 Facts = dict[str, Any]
@@ -55,7 +54,7 @@ def verify(store: str, as_json: bool) -> int:
     if as_json:
         screen.json({"store": store, **_verified(report), "exit_code": code})
     else:
-        screen.result("\n".join(_verify_lines(report, store)))
+        screen.result(*_verify_lines(report, store))
     return code
 
 
@@ -76,7 +75,7 @@ def _verify_lines(report: VerifyReport, store: str) -> list[str]:
     notes = [f"note: {note}" for note in report.notes]
     if report.sound:
         return [f"sound: {held} in {store}, read {took}", *notes]
-    quoted = shlex.quote(store)
+    quoted = shell_word(store)
     return [
         f"damaged: {count(len(report.damages), 'damage')} in {store}; {held} sound, read {took}",
         *_damage_lines(report.damages),
@@ -123,7 +122,7 @@ def repair(store: str, target: str, as_json: bool) -> int:
     if as_json:
         screen.json({**_repaired(report), "compute_again": again, "exit_code": code})
     else:
-        screen.result("\n".join(_repair_lines(report, again, store, target)))
+        screen.result(*_repair_lines(report, again, store, target))
     return code
 
 
@@ -256,7 +255,7 @@ def remove(
     else:
         lines = [f"removed {what} from {store}"]
         lines += [f"compute again: {line}" for line in again]
-        screen.result("\n".join(lines))
+        screen.result(*lines)
     return 0
 
 
@@ -269,6 +268,6 @@ def _ask(question: str, screen: Screen) -> None:
     """Go on only if someone says so."""
     if not (screen.terminal and sys.stdin.isatty()):
         raise UsageError(f"{question} There is no terminal to ask on; say --yes")
-    print(f"{question} [y/N] ", end="", file=screen.err, flush=True)
+    print(visible(f"{question} [y/N] "), end="", file=screen.err, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InterruptedRunError("nothing was removed")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +27,7 @@ from .pairs import field_pairs
 from .screen import Screen
 from .shard_folder import ShardFolder
 from .store_options import LEAVING, opened, usual_options
-from .words import count
+from .words import count, shell_word
 
 
 @click.command(
@@ -110,7 +109,7 @@ def command(
     ]
     if bare:
         lines.append("no token ids: it can be trained on and scored, not encoded again")
-    screen.result("\n".join([*lines, f"look at it: rjepa-cli show {shlex.quote(store)}"]))
+    screen.result(*lines, f"look at it: rjepa-cli show {shell_word(store)}")
     return 0
 
 
@@ -125,7 +124,7 @@ def _no_store(folder: str, registry: Registry) -> None:
     if registry.find(StoreAdapter, DEFAULT_STORE).exists(folder):
         raise UsageError(
             f"{folder}: is a store itself, and no shards of one; copy the directory, or use "
-            f"`rjepa-cli store merge NEW_STORE {shlex.quote(folder)}`"
+            f"`rjepa-cli store merge NEW_STORE {shell_word(folder)}`"
         )
 
 

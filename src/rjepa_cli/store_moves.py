@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -23,7 +22,7 @@ from .interrupts import Interrupts
 from .meter import ToolMeter
 from .screen import Screen
 from .store_options import LEAVING, opened, usual_options
-from .words import count, size
+from .words import count, shell_word, size
 
 
 @click.command(
@@ -135,7 +134,7 @@ def merge(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -> 
         facts = {"sources": list(sources), **attrs.asdict(report), "total": stats.records}
         screen.json({"target": target, **facts, "total_failures": stats.failures})
     else:
-        screen.result("\n".join(_merge_lines(report, target, stats.records)))
+        screen.result(*_merge_lines(report, target, stats.records))
     return 0
 
 
@@ -194,5 +193,5 @@ def _merge_lines(report: MergeReport, target: str, total: int) -> list[str]:
         parts.append(f"{count(report.failures, 'failure')} added")
     return [
         f"merged: {', '.join(parts)}; {target} holds {count(total, 'record')}",
-        f"look at it: rjepa-cli show {shlex.quote(target)}",
+        f"look at it: rjepa-cli show {shell_word(target)}",
     ]

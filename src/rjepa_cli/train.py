@@ -169,7 +169,7 @@ def _tell(summary: TrainSummary, screen: Screen, as_json: bool, stopped: bool) -
     if as_json:
         screen.json(facts)
     else:
-        screen.result("\n".join(lines(facts)))
+        screen.result(*lines(facts))
 
 
 def _interrupted(arguments: tuple[str, ...]) -> InterruptedRunError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from rjepa_core.room import size as size
+from rjepa_core.showing import shell_word as shell_word
 from rjepa_core.showing import visible as visible
+from rjepa_core.showing import visible_json as visible_json
 from rjepa_core.words import count as count
 from rjepa_core.words import duration as duration
 from rjepa_core.words import number as number

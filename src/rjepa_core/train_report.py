@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from .showing import shell_word
 from .training import TrainSummary
 from .words import count, duration, number
 
@@ -37,9 +37,9 @@ def lines(facts: Facts) -> list[str]:
     told = [*_table(facts["curve"], facts["best_epoch"]), ending_line(facts)]
     if facts["best"] is not None and facts["best_epoch"] > 0:
         told.append(f"best: epoch {facts['best_epoch']}, {facts['best']:.4g}")
-    told.append(f"world model: {shlex.quote(facts['run'])}")
+    told.append(f"world model: {shell_word(facts['run'])}")
     if facts["report"]:
-        told.append(f"report: {shlex.quote(facts['report'])}")
+        told.append(f"report: {shell_word(facts['report'])}")
     return told
 
 

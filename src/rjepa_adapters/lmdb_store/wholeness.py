@@ -6,12 +6,12 @@ off is killed by a signal. So the end is compared with the meta pages before LMD
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import attrs
 
 from rjepa_core.errors import StoreError, StoreNotFoundError
+from rjepa_core.showing import shell_word
 
 from .pages import Meta, page_size, read_metas
 from .place import DATA, SIDECAR
@@ -79,7 +79,7 @@ def check_data(path: Path, location: str, writing: bool) -> None:
     if cut is not None:
         raise StoreError(
             f"{location}: {cut}; save what is left: rjepa-cli store repair "
-            f"{shlex.quote(location)} NEW_STORE"
+            f"{shell_word(location)} NEW_STORE"
         )
 
 
