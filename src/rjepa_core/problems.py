@@ -79,6 +79,11 @@ class GivenSolution:
         return len(self.text) if self.text is not None else sum(len(s) + 1 for s in self.steps)
 
     @property
+    def lines(self) -> int:
+        """Lines of the text that hold anything."""
+        return sum(bool(line.strip()) for line in (self.text or "").splitlines())
+
+    @property
     def empty_step(self) -> int | None:
         """The first step without text, from 0. It cannot be encoded; left out, it would shift the
         numbers of those behind it."""

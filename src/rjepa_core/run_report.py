@@ -89,17 +89,24 @@ def warnings_of(extraction: Extraction, asked: ExtractionSettings) -> list[str]:
 
 
 def room_warnings(facts: Facts) -> list[str]:
-    """Where a run was forced, or only tried."""
+    """Where the disk may run full: what is certain to do that is refused, unless it is forced."""
     needed, free = facts["bytes_needed"], facts["bytes_free"]
     if needed is None or needed <= free:
         return []
-    return [f"the store needs about {size(needed)} and the disk has {size(free)} free"]
+    guess = ""
+    if not facts["steps_known"]:
+        guess = (
+            f", if records have about {facts['steps_expected']:.0f} steps, which is a guess until "
+            "some are stored"
+        )
+    return [f"the store needs about {size(needed)} and the disk has {size(free)} free{guess}"]
 
 
 def _room_facts(room: Room | None) -> Facts:
     """Bytes needed and free, None where the store does not tell."""
     return {
         "steps_expected": round(room.steps, 2) if room else None,
+        "steps_known": room.known if room else None,
         "bytes_needed": room.needed if room else None,
         "bytes_free": room.free if room else None,
     }

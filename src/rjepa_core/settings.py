@@ -183,7 +183,7 @@ class RunSettings:
         retry_failed: also do again what failed before.
         allow_failures: share of the problems that may fail in a run that counts as done.
         max_hours: stop after so many hours.
-        force: begin even though the disk is expected to run full.
+        force: begin even though the disk is certain to run full.
     """
 
     resume: bool = False

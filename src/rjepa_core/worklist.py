@@ -22,8 +22,9 @@ class Survey:
         work: (problem, sample) pairs of these.
         duplicates: rows that repeat a problem (same id, same statement).
         domains: problems a domain.
-        characters: of statements, or of solutions where they are given.
+        characters: of statements, and of solutions where they are given.
         available: problems in the sources without `limit`; None if not counted.
+        steps: of given solutions, or their lines where they are not cut yet; 0 of none.
     """
 
     problems: int
@@ -32,6 +33,7 @@ class Survey:
     domains: dict[str, int]
     characters: int
     available: int | None
+    steps: int = 0
 
 
 @attrs.define
@@ -56,7 +58,7 @@ class Worklist:
         Raises:
             InputError: a source cannot be read, holds no problem, or gives an id two statements.
         """
-        problems = work = duplicates = characters = available = 0
+        problems = work = duplicates = characters = available = steps = 0
         domains: dict[str, int] = {}
         for item, row in self._rows():
             available += item.first
@@ -70,15 +72,17 @@ class Worklist:
             for one in self._work(item, row):
                 work += 1
                 given = one.given
-                solution = given.length if isinstance(given, GivenSolution) else 0
-                characters += len(row.problem.statement) + solution
+                characters += len(row.problem.statement)
+                if isinstance(given, GivenSolution):
+                    characters += given.length
+                    steps += len(given.steps) or given.lines
         if not available:
             raise InputError("the sources hold no problem")
         if not work:
             raise InputError(
                 "the sources hold no solution; --traces needs a solution or steps a row"
             )
-        return Survey(problems, work, duplicates, domains, characters, available)
+        return Survey(problems, work, duplicates, domains, characters, available, steps)
 
     def __iter__(self) -> Iterator[Work]:
         for item, row in self._rows():
@@ -203,17 +207,19 @@ class StoredTraces:
         """Count problems and traces."""
         domains: dict[str, int] = {}
         problems: dict[str, str] = {}
-        work = characters = 0
+        work = characters = steps = 0
         for item in self:
             work += 1
             assert isinstance(item.given, Trace)
             characters += len(item.given.completion) + len(item.problem.statement)
+            steps += len(item.given.spans)
             if item.problem.id not in problems:
                 problems[item.problem.id] = item.problem.domain
                 domains[item.problem.domain] = domains.get(item.problem.domain, 0) + 1
         if not work:
             raise UsageError(f"{self.store.location} holds no records to encode")
-        return Survey(len(problems), work, 0, domains, characters, self.store.stats().problems)
+        available = self.store.stats().problems
+        return Survey(len(problems), work, 0, domains, characters, available, steps)
 
     def __iter__(self) -> Iterator[Work]:
         seen: set[str] = set()

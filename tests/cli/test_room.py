@@ -45,6 +45,40 @@ def test_no_room(home: Path, extract: Invoke, monkeypatch: pytest.MonkeyPatch) -
     assert extract("--resume").exit_code == 0, "a run with nothing to do needs no room"
 
 
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        (("--max-steps", "1", "--max-new-tokens", "15"), 2.0),
+        (("--max-steps", "2", "--max-new-tokens", "30"), 3.0),
+        (("--max-steps", "1", "--max-new-tokens", "15", "--hidden-size", "1024"), 2.0),
+    ],
+)
+def test_short_completions(
+    home: Path, extract: Invoke, options: tuple[str, ...], most: float
+) -> None:
+    write_problems(home / "many.jsonl", 100)
+    done = facts(extract(*options, "--json", problems=("--problems", "many.jsonl")))
+    assert 0.6 * done["store_bytes"] < done["plan"]["bytes_needed"] < most * done["store_bytes"]
+    assert not done["plan"]["steps_known"]
+
+
+def test_a_guess_refuses_nothing(
+    home: Path, extract: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rjepa_adapters.lmdb_store.tools import LmdbTools
+
+    monkeypatch.setattr(LmdbTools, "room_free", lambda self, location: 60_000)
+    write_problems(home / "many.jsonl", 30)
+    begun = extract("--max-steps", "2", problems=("--problems", "many.jsonl"))
+    assert begun.exit_code == 0, begun.stderr
+    assert "8 steps, which is a guess until some are stored" in begun.stderr
+    write_problems(home / "many.jsonl", 50)
+    more = extract("--max-steps", "2", "--resume", "--json", problems=("--problems", "many.jsonl"))
+    plan = facts(more)["plan"]
+    assert plan["steps_known"]
+    assert plan["steps_expected"] < 3
+
+
 def test_room_is_about_what_is_taken(home: Path, extract: Invoke, invoke: Invoke) -> None:
     write_problems(home / "many.jsonl", 200)
     options = ["--hidden-size", "1024", "--json", "--max-steps", "12", "--max-new-tokens", "600"]

@@ -24,9 +24,10 @@ from rjepa_core.problems import Problem
 
 from . import building, compacting, dataset, merging, repairing, shard_import, shards
 
-# Texts, token ids, head and what pages leave unused, a record, as measured on GSM8K solutions.
-_BESIDE_VECTORS = 8192
-_PAGE = 4096
+# Measured on stores of GSM8K solutions: entry in the index and order; statement, prompt and labels;
+# text and token ids of a step.
+_ENTRIES, _TEXTS, _STEP_TEXTS = 700, 1600, 350
+_PAGE, _PAGE_HEAD = 4096, 16
 
 
 class LmdbTools:
@@ -86,11 +87,18 @@ class LmdbTools:
         space = identity.space
         values = len(space.layers) * space.hidden_size * (steps + 1)
         vectors = values * STORE_DTYPES[space.store_dtype].itemsize
-        pages = -(-int(vectors) // _PAGE) * _PAGE
-        return records * (pages + _BESIDE_VECTORS)
+        texts = _TEXTS + _STEP_TEXTS * steps
+        return records * (_ENTRIES + _on_pages(vectors) + _on_pages(texts))
 
     def room_free(self, location: str) -> int:
         path = Path(location).absolute()
         while not path.exists():
             path = path.parent
         return shutil.disk_usage(path).free
+
+
+def _on_pages(size: float) -> int:
+    """Bytes that a value takes; LMDB gives one of half a page or more pages of its own."""
+    if size < _PAGE / 2:
+        return round(size)
+    return -(-round(size + _PAGE_HEAD) // _PAGE) * _PAGE
