@@ -89,7 +89,7 @@ OTHER_OPTIONS = (
         multiple=True,
         metavar="OURS=THEIRS",
         help="Which of the source's fields holds ours: statement=question; "
-        "id= for none. Repeatable",
+        "statement=Body+Question joins two; id= for none. Repeatable",
     ),
     click.Option(
         ["--prompt-template"],

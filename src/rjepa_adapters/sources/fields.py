@@ -10,15 +10,34 @@ import attrs
 
 from rjepa_core.errors import InputError, UsageError
 
+from .choices import CHOICES, find_choices
 from .record import Record, plain_name
 
 # Our names, and the names they go by; the first one present is taken.
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "statement": ("statement", "question", "problem", "prompt", "input"),
+    "statement": (
+        "statement",
+        "question",
+        "problem",
+        "prompt",
+        "input",
+        "instruction",
+        "messages",
+        "conversations",
+        "conversation",
+    ),
     "id": ("problem_id", "id", "uid", "unique_id", "task_id"),
     "domain": ("domain",),
     "subdomain": ("subdomain", "type", "subject"),
-    "answer": ("final_answer", "answer", "expected_answer", "ground_truth"),
+    "answer": (
+        "final_answer",
+        "answer",
+        "expected_answer",
+        "ground_truth",
+        "correct_answer",
+        "answerkey",
+        "answer_key",
+    ),
     "steps": ("steps", "cot"),
     "solution": (
         "solution",
@@ -41,7 +60,8 @@ class Fields:
     """Our names to the source's, as the user gave them; "" takes no field.
 
     Attributes:
-        given: `statement`, `id`, `domain`, `subdomain`, `answer`, `steps` or `solution` to a name.
+        given: `statement`, `id`, `domain`, `subdomain`, `answer`, `steps` or `solution` to a name,
+            to several as `Body+Question`, or to one within a field, as `reward_model.ground_truth`.
     """
 
     given: Mapping[str, str] = attrs.field(factory=dict)
@@ -68,13 +88,21 @@ class Fields:
         InputError: the record lacks a field that the user named.
         """
         for ours, theirs in self.given.items():
-            if theirs and theirs not in record.values:
-                near = difflib.get_close_matches(theirs, record.values, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise record.error(
-                    f"no field {theirs!r} (--field {ours}={theirs}); "
-                    f"the row has {record.listed()}{hint}"
-                )
+            for part in self.parts(record, theirs):
+                choices = part == CHOICES and find_choices(record) is not None
+                if not choices and not record.find(part)[0]:
+                    near = difflib.get_close_matches(part, record.names, 1)
+                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    raise record.error(
+                        f"no field {part!r} (--field {ours}={theirs}); "
+                        f"the row has {record.listed()}{hint}"
+                    )
+
+    def parts(self, record: Record, theirs: str) -> list[str]:
+        """The source's fields in a name as it was given: `Body+Question` is two of them."""
+        if not theirs or theirs in record.names:
+            return [theirs] if theirs else []
+        return [part.strip() for part in theirs.split("+")]
 
     def candidates(self, record: Record, ours: str) -> list[str]:
         """The fields that may hold this: the user's alone, or those with a usual name."""
@@ -86,7 +114,8 @@ class Fields:
         """Whether a table with these columns holds statements."""
         record = Record.of(dict.fromkeys(names), "")
         if "statement" in self.given:
-            return self.given["statement"] in record.values
+            parts = self.parts(record, self.given["statement"])
+            return all(part in record.names or part.split(".")[0] in record.names for part in parts)
         return bool(record.present(NAMES["statement"]))
 
     def no_statement(self, record: Record) -> InputError:
@@ -94,7 +123,7 @@ class Fields:
         likeliest = _likeliest(record.values)
         return record.error(
             f"no statement; the row has {record.listed()}; "
-            f"name its field with --field statement={likeliest}"
+            f"name its field with --field statement={likeliest} (several: A+B)"
         )
 
 

@@ -1,19 +1,18 @@
-"""Text files line by line, plain or gzipped; what cannot be read is named with its line."""
+"""Text files line by line, plain or packed; what cannot be read is named with its line."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import gzip
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from rjepa_core.errors import InputError
 
+from .packing import DAMAGED, is_damage, packed_as, unpacked
+
 MAX_LINE = 64 << 20
-_GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
@@ -57,29 +56,19 @@ def text_lines(location: str) -> Iterator[tuple[int, str]]:
     path = check_file(location)
     number = 0
     try:
-        with _open(path) as stream:
+        with unpacked(path) as stream:
             for number, raw in enumerate(_raw_lines(stream), 1):
                 yield number, _decode(raw, number, location)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+    except (OSError, *DAMAGED) as error:
+        if is_damage(error):
+            raise InputError(
+                f"{location}:{number + 1}: not a {packed_as(path)} file, or a damaged one ({error})"
+            ) from None
         raise InputError(
-            f"{location}:{number + 1}: not a gzip file, or a damaged one ({error})"
+            f"{location}: cannot be read: {getattr(error, 'strerror', None) or error}"
         ) from None
-    except OSError as error:
-        raise InputError(f"{location}: cannot be read: {error.strerror or error}") from None
     if not number:
         raise InputError(f"{location}: is empty")
-
-
-@contextlib.contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
-    with path.open("rb") as stream:
-        zipped = path.suffix.lower() == ".gz" or stream.read(2) == _GZIP
-        stream.seek(0)
-        if not zipped or not path.stat().st_size:
-            yield stream
-        else:
-            with gzip.GzipFile(fileobj=stream) as unzipped:
-                yield unzipped  # type: ignore[misc]  # a binary stream in all but its stub
 
 
 def _raw_lines(stream: IO[bytes]) -> Iterator[bytes]:

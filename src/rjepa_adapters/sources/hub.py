@@ -13,6 +13,7 @@ from rjepa_core.settings import ProblemSettings
 from .locations import HUB_PREFIX, is_saved_dataset
 from .reader import RowReader
 from .rows import Records, RecordSource
+from .typed import as_text_source, short_floats
 
 DEFAULT_SPLIT = "train"
 _SPLIT = re.compile(r"(?P<name>.+):(?P<split>[\w.-]+(?:\[[^\]/]*\])?)")
@@ -64,8 +65,10 @@ class _Dataset:
     def records(self) -> Records:
         if self._table is None:
             self._table = self._load()
+        types = {name: getattr(kind, "dtype", None) for name, kind in self._table.features.items()}
+        short = short_floats(types)
         for number, record in enumerate(self._table, 1):
-            yield f"{self.location}, row {number}", record
+            yield f"{self.location}, row {number}", as_text_source(record, short)
 
     def _load(self) -> Any:
         try:

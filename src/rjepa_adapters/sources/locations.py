@@ -5,11 +5,13 @@ The answers exclude one another, so the order in which adapters are asked does n
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
-import zlib
 from pathlib import Path
+
+from rjepa_core.errors import RJepaError
+
+from .packing import DAMAGED, bare_name, unpacked
 
 HUB_PREFIX = "hf:"
 _KINDS = {
@@ -22,7 +24,6 @@ _KINDS = {
     ".pq": "parquet",
 }
 _DATASET_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-_GZIP = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _PEEK = 1 << 16
 
@@ -63,26 +64,25 @@ def is_saved_dataset(location: str) -> bool:
 def _kind(location: str) -> str | None:
     if location.startswith(HUB_PREFIX) or is_saved_dataset(location):
         return None
-    name = location.lower().removesuffix(".gz")
-    kind = _KINDS.get(os.path.splitext(name)[1])
+    kind = _KINDS.get(os.path.splitext(bare_name(location))[1])
     if kind is not None:
         return kind
-    head = _head(Path(location).expanduser())
+    try:
+        head = _head(Path(location).expanduser())
+    except RJepaError:
+        # Its reader says that this way of packing is not read, or what reads it.
+        return "jsonl" if bare_name(location) != location.lower() else None
     if head.startswith(b"PAR1"):
         return "parquet"
     return "jsonl" if head.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"{") else None
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes of a regular file, unzipped; nothing where there is no such file."""
+    """The first bytes of a regular file, unpacked; nothing where there is no such file."""
     if not path.is_file():
         return b""
     try:
-        with path.open("rb") as stream:
-            head = stream.read(_PEEK)
-        if head.startswith(_GZIP):
-            with gzip.open(path) as unzipped:
-                head = unzipped.read(_PEEK)
-    except (OSError, EOFError, zlib.error):
+        with unpacked(path) as stream:
+            return stream.read(_PEEK)
+    except (OSError, *DAMAGED):
         return b""
-    return head

@@ -8,8 +8,10 @@ from rjepa_core.errors import InputError, UsageError
 from rjepa_core.settings import ProblemSettings
 
 from .files import check_file
+from .packing import packed_as
 from .reader import RowReader
 from .rows import Records, RecordSource
+from .typed import as_text_source, repeated, short_floats
 
 BATCH_ROWS = 256
 
@@ -42,14 +44,27 @@ def _records(location: str, arrow: Any, parquet: Any) -> Records:
     path = check_file(location)
     if not path.stat().st_size:
         raise InputError(f"{location}: is empty")
+    if packed := packed_as(path):
+        raise InputError(
+            f"{location}: Parquet packed as {packed}, which is not read: it is packed inside "
+            "already; unpack it"
+        )
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            if name := repeated(schema.names):
+                raise InputError(
+                    f"{location}: the column {name!r} is there twice; one of them would be lost"
+                )
+            short = short_floats({field.name: field.type for field in schema})
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
                 for record in batch.to_pylist():
                     number += 1
-                    yield f"{location}, row {number}", record
-    except (arrow.ArrowException, OSError) as error:
+                    yield f"{location}, row {number}", as_text_source(record, short)
+    except InputError:
+        raise
+    except (arrow.ArrowException, OSError, ValueError, NotImplementedError) as error:
         place = f"{location}, row {number + 1}" if number else location
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{place}: not a Parquet file, or a damaged one: {line}") from None

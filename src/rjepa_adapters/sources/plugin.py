@@ -80,13 +80,13 @@ def rjepa_sources() -> Iterable[SourceAdapter]:
     return [
         SourceAdapter(
             name="jsonl",
-            summary="JSON Lines: one object a line (.jsonl, .ndjson, .json, also .gz)",
+            summary="JSON Lines: one object a line (.jsonl, .ndjson, .json, also packed)",
             create=_jsonl,
             claims=locations.is_jsonl,
         ),
         SourceAdapter(
             name="csv",
-            summary="CSV with a header line (.csv, .tsv, also .gz)",
+            summary="CSV with a header line (.csv, .tsv, also packed)",
             settings=CsvSettings,
             create=_csv,
             claims=locations.is_csv,

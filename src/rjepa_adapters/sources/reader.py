@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -13,11 +15,15 @@ from rjepa_core.problems import DEFAULT_DOMAIN, Problem, derived_id
 from rjepa_core.settings import ProblemSettings
 
 from .answers import final_answer
+from .choices import ANSWER_NAMES, CHOICES, ChoiceError
 from .fields import CORRECT, LABELS, SOLUTION_NAMES, Fields
 from .record import Record, is_null, kind_of, plain_name, scalar_text
 from .solutions import LONGEST_LABEL, given_solutions
+from .statement import Posed, is_mbpp, joined, pose_row, unposed
 
 CODE_DOMAIN = "code"
+# Where sets for learning from verified answers keep them.
+_NESTED_ANSWER = "reward_model.ground_truth"
 
 
 @attrs.frozen
@@ -35,6 +41,7 @@ class RowReader:
     domain: str | None = None
     given: bool = False
     keep_notes: bool = False
+    _warned: set[str] = attrs.field(factory=set, init=False, eq=False)
 
     @classmethod
     def of(cls, problems: ProblemSettings) -> RowReader:
@@ -54,42 +61,79 @@ class RowReader:
         """
         record = Record.of(values, where)
         self.fields.check(record)
-        statement, statement_field = self._statement(record)
+        record = record.with_values(self._put_together(record))
+        posed = pose_row(self.fields, record)
         domain, domain_field = self._domain(record)
         found, id_field = self._id(record)
         subdomain, subdomain_field = self._subdomain(record)
-        answer, answer_field = self._answer(record)
-        used = {statement_field, domain_field, id_field, subdomain_field, answer_field}
+        answer, answer_field = self._answer(record, posed)
+        used = {*posed.fields, domain_field, id_field, subdomain_field, answer_field}
+        for theirs in self.fields.given.values():
+            used |= {part.split(".")[0] for part in self.fields.parts(record, theirs)}
         problem = Problem(
-            id=found or derived_id(domain, statement),
-            statement=statement,
+            id=found or derived_id(domain, posed.text),
+            statement=posed.text,
             domain=domain,
             subdomain=subdomain,
             answer=answer,
             metadata=self._metadata(record, used),
         )
+        self._warn_of(record, posed, used)
         if not self.given:
             return SourceRow(problem, (), where)
         # In code, `1<<n>>2` is no calculator note.
         keep_notes = self.keep_notes or domain == CODE_DOMAIN
-        return SourceRow(problem, given_solutions(self.fields, record, keep_notes), where)
+        if answer_field is not None and plain_name(answer_field) in CORRECT:
+            # The letter of the right choice, no label of a solution.
+            record = record.without(answer_field)
+        reply = None if posed.chat is None else posed.chat.reply
+        return SourceRow(problem, given_solutions(self.fields, record, keep_notes, reply), where)
 
-    def _statement(self, record: Record) -> tuple[str, str]:
-        fields = self.fields.candidates(record, "statement")
-        if not fields:
-            raise self.fields.no_statement(record)
-        field = next((f for f in fields if not is_null(record.values[f])), fields[0])
-        value = record.values[field]
-        statement = "" if is_null(value) else record.text(field, "statement")
-        if not statement.strip():
-            raise record.error(f"the statement in field {field!r} is empty")
-        return statement, field
+    def _put_together(self, record: Record) -> dict[str, Any]:
+        """What the user's names for several fields, or for one within a field, stand for."""
+        return {
+            theirs: joined(record, ours, self.fields.parts(record, theirs))
+            for ours, theirs in self.fields.given.items()
+            if theirs and theirs not in record.names
+        }
+
+    def _warn_of(self, record: Record, posed: Posed, used: set[str | None]) -> None:
+        """Say once of each field that it may be a part of the problem which is not posed."""
+        base = self.fields.given.get("statement") or posed.fields[0]
+        joins = {field: f"{field}+{base}" for field in unposed(record, posed, used)}
+        if posed.choices is not None and not posed.lettered:
+            joins[posed.choices.fields[0]] = f"{base}+{CHOICES}"
+        for field, join in joins.items():
+            how = f"join it: --field 'statement={join}'"
+            if isinstance(record.values[field], Mapping) and CHOICES not in join:
+                how = "write it into the statement"
+            self._warn(
+                field,
+                f"{record.where}: the field {field!r} is in no prompt; where it belongs to the "
+                f"problem, {how}",
+            )
+        system = posed.chat.system if posed.chat is not None else ""
+        shown = " ".join(system.split())
+        if system not in posed.text:
+            self._warn(
+                "system",
+                f"{record.where}: the system's message in {base!r} ({shown:.60}) is in no prompt; "
+                "give one to all problems by prompt.system, or join each: "
+                f"--field 'statement={base}.system+{base}.user'",
+            )
+
+    def _warn(self, topic: str, text: str) -> None:
+        if topic not in self._warned:
+            self._warned.add(topic)
+            warnings.warn(text, stacklevel=2)
 
     def _id(self, record: Record) -> tuple[str | None, str | None]:
         for field in self.fields.candidates(record, "id"):
             value = record.values[field]
             if is_null(value) or (isinstance(value, str) and not value.strip()):
                 continue
+            if isinstance(value, Decimal) and value == value.to_integral_value():
+                value = int(value)
             text = None if isinstance(value, bool) else scalar_text(value)
             if text is None:
                 raise record.error(
@@ -114,7 +158,7 @@ class RowReader:
                 return record.text(field, "domain").strip(), field
         has = record.plain
         code = "entry_point" in has and ("test" in has or "canonical_solution" in has)
-        return (CODE_DOMAIN if code else DEFAULT_DOMAIN), None
+        return (CODE_DOMAIN if code or is_mbpp(record) else DEFAULT_DOMAIN), None
 
     def _subdomain(self, record: Record) -> tuple[str | None, str | None]:
         for field in self.fields.candidates(record, "subdomain"):
@@ -123,24 +167,61 @@ class RowReader:
                 return record.text(field, "subdomain", text).strip(), field
         return None, None
 
-    def _answer(self, record: Record) -> tuple[str | None, str | None]:
+    def _answer(self, record: Record, posed: Posed) -> tuple[str | None, str | None]:
         """The reference answer, and the field used up by it."""
         for field in self.fields.candidates(record, "answer"):
-            value = record.values[field]
-            if is_null(value):
-                continue
-            text = scalar_text(value)
-            if text is None:
-                text = json.dumps(value, ensure_ascii=False, default=str)
-            text = record.text(field, "answer", text).strip()
+            value = _alone(record.values[field])
+            text = self._answer_text(record, field, value)
             if not text:
                 continue
             found = final_answer(text)
             # Lines without a mark at their end are a solution, not an answer, unless named as one.
             if found is None and ("answer" in self.fields.given or "\n" not in text):
                 found = text
-            return found, field
-        return self._reference(record), None
+            named = value if found == text else found
+            return self._chosen(record, field, posed, named), field
+        if "answer" not in self.fields.given:
+            for field in record.present(ANSWER_NAMES) if posed.choices else ():
+                found = self._choice(posed, record.values[field])
+                if found is not None:
+                    return found, field
+            value = _alone(record.find(_NESTED_ANSWER)[1])
+            if text := self._answer_text(record, _NESTED_ANSWER, value):
+                return final_answer(text) or text, _NESTED_ANSWER.split(".")[0]
+        reply = posed.chat.reply if posed.chat is not None else None
+        return self._reference(record) or (final_answer(reply) if reply else None), None
+
+    def _answer_text(self, record: Record, field: str, value: Any) -> str:
+        """An answer as text, empty for none."""
+        if is_null(value):
+            return ""
+        if isinstance(value, bytes):
+            raise record.error(f"the answer in field {field!r} is binary data; it must be a text")
+        text = scalar_text(value)
+        if text is None:
+            text = json.dumps(value, ensure_ascii=False, default=_json_number)
+        return record.text(field, "answer", text).strip()
+
+    def _chosen(self, record: Record, field: str, posed: Posed, answer: Any) -> str | None:
+        """An answer, which names one of the row's choices if it has any."""
+        if posed.choices is None or answer is None:
+            return None if answer is None else self._answer_text(record, field, answer)
+        try:
+            return posed.choices.named(answer, posed.lettered)
+        except ChoiceError as error:
+            raise record.error(
+                f"the answer in field {field!r}: {error}; name the right one with "
+                "--field answer=NAME"
+            ) from None
+
+    def _choice(self, posed: Posed, value: Any) -> str | None:
+        """The choice that a value names, None where it is something else."""
+        assert posed.choices is not None
+        try:
+            place = posed.choices.place_of(value)
+        except ChoiceError:
+            return None
+        return None if place is None else posed.choices.named(value, posed.lettered)
 
     def _reference(self, record: Record) -> str | None:
         """The answer inside a source's own solution; one that carries a label may be wrong."""
@@ -155,12 +236,25 @@ class RowReader:
 
     def _metadata(self, record: Record, used: set[str | None]) -> dict[str, str]:
         """Other short values; a solution's own labels are left to the solutions."""
-        used = used | set(self.fields.given.values())
         kept = {}
-        for field, value in record.values.items():
+        for field in record.names:
             if field in used or plain_name(field) in (*SOLUTION_NAMES, *LABELS):
                 continue
-            text = scalar_text(value)
+            text = scalar_text(record.values[field])
             if text and len(text) <= LONGEST_LABEL:
                 kept[field] = text.encode("utf-8", "replace").decode("utf-8")
         return kept
+
+
+def _alone(value: Any) -> Any:
+    """One answer alone in a list is that one."""
+    while isinstance(value, list) and len(value) == 1:
+        [value] = value
+    return value
+
+
+def _json_number(value: Any) -> Any:
+    """A decimal within a list; its digits behind the point are no text."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    return str(value)

@@ -5,18 +5,27 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import attrs
 
 from rjepa_core.errors import InputError
 
+from .chat import ChatError, read_chat
+
 
 def kind_of(value: Any) -> str:
     """What a value is, in the words of a message."""
     if value is None:
         return "null"
-    names = ((bool, "a truth value"), (str, "a text"), (int | float, "a number"), (list, "a list"))
+    names = (
+        (bool, "a truth value"),
+        (str, "a text"),
+        (int | float | Decimal, "a number"),
+        (list, "a list"),
+        (bytes, "binary data"),
+    )
     return next((name for cls, name in names if isinstance(value, cls)), "an object")
 
 
@@ -32,7 +41,9 @@ def scalar_text(value: Any) -> str | None:
     """
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, float) and value.is_integer() and Decimal(repr(value)) == int(value):
         return str(int(value))
     return str(value) if isinstance(value, str | int | float) and not is_null(value) else None
 
@@ -44,27 +55,66 @@ def plain_name(name: str) -> str:
 
 @attrs.frozen
 class Record:
-    """A row as it was read: its values, and its fields by their plain names."""
+    """A row as it was read: its values, and its fields by their plain names.
+
+    Attributes:
+        values: by field, and what was put together from several.
+        where: file and line.
+        plain: fields by their plain names.
+        names: of the row's own fields, in its order.
+    """
 
     values: Mapping[str, Any]
     where: str
     plain: Mapping[str, str]
+    names: tuple[str, ...]
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> Record:
         # Reversed, so that the first of two fields with the same plain name stands.
-        return cls(values, where, {plain_name(k): k for k in reversed(list(values))})
+        plain = {plain_name(k): k for k in reversed(list(values))}
+        return cls(values, where, plain, tuple(values))
+
+    def with_values(self, more: Mapping[str, Any]) -> Record:
+        """The same with values that no field of the row holds."""
+        return attrs.evolve(self, values={**self.values, **more}) if more else self
+
+    def without(self, field: str | None) -> Record:
+        """The same without a field."""
+        return self.of({k: v for k, v in self.values.items() if k != field}, self.where)
 
     def present(self, names: Iterable[str]) -> list[str]:
         """The fields that go by one of these names, in the names' order."""
         return [self.plain[name] for name in names if name in self.plain]
+
+    def find(self, name: str) -> tuple[bool, Any]:
+        """Whether there is such a field, or one within one (`reward_model.ground_truth`), and its
+        value; of a conversation also what a role says (`messages.system`)."""
+        if name in self.values:
+            return True, self.values[name]
+        head, *path = name.split(".")
+        value = self.values.get(head)
+        if not path or value is None:
+            return False, None
+        try:
+            chat = read_chat(value)
+        except ChatError as error:
+            raise self.error(f"the conversation in field {head!r} {error}") from None
+        if chat is not None and len(path) == 1:
+            texts = chat.said_by(path[0])
+            return bool(texts), "\n\n".join(texts)
+        for key in path:
+            if not isinstance(value, Mapping) or key not in value:
+                return False, None
+            value = value[key]
+        return True, value
 
     def error(self, message: str) -> InputError:
         return InputError(f"{self.where}: {message}")
 
     def listed(self) -> str:
         """The fields, for a message."""
-        names = [repr(name) for name in self.values]
+        names = [repr(name) for name in self.names]
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
         return (", ".join(names[:12]) + more) or "no fields"
 

@@ -17,19 +17,23 @@ _STEP_NAMES = NAMES["steps"]
 _PLURALS = ("solutions", "responses", "completions")
 _STEP_TEXTS = ("text", "content", "step", "statement")
 _SOLUTION_TEXTS = (*NAMES["solution"], "text", "content", "generation", "output", "answer")
+_OF_A_FORM = {"alpaca": ("output",), "mbpp": ("code",)}
 LONGEST_LABEL = 200
 _TRUTH = {"true": "true", "1": "true", "yes": "true", "false": "false", "0": "false", "no": "false"}
 
 
 def given_solutions(
-    fields: Fields, record: Record, keep_notes: bool = False
+    fields: Fields, record: Record, keep_notes: bool = False, reply: str | None = None
 ) -> tuple[GivenSolution, ...]:
     """A record's solutions, with the labels that belong to each.
+
+    Args:
+        reply: what the assistant of a conversation answers, taken where no field holds a solution.
 
     Raises:
         InputError: it has none, or one of a type that cannot be read.
     """
-    found = _find(fields, record)
+    found = _find(fields, record, reply)
     shared = _labels(record.values, record.plain)
     correct = _own_labels(record, len(found))
     result = []
@@ -45,12 +49,14 @@ def given_solutions(
 _Found = tuple[str | list[str], dict[str, str]]
 
 
-def _find(names: Fields, record: Record) -> list[_Found]:
+def _find(names: Fields, record: Record, reply: str | None) -> list[_Found]:
     for ours in ("steps", "solution"):
         if field := names.given.get(ours):
             value = record.values[field]
             return _read(record, field, "" if is_null(value) else value, ours == "steps")
     fields = names.candidates(record, "steps") + names.candidates(record, "solution")
+    if "solution" not in names.given:
+        fields += record.present(_OF_A_FORM.get(_form(record), ()))
     unreadable: str | None = None
     empty: str | None = None
     for field in fields:
@@ -65,6 +71,8 @@ def _find(names: Fields, record: Record) -> list[_Found]:
             return _read(record, field, value, plain_name(field) in _STEP_NAMES)
     if nested := list(_nested(record)):
         return nested
+    if reply is not None:
+        return [(record.text("assistant", "solution", reply), {})]
     if empty is not None:
         return [("", {})]
     for field in names.candidates(record, "answer"):
@@ -79,6 +87,13 @@ def _find(names: Fields, record: Record) -> list[_Found]:
         f"no solution for --traces; the row has {record.listed()}; "
         "name its field with --field solution=NAME or --field steps=NAME"
     )
+
+
+def _form(record: Record) -> str:
+    """Data sets whose names for a solution are too common to be taken everywhere."""
+    if "instruction" in record.plain:
+        return "alpaca"
+    return "mbpp" if {"code", "test_list"} <= record.plain.keys() else ""
 
 
 def _is_empty(value: str | list[Any] | dict[str, Any]) -> bool:

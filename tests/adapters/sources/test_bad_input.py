@@ -165,7 +165,7 @@ def test_unreadable_file(read, tmp_path, monkeypatch):
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files, "_open", refuse)
+    monkeypatch.setattr(files, "unpacked", refuse)
     with pytest.raises(InputError, match=r"f\.jsonl: cannot be read: Permission denied"):
         read(path)
 
