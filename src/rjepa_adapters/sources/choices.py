@@ -62,15 +62,12 @@ class Choices:
 
     def stand_in(self, statement: str) -> bool:
         """Whether a statement holds them already."""
-        present = [(i, text) for i, text in enumerate(self.texts) if text is not None]
-        labelled = "".join(
-            rf".*(?<!\w)\(?{_letter(i)}\s*[).:]\s*{re.escape(text)}" for i, text in present
-        )
-        if re.match(labelled, statement, re.S | re.I):
+        texts = {i: re.escape(text) for i, text in enumerate(self.texts) if text is not None}
+        labelled = [rf"(?<!\w){_letter(i)}\s*[).:]\s*{text}(?!\w)" for i, text in texts.items()]
+        if _stand_in_order(labelled, statement):
             return True
-        bare = "".join(rf".*(?<!\w){re.escape(text)}(?!\w)" for _, text in present)
-        long = sum(len(text) for _, text in present) >= _NO_CHANCE
-        return long and re.match(bare, statement, re.S) is not None
+        bare = [rf"(?<!\w){text}(?!\w)" for text in texts.values()]
+        return sum(map(len, texts.values())) >= _NO_CHANCE and _stand_in_order(bare, statement)
 
     def named(self, answer: Any, lettered: bool) -> str | None:
         """The letter of what an answer names, or its text where the letters stand nowhere.
@@ -205,6 +202,16 @@ def _in_columns(record: Record) -> Choices | None:
 
 
 _LETTERS = set("abcdefghij")
+
+
+def _stand_in_order(patterns: list[str], text: str) -> bool:
+    position = 0
+    for pattern in patterns:
+        found = re.compile(pattern, re.I).search(text, position)
+        if found is None:
+            return False
+        position = found.end()
+    return True
 
 
 def _letter(place: int) -> str:
