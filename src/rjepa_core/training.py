@@ -10,6 +10,8 @@ import attrs
 
 # The file in a run's folder that holds its settings, as `train --config` reads them.
 RUN_CONFIG = "config.yaml"
+# Behind the name of what is not whole yet in a run's folder; a killed process leaves it.
+UNFINISHED = ".unfinished"
 
 
 @attrs.frozen

@@ -14,7 +14,7 @@ from rjepa_core.identity import LatentSpace
 from rjepa_core.partition import Split
 from rjepa_core.structuring import structure, unstructure
 from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import RUN_CONFIG, TrainSummary, TrainWatch
+from rjepa_core.training import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
 
 from . import checkpoint
 from .batches import LengthBatches
@@ -134,7 +134,7 @@ def _begun(place: Path, settings: TrainSettings, watch: TrainWatch) -> checkpoin
             raise UsageError(
                 f"{place}: holds a run already; go on with it (--resume), or give another --out"
             )
-        if place.exists() and any(place.iterdir()):
+        if place.exists() and any(one.suffix != UNFINISHED for one in place.iterdir()):
             raise UsageError(f"{place}: is not empty, and no run; give another --out")
         return None
     if not begun:
@@ -208,7 +208,7 @@ def _begin(place: Path, settings: TrainSettings) -> None:
     try:
         place.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(unstructure(settings), sort_keys=False, allow_unicode=True)
-        (place / RUN_CONFIG).write_text(text, encoding="utf-8")
+        checkpoint.write_whole(place / RUN_CONFIG, text)
     except OSError as error:
         raise UsageError(f"{place}: the run cannot be begun there: {error.strerror}") from None
 
