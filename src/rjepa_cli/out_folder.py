@@ -77,15 +77,18 @@ class NewFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        whole = False
         try:
             if kind is None:
                 self.settle()
                 self._refuse_old()
                 self._put()
+                whole = True
         finally:
+            if not whole:
+                self._draft.unlink(missing_ok=True)
             with suppress(OSError):
                 self._file.close()
-            self._draft.unlink(missing_ok=True)
 
     def _lock(self) -> None:
         try:

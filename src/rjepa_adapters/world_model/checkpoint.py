@@ -8,7 +8,6 @@ of both and one of itself. It is written under another name, synced and renamed.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,9 @@ from torch import Tensor
 
 from rjepa_core.errors import DiskFullError, UsageError
 from rjepa_core.training import UNFINISHED
+
+from .files import sync as _sync
+from .files import write_whole
 
 VERSION = 2
 FOLDER, MODEL, TRAINING, STATE, BEST = (
@@ -142,19 +144,6 @@ def name_best(run: Path, place: Path, facts: Mapping[str, Any]) -> None:
     write_whole(run / BEST, _json_text({"checkpoint": place.name, **facts}))
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file of a run's folder, which gets its name when it is whole and on the disk."""
-    draft = path.with_name(path.name + UNFINISHED)
-    try:
-        draft.write_text(text, encoding="utf-8")
-        _sync(draft)
-        draft.rename(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    _sync(path.parent)
-
-
 def tidy(run: Path, keep_last: int) -> None:
     """Remove all but the last few checkpoints and the best one, and what was never finished."""
     kept = {place for _, place in steps(run)[-keep_last:]} | {best(run)}
@@ -190,11 +179,3 @@ def _json_digest(body: Mapping[str, Any]) -> str:
 
 def _json_text(body: Mapping[str, Any]) -> str:
     return json.dumps(body, indent=1) + "\n"
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -13,7 +13,7 @@ from rjepa_core.structuring import unstructure
 from rjepa_core.train_settings import TrainSettings
 
 from .charts import CURVES, curves, escaped, scatter
-from .checkpoint import write_whole
+from .files import write_whole
 from .picture import LatentPicture
 
 REPORT = "report.html"

@@ -19,6 +19,7 @@ from rjepa_core.training import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
 from . import checkpoint
 from .batches import LengthBatches
 from .dataset import LatentDataset, loader
+from .files import write_whole
 from .index import Index, open_index
 from .network import Network
 from .picture import latent_picture
@@ -208,7 +209,7 @@ def _begin(place: Path, settings: TrainSettings) -> None:
     try:
         place.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(unstructure(settings), sort_keys=False, allow_unicode=True)
-        checkpoint.write_whole(place / RUN_CONFIG, text)
+        write_whole(place / RUN_CONFIG, text)
     except OSError as error:
         raise UsageError(f"{place}: the run cannot be begun there: {error.strerror}") from None
 
