@@ -152,9 +152,12 @@ def _train(ctx: click.Context, settings: TrainSettings, screen: Screen) -> int:
                         report=progress,
                         kept=lambda row: screen.say(epoch_line(row)),
                         stop=lambda: interrupts.asked,
+                        reading=interrupts.computing,
                     ),
                 )
         except KeyboardInterrupt:
+            if not (Path(run) / RUN_CONFIG).exists():
+                raise InterruptedRunError("interrupted; no run was begun yet") from None
             raise _interrupted(arguments) from None
         stopped = interrupts.asked and summary.ending == "stopped"
     if summary.rank == 0:

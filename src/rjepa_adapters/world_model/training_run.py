@@ -46,7 +46,7 @@ def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) ->
     with joined(settings.training.device) as processes:
         if not processes.first:
             # One of them speaks.
-            watch = TrainWatch(resume=watch.resume, stop=watch.stop)
+            watch = TrainWatch(resume=watch.resume, stop=watch.stop, reading=watch.reading)
         return _train(run, settings, watch, processes)
 
 
@@ -60,8 +60,9 @@ def _train(
     watch.say("reading the stores")
     with_domains = settings.model.domains
     known = list(found.state["domains"]) if found and with_domains else None
-    data = open_index(settings.data, Split.TRAIN, with_domains, known)
-    held_out = open_index(settings.data, Split.VALIDATION, with_domains, known or data.domains)
+    with watch.reading():
+        data = open_index(settings.data, Split.TRAIN, with_domains, known)
+        held_out = open_index(settings.data, Split.VALIDATION, with_domains, known or data.domains)
     if found is not None:
         _check_same(data, found, run)
     training, validation = LatentDataset(data), LatentDataset(held_out)
@@ -74,12 +75,15 @@ def _train(
         network = Network.of(settings, found.model, len(data.domains)).to(device)
     else:
         watch.say("reading the statistics of the training part")
-        network = Network(settings, _statistics(training, settings), len(data.domains)).to(device)
+        with watch.reading():
+            statistics = _statistics(training, settings)
+        network = Network(settings, statistics, len(data.domains)).to(device)
         if _starts_from_ridge(settings):
             watch.say("ridge regression for the linear path")
             ordered = LengthBatches(data.steps, _RIDGE_BATCH, ordered=True)
             batches = loader(training, ordered, settings.training.num_workers)
-            start_from_ridge(network, batches, settings.model.ridge)
+            with watch.reading():
+                start_from_ridge(network, batches, settings.model.ridge)
     # Only now may the folder hold a run.
     processes.meet()
     facts = _facts(data, settings)
