@@ -26,11 +26,11 @@ from .failing import InterruptedRunError
 from .flags import Flag
 from .interrupts import Interrupts
 from .options import FLAGS
-from .out_folder import new_reports
+from .out_folder import new_reports, write_reports
 from .pairs import field_pairs
 from .screen import Screen
 
-DONE, NOTHING_FITS = 0, 3
+DONE, FAILED, NOTHING_FITS = 0, 1, 3
 JSON_FILE, REPORT_FILE = "bench.json", "bench.html"
 # What a measurement takes where nothing else is said; a whole source would take days.
 _LIMIT = 16
@@ -121,14 +121,13 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     if facts is None:
         raise InterruptedRunError("interrupted before anything was measured")
     # First of all the result: whatever goes wrong with the files, it took long to get.
-    if params["json"]:
-        screen.json(facts)
-    else:
-        screen.result(*lines(facts))
+    told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
     if out is not None:
         _write(out, facts, screen)
     if facts["interrupted"]:
         raise InterruptedRunError("interrupted; what was measured until then has been told")
+    if not told and out is None:
+        return FAILED
     return DONE if facts["recommendation"]["name"] else NOTHING_FITS
 
 
@@ -201,6 +200,5 @@ def _write(out: Path, facts: Facts, screen: Screen) -> None:
     from .bench_report import html
 
     text = json.dumps(facts, indent=2, ensure_ascii=True, default=str)
-    (out / JSON_FILE).write_text(text + "\n", encoding="utf-8")
-    (out / REPORT_FILE).write_text(html(facts), encoding="utf-8")
+    write_reports(out, {JSON_FILE: text + "\n", REPORT_FILE: html(facts)})
     screen.say(f"written: {out / JSON_FILE}, {out / REPORT_FILE}")

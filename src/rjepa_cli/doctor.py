@@ -41,7 +41,7 @@ Examples:
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def command(as_json: bool) -> int:
     """Versions, devices, free memory, threads, and what each backend would do here and why."""
-    screen = Screen()
+    screen = Screen(only_output=True)
     with screen:
         registry = Registry()
         facts: Facts = {

@@ -21,10 +21,10 @@ from .failing import InterruptedRunError
 from .flags import Flag
 from .interrupts import Interrupts
 from .options import FLAGS
-from .out_folder import new_reports
+from .out_folder import new_reports, write_reports
 from .screen import Screen
 
-DONE = 0
+DONE, FAILED = 0, 1
 JSON_FILE, TABLE_FILE, REPORT_FILE = "evaluation.json", "evaluation.md", "evaluation.html"
 _KEY = "evaluate."
 EVALUATE_FLAGS = (
@@ -106,13 +106,10 @@ def command(ctx: click.Context, /, **params: Any) -> int:
         facts = _evaluate(settings, screen)
     except UsageError as error:
         raise layers.annotate(error) from None
-    if params["json"]:
-        screen.json(facts)
-    else:
-        screen.result(*lines(facts))
+    told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
     if out is not None:
         _write(out, facts, screen)
-    return DONE
+    return DONE if told or out is not None else FAILED
 
 
 def gather(ctx: click.Context) -> Layers:
@@ -161,7 +158,7 @@ def _write(out: Path, facts: Facts, screen: Screen) -> None:
     from .evaluate_report import html
 
     text = json.dumps(facts, indent=2, ensure_ascii=True, default=str)
-    (out / JSON_FILE).write_text(text + "\n", encoding="utf-8")
-    (out / TABLE_FILE).write_text(markdown(facts), encoding="utf-8")
-    (out / REPORT_FILE).write_text(html(facts), encoding="utf-8")
+    write_reports(
+        out, {JSON_FILE: text + "\n", TABLE_FILE: markdown(facts), REPORT_FILE: html(facts)}
+    )
     screen.say(f"written: {', '.join(str(out / n) for n in (JSON_FILE, TABLE_FILE, REPORT_FILE))}")

@@ -46,6 +46,7 @@ class Stages:
         with (
             ProgressReport(self._screen, extraction.before.missing) as progress,
             self._interrupts.holding(),
+            self._screen.noted(extraction.store.add_history),
         ):
             summary = extraction.run(
                 progress, self._interrupts.check, self._interrupts.computing, progress.decided

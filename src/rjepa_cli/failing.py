@@ -11,7 +11,7 @@ import click
 from rjepa_core import endings
 from rjepa_core.endings import FAILED, INTERRUPTED, USAGE
 
-from .screen import drop, write
+from .streams import lasting
 from .words import visible
 
 
@@ -28,19 +28,16 @@ def exit_code(error: BaseException, debug: bool = False, resumable: bool = False
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else FAILED
     if debug and not isinstance(error, click.ClickException):
-        write(visible("".join(traceback.format_exception(error)).rstrip(), "\n\t"), sys.stderr)
+        text = "".join(traceback.format_exception(error)).rstrip()
+        lasting("stderr").line(visible(text, keep="\n\t"))
     if isinstance(error, InterruptedRunError | KeyboardInterrupt | click.Abort):
-        _say(str(error) or "interrupted")
+        say(str(error) or "interrupted")
         return INTERRUPTED
-    if isinstance(error, BrokenPipeError):
-        # Whoever read our output has gone; writing the rest at exit would complain again.
-        drop(sys.stdout)
-        return FAILED
     text, code = explain(error, resumable)
     if text is None:
-        where = "above" if debug else f"in {_keep_traceback(error)} (or use --debug)"
+        where = "above" if debug else _keep_traceback(error)
         text = f"unexpected {_first_line(error)}; the traceback is {where}"
-    _say(f"error: {text}")
+    say(f"error: {text}")
     return code
 
 
@@ -67,13 +64,24 @@ def _first_line(error: BaseException) -> str:
 
 
 def _keep_traceback(error: BaseException) -> str:
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="rjepa-cli-", suffix=".log", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(" ".join(sys.argv) + "\n\n")
-        traceback.print_exception(error, file=file)
-    return file.name
+    """Put it into a file where that can be, else on stderr; where it is."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w",
+            prefix="rjepa-cli-",
+            suffix=".log",
+            delete=False,
+            encoding="utf-8",
+            errors="backslashreplace",
+        ) as file:
+            file.write(" ".join(sys.argv) + "\n\n")
+            traceback.print_exception(error, file=file)
+    except OSError:
+        traceback.print_exception(error)
+        return "above"
+    return f"in {file.name} (or use --debug)"
 
 
-def _say(text: str) -> None:
-    write("rjepa-cli: " + visible(text), sys.stderr)
+def say(text: str) -> None:
+    """A line on stderr, under the command's name."""
+    lasting("stderr").line("rjepa-cli: " + visible(text, keep="\n\t"))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: strike while the model computes, wait while the store writes."""
+"""Ctrl-C, SIGTERM and SIGHUP: strike while the model computes, wait while the store writes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,39 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A terminal that goes away; Windows has no such signal.
+_HANGUP = getattr(signal, "SIGHUP", None)
+
+
+def _hangs_up() -> bool:
+    """Whether SIGHUP is there, means something, and can be handled in this thread."""
+    if _HANGUP is None or threading.current_thread() is not threading.main_thread():
+        return False
+    return signal.getsignal(_HANGUP) != signal.SIG_IGN
+
+
+@contextmanager
+def hangup_as_term() -> Iterator[None]:
+    """Whatever handles SIGTERM in here handles SIGHUP, too, unless that is ignored."""
+    if not _hangs_up():
+        yield
+        return
+    assert _HANGUP is not None
+    before = signal.signal(_HANGUP, lambda number, frame: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(_HANGUP, before)
 
 
 class Interrupts:
     """Entered around a run. The first signal raises KeyboardInterrupt, at once outside of
-    `holding`; inside of it, when `computing` is entered or `check` is called. The second kills."""
+    `holding`; inside of it, when `computing` is entered or `check` is called. The second kills,
+    but for SIGHUP, which shell and system both send. Ignored, as `nohup` has it, it stays so."""
 
     def __init__(self, doing: str = "committing what is finished") -> None:
         self._doing = doing
-        self._asked = False
+        self._asked = self._warned = False
         self._held = False
         self._before: dict[int, Any] = {}
 
@@ -36,11 +60,11 @@ class Interrupts:
     def computing(self) -> Iterator[None]:
         """May be struck at any moment."""
         self.check()
-        self._held = False
+        before, self._held = self._held, False
         try:
             yield
         finally:
-            self._held = True
+            self._held = before
 
     @property
     def asked(self) -> bool:
@@ -57,6 +81,8 @@ class Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._on_signal)
+            if _HANGUP is not None and _hangs_up():
+                self._before[_HANGUP] = signal.signal(_HANGUP, self._on_signal)
         return self
 
     def __exit__(
@@ -66,12 +92,17 @@ class Interrupts:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # Another SIGHUP must not cut off what is said at the end.
+            kept = number == _HANGUP and self._asked
+            signal.signal(number, signal.SIG_IGN if kept else handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        if self._warned and number != _HANGUP:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+            return
+        self._warned |= number != _HANGUP
+        if self._asked:
             return
         self._asked = True
         with suppress(OSError):

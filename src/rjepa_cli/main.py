@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import io
 import sys
 from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 import click
+
+from .streams import LastingStream, take_over
 
 # name: (module, one line for --help). The module holds a click command named `command`.
 COMMANDS = {
@@ -96,18 +97,31 @@ class Cli(click.Group):
     ) -> NoReturn:
         """Run, and leave with an exit code; a mistake is one line on stderr."""
         arguments = list(sys.argv[1:] if args is None else args)
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                # What an encoding lacks is escaped.
-                stream.reconfigure(errors="backslashreplace")
+        take_over()
         try:
             code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
         except BaseException as error:
             from .failing import exit_code
 
             called = next((word for word in arguments if not word.startswith("-")), "")
-            sys.exit(exit_code(error, "--debug" in arguments, resumable=called in RESUMABLE))
-        sys.exit(code if isinstance(code, int) else 0)
+            code = exit_code(error, "--debug" in arguments, resumable=called in RESUMABLE)
+        sys.exit(_with_output(code if isinstance(code, int) else 0))
+
+
+def _with_output(code: int) -> int:
+    """The exit code of a command that wrote what it had to say to stdout, or could not."""
+    out = sys.stdout
+    if not isinstance(out, LastingStream) or not out.lost or out.reader_gone:
+        return code
+    from rjepa_core.endings import FAILED
+
+    from .failing import say
+
+    if out.given:
+        say(f"error: stdout: {out.reason}; what belongs there is not whole")
+        return code or FAILED
+    say("warning: stdout is closed; what belongs there is lost")
+    return code
 
 
 @click.group(

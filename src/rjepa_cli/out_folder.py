@@ -1,11 +1,125 @@
-"""`--out DIR`: where a command leaves its reports."""
+"""`--out`: where a command leaves its results, whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import fcntl
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
 
-from rjepa_core.errors import UsageError
+from rjepa_core.errors import DiskFullError, RJepaError, UsageError
+
+_UNFINISHED = ".rjepa-unfinished"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class NewFile:
+    """Entered to write a text file beside its place, which it gets when the block ends well.
+
+    Else it goes; what a killed process left of it is replaced by the next try.
+
+    Args:
+        place: of the file.
+        named: how the user named it, for messages.
+        replace: the file may be there already.
+
+    Raises:
+        UsageError: it is there, is being written by another process, or cannot be.
+        DiskFullError: there is no room for it.
+    """
+
+    def __init__(self, place: Path, named: str, replace: bool = False) -> None:
+        self._place, self._named, self._replace = place, named, replace
+        self._draft = _draft(place)
+
+    def write(self, text: str) -> None:
+        """Add to it."""
+        try:
+            self._file.write(text)
+        except OSError as error:
+            raise self._explained(error) from error
+
+    def line(self, text: str) -> None:
+        """Add a line to it."""
+        self.write(f"{text}\n")
+
+    def settle(self) -> None:
+        """Have all that was written reach the disk."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._explained(error) from error
+
+    def __enter__(self) -> Self:
+        self._refuse_old()
+        try:
+            self._file: TextIO = self._draft.open("a", encoding="utf-8")
+        except OSError as error:
+            raise self._explained(error) from None
+        try:
+            with suppress(OSError):  # A file system without such locks.
+                self._lock()
+            self._file.truncate(0)
+        except BaseException:
+            self._file.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        whole = False
+        try:
+            if kind is None:
+                self.settle()
+                self._refuse_old()
+                self._put()
+                whole = True
+        finally:
+            if not whole:
+                self._draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file.close()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"{self._named}: another process is writing it; wait for it, or name another"
+            ) from None
+
+    def _refuse_old(self) -> None:
+        if not self._replace and os.path.lexists(self._place):
+            raise UsageError(f"{self._named}: is there already; name another file")
+
+    def _put(self) -> None:
+        try:
+            os.replace(self._draft, self._place)
+            descriptor = os.open(self._place.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: OSError) -> RJepaError:
+        if error.errno in _FULL:
+            return DiskFullError(
+                f"{self._named}: no room is left for it, and nothing of it was kept; free some "
+                "space, or name another place, and try again"
+            )
+        return UsageError(f"{self._named}: {error.strerror}")
 
 
 def new_reports(out: str | None, names: Sequence[str]) -> Path | None:
@@ -23,11 +137,28 @@ def new_reports(out: str | None, names: Sequence[str]) -> Path | None:
         raise UsageError(f"--out {out}: is not a folder")
     try:
         place.mkdir(parents=True, exist_ok=True)
+        # Killed while they were put into their places, the first of which comes last.
+        begun = _draft(place / names[0]).exists() and not (place / names[0]).exists()
         for name in names:
-            if (place / name).exists():
+            if (place / name).exists() and not begun:
                 raise UsageError(f"--out {out}: holds a {name} already; give another folder")
-            (place / name).touch()
-            (place / name).unlink()
+        tempfile.TemporaryFile(dir=place).close()
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror}") from None
     return place
+
+
+def write_reports(place: Path, texts: Mapping[str, str]) -> None:
+    """Write the files of these names and texts into a folder; the first is put there last."""
+    with ExitStack() as stack:
+        files = [
+            stack.enter_context(NewFile(place / name, f"--out {place / name}", replace=True))
+            for name in texts
+        ]
+        for file, text in zip(files, texts.values(), strict=True):
+            file.write(text)
+            file.settle()
+
+
+def _draft(place: Path) -> Path:
+    return place.with_name(f".{place.name}{_UNFINISHED}")

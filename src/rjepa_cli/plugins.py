@@ -38,7 +38,7 @@ def command(name: str | None, verbose: bool, as_json: bool) -> int:
     A state is `ok`; `refused`, for a plugin made for another version of the hooks; or `failed`, to
     load; with the reason. With the NAME of an adapter or a plugin: its settings.
     """
-    screen = Screen()
+    screen = Screen(only_output=True)
     with screen:
         plugins = Registry().plugins()
     if name is not None:

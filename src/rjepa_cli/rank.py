@@ -10,8 +10,10 @@ from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry
 from rjepa_core.score_run import Ranking, rank_all, score_all
 
+from .interrupts import Interrupts
 from .score_options import (
     DONE,
+    DROPPING,
     OTHER_OPTIONS,
     RANK_FLAGS,
     SOME_FAILED,
@@ -21,7 +23,7 @@ from .score_options import (
     read_settings,
     solution_facts,
 )
-from .screen import Screen, write
+from .screen import Screen
 
 EPILOG = """\b
 Examples:
@@ -44,14 +46,14 @@ def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     tells how little that says of its answer being right.
     """
     settings, layers = read_settings(ctx, RANK_FLAGS, file)
-    screen = Screen()
+    screen = Screen(only_output=True)
     try:
-        with screen:
+        with screen, Interrupts(DROPPING):
             found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
             rankings = rank_all(found, settings.score.by)
             with lines_to(params["out"], screen.out) as lines:
                 for one in rankings:
-                    write(as_line(_facts(one, settings.score.by)), lines)
+                    lines.line(as_line(_facts(one, settings.score.by)))
     except UsageError as error:
         raise layers.annotate(error) from None
     solutions, failed = (
@@ -59,7 +61,8 @@ def command(ctx: click.Context, /, file: str, **params: Any) -> int:
         sum(len(one.failed) for one in rankings),
     )
     more = f", {failed:,} could not be" if failed else ""
-    screen.say(f"{solutions:,} solutions of {len(rankings):,} problems ranked{more}")
+    if not screen.out.lost:
+        screen.say(f"{solutions:,} solutions of {len(rankings):,} problems ranked{more}")
     return SOME_FAILED if failed else DONE
 
 

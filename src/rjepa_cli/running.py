@@ -27,7 +27,10 @@ def run(
     """Do what the store lacks; the exit code."""
     with screen, Interrupts() as interrupts:
         try:
-            with open_extraction(settings, registry, lambda text: screen.say(f"{text} …")) as it:
+            with (
+                open_extraction(settings, registry, lambda text: screen.say(f"{text} …")) as it,
+                screen.noted(it.store.add_history),
+            ):
                 planned = _show_plan(it, settings, screen)
                 with (
                     ProgressReport(screen, it.before.missing) as progress,
@@ -42,17 +45,17 @@ def run(
                         if as_json:
                             screen.json({"ending": "interrupted", **facts, "plan": planned})
                         raise
+                code = exit_code(summary, settings.run.allow_failures)
+                facts = report.outcome(summary, code)
+                if as_json:
+                    screen.json({**facts, "plan": planned})
+                else:
+                    screen.result(*report.outcome_lines(facts, planned, settings.store))
         except KeyboardInterrupt:
             again = f"; go on with: {resume_command(arguments)}"
             raise InterruptedRunError(
                 "interrupted" + ("" if report.in_memory(settings.store) else again)
             ) from None
-    code = exit_code(summary, settings.run.allow_failures)
-    facts = report.outcome(summary, code)
-    if as_json:
-        screen.json({**facts, "plan": planned})
-    else:
-        screen.result(*report.outcome_lines(facts, planned, settings.store))
     if code == STOPPED and not report.in_memory(settings.store):
         screen.say(f"go on with: {resume_command(arguments)}")
     if code == PROBLEMS_FAILED:

@@ -12,8 +12,11 @@ from rjepa_core.plugins import Registry
 from rjepa_core.score_run import ScoredTrace, score_all
 from rjepa_core.traces import Failure
 
+from .interrupts import Interrupts
+from .out_folder import NewFile
 from .score_options import (
     DONE,
+    DROPPING,
     OTHER_OPTIONS,
     SCORE_FLAGS,
     SOME_FAILED,
@@ -24,7 +27,7 @@ from .score_options import (
     solution_facts,
     step_facts,
 )
-from .screen import Screen, write
+from .screen import Screen
 
 PLOTTED = 40
 PLOT = click.Option(
@@ -56,29 +59,34 @@ def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -
     and of each step its text, its surprise and what share of validation's steps surprised less.
     """
     settings, layers = read_settings(ctx, SCORE_FLAGS, file)
-    screen = Screen()
+    screen = Screen(only_output=True)
     drawn: list[ScoredTrace] = []
     good = failed = 0
     try:
         if plot is not None:
             _check_plot(plot)
-        with screen:
+        with screen, Interrupts(DROPPING):
             found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
             with lines_to(params["out"], screen.out) as lines:
                 for one in found:
                     if isinstance(one, Failure):
                         failed += 1
-                        write(as_line(failed_facts(one)), lines)
-                        continue
-                    good += 1
-                    if plot is not None and len(drawn) < PLOTTED:
-                        drawn.append(one)
-                    write(as_line(solution_facts(one) | {"steps": step_facts(one)}), lines)
+                        lines.line(as_line(failed_facts(one)))
+                    else:
+                        good += 1
+                        if plot is not None and len(drawn) < PLOTTED:
+                            drawn.append(one)
+                        lines.line(as_line(solution_facts(one) | {"steps": step_facts(one)}))
+                    drawing = plot is not None and len(drawn) < PLOTTED
+                    if lines is screen.out and screen.out.lost and not drawing:
+                        # Nobody takes the others.
+                        break
             if plot is not None:
                 _draw(plot, drawn)
     except UsageError as error:
         raise layers.annotate(error) from None
-    screen.say(f"{good:,} solutions scored" + (f", {failed:,} could not be" if failed else ""))
+    if not screen.out.lost:
+        screen.say(f"{good:,} solutions scored" + (f", {failed:,} could not be" if failed else ""))
     return SOME_FAILED if failed else DONE
 
 
@@ -95,7 +103,5 @@ def _check_plot(plot: str) -> None:
 def _draw(plot: str, drawn: list[ScoredTrace]) -> None:
     from .score_picture import picture
 
-    try:
-        Path(plot).write_text(picture(drawn), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"--plot {plot}: {error.strerror}") from None
+    with NewFile(Path(plot), f"--plot {plot}") as file:
+        file.write(picture(drawn))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -22,8 +22,12 @@ from .flags import Flag
 from .layered import CONFIG_OPTIONS, gather
 from .options import FLAGS
 from .options import OTHER_OPTIONS as EXTRACT_OPTIONS
+from .out_folder import NewFile
+from .streams import LastingStream
 
 DONE, SOME_FAILED = 0, 3
+# What a signal has them do.
+DROPPING = "leaving no half file"
 _KEY = "score."
 SCORE_FLAGS = (
     Flag("--world-model", f"{_KEY}world_model", ScoreSettings, metavar="RUN"),
@@ -57,20 +61,13 @@ def read_settings(
 
 
 @contextmanager
-def lines_to(out: str | None, stdout: TextIO) -> Iterator[TextIO]:
+def lines_to(out: str | None, stdout: LastingStream) -> Iterator[LastingStream | NewFile]:
     """Where the JSON Lines go; a file that is there already is refused."""
     if out is None:
         yield stdout
         return
-    try:
-        with Path(out).open("x", encoding="utf-8") as file:
-            yield file
-    except FileExistsError:
-        raise UsageError(f"--out {out}: is there already; name another file") from None
-    except OSError as error:
-        if error.filename != out:
-            raise
-        raise UsageError(f"--out {out}: {error.strerror}") from None
+    with NewFile(Path(out), f"--out {out}") as file:
+        yield file
 
 
 def as_line(facts: Any) -> str:

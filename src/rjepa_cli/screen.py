@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import sys
 import warnings
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, Self
 
+from rjepa_core.errors import StoreError
+from rjepa_core.run_history import OUTPUT
+
+from .streams import LastingStream, lasting
 from .words import visible, visible_json
 
 _QUIET_WARNINGS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning)
@@ -26,10 +30,18 @@ class Screen:
 
     Inside, what libraries print is swallowed (and shown if something unexpected happens), while
     warnings and the log lines of R-JEPA and its plugins are written as lines of their own.
+
+    Args:
+        only_output: what the command writes to stdout is all that it makes. Where stdout takes no
+            more, that is an error then; what another command did is told on stderr.
     """
 
-    def __init__(self) -> None:
-        self.out, self.err = sys.stdout, sys.stderr
+    def __init__(self, only_output: bool = False) -> None:
+        self.out, self.err = lasting("stdout"), lasting("stderr")
+        self._only_output = only_output
+        if only_output:
+            # Whoever reads it slowly is to get all of it.
+            self.out.patience = None
         self.write_line: Callable[[str], None] = self._print
         self._noise = _Noise(self.err)
         self._handler = _Lines(self)
@@ -50,15 +62,38 @@ class Screen:
             self._seen.add(text)
             self.say(f"rjepa-cli: warning: {text}")
 
-    def result(self, *lines: str) -> None:
-        """The command's result, on stdout, line by line."""
-        write("\n".join(map(visible, lines)), self.out)
+    def result(self, *lines: str) -> bool:
+        """The command's result, on stdout, line by line; whether someone was told."""
+        return self._tell("\n".join(map(visible, lines)))
 
-    def json(self, facts: Any) -> None:
-        """The command's result as one JSON object, on stdout."""
-        encoding = (self.out.encoding or "").lower().replace("-", "")
+    def _tell(self, text: str) -> bool:
+        self.out.line(text)
+        if not self.out.lost or self.out.reader_gone or self._only_output:
+            return True
+        self.out.lost = False
+        self.warn(f"stdout takes nothing ({self.out.reason}); what belongs there:")
+        self.write_line(text)
+        return not self.err.lost
+
+    def json(self, facts: Any) -> bool:
+        """The command's result as one JSON object, on stdout; whether someone was told."""
+        encoding = self.out.encoding.lower().replace("-", "")
         text = json.dumps(facts, ensure_ascii=encoding != "utf8", indent=2, default=str)
-        write(visible_json(text), self.out)
+        return self._tell(visible_json(text))
+
+    @contextmanager
+    def noted(self, add_history: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
+        """Afterwards, have a run history say which streams took no more."""
+        try:
+            yield
+        finally:
+            for stream in (self.out, self.err):
+                if stream.failure is not None:
+                    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+                    facts = {"stream": stream.title, "why": stream.reason}
+                    # A store that takes no more has an error of its own.
+                    with suppress(StoreError):
+                        add_history({"kind": OUTPUT, "started": now, **facts})
 
     def __enter__(self) -> Self:
         self._caught = warnings.catch_warnings()
@@ -86,7 +121,7 @@ class Screen:
             error.add_note("printed meanwhile:\n" + "\n".join(self._noise.lines))
 
     def _print(self, text: str) -> None:
-        write(text, self.err)
+        self.err.line(text)
 
     def _on_warning(
         self,
@@ -99,24 +134,6 @@ class Screen:
     ) -> None:
         if not issubclass(category, _QUIET_WARNINGS):
             self.warn(" ".join(str(message).split()))
-
-
-def write(text: str, stream: TextIO) -> None:
-    """A line; once its reader has gone, this and all that follow are dropped."""
-    try:
-        print(text, file=stream, flush=True)
-    except BrokenPipeError:
-        drop(stream)
-
-
-def drop(stream: TextIO) -> None:
-    """Nobody reads it any more: what is still written, Python's flush at exit too, goes nowhere."""
-    with suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(nowhere, stream.fileno())
-        finally:
-            os.close(nowhere)
 
 
 class _Lines(logging.Handler):
@@ -138,7 +155,7 @@ class _Lines(logging.Handler):
 class _Noise(io.TextIOBase):
     """Takes what libraries print and keeps the last of it."""
 
-    def __init__(self, stream: Any) -> None:
+    def __init__(self, stream: LastingStream) -> None:
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._stream = stream
         self._rest = ""
@@ -149,4 +166,4 @@ class _Noise(io.TextIOBase):
         return len(text)
 
     def fileno(self) -> int:
-        return int(self._stream.fileno())
+        return self._stream.fileno()

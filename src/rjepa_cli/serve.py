@@ -13,6 +13,7 @@ from rjepa_core.settings import ModelSettings
 from rjepa_core.structuring import structure
 
 from .flags import Flag, flags_of
+from .interrupts import hangup_as_term
 from .layered import CONFIG_OPTIONS, gather
 from .options import FLAGS
 from .screen import Screen
@@ -77,7 +78,8 @@ def command(ctx: click.Context, /, **params: Any) -> int:
         options = service.configure(settings.service.options, "service")
         service.check(options)
         with screen, open_served(settings, registry, lambda text: screen.say(f"{text} …")) as it:
-            service.serve(it, options, screen.say)
+            with hangup_as_term():
+                service.serve(it, options, screen.say)
             screen.say("stopped; all that was accepted is answered")
     except UsageError as error:
         raise layers.annotate(error) from None

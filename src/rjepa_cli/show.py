@@ -69,7 +69,7 @@ def command(
     ID#N is its sample N. Where a store has a problem a#1 and a sample 1 of a, a#1#0 is the one and
     a#01 the other.
     """
-    screen = Screen()
+    screen = Screen(only_output=True)
     with screen:
         opened = open_store(store)
         try:

@@ -9,6 +9,7 @@ import attrs
 
 from rjepa_core.journal import KIND, RUN_KINDS, Story, stories
 from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.run_history import OUTPUT
 
 from .chart import chart
 from .options import DEFAULTS
@@ -58,6 +59,9 @@ def _other_line(one: Facts) -> str:
         return f"merge       {one.get('added', 0):,} added from {', '.join(one.get('sources', ()))}"
     if kind == "rm":
         return f"rm          {one.get('removed', 0):,} removed"
+    if kind == OUTPUT:
+        when = f"{one.get('started', '')} " if one.get("started") else ""
+        return f"output      {when}{one.get('stream', '?')} took no more: {one.get('why', '?')}"
     return f"{kind or 'run'!s:<12}{one.get('started', '')}".rstrip()
 
 

@@ -233,7 +233,7 @@ def remove(
     with screen, Interrupts(LEAVING) as interrupts:
         place = locate(store)
         place.require()
-        with opened(place, "write") as target:
+        with opened(place, "write") as target, screen.noted(target.add_history):
             chosen = select(target, ids, reasons)
             what = _counted(chosen)
             if not yes:
@@ -266,8 +266,9 @@ def _counted(chosen: Selection) -> str:
 
 def _ask(question: str, screen: Screen) -> None:
     """Go on only if someone says so."""
-    if not (screen.terminal and sys.stdin.isatty()):
+    if not (screen.terminal and sys.stdin is not None and sys.stdin.isatty()):
         raise UsageError(f"{question} There is no terminal to ask on; say --yes")
-    print(visible(f"{question} [y/N] "), end="", file=screen.err, flush=True)
+    screen.err.write(visible(f"{question} [y/N] "))
+    screen.err.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise InterruptedRunError("nothing was removed")

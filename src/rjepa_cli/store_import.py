@@ -93,7 +93,7 @@ def command(
         problems = _problems(sources, fields, pattern, shards, registry)
         total = shards.rows()
         meter = ToolMeter(screen, interrupts, total)
-        with _new(place, tools) as target:
+        with _new(place, tools) as target, screen.noted(target.add_history):
             with meter, interrupts.holding():
                 report = tools.import_shards(folder, target, identity, problems, meter)
             stats = target.stats()

@@ -117,7 +117,7 @@ def merge(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -> 
             else:
                 _same_identity(stores)
             report = None
-            with _target(into, tools) as whole:
+            with _target(into, tools) as whole, screen.noted(whole.add_history):
                 with (
                     suppress(KeyboardInterrupt),
                     _advising(),

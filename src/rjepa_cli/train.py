@@ -18,7 +18,7 @@ from rjepa_core.train_settings import (
     TrainSettings,
     WorldModelSettings,
 )
-from rjepa_core.training import RUN_CONFIG, TrainSummary, TrainWatch
+from rjepa_core.training import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
 from rjepa_core.world_models import DEFAULT_TRAINER
 
 from .config import Layers
@@ -152,9 +152,12 @@ def _train(ctx: click.Context, settings: TrainSettings, screen: Screen) -> int:
                         report=progress,
                         kept=lambda row: screen.say(epoch_line(row)),
                         stop=lambda: interrupts.asked,
+                        reading=interrupts.computing,
                     ),
                 )
         except KeyboardInterrupt:
+            if not (Path(run) / RUN_CONFIG).exists():
+                raise InterruptedRunError("interrupted; no run was begun yet") from None
             raise _interrupted(arguments) from None
         stopped = interrupts.asked and summary.ending == "stopped"
     if summary.rank == 0:
@@ -187,7 +190,8 @@ def _place(out: str | None, resume: bool, adapter: WorldModelAdapter) -> str:
     place = Path(out)
     if place.exists() and not place.is_dir():
         raise UsageError(f"--out {out}: is not a folder")
-    if not resume and place.is_dir() and any(place.iterdir()):
+    holds = place.is_dir() and any(one.suffix != UNFINISHED for one in place.iterdir())
+    if not resume and holds:
         if adapter.claims(out):
             raise UsageError(
                 f"--out {out}: holds a run already; go on with it by --resume, or name a new folder"

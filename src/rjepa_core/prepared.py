@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 
@@ -97,7 +97,8 @@ class Extraction:
         Args:
             report: called after each step of the session.
             stop: asked after each step; once it is true the run finishes what is in flight and
-                ends, as it does after `max_hours`.
+                ends, as it does after `max_hours`. Asked for each problem, too, while the store is
+                searched for what it lacks and holds, so that raising ends that in time.
             computing: entered around each step of the session: whoever turns a signal into an
                 exception does it in there, so that it never hits the store while it writes.
             decided: called with each change of size, where the scheduler explains itself.
@@ -123,12 +124,17 @@ class Extraction:
             journal.decided(passed(), decision)
             decided(decision)
 
+        def work() -> Iterator[Work]:
+            for item in self._work:
+                stop()
+                yield item
+
         def should_stop() -> bool:
             late = limit is not None and passed() > limit * 3600
             return stop() or late
 
         self.store.add_history(asked_entry(settings, self.info, self.survey, started))
-        pending = Pending(missing(self._work, self.store, settings.run.retry_failed))
+        pending = Pending(missing(work(), self.store, settings.run.retry_failed))
         watch = Watch(report=remember, decided=note, stop=should_stop, computing=computing)
         how = "interrupted"
         try:
@@ -145,7 +151,7 @@ class Extraction:
             self.store.add_history(
                 history_entry(settings, self.info, self.survey, started, seconds, how, latest)
             )
-        after = remaining(self._work, self.store, retry_failed=False)
+        after = remaining(work(), self.store, retry_failed=False)
         return Summary(
             ending, latest, seconds, self.survey, self.before, after.failed, self.store.stats()
         )

@@ -18,6 +18,8 @@ def run_name(started: datetime) -> str:
 
 
 BEGIN = "begin"
+# An entry that says that nobody took what a run printed; what it did is told by its own entry.
+OUTPUT = "output"
 _KEPT = ("model", "backend", "scheduler", "executor", "problems", "run")
 
 

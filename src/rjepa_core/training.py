@@ -10,6 +10,8 @@ import attrs
 
 # The file in a run's folder that holds its settings, as `train --config` reads them.
 RUN_CONFIG = "config.yaml"
+# Behind the name of what is not whole yet in a run's folder; a killed process leaves it.
+UNFINISHED = ".unfinished"
 
 
 @attrs.frozen
@@ -74,6 +76,8 @@ class TrainWatch:
         kept: called after each epoch with its row of values.
         stop: asked after each step; once it is true, a checkpoint is written and the run ends.
         computing: entered around each step of the optimiser.
+        reading: entered while stores are read before anything is written: an interrupt may strike
+            in there at any moment.
     """
 
     resume: bool = False
@@ -83,3 +87,4 @@ class TrainWatch:
     kept: Callable[[dict[str, Any]], None] = lambda row: None
     stop: Callable[[], bool] = lambda: False
     computing: Callable[[], AbstractContextManager[None]] = nullcontext
+    reading: Callable[[], AbstractContextManager[None]] = nullcontext

@@ -246,6 +246,27 @@ def test_ctrl_c_lets_the_step_finish(train: Invoke, trainer: FakeTrainer) -> Non
     assert facts["steps"] == 8
 
 
+def test_a_signal_while_stores_are_read(train: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(
+        self: FakeTrainer, run: str, settings: TrainSettings, watch: TrainWatch
+    ) -> TrainSummary:
+        with watch.reading():
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise AssertionError("not reached")
+
+    monkeypatch.setattr(FakeTrainer, "train", read)
+    result = train()
+    assert result.exit_code == 130
+    assert result.stderr.endswith("rjepa-cli: interrupted; no run was begun yet\n")
+    assert not Path("run").exists()
+
+
+def test_what_a_killed_process_began_to_write_blocks_nothing(train: Invoke, home: Path) -> None:
+    (home / "run").mkdir()
+    (home / "run" / "config.yaml.unfinished").write_text("model:")
+    assert train().exit_code == 0
+
+
 def test_a_trainer_that_is_struck(train: Invoke, trainer: FakeTrainer) -> None:
     trainer.raises = KeyboardInterrupt()
     result = train()

@@ -92,7 +92,9 @@ def _merge_one(
                 target.delete(replaced)
                 replaced.clear()
             target.write(records)
-        for failure in snapshot.failures():
+        for done, failure in enumerate(snapshot.failures()):
+            if done % _CHUNK == 0:
+                report(ToolProgress(f"merging failures of {source.location}", done))
             if target.entry(failure.key) is None:
                 counts["failures"] += 1
                 target.write([], [failure])

@@ -80,7 +80,7 @@ def import_shards(
                 report(ToolProgress("importing", count))
     if (folder / FAILURES).exists():
         check_bytes(folder / FAILURES, manifest)
-        failures = _import_failures(folder / FAILURES, store)
+        failures = _import_failures(folder / FAILURES, store, report)
     check_counts(folder, manifest, count, failures)
     store.commit()
     for entry in manifest.history if manifest is not None else ():
@@ -204,7 +204,7 @@ def _check_finite(record: LatentRecord, name: str) -> None:
             )
 
 
-def _import_failures(path: Path, store: LatentStore) -> int:
+def _import_failures(path: Path, store: LatentStore, report: Report) -> int:
     count = 0
     with open(path, encoding="utf-8", errors="surrogateescape") as lines:
         for count, line in enumerate(lines, 1):
@@ -218,4 +218,5 @@ def _import_failures(path: Path, store: LatentStore) -> int:
                 reason = str(error).replace("Failure.__init__() ", "")
                 raise InputError(f"{path}:{count}: no failure ({reason})") from error
             store.write([], [failure])
+            report(ToolProgress("importing failures", count))
     return count

@@ -83,6 +83,7 @@ def _export(
             for failure in snapshot.failures():
                 out.write(json.dumps(attrs.asdict(failure)) + "\n")
                 failures += 1
+                report(ToolProgress("exporting failures", failures))
     files.append(FAILURES)
     counts = {"records": done, "failures": failures, "shards": shards}
     write_manifest(folder, identity, store.history(), counts, files)

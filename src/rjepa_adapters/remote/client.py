@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -35,6 +37,21 @@ _HEADROOM = 65_536
 _NOT_FINITE = "/problems#not-finite"
 
 
+def on_loopback(host: str) -> bool:
+    """Whether a name or number means this machine, which no proxy leads to."""
+    labels = host.lower().rstrip(".").split(".")
+    if labels[-1] in ("localhost", "ip6-localhost") or labels == ["localhost", "localdomain"]:
+        return True
+    try:
+        # Numbers in all their forms; a name is not looked up.
+        found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        return False
+    address = ipaddress.ip_address(found[0][4][0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
+
+
 class RemoteWorldModel:
     """Fills `rjepa_core.ports.world_model.WorldModel` over HTTP.
 
@@ -64,12 +81,21 @@ class RemoteWorldModel:
             )
         self._where, self._patience = location.rstrip("/"), patience
         token = os.environ.get(TOKEN_VARIABLE)
-        self._client = httpx2.Client(
-            base_url=self._where,
-            headers={"authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx2.Timeout(_ANSWER_SECONDS, connect=10.0),
-            transport=transport,
-        )
+        try:
+            if transport is None and on_loopback(httpx2.URL(self._where).host):
+                # With a transport of its own the client looks for no proxy.
+                transport = httpx2.HTTPTransport()
+            self._client = httpx2.Client(
+                base_url=self._where,
+                headers={"authorization": f"Bearer {token}"} if token else {},
+                timeout=httpx2.Timeout(_ANSWER_SECONDS, connect=10.0),
+                transport=transport,
+            )
+        except (httpx2.InvalidURL, ValueError, ImportError) as error:
+            raise UsageError(
+                f"{location}: the address, or that of the proxy in the environment (HTTP_PROXY, "
+                f"HTTPS_PROXY, ALL_PROXY), cannot be used: {error}"
+            ) from None
         try:
             facts = self._info()
             self.info = info_from_json(facts, self._where)

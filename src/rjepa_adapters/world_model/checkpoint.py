@@ -8,7 +8,6 @@ of both and one of itself. It is written under another name, synced and renamed.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rjepa_core.errors import DiskFullError, UsageError
+from rjepa_core.training import UNFINISHED
+
+from .files import sync as _sync
+from .files import write_whole
 
 VERSION = 2
 FOLDER, MODEL, TRAINING, STATE, BEST = (
@@ -30,7 +33,7 @@ FOLDER, MODEL, TRAINING, STATE, BEST = (
     "state.json",
     "best.json",
 )
-_PREFIX, _UNFINISHED = "step-", ".unfinished"
+_PREFIX = "step-"
 Tensors = dict[str, Tensor]
 
 
@@ -64,7 +67,7 @@ def write(run: Path, step: int, model: Tensors, training: Tensors, state: dict[s
         DiskFullError: there was no room; what was there before stays.
     """
     place = run / FOLDER / f"{_PREFIX}{step:08d}"
-    draft = place.with_name(place.name + _UNFINISHED)
+    draft = place.with_name(place.name + UNFINISHED)
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
@@ -73,7 +76,8 @@ def write(run: Path, step: int, model: Tensors, training: Tensors, state: dict[s
             _sync(draft / name)
         digests = {name: _digest(draft / name) for name in (MODEL, TRAINING)}
         body = {**state, "version": VERSION, "step": step, "digests": digests}
-        _write_json(draft / STATE, {"digest": _json_digest(body), **body})
+        (draft / STATE).write_text(_json_text({"digest": _json_digest(body), **body}), "utf-8")
+        _sync(draft / STATE)
         _sync(draft)
         if place.exists():
             shutil.rmtree(place)
@@ -137,10 +141,7 @@ def best(run: Path) -> Path | None:
 
 def name_best(run: Path, place: Path, facts: Mapping[str, Any]) -> None:
     """Call a checkpoint the best."""
-    draft = run / (BEST + _UNFINISHED)
-    _write_json(draft, {"checkpoint": place.name, **facts})
-    draft.rename(run / BEST)
-    _sync(run)
+    write_whole(run / BEST, _json_text({"checkpoint": place.name, **facts}))
 
 
 def tidy(run: Path, keep_last: int) -> None:
@@ -149,7 +150,7 @@ def tidy(run: Path, keep_last: int) -> None:
     for _, place in steps(run):
         if place not in kept:
             shutil.rmtree(place, ignore_errors=True)
-    for draft in (run / FOLDER).glob(f"*{_UNFINISHED}"):
+    for draft in (run / FOLDER).glob(f"*{UNFINISHED}"):
         shutil.rmtree(draft, ignore_errors=True)
 
 
@@ -176,14 +177,5 @@ def _json_digest(body: Mapping[str, Any]) -> str:
     return str(xxhash.xxh3_128_hexdigest(json.dumps(body, sort_keys=True).encode()))
 
 
-def _write_json(path: Path, body: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _json_text(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, indent=1) + "\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rjepa_core.structuring import unstructure
 from rjepa_core.train_settings import TrainSettings
 
 from .charts import CURVES, curves, escaped, scatter
+from .files import write_whole
 from .picture import LatentPicture
 
 REPORT = "report.html"
@@ -100,9 +100,7 @@ def write_report(
     """
     page = _page(Path(run), curve, settings, evaluation, picture, facts or {}, warnings, best_epoch)
     path = Path(run) / REPORT
-    beside = path.with_suffix(".part")
-    beside.write_text(page, "utf-8")
-    os.replace(beside, path)
+    write_whole(path, page)
     return path
 
 

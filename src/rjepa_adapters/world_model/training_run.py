@@ -14,11 +14,12 @@ from rjepa_core.identity import LatentSpace
 from rjepa_core.partition import Split
 from rjepa_core.structuring import structure, unstructure
 from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import RUN_CONFIG, TrainSummary, TrainWatch
+from rjepa_core.training import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
 
 from . import checkpoint
 from .batches import LengthBatches
 from .dataset import LatentDataset, loader
+from .files import write_whole
 from .index import Index, open_index
 from .network import Network
 from .picture import latent_picture
@@ -45,7 +46,7 @@ def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) ->
     with joined(settings.training.device) as processes:
         if not processes.first:
             # One of them speaks.
-            watch = TrainWatch(resume=watch.resume, stop=watch.stop)
+            watch = TrainWatch(resume=watch.resume, stop=watch.stop, reading=watch.reading)
         return _train(run, settings, watch, processes)
 
 
@@ -59,8 +60,9 @@ def _train(
     watch.say("reading the stores")
     with_domains = settings.model.domains
     known = list(found.state["domains"]) if found and with_domains else None
-    data = open_index(settings.data, Split.TRAIN, with_domains, known)
-    held_out = open_index(settings.data, Split.VALIDATION, with_domains, known or data.domains)
+    with watch.reading():
+        data = open_index(settings.data, Split.TRAIN, with_domains, known)
+        held_out = open_index(settings.data, Split.VALIDATION, with_domains, known or data.domains)
     if found is not None:
         _check_same(data, found, run)
     training, validation = LatentDataset(data), LatentDataset(held_out)
@@ -73,12 +75,15 @@ def _train(
         network = Network.of(settings, found.model, len(data.domains)).to(device)
     else:
         watch.say("reading the statistics of the training part")
-        network = Network(settings, _statistics(training, settings), len(data.domains)).to(device)
+        with watch.reading():
+            statistics = _statistics(training, settings)
+        network = Network(settings, statistics, len(data.domains)).to(device)
         if _starts_from_ridge(settings):
             watch.say("ridge regression for the linear path")
             ordered = LengthBatches(data.steps, _RIDGE_BATCH, ordered=True)
             batches = loader(training, ordered, settings.training.num_workers)
-            start_from_ridge(network, batches, settings.model.ridge)
+            with watch.reading():
+                start_from_ridge(network, batches, settings.model.ridge)
     # Only now may the folder hold a run.
     processes.meet()
     facts = _facts(data, settings)
@@ -134,7 +139,7 @@ def _begun(place: Path, settings: TrainSettings, watch: TrainWatch) -> checkpoin
             raise UsageError(
                 f"{place}: holds a run already; go on with it (--resume), or give another --out"
             )
-        if place.exists() and any(place.iterdir()):
+        if place.exists() and any(one.suffix != UNFINISHED for one in place.iterdir()):
             raise UsageError(f"{place}: is not empty, and no run; give another --out")
         return None
     if not begun:
@@ -208,7 +213,7 @@ def _begin(place: Path, settings: TrainSettings) -> None:
     try:
         place.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(unstructure(settings), sort_keys=False, allow_unicode=True)
-        (place / RUN_CONFIG).write_text(text, encoding="utf-8")
+        write_whole(place / RUN_CONFIG, text)
     except OSError as error:
         raise UsageError(f"{place}: the run cannot be begun there: {error.strerror}") from None
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from services import make_trained, opened, running
 
-from rjepa_adapters.remote.client import TOKEN_VARIABLE, RemoteWorldModel
+from rjepa_adapters.remote.client import TOKEN_VARIABLE, RemoteWorldModel, on_loopback
 from rjepa_adapters.remote.retrying import ServiceError, ask
 from rjepa_adapters.world_model.run import JepaWorldModel
 from rjepa_core.errors import IdentityError, InputError, UsageError
@@ -123,6 +123,52 @@ def test_a_device_is_the_service_s_own() -> None:
 def test_nobody_answers() -> None:
     with pytest.raises(ServiceError, match="is the service running"):
         RemoteWorldModel("http://127.0.0.1:9", patience=0.3)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "socks://nowhere:1080", "http://[::1"]
+)
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_a_proxy_does_not_lead_to_this_machine(
+    name: str, proxy: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, proxy)
+    for place in (address, address.replace("127.0.0.1", "localhost")):
+        RemoteWorldModel(place, patience=5.0).close()
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks://nowhere:1080", "http://[::1"])
+def test_a_proxy_that_cannot_be_used_is_one_line(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(
+        UsageError, match=r"http://192\.0\.2\.1:8100: .*ALL_PROXY\), cannot be used: "
+    ):
+        RemoteWorldModel("http://192.0.2.1:8100", patience=0.0)
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("127.1", True),
+        ("0.0.0.0", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("localhost", True),
+        ("LOCALHOST.", True),
+        ("rjepa.localhost", True),
+        ("10.0.0.1", False),
+        ("example.org", False),
+        ("2001:db8::1", False),
+        ("x" * 80, False),
+        ("", False),
+    ],
+)
+def test_what_is_on_loopback(host: str, wanted: bool) -> None:
+    assert on_loopback(host) == wanted
 
 
 def test_a_busy_service_is_asked_again_when_it_says() -> None:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from latent_stores import make_store
 
-from rjepa_adapters.world_model import checkpoint
+from rjepa_adapters.world_model import checkpoint, files
 from rjepa_adapters.world_model.logs import read_rows
 from rjepa_adapters.world_model.run import JepaWorldModel, find_checkpoint
 from rjepa_adapters.world_model.training_run import train
@@ -276,6 +276,23 @@ def test_a_full_disk_is_one_line(
     monkeypatch.setattr(checkpoint, "_sync", full)
     with pytest.raises(DiskFullError, match="No space left on device; free some space"):
         train(str(tmp_path / "r"), settings_of(store))
+
+
+def test_a_run_that_could_not_be_begun_blocks_no_next_try(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(28, os.strerror(28))
+
+    run, settings = str(tmp_path / "r"), settings_of(store, max_epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sync", full)
+        with pytest.raises(UsageError, match="cannot be begun there: No space left on device"):
+            train(run, settings)
+    assert os.listdir(run) == []
+    # A killed process leaves this.
+    (tmp_path / "r" / "config.yaml.unfinished").write_text("model:")
+    assert train(run, settings).ending == "done"
 
 
 def test_domains_are_part_of_the_model(tmp_path: Path) -> None:
