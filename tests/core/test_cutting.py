@@ -388,9 +388,7 @@ def test_what_holds_with_thinking_and_blocks(
     case: tuple[str, np.ndarray], strategy: str, thinking: str, opened: str | None
 ) -> None:
     text, offsets = case
-    found = cut(
-        np.arange(len(offsets)), offsets, text, strategy, thinking=thinking, opened=opened
-    )
+    found = cut(np.arange(len(offsets)), offsets, text, strategy, thinking=thinking, opened=opened)
     check(found, offsets, text)
     if strategy.endswith("-1"):
         return
