@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rjepa_core.cutting import rules_of
 from rjepa_core.errors import UsageError
 from rjepa_core.identity import Identity
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.prompts import DEFAULT_TEMPLATES
 from rjepa_core.run_history import BEGIN
-from rjepa_core.settings import ExtractionSettings, ModelSettings, StoreSettings
+from rjepa_core.settings import ExtractionSettings, ModelSettings, StepSettings, StoreSettings
 from rjepa_core.structuring import structure, unstructure
 
 from .options import FLAGS
@@ -75,7 +76,9 @@ def _tree(run: Mapping[str, Any], identity: Identity, path: str) -> Tree:
         "system": prompt.system,
         "thinking": prompt.thinking,
     }
-    tree["steps"] = {"strategy": space.steps}
+    steps = StepSettings.of(space.steps)
+    # The store knows the version of its rules.
+    tree["steps"] = {"strategy": rules_of(steps.strategy)[0], "thinking": steps.thinking}
     tree["encoding"] = {
         "layers": list(space.layers),
         "pooling": space.pooling,
@@ -83,7 +86,7 @@ def _tree(run: Mapping[str, Any], identity: Identity, path: str) -> Tree:
         "store_dtype": space.store_dtype,
     }
     if generation.kind == "sampled" and not run["problems"].get("traces"):
-        names = ("max_new_tokens", "temperature", "top_p", "top_k", "seed")
+        names = ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "stop")
         tree["sampling"] = {name: getattr(generation, name) for name in names}
     return tree
 

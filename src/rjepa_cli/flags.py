@@ -114,7 +114,8 @@ def type_text(hint: Any, field: attrs.Attribute[Any]) -> str:
         none = " or none" if len(inner) < len(get_args(hint)) else ""
         return " | ".join(type_text(a, field) for a in inner) + none
     if is_list(hint):
-        return f"list of {names.get(get_args(hint)[0], 'values')}s"
+        inner = get_args(hint)[0]
+        return f"list of {names.get(getattr(inner, '__supertype__', inner), 'value')}s"
     if get_origin(hint) is not None:
         return "keys and values"
     return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from rjepa_core.cutting import STRATEGIES
+from rjepa_core.cutting import STORED_STRATEGIES
 from rjepa_core.errors import InputError, SettingsError, UsageError
 from rjepa_core.identity import Generation, Identity, LatentSpace, PromptIdentity
 from rjepa_core.prompts import check_template
@@ -17,7 +17,7 @@ from .pairs import template_files
 from .shard_folder import Shape
 
 MARK = "named at import"
-_SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k", "seed")
+_SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "stop")
 _REQUIRED = {
     "model": "--model NAME",
     "layer": "--layer N",
@@ -58,7 +58,13 @@ _OPTIONS = (
     click.option(
         "--hidden-size", type=click.IntRange(min=1), metavar="D", help="[default: the shards']"
     ),
-    click.option("--steps", type=click.Choice(STRATEGIES), help="How the steps were cut."),
+    click.option(
+        "--steps",
+        type=click.Choice(STORED_STRATEGIES),
+        metavar="TEXT",
+        help="How the steps were cut, as `rjepa-cli show` prints it: `auto` by the first rules, "
+        "`auto-2`, `lines-2 without thinking`, ....",
+    ),
     click.option(
         "--prompt-template",
         multiple=True,
@@ -83,6 +89,7 @@ _OPTIONS = (
     click.option("--top-p", type=click.FloatRange(0, 1), metavar="X", help="If sampled."),
     click.option("--top-k", type=click.IntRange(min=1), metavar="N", help="If sampled."),
     click.option("--seed", type=click.IntRange(min=0), metavar="N", help="If sampled."),
+    click.option("--stop", multiple=True, metavar="TEXT", help="If sampled. Repeatable."),
 )
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -107,6 +107,8 @@ def step_facts(one: ScoredTrace) -> list[dict[str, Any]]:
         if one.trace.spans:
             span = one.trace.spans[i]
             step |= {"start": span.start, "stop": span.stop}
+            if span.thinking:
+                step["thinking"] = True
         if one.percentiles is not None:
             step["percentile"] = round(one.percentiles[i], 1)
         found.append(step)

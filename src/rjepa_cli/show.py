@@ -165,7 +165,7 @@ def _identity_lines(identity: Facts | None, fingerprint: str | None) -> list[str
     drawn = ", ".join(
         f"{key} {value}"
         for key, value in generation.items()
-        if key != "kind" and value is not None and value is not False
+        if key != "kind" and value is not None and value is not False and value != []
     )
     prompt = space["prompt"]
     extras = [f"templates {', '.join(prompt['templates']) or 'unknown'}"]

@@ -29,6 +29,7 @@ def record_facts(record: LatentRecord, store: LatentStore) -> Facts:
             "text": text,
             "span": [span.start, span.stop] if span else None,
             "truncated": bool(span and span.truncated),
+            "thinking": bool(span and span.thinking),
             "norms": {str(layer): _short(norms[i, j]) for i, layer in enumerate(layers)},
             "logprob": _short(record.logprobs[j]) if record.logprobs is not None else None,
         }
@@ -68,7 +69,8 @@ def record_lines(facts: Facts) -> list[str]:
     ]
     largest = max((step.get("surprise", 0.0) for step in facts["steps"]), default=0.0)
     for number, step in enumerate(facts["steps"], 1):
-        where = "tokens {}:{}, ".format(*step["span"]) if step["span"] else ""
+        where = "thinking, " if step["thinking"] else ""
+        where += "tokens {}:{}, ".format(*step["span"]) if step["span"] else ""
         logprob = f", logprob {step['logprob']}" if step["logprob"] is not None else ""
         cut = ", cut off" if step["truncated"] else ""
         norms = _norms(step["norms"])

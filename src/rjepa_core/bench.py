@@ -26,6 +26,7 @@ from .ports.memory_probe import MemoryProbe
 from .prepared import session_spec
 from .rehearsal import Scale
 from .run_identity import resolve_layers
+from .stopping import check_stops
 from .traces import Work
 from .worklist import Worklist
 
@@ -110,6 +111,7 @@ def run_bench(
     say(f"loading {settings.model.name}")
     backend = adapter.create(settings.model, options)
     try:
+        check_stops(settings.sampling, backend.info)
         layers = resolve_layers(settings.encoding.layers, backend.info)
         result = BenchResult(settings, backend.info, survey, (), left_out)
         opened(result, len(contenders) * settings.bench.rounds)

@@ -3,68 +3,104 @@
 A cut is found in the text and then moved to a token boundary that is also a character boundary, so
 that a step's text is the decoding of its span. A token with text of two steps belongs to the
 earlier one; a space that shares its token with a step's first word goes with the word. The rules
-hold for the completion alone; the prompt is never looked at.
+hold for the completion alone; of the prompt they ask only whether it ends by opening a thinking
+tag.
+
+The rules have a version, which an identity names (`auto-2`), so that what was cut in two ways never
+has one fingerprint. A strategy without a version means the newest; an identity without one was
+written before there were any, and means the first.
 """
 
 from __future__ import annotations
 
-import bisect
-import re
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 
 import attrs
 
+from . import cutting_v1, cutting_v2
+from .errors import IdentityError
 from .problems import Problem
-from .traces import Completion, Offsets, StepSpan, TokenIds, Trace
+from .step_spans import Cut
+from .thinking import opened_by
+from .traces import Completion, Offsets, TokenIds, Trace
 
-STRATEGIES = ("auto", "markers", "lines", "sentences")
+__all__ = [
+    "KNOWN_STRATEGIES",
+    "STORED_STRATEGIES",
+    "STRATEGIES",
+    "THINKING",
+    "Cut",
+    "cut",
+    "cut_completion",
+    "make_trace",
+    "read_stored",
+    "rules_of",
+    "stored_strategy",
+]
 
-_NUMBERED = r"(?:step[ \t]*\#?\d{1,3}\b|\d{1,3}[.)](?=\s|\*|$))"
-# At the start of a line, perhaps behind a heading, quote, bullet or emphasis: `## Step 3`.
-_LINE_MARKER = re.compile(rf"^[ \t]*(?:[#>\-*+]+[ \t]+)?[*_]{{0,3}}{_NUMBERED}", re.I | re.M)
-# In running text a step is announced only behind the end of a sentence, and with a colon.
-_INLINE_MARKER = re.compile(
-    r"(?<=[.!?:;。！？])[ \t]+(?=[*_]{0,3}step[ \t]*\d{1,3}[*_]{0,3}:)", re.I
+STRATEGIES = cutting_v2.STRATEGIES
+NEWEST = 2
+_BY_VERSION = {1: cutting_v1.STRATEGIES, 2: cutting_v2.STRATEGIES}
+KNOWN_STRATEGIES = (
+    *STRATEGIES,
+    *(f"{name}-{version}" for version, names in _BY_VERSION.items() for name in names),
 )
-_LINE = re.compile(r"^.*\S.*$", re.M)
-_SENTENCE_END = re.compile(r"""[.!?…]+["'”’)\]*]*(?=\s)|[。！？]+["'”’）」』]*|\n""")
-# A full stop that ends no sentence: a title, an abbreviation, an initial, a list number.
-_NO_END = re.compile(
-    r"(?:(?:^|[\s(])(?:(?i:mr|mrs|ms|dr|prof|st|vs|e\.g|i\.e|cf|eq|fig|approx|resp)|[A-Z])|^\s*\d{1,3})\.$"
+KEEP, DROP = "keep", "drop"
+THINKING = (KEEP, DROP)
+_WITHOUT = " without thinking"
+# What an identity may say.
+STORED_STRATEGIES = (
+    *cutting_v1.STRATEGIES,
+    *(f"{name}-2{end}" for end in ("", _WITHOUT) for name in cutting_v2.STRATEGIES),
 )
-_LABEL = r"(?:the[ \t]+)?(?:final[ \t]+)?answer|ans|a"
-_ANSWER = re.compile(
-    rf"""[ \t]*(?:[-*>][ \t]+)?[*_$]{{0,4}}(?:
-        \#\#\#\#[ \t]*(?P<hashes>\S.*)
-      | (?:{_LABEL})[*_]{{0,3}}[ \t]*:[*_]{{0,3}}[ \t]*(?P<label>\S.*)
-      | (?:\\\(|\\\[)?[ \t]*\\boxed\{{(?P<boxed>.+)\}}[ \t]*(?:\\\)|\\\])?
-    )""",
-    re.I | re.X,
-)
-# A labelled line that goes on reasoning ("Answer: she has 3 left. Then …") is a step.
-_BARE_LENGTH = 60
 
 
-@attrs.frozen
-class Cut:
-    """Result of `cut`.
+def rules_of(strategy: str) -> tuple[str, int]:
+    """A strategy's name without its version, and the version of the rules.
 
-    Attributes:
-        spans: S token ranges.
-        texts: S texts, `text` over each span's characters.
-        answer: the bare final-answer line, stripped, or None.
-        strategy: what was used; for `auto`, what it chose.
+    Raises:
+        ValueError: there is no such strategy.
     """
+    if strategy not in KNOWN_STRATEGIES:
+        raise ValueError(f"unknown step strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
+    name, _, version = strategy.partition("-")
+    return name, int(version or NEWEST)
 
-    spans: tuple[StepSpan, ...]
-    texts: tuple[str, ...]
-    answer: str | None
-    strategy: str
+
+def stored_strategy(strategy: str, thinking: str = KEEP) -> str:
+    """What an identity says of a strategy; the first rules' have no version there."""
+    name, version = rules_of(strategy)
+    if version == 1:
+        return name
+    return f"{name}-{version}{_WITHOUT if thinking == DROP else ''}"
+
+
+def read_stored(stored: str) -> tuple[str, str]:
+    """The strategy, version and all, and what becomes of thinking, of an identity.
+
+    Raises:
+        IdentityError: this version knows no such rules.
+    """
+    if stored not in STORED_STRATEGIES:
+        raise IdentityError(
+            f"steps were cut by the rules {stored!r}, which this version of rjepa does not know; "
+            "update it"
+        )
+    strategy = stored.removesuffix(_WITHOUT)
+    if strategy in cutting_v1.STRATEGIES:
+        strategy += "-1"
+    return strategy, DROP if stored.endswith(_WITHOUT) else KEEP
 
 
 def cut(
-    ids: TokenIds, offsets: Offsets, text: str, strategy: str = "auto", *, finished: bool = True
+    ids: TokenIds,
+    offsets: Offsets,
+    text: str,
+    strategy: str = "auto",
+    *,
+    finished: bool = True,
+    thinking: str = KEEP,
+    opened: str | None = None,
 ) -> Cut:
     """Cut a completion into steps.
 
@@ -72,37 +108,51 @@ def cut(
         ids: int32 [T], the completion's tokens.
         offsets: int32 [T, 2], characters of `text` that each token covers (see `Completion`).
         text: the decoded completion.
-        strategy: `markers`, `lines`, `sentences`, or `auto` (markers if there are at least two,
-            else lines if there are at least two, else sentences).
+        strategy: one of `STRATEGIES`, perhaps with a version (`auto-1`).
         finished: false if the text was cut off, so that its last line is no answer, as far as it
             goes, but the beginning of something.
+        thinking: `keep` to cut it into steps of its own, `drop` to leave it out.
+        opened: the tag by which the prompt began thinking, if it did.
 
     Returns:
         ordered, disjoint, non-empty spans which together cover every token but leading and
-        trailing white space, tokens without text at the end, and a bare final-answer line.
+        trailing white space, tokens without text at the end, the final answer, delimiters with
+        nothing in them, and thinking that is left out.
 
     Raises:
         ValueError: unknown strategy, or offsets of another length than ids.
     """
     if len(ids) != len(offsets):
         raise ValueError(f"{len(ids)} ids, but {len(offsets)} offsets")
-    start, stop, answer = _body(text, finished)
-    starts, strategy = _starts(text, start, stop, strategy)
-    return _spans(offsets, text, start, stop, starts, answer, strategy)
+    name, version = rules_of(strategy)
+    if version == 1:
+        return cutting_v1.cut(ids, offsets, text, name, finished=finished)
+    return cutting_v2.cut(
+        offsets, text, name, finished=finished, keep_thinking=thinking == KEEP, opened=opened
+    )[0]
 
 
-def cut_completion(completion: Completion, strategy: str = "auto") -> Cut:
+def cut_completion(completion: Completion, strategy: str = "auto", thinking: str = KEEP) -> Cut:
     """Cut what a backend produced; a given solution's own steps stay as they were given."""
-    ids, offsets, text = completion.ids, completion.offsets, completion.text
-    # A line that ended before the limit came is whole.
-    finished = completion.finish_reason != "length" or text.endswith("\n")
-    if completion.step_starts is None:
-        found = cut(ids, offsets, text, strategy, finished=finished)
-    else:
-        start, stop, answer = _body(text, finished)
-        own = [max(p, start) for p in completion.step_starts if p < stop]
-        found = _spans(offsets, text, start, stop, own, answer, "given")
-    if completion.finish_reason == "length" and found.spans and found.answer is None:
+    name, version = rules_of(strategy)
+    if version == 1:
+        return cutting_v1.cut_completion(completion, name)
+    if completion.step_starts is not None:
+        found = cutting_v1.cut_completion(completion)
+        boxed = cutting_v2.boxed_in_blocks(completion.text) if found.answer is None else None
+        return attrs.evolve(found, answer=boxed) if boxed else found
+    text, cut_off = completion.text, completion.finish_reason == "length"
+    found, to_the_end = cutting_v2.cut(
+        completion.offsets,
+        text,
+        name,
+        # A line that ended before the limit came is whole.
+        finished=not cut_off or text.endswith("\n"),
+        keep_thinking=thinking == KEEP,
+        # A given solution need not go on with what the prompt began.
+        opened=None if completion.finish_reason == "given" else opened_by(completion.prompt_text),
+    )
+    if cut_off and to_the_end and found.spans:
         last = attrs.evolve(found.spans[-1], truncated=True)
         found = attrs.evolve(found, spans=(*found.spans[:-1], last))
     return found
@@ -131,124 +181,3 @@ def make_trace(
         finish_reason=completion.finish_reason,
         metadata=dict(metadata or {}),
     )
-
-
-def _body(text: str, finished: bool) -> tuple[int, int, str | None]:
-    """Where the reasoning starts and stops in `text`, and the final-answer line behind it."""
-    stop = len(text.rstrip())
-    line_start = max(text.rfind("\n", 0, stop), text.rfind("\r", 0, stop)) + 1
-    line = text[line_start:stop]
-    answer = None
-    if finished and _is_answer(line):
-        answer, stop = line.strip(), len(text[:line_start].rstrip())
-    start = min(len(text) - len(text.lstrip()), stop)
-    return start, stop, answer
-
-
-def _is_answer(line: str) -> bool:
-    match = _ANSWER.fullmatch(line.rstrip("*_$ \t."))
-    if match is None:
-        return False
-    value = match["label"] or match["hashes"]
-    if value is None:
-        return True
-    prose = len(value) > _BARE_LENGTH or re.search(r"[.!?]\s", value)
-    return not prose and not _LINE_MARKER.match(value)
-
-
-def _starts(text: str, start: int, stop: int, strategy: str) -> tuple[list[int], str]:
-    """Character positions at which steps start, and the strategy that found them."""
-    finders = {"markers": _markers, "lines": _lines, "sentences": _sentences}
-    if strategy == "auto":
-        for strategy in ("markers", "lines", "sentences"):
-            found = finders[strategy](text, start, stop)
-            if len(found) >= 2:
-                break
-        return found, strategy
-    if strategy not in finders:
-        raise ValueError(f"unknown step strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
-    return finders[strategy](text, start, stop), strategy
-
-
-def _markers(text: str, start: int, stop: int) -> list[int]:
-    body = text[:stop]
-    found = {_skip_space(text, m.start(), stop) for m in _LINE_MARKER.finditer(body, start)}
-    found |= {m.end() for m in _INLINE_MARKER.finditer(body, start)}
-    return sorted(found)
-
-
-def _lines(text: str, start: int, stop: int) -> list[int]:
-    return [_skip_space(text, m.start(), stop) for m in _LINE.finditer(text[:stop], start)]
-
-
-_LONGEST_ABBREVIATION = 16
-
-
-def _sentences(text: str, start: int, stop: int) -> list[int]:
-    found = [start] if start < stop else []
-    for match in _SENTENCE_END.finditer(text[:stop], start):
-        # Nothing that ends no sentence is longer than this.
-        begun = text[max(found[-1], match.end() - _LONGEST_ABBREVIATION) : match.end()]
-        following = _skip_space(text, match.end(), stop)
-        if following < stop and not _NO_END.search(begun) and following > found[-1]:
-            found.append(following)
-    return found
-
-
-def _skip_space(text: str, position: int, stop: int) -> int:
-    while position < stop and text[position].isspace():
-        position += 1
-    return position
-
-
-def _spans(
-    offsets: Offsets,
-    text: str,
-    start: int,
-    stop: int,
-    starts: Sequence[int],
-    answer: str | None,
-    strategy: str,
-) -> Cut:
-    """Move the cuts to token boundaries and leave out steps that no token is left for."""
-    if start >= stop:
-        return Cut((), (), answer, strategy)
-    begins = [int(o[0]) for o in offsets]
-    ends = [int(o[1]) for o in offsets]
-    total = len(begins)
-    first = next((i for i in range(total) if ends[i] > start), total)
-    last = _boundary(begins, ends, stop)
-    # Text before the first start belongs to the first step, so the first start itself is no cut.
-    cuts = [_boundary(begins, ends, p, text) for p in sorted(starts)[1:]]
-    kept = [first]
-    for here, following in pairwise([*cuts, last]):
-        # White space alone is no step: it stays with the step that it ends.
-        if kept[-1] < here < following and text[begins[here] : ends[following - 1]].strip():
-            kept.append(here)
-    kept.append(last)
-    spans = [StepSpan(a, b) for a, b in pairwise(kept) if a < b]
-    texts = [text[begins[s.start] : ends[s.stop - 1]] for s in spans]
-    return Cut(tuple(spans), tuple(texts), answer, strategy)
-
-
-def _boundary(
-    begins: Sequence[int], ends: Sequence[int], position: int, text: str | None = None
-) -> int:
-    """The first token boundary at or behind `position` that does not fall inside a character.
-
-    With `text`, a token that is spaces and then the character at `position` counts as beginning
-    there: most tokenizers write a word with the space before it, and a step's first word is its.
-    """
-    i = bisect.bisect_left(begins, position)
-    if text is not None and i and ends[i - 1] > position:
-        first = bisect.bisect_left(begins, begins[i - 1])  # tokens that share a character go along
-        if not text[begins[first] : position].strip(" \t") and _is_free(begins, ends, first):
-            return first
-    while i < len(begins) and not _is_free(begins, ends, i):
-        i += 1
-    return i
-
-
-def _is_free(begins: Sequence[int], ends: Sequence[int], i: int) -> bool:
-    """Whether the boundary before token i falls between two characters."""
-    return i == 0 or ends[i - 1] <= begins[i]

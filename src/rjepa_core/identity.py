@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -40,7 +40,7 @@ class LatentSpace:
         layers: absolute indices, as transformers counts `hidden_states` (0 the embeddings).
         pooling: `mean`, `last` or `max` over a step's tokens.
         prompt: how problems were posed.
-        steps: the step strategy.
+        steps: the step strategy with the version of its rules (`auto-2`); none is the first.
         hidden_size: D.
     """
 
@@ -60,6 +60,10 @@ class LatentSpace:
         return hashlib.sha256(_canonical(attrs.asdict(self)).encode()).hexdigest()[:16]
 
 
+def _ordered(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(texts)))
+
+
 @attrs.frozen
 class Generation:
     """Where a store's traces come from. A store belongs to one; a world model does not care.
@@ -68,6 +72,7 @@ class Generation:
         kind: `sampled` or `given`.
         max_new_tokens, temperature, top_p, top_k, seed: of sampled traces; None for given ones.
         keep_notes: whether given solutions kept their `<<…>>` calculator notes.
+        stop: texts that ended a sampled trace.
     """
 
     kind: str
@@ -77,6 +82,7 @@ class Generation:
     top_k: int | None = None
     seed: int | None = None
     keep_notes: bool = False
+    stop: tuple[str, ...] = attrs.field(default=(), converter=_ordered)
 
 
 @attrs.frozen

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from .blocks import only_delimiters
 from .cutting import make_trace
 from .errors import BackendError
 from .latents import Encoding, LatentRecord, UnstorableError, make_record
 from .ports.llm_backend import Refused, SessionSpec
 from .problems import SOLUTION_DIGEST, GivenSolution
+from .stopping import find_stop
 from .traces import (
     ANSWER_ONLY,
     EMPTY,
     EMPTY_STEP,
+    THINKING_ONLY,
     TOO_MANY_STEPS,
     Completion,
     Failure,
@@ -47,10 +50,22 @@ class Outcomes:
                 f"the backend broke its promise: {len(answer.ids)} tokens of a completion, where "
                 f"sampling.max_new_tokens is {limit}"
             )
+        stops = self._spec.sampling.stop
+        if work.given is None and (odd := find_stop(answer.text, stops)):
+            raise BackendError(
+                f"the backend broke its promise: {answer.text[slice(*odd)]!r} of sampling.stop is "
+                "in a completion"
+            )
         found = self._spec.cut(answer)
         if not found.spans:
-            if found.answer is None:
+            if only_delimiters(answer.text):
                 self.fail(work, EMPTY, "the completion has no text")
+            elif found.answer is None:
+                detail = (
+                    "the completion ends before an answer, and steps.thinking leaves out what was "
+                    "thought; allow more new tokens, or keep the thinking"
+                )
+                self.fail(work, THINKING_ONLY, detail)
             else:
                 detail = f"the completion is a final answer without steps: {found.answer}"
                 self.fail(work, ANSWER_ONLY, detail)

@@ -192,6 +192,8 @@ def session_spec(
 ) -> SessionSpec:
     """What a backend's session is opened with for these settings and absolute layers."""
 
+    steps = settings.steps
+
     def prompt_of(work: Work) -> Prompt:
         prompt = settings.prompt
         return pose(work.problem, work.sample, prompt.templates, prompt.system, prompt.thinking)
@@ -200,6 +202,6 @@ def session_spec(
         sampling=settings.sampling,
         encoding=attrs.evolve(settings.encoding, layers=layers),
         pose=prompt_of,
-        cut=lambda completion: cut_completion(completion, settings.steps.strategy),
+        cut=lambda completion: cut_completion(completion, steps.strategy, steps.thinking),
         clock=clock,
     )

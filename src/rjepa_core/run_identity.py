@@ -8,7 +8,7 @@ from .errors import SettingsError, UsageError
 from .identity import Generation, Identity, LatentSpace, PromptIdentity, check_same
 from .ports.latent_store import LatentStore
 from .ports.llm_backend import ModelInfo
-from .settings import ExtractionSettings, SamplingSettings
+from .settings import ExtractionSettings, SamplingSettings, StepSettings
 
 
 def resolve_layers(layers: tuple[int, ...], info: ModelInfo) -> tuple[int, ...]:
@@ -50,7 +50,7 @@ def as_stored(settings: ExtractionSettings, traces: LatentStore) -> ExtractionSe
             system=space.prompt.system,
             thinking=space.prompt.thinking,
         ),
-        steps=attrs.evolve(settings.steps, strategy=space.steps),
+        steps=StepSettings.of(space.steps),
         sampling=attrs.evolve(settings.sampling, **sampling),
     )
 
@@ -86,7 +86,7 @@ def identity_of(
         prompt=PromptIdentity(
             dict(prompt.templates), prompt.system, prompt.thinking, info.chat_format
         ),
-        steps=settings.steps.strategy,
+        steps=settings.steps.stored,
         hidden_size=info.hidden_size,
     )
     labels = {"model": info.name}
@@ -118,4 +118,5 @@ def _generation(settings: ExtractionSettings) -> Generation:
         sampling.top_p,
         sampling.top_k,
         sampling.seed,
+        stop=sampling.stop,
     )

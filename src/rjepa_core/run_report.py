@@ -82,9 +82,12 @@ def warnings_of(extraction: Extraction, asked: ExtractionSettings) -> list[str]:
     Args:
         asked: the settings that it was opened with.
     """
-    found = []
-    if extraction.settings.prompt != asked.prompt or extraction.settings.steps != asked.steps:
+    found, settings = [], extraction.settings
+    steps = asked.steps.going_on_with(extraction.identity.space.steps)
+    if settings.prompt != asked.prompt or settings.steps.stored != steps.stored:
         found.append("prompt and steps are those of the stored traces, not those of this run")
+    if settings.problems.traces and asked.sampling.stop:
+        found.append("sampling.stop: solutions that are given are encoded whole")
     return found + room_warnings(_room_facts(extraction.room))
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import attrs
+
 from .engine import check_engine
 from .errors import StoreExistsError
 from .extraction import Progress
@@ -29,6 +31,7 @@ from .rehearsal import AbsentStore, Trial
 from .room import check_room, expected_room
 from .run_identity import as_stored, identity_of, resolve_layers
 from .settings import ExtractionSettings
+from .stopping import check_stops
 from .worklist import StoredTraces, Worklist, remaining
 
 __all__ = [
@@ -98,9 +101,14 @@ def open_extraction(
                 f"{store.location} holds {len(store)} records; "
                 "add --resume to go on with it, or use another --store"
             )
+        if store.identity is not None:
+            steps = settings.steps.going_on_with(store.identity.space.steps)
+            settings = attrs.evolve(settings, steps=steps)
         say(f"loading {settings.model.name}")
         executor = executor_adapter.create(settings, registry, executor_options)
         stack.callback(executor.close)
+        if not settings.problems.traces:
+            check_stops(settings.sampling, executor.info)
         identity = identity_of(settings, executor.info, traces)
         vet(identity)
         if store.identity is not None:

@@ -13,9 +13,18 @@ from typing import Any
 import attrs
 from attrs import validators as v
 
-from .cutting import STRATEGIES
+from .cutting import (
+    KEEP,
+    KNOWN_STRATEGIES,
+    STRATEGIES,
+    THINKING,
+    read_stored,
+    rules_of,
+    stored_strategy,
+)
 from .latents import STORE_DTYPES
 from .prompts import DEFAULT_TEMPLATES, check_template
+from .structuring import Verbatim
 
 POOLINGS = ("mean", "last", "max")
 
@@ -43,6 +52,11 @@ def _templates(_: object, __: object, value: Mapping[str, str]) -> None:
         check_template(template, f"prompt.templates.{domain}")
     if "default" not in value:
         raise ValueError("needs a template named `default`")
+
+
+def _texts(_: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
+    if not all(isinstance(text, str) and text for text in value):
+        raise ValueError(f"{attribute.name} must be texts of one character or more, got {value}")
 
 
 def _not_empty(_: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
@@ -119,6 +133,7 @@ class SamplingSettings:
         top_p: keep the smallest set of tokens with at least this probability.
         top_k: keep the k likeliest tokens.
         seed: with the problem's id and the sample's index the source of all randomness.
+        stop: texts that end a completion, which goes up to the first of them.
     """
 
     max_new_tokens: int = attrs.field(default=300, validator=_whole(1))
@@ -128,6 +143,7 @@ class SamplingSettings:
     )
     top_k: int | None = attrs.field(default=None, validator=v.optional(_whole(1)))
     seed: int = attrs.field(default=0, validator=_whole(0))
+    stop: tuple[Verbatim, ...] = attrs.field(default=(), converter=_several, validator=_texts)
 
 
 @attrs.frozen(kw_only=True)
@@ -147,16 +163,58 @@ class EncodingSettings:
     store_dtype: str = attrs.field(default="float16", validator=_one_of(*STORE_DTYPES))
 
 
+@attrs.frozen
+class _Strategy:
+    """Takes the strategies, and each with a version behind it."""
+
+    options = STRATEGIES
+
+    def __call__(self, settings: object, attribute: attrs.Attribute[Any], value: str) -> None:
+        if value not in KNOWN_STRATEGIES:
+            _one_of(*self.options)(settings, attribute, value)
+
+
 @attrs.frozen(kw_only=True)
 class StepSettings:
     """How a completion is cut into steps.
 
     Attributes:
-        strategy: `markers` (`Step 3:`, `3.`), `lines`, `sentences`, or `auto`: markers if there are
-            at least two, else lines, else sentences.
+        strategy: `markers` (`Step 3:`, `3.`), `lines`, `sentences`, `paragraphs` (blank lines), or
+            `auto`: markers if there are at least two, else lines, else sentences. Rules of an
+            earlier version have it behind their name (`auto-1`).
+        thinking: `keep` cuts what a model thinks before it answers into steps of its own, `drop`
+            leaves it out.
     """
 
-    strategy: str = attrs.field(default="auto", validator=_one_of(*STRATEGIES))
+    strategy: str = attrs.field(default="auto", validator=_Strategy())
+    thinking: str = attrs.field(default=KEEP, validator=_one_of(*THINKING))
+
+    def __attrs_post_init__(self) -> None:
+        if self.thinking != KEEP and rules_of(self.strategy)[1] == 1:
+            raise ValueError(
+                f"thinking must be {KEEP} with the strategy {self.strategy}, whose rules know none"
+            )
+
+    @property
+    def stored(self) -> str:
+        """What an identity says of it."""
+        return stored_strategy(self.strategy, self.thinking)
+
+    @classmethod
+    def of(cls, stored: str) -> StepSettings:
+        """The settings that an identity speaks of.
+
+        Raises:
+            IdentityError: this version knows no such rules.
+        """
+        strategy, thinking = read_stored(stored)
+        return cls(strategy=strategy, thinking=thinking)
+
+    def going_on_with(self, stored: str) -> StepSettings:
+        """The same by the rules of a store's version, unless a version was asked for."""
+        theirs = StepSettings.of(stored)
+        same = self.strategy == rules_of(theirs.strategy)[0] and self.thinking == theirs.thinking
+        return theirs if same else self
 
 
 @attrs.frozen(kw_only=True)

@@ -11,13 +11,15 @@ import enum
 import re
 import types
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
 from .errors import SettingsError
 
 T = TypeVar("T")
+# A text that is taken as it stands: commas and white space in it are its own.
+Verbatim = NewType("Verbatim", str)
 # As a type; the stubs of attrs call it a function.
 _FACTORY: type[Any] = attrs.Factory  # type: ignore[assignment]
 
@@ -186,7 +188,9 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return structure(hint, as_section(hint, value), path)
     if origin in (tuple, list, collections.abc.Sequence):
         inner = args[0] if args else Any
-        items = [_convert(inner, x, f"{path}[{i}]") for i, x in enumerate(_items(value))]
+        whole = inner is Verbatim and isinstance(value, str)
+        given = [value] if whole else _items(value)
+        items = [_convert(inner, x, f"{path}[{i}]") for i, x in enumerate(given)]
         return items if origin is list else tuple(items)
     if origin in (dict, collections.abc.Mapping):
         if not isinstance(value, Mapping):
@@ -228,6 +232,7 @@ _WANTED = {int: "a whole number", float: "a number", str: "text", bool: "true or
 
 
 def _scalar(hint: Any, value: Any, path: str) -> Any:
+    hint = str if hint is Verbatim else hint
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is bool and isinstance(value, str) and value.lower() in _TRUE + _FALSE:
         return value.lower() in _TRUE

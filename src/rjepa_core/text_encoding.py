@@ -175,7 +175,7 @@ def encoder_settings(
             system=space.prompt.system,
             thinking=space.prompt.thinking,
         ),
-        steps=StepSettings(strategy=space.steps),
+        steps=StepSettings.of(space.steps),
         encoding=EncodingSettings(
             layers=space.layers, pooling=space.pooling, store_dtype=space.store_dtype
         ),

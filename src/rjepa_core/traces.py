@@ -93,11 +93,13 @@ class StepSpan:
     Attributes:
         start, stop: token range in the completion, never empty.
         truncated: the length limit cut this step off (only ever the last one).
+        thinking: it belongs to what the model thought before it answered.
     """
 
     start: int
     stop: int
     truncated: bool = False
+    thinking: bool = False
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -239,6 +241,7 @@ class Failure:
 EMPTY = "empty completion"
 EMPTY_STEP = "empty step"
 ANSWER_ONLY = "answer only"
+THINKING_ONLY = "thinking only"
 OUT_OF_MEMORY = "out of memory"
 TOO_LONG = "too long"
 TOO_MANY_STEPS = "too many steps"

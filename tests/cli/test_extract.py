@@ -78,8 +78,9 @@ def test_every_flag_reaches_its_setting(home: Path, extract: Invoke) -> None:
         "--device cpu --dtype float32 --layer -2 --layer -8 --pooling last --steps lines "
         "--thinking on --logprobs --store-dtype bfloat16 --prompt-template t.txt "
         "--prompt-template code=code.txt --system Brief! --max-new-tokens 77 --temperature 0.1 "
-        "--top-p 0.9 --top-k 5 --seed 11 --resume --retry-failed --allow-failures 1% "
-        "--max-hours 2.5 --force --scheduler fixed --batch-size 3 --encode-tokens 99 --delay 0.5 "
+        "--top-p 0.9 --top-k 5 --seed 11 --thinking-steps drop --stop a,b --stop c --resume "
+        "--retry-failed --allow-failures 1% --max-hours 2.5 --force --scheduler fixed "
+        "--batch-size 3 --encode-tokens 99 --delay 0.5 "
         "--checkpoint-every 7 --set problems.huggingface.split=test --store lmdb:other"
     )
     result = extract(*line.split(), "--print-config")
@@ -107,6 +108,7 @@ def test_every_flag_reaches_its_setting(home: Path, extract: Invoke) -> None:
         "top_p": 0.9,
         "top_k": 5,
         "seed": 11,
+        "stop": ["a,b", "c"],
     }
     assert shown["encoding"] == {
         "layers": [-2, -8],
@@ -114,7 +116,7 @@ def test_every_flag_reaches_its_setting(home: Path, extract: Invoke) -> None:
         "logprobs": True,
         "store_dtype": "bfloat16",
     }
-    assert shown["steps"] == {"strategy": "lines"}
+    assert shown["steps"] == {"strategy": "lines", "thinking": "drop"}
     assert shown["run"] == {
         "resume": True,
         "retry_failed": True,

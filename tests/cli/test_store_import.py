@@ -126,6 +126,7 @@ def test_the_same_space_as_an_extracted_store(
         temperature="0.7",
         max_new_tokens="300",
         seed="0",
+        steps="auto-2",
     )
     assert invoke("store", "import", original, "new", *named, *words).exit_code == 0
     again = open_store("new")

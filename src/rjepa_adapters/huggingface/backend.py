@@ -12,6 +12,7 @@ from rjepa_core.latents import Encoding
 from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo, Refused, Session, SessionSpec
 from rjepa_core.problems import GivenSolution
 from rjepa_core.settings import EncodingSettings, SamplingSettings
+from rjepa_core.stopping import end_at_stop
 from rjepa_core.traces import CONTROL_TOKEN, TOO_LONG, Completion, Prompt, Trace
 
 from .decoding import Decoder
@@ -21,6 +22,7 @@ from .generating import generate_batch
 from .loading import Loaded
 from .memory import guarded
 from .settings import DOUBLE_PASS, HuggingFaceSettings
+from .stop_texts import StopFinder, StopTexts
 from .text import Rendered, TextCodec
 
 
@@ -48,6 +50,7 @@ class HuggingFaceBackend(BatchBackend):
             device=str(loaded.model.device),
             notes=loaded.notes,
             passes=settings.extraction,
+            stops=True,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -72,10 +75,11 @@ class HuggingFaceBackend(BatchBackend):
                     sampling,
                     self.end_ids,
                     self._pad_id,
+                    self._stop_texts(sampling, len(rendered)),
                 ),
             )
             for i, one, ids in zip(fitting, rendered, generated, strict=True):
-                answers[i] = self.completion(one, ids)
+                answers[i] = self.completion(one, ids, sampling)
         return [answer for answer in answers if answer is not None]
 
     def prepare(self, prompt: Prompt, sampling: SamplingSettings) -> Rendered | Refused:
@@ -88,11 +92,21 @@ class HuggingFaceBackend(BatchBackend):
         what = f"the prompt's {len(one.ids)} tokens and {new} new ones"
         return self._refuse(len(one.ids) + new, what) or one
 
-    def completion(self, prompt: Rendered, ids: NDArray[np.int32]) -> Completion:
+    def stop_finder(self, sampling: SamplingSettings) -> StopFinder | None:
+        """What ends a row at a stop text, if there are any."""
+        return StopFinder(self.codec, sampling.stop) if sampling.stop else None
+
+    def _stop_texts(self, sampling: SamplingSettings, rows: int) -> StopTexts | None:
+        finders = [self.stop_finder(sampling) for _ in range(rows)]
+        return StopTexts([one for one in finders if one], self.end_ids) if sampling.stop else None
+
+    def completion(
+        self, prompt: Rendered, ids: NDArray[np.int32], sampling: SamplingSettings
+    ) -> Completion:
         """Generated ids, int32 [T], as the completion of a prompt."""
         text, offsets = self.codec.decode(ids.tolist())
         ended = len(ids) > 0 and int(ids[-1]) in self.end_ids
-        return Completion(
+        whole = Completion(
             prompt_text=prompt.text,
             prompt_ids=prompt.ids,
             statement_span=prompt.statement,
@@ -101,6 +115,7 @@ class HuggingFaceBackend(BatchBackend):
             offsets=offsets,
             finish_reason="stop" if ended else "length",
         )
+        return end_at_stop(whole, sampling.stop)
 
     def read(
         self, prompts: Sequence[Prompt], solutions: Sequence[GivenSolution]

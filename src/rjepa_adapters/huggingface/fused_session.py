@@ -129,7 +129,9 @@ class FusedSession:
             if isinstance(prompt, Refused):
                 self._outcomes.fail(work, prompt.reason, prompt.detail)
                 continue
-            row = Row(work.key, HeldPrompt(prompt.ids, prompt.statement), self.limit(work))
+            held = HeldPrompt(prompt.ids, prompt.statement)
+            finder = self._backend.stop_finder(self._spec.sampling)
+            row = Row(work.key, held, self.limit(work), finder)
             fresh.append(_Running(work, cost, prompt, row))
             self._running[row] = fresh[-1]
         return fresh
@@ -152,7 +154,8 @@ class FusedSession:
     def _complete(self, one: _Running, finished: list[LatentRecord]) -> None:
         """Cut a complete row; store it, or leave it in for the last token that its steps need."""
         if one.trace is None:
-            answer = self._backend.completion(one.prompt, np.asarray(one.row.ids, np.int32))
+            ids = np.asarray(one.row.ids, np.int32)
+            answer = self._backend.completion(one.prompt, ids, self._spec.sampling)
             one.trace = self._outcomes.trace(one.work, answer)
             if one.trace is not None and one.trace.spans[-1].stop > one.row.fed:
                 one.row.closing = True

@@ -13,6 +13,7 @@ from rjepa_core.settings import SamplingSettings
 from rjepa_core.traces import RecordKey
 
 from .sampling import RowSampler, draw_uniforms
+from .stop_texts import StopTexts
 
 
 def generate_batch(
@@ -22,16 +23,18 @@ def generate_batch(
     sampling: SamplingSettings,
     end_ids: Sequence[int],
     pad_id: int,
+    stops: StopTexts | None = None,
 ) -> list[NDArray[np.int32]]:
-    """Generated ids, int32 [T] a prompt, cut behind the first end of sequence.
+    """Generated ids, int32 [T] a prompt, cut behind the first end of sequence or stop text.
 
     Args:
         prompts: int32 [P] each, of any lengths.
         keys: from which, with the seed, each row's random numbers come.
         end_ids: tokens that end a completion.
         pad_id: fills the left of shorter prompts; masked out.
+        stops: what ends rows at stop texts, if there are any.
     """
-    from transformers import GenerationConfig, LogitsProcessorList
+    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
     longest = max(len(p) for p in prompts)
     ids_BT = torch.full((len(prompts), longest), pad_id, dtype=torch.long)
@@ -52,9 +55,11 @@ def generate_batch(
                 pad_token_id=pad_id,
             ),
             logits_processor=LogitsProcessorList([sampler]),
+            stopping_criteria=StoppingCriteriaList([stops] if stops else []),
         )
     new_BT = output[:, longest:].cpu().numpy().astype(np.int32)
-    return [cut_at_end(row, end_ids) for row in new_BT]
+    lengths = stops.lengths if stops else [None] * len(prompts)
+    return [cut_at_end(row[:length], end_ids) for row, length in zip(new_BT, lengths, strict=True)]
 
 
 def cut_at_end(ids: NDArray[np.int32], end_ids: Sequence[int]) -> NDArray[np.int32]:

@@ -17,6 +17,7 @@ from .encoding import pool
 from .held_prompts import HeldPrompt, plan_reading
 from .sampling import choose, draw_uniforms
 from .slot_cache import resized, slots_like
+from .stop_texts import StopFinder
 
 # Prompt tokens in one forward, so that long prompts need no more memory than a decoding step.
 _READ_TOKENS = 512
@@ -34,6 +35,7 @@ class Row:
         key: whose random numbers it draws.
         prompt: its tokens, and the statement's vectors once they are read.
         limit: most tokens of the completion.
+        finder: ends it at a stop text, if there are any.
         ids: generated so far.
         fed: of these, how many have been run, so that their states are collected.
         closing: complete; only its last token is still to be run.
@@ -42,6 +44,7 @@ class Row:
     key: RecordKey
     prompt: HeldPrompt
     limit: int
+    finder: StopFinder | None = None
     ids: list[int] = attrs.field(factory=list)
     fed: int = 0
     closing: bool = False
@@ -112,10 +115,12 @@ class SlotBatch:
         complete = []
         for row, token in zip(rows, chosen_B.tolist(), strict=True):
             row.fed = len(row.ids)
+            stopped = False
             if not row.closing:
                 row.ids.append(token)
+                stopped = row.finder is not None and row.finder.add(token)
             full = len(row.ids) == row.limit
-            if row.closing or full or token in self._end_ids:
+            if row.closing or full or stopped or token in self._end_ids:
                 complete.append(row)
         self._pool_statements(rows if fresh else ())
         return complete

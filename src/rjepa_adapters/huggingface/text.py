@@ -14,7 +14,7 @@ from rjepa_core.errors import SettingsError, UsageError
 from rjepa_core.problems import GivenSolution
 from rjepa_core.traces import Completion, Prompt
 
-_REPLACEMENT = "\ufffd"
+REPLACEMENT = "\ufffd"
 _MARK = "rjepa-7f3d0c-statement"
 
 
@@ -49,7 +49,7 @@ class TextCodec:
         added = tokenizer.added_tokens_decoder
         control = {i: token.content for i, token in added.items() if token.special}
         control.update(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
-        self._special = set(control)
+        self.special = set(control)
         self._control = tuple(control.values())
         # Decoders may strip the first token's space; behind an anchor no token is the first.
         self._anchor = tokenizer("a", add_special_tokens=False).input_ids[-1:]
@@ -124,14 +124,14 @@ class TextCodec:
         offsets = np.zeros((len(ids), 2), np.int32)
         position, begun = 0, 0
         for i, token in enumerate(ids):
-            if token in self._special:
+            if token in self.special:
                 if begun < i:
                     position = self._close(ids, begun, i, parts, offsets, position)
                 offsets[i] = position
                 begun = i + 1
                 continue
-            piece = self._piece(token) if begun == i else self._text(ids[begun : i + 1])
-            if not piece.endswith(_REPLACEMENT):
+            piece = self.text_of(ids[begun : i + 1])
+            if not piece.endswith(REPLACEMENT):
                 parts.append(piece)
                 offsets[begun : i + 1] = (position, position + len(piece))
                 position += len(piece)
@@ -150,18 +150,19 @@ class TextCodec:
         position: int,
     ) -> int:
         """Take tokens that never came to a whole character as they are."""
-        piece = self._text(ids[begun:end])
+        piece = self.text_of(ids[begun:end])
         parts.append(piece)
         offsets[begun:end] = (position, position + len(piece))
         return position + len(piece)
 
-    def _piece(self, token: int) -> str:
-        if token not in self._pieces:
-            self._pieces[token] = self._text([token])
-        return self._pieces[token]
-
-    def _text(self, ids: Sequence[int]) -> str:
-        return self._decode_raw([*self._anchor, *ids])[self._anchor_length :]
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Text of ids that are no special tokens, as it stands behind others."""
+        if len(ids) == 1 and ids[0] in self._pieces:
+            return self._pieces[ids[0]]
+        text = self._decode_raw([*self._anchor, *ids])[self._anchor_length :]
+        if len(ids) == 1:
+            self._pieces[ids[0]] = text
+        return text
 
     def _decode_raw(self, ids: Sequence[int]) -> str:
         return str(

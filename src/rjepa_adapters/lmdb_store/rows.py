@@ -55,6 +55,7 @@ def to_row(record: LatentRecord) -> dict[str, Any]:
         "span_stops": [span.stop for span in trace.spans],
         "truncated": bool(trace.spans and trace.spans[-1].truncated),
         "steps": list(trace.step_texts),
+        "thinking": [span.thinking for span in trace.spans],
         "answer": trace.answer,
         "strategy": trace.strategy,
         "finish_reason": trace.finish_reason,
@@ -89,6 +90,7 @@ def from_row(row: Mapping[str, Any], problem: Problem | None, where: str) -> Tra
             json.loads(row.get("problem_metadata") or "{}"),
         )
     starts, stops = row.get("span_starts") or [], row.get("span_stops") or []
+    thinking = row.get("thinking") or [False] * len(starts)
     last = len(starts) - 1
     metadata = json.loads(row.get("metadata") or "{}")
     span = row.get("statement_span") or (0, 0)
@@ -101,8 +103,8 @@ def from_row(row: Mapping[str, Any], problem: Problem | None, where: str) -> Tra
         completion=row.get("completion") or "",
         completion_ids=np.asarray(row.get("completion_ids") or [], np.int32),
         spans=tuple(
-            StepSpan(a, b, i == last and bool(row.get("truncated")))
-            for i, (a, b) in enumerate(zip(starts, stops, strict=True))
+            StepSpan(a, b, i == last and bool(row.get("truncated")), thought)
+            for i, (a, b, thought) in enumerate(zip(starts, stops, thinking, strict=True))
         ),
         step_texts=tuple(row.get("steps") or ()),
         answer=row.get("answer"),
@@ -143,6 +145,7 @@ def arrow_schema(pa: Any) -> Any:
         "span_stops": pa.list_(pa.int32()),
         "truncated": pa.bool_(),
         "steps": pa.list_(text),
+        "thinking": pa.list_(pa.bool_()),
         "answer": text,
         "strategy": text,
         "finish_reason": text,

@@ -35,6 +35,8 @@ def encode_texts(trace: Trace) -> bytes:
         "metadata": dict(trace.metadata),
         "lengths": [len(trace.prompt_ids), len(trace.completion_ids), len(trace.spans)],
     }
+    if thinking := [i for i, span in enumerate(trace.spans) if span.thinking]:
+        fields["thinking"] = thinking
     text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     encoded = text.encode("utf-8", "surrogatepass")
     spans = [(s.start, s.stop, int(s.truncated)) for s in trace.spans]
@@ -75,6 +77,7 @@ def decode_texts(block: Any) -> Trace:
         raise MismatchError("its texts cannot be read") from error
     ends = numbers[prompt + completion :].reshape(spans, 3)
     text = fields["completion"]
+    thinking = frozenset(fields.get("thinking", ()))
     return Trace(
         problem=Problem(
             fields["id"],
@@ -90,7 +93,9 @@ def decode_texts(block: Any) -> Trace:
         statement_span=(fields["statement_span"][0], fields["statement_span"][1]),
         completion=text,
         completion_ids=numbers[prompt : prompt + completion].astype(np.int32),
-        spans=tuple(StepSpan(int(a), int(b), bool(c)) for a, b, c in ends),
+        spans=tuple(
+            StepSpan(int(a), int(b), bool(c), i in thinking) for i, (a, b, c) in enumerate(ends)
+        ),
         step_texts=tuple(s if isinstance(s, str) else text[s[0] : s[1]] for s in fields["steps"]),
         answer=fields["answer"],
         strategy=fields["strategy"],

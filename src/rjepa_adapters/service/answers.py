@@ -68,6 +68,7 @@ def text(
             start=span.start,
             stop=span.stop,
             truncated=span.truncated,
+            thinking=span.thinking,
             surprise=float(value),
             percentile=place,
         )

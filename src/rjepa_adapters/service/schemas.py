@@ -131,6 +131,7 @@ class StepOut(BaseModel):
     start: int = Field(description="First token of the completion")
     stop: int = Field(description="Token behind the last")
     truncated: bool
+    thinking: bool = Field(description="Thought before the answer")
     surprise: float
     percentile: float | None
 
@@ -153,7 +154,7 @@ class TextOut(BaseModel):
     worst: int
     problem: str
     strategy: str = Field(description="How the steps were found")
-    answer: str | None = Field(description="The final-answer line, which is no step")
+    answer: str | None = Field(description="The final answer, as it stands there")
     steps: list[StepOut]
     expected: list[NearOut] = Field(description="At the worst step; the nearest first")
 

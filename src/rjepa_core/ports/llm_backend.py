@@ -43,6 +43,8 @@ class ModelInfo:
         chat_format: hash of the chat template, or `plain`.
         device: where it runs.
         notes: other facts worth a line on screen.
+        stops: whether it ends completions at the texts of `sampling.stop`; a run with any is
+            refused otherwise. `rjepa_core.stopping` helps.
         passes: how generating and encoding are arranged, where a backend has several ways; kept in
             the run history and never part of what a record is.
     """
@@ -57,6 +59,7 @@ class ModelInfo:
     device: str = "cpu"
     notes: Mapping[str, str] = attrs.field(factory=dict)
     passes: str | None = None
+    stops: bool = False
 
     @property
     def random(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import numpy as np
+import pytest
 
 from ..latents import LatentRecord, Vectors
 from ..ports.llm_backend import LLMBackend
@@ -98,9 +99,43 @@ class ChoicesContract(BackendCase):
                     f"{cut.finish_reason!r}, not 'length'"
                 )
 
+    def test_completions_end_at_a_stop_text(self, backend: LLMBackend) -> None:
+        if not backend.info.stops:
+            pytest.skip("info.stops says that the backend ends no completion at a text")
+        whole, _ = self.run(backend, self.work(), rows=4)
+        spec = self.spec(backend)
+        stops = ("\0 never", _middle_of(trace := self.longest_trace(backend)))
+        stopping = attrs.evolve(spec, sampling=attrs.evolve(spec.sampling, stop=stops))
+        alone, _ = self.run(backend, self.work(), rows=1, spec=stopping)
+        together, _ = self.run(backend, self.work()[::-1], rows=4, spec=stopping)
+        assert trace.key in alone, f"{trace.key}: what is before the stop text is a record"
+        same = 0
+        for key in alone.keys() & together.keys() & whole.keys():
+            one, other, full = alone[key].trace, together[key].trace, whole[key].trace
+            text, found, after = full.completion.partition(stops[1])
+            wanted = (text, "stop" if found else full.finish_reason)
+            ids, most = one.completion_ids, len(full.completion_ids)
+            as_asked = (one.completion, one.finish_reason) == wanted
+            begins = len(ids) <= most and np.array_equal(ids, full.completion_ids[: len(ids)])
+            # A stop text in the middle leaves tokens behind it that are never generated.
+            shorter = len(ids) < most or not after
+            same += as_asked and begins and shorter and np.array_equal(ids, other.completion_ids)
+        assert same >= self.same_ids * len(alone), (
+            "a completion is what it is without stop texts, up to the first of them and no "
+            f"further, whatever it is batched with: {len(alone) - same} of {len(alone)} are not"
+        )
+
     def _encoded(
         self, backend: LLMBackend, traces: Sequence[Trace], **chosen: Any
     ) -> list[LatentRecord]:
         spec = self.spec(backend)
         encoding = attrs.evolve(spec.encoding, **chosen)
         return self.encode(backend, traces, attrs.evolve(spec, encoding=encoding))
+
+
+def _middle_of(trace: Trace) -> str:
+    """Some characters of a completion, which may begin and end inside of tokens."""
+    text = trace.completion
+    pieces = (text[i : i + 3] for i in range(len(text) // 2, len(text) - 2))
+    # A model may say half a character, which has no text of its own.
+    return next((piece for piece in pieces if "\ufffd" not in piece), text[-1:])

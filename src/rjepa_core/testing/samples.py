@@ -48,13 +48,15 @@ def sample_record(
     steps: int = 3,
     seed: int = 0,
     statement: str | None = None,
+    thinking: int = 0,
 ) -> LatentRecord:
-    """A record of `steps` steps that fits the identity; another seed gives other contents."""
+    """A record of `steps` steps, the first `thinking` of them thinking, that fits the identity;
+    another seed gives other contents."""
     random = np.random.default_rng([seed, steps, sample, *problem_id.encode("utf-8", "replace")])
     layers, width = len(identity.space.layers), identity.space.hidden_size
     dtype = STORE_DTYPES[identity.space.store_dtype]
     texts = tuple(f"Step {i + 1}: {random.integers(1000)} é\n" for i in range(steps))
-    spans = tuple(StepSpan(4 * i, 4 * i + 4, i == steps - 1) for i in range(steps))
+    spans = tuple(StepSpan(4 * i, 4 * i + 4, i == steps - 1, i < thinking) for i in range(steps))
     problem = sample_problem(problem_id, statement)
     trace = Trace(
         problem=problem,

@@ -22,6 +22,7 @@ from ..ports.llm_backend import BatchBackend, ModelInfo, Refused
 from ..problems import GivenSolution
 from ..randomness import row_generator
 from ..settings import EncodingSettings, ModelSettings, SamplingSettings
+from ..stopping import end_at_stop
 from ..traces import Completion, FinishReason, Prompt, Trace
 from .seeded_states import hidden_states, pool
 
@@ -75,6 +76,7 @@ class SeededBackend(BatchBackend):
             compute_dtype="float32",
             hidden_size=settings.hidden_size,
             hidden_states=settings.layers,
+            stops=True,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -113,7 +115,8 @@ class SeededBackend(BatchBackend):
         if len(data) + 1 > sampling.max_new_tokens:
             data, finish = data[: sampling.max_new_tokens], "length"
         ids = [*data, END_OF_SEQUENCE] if finish == "stop" else [*data]
-        return self._completion(prompt, ids, data.decode("utf-8", "ignore"), finish)
+        whole = self._completion(prompt, ids, data.decode("utf-8", "ignore"), finish)
+        return end_at_stop(whole, sampling.stop)
 
     def _read(self, prompt: Prompt, solution: GivenSolution) -> Completion:
         if solution.text is not None:

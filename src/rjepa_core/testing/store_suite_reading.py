@@ -50,6 +50,13 @@ class ReadingContract(StoreCase):
         for record in records:
             assert_same(again.get(record.key), record, "get() gives the record as it was written")
 
+    def test_steps_of_thinking_are_told_apart(self, store: LatentStore, identity: Identity) -> None:
+        record = sample_record(identity, steps=3, thinking=2)
+        store.write([record])
+        store.commit()
+        found = [span.thinking for span in store.get(record.key).trace.spans]
+        assert found == [True, True, False], "get() tells which steps are thinking"
+
     def test_any_problem_id_is_a_key(self, store: LatentStore, identity: Identity) -> None:
         records = [sample_record(identity, i, sample) for i in ODD_IDS for sample in (0, 1, 70_000)]
         failures = [sample_failure(i, 2) for i in ODD_IDS]

@@ -174,7 +174,7 @@ class ToolsContract(StoreCase):
         store, again = open_store(), open_store(name="b")
         self.fill(store, range(20))
         odd = [
-            sample_record(store.identity or sample_identity(), i, k)
+            sample_record(store.identity or sample_identity(), i, k, thinking=k)
             for i in ("a#1", "a", "a/prompt", "__metadata__", "\ud800", "?", "x" * 600)
             for k in (0, 1)
         ]

@@ -121,7 +121,7 @@ function show(answers) {
 function column(answer, name, largest) {
   const found = make("section", "column");
   found.append(make("h2", "", name ? `Solution ${name}` : "Steps"));
-  const ends = answer.answer ? ` Its last line is the answer, and no step: ${answer.answer}` : "";
+  const ends = answer.answer ? ` Its answer: ${answer.answer}` : "";
   found.append(make("p", "number", `Mean surprise ${digits(answer.surprise)} over ${answer.steps.length} steps.${ends}`));
   const list = make("ol", "steps");
   answer.steps.forEach((step, i) => list.append(row(step, i, i === answer.worst, largest)));
@@ -136,7 +136,7 @@ function row(step, i, worst, largest) {
   found.dataset.step = String(i + 1);
   found.append(make("div", "words", step.text.trim() || "(no text is known)"));
   const facts = make("div", "facts");
-  facts.append(make("span", "", `Step ${i + 1}`));
+  facts.append(make("span", "", `Step ${i + 1}${step.thinking ? ", thinking" : ""}`));
   facts.append(bar(largest > 0 ? step.surprise / largest : 0));
   facts.append(make("span", "number", `surprise ${digits(step.surprise)}`));
   if (step.percentile !== null) {

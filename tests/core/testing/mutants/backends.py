@@ -207,6 +207,34 @@ class TestNeverSaysThatItWasCutOff(Suite):
             return attrs.evolve(super().complete(prompt, sampling), finish_reason="stop")
 
 
+class TestGoesOnBehindAStopText(Suite):
+    """Stop texts are ignored, though `info.stops` says otherwise."""
+
+    class made(Toy):
+        def stopped(self, completion, sampling):
+            return completion
+
+
+class TestKeepsTheTokensBehindAStopText(Suite):
+    """The text is cut off, the ids are not."""
+
+    class made(Toy):
+        def stopped(self, completion, sampling):
+            text = super().stopped(completion, sampling).text
+            offsets = np.minimum(completion.offsets, len(text))
+            reason = "stop" if text != completion.text else completion.finish_reason
+            return attrs.evolve(completion, text=text, offsets=offsets, finish_reason=reason)
+
+
+class TestEndsAtAStopTextInABatchAlone(Suite):
+    """A row that is alone goes on."""
+
+    class made(Toy):
+        def generate(self, prompts, sampling):
+            one = len(prompts) == 1
+            return super().generate(prompts, attrs.evolve(sampling, stop=()) if one else sampling)
+
+
 class TestOffsetsOneLate(Suite):
     class made(Toy):
         def offsets(self, text):

@@ -11,6 +11,7 @@ from rjepa_core.latents import Encoding
 from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo
 from rjepa_core.randomness import row_generator
 from rjepa_core.settings import EncodingSettings, SamplingSettings
+from rjepa_core.stopping import end_at_stop
 from rjepa_core.traces import Completion, Prompt, StepSpan, Trace
 
 LETTERS = 64
@@ -19,7 +20,7 @@ LETTERS = 64
 class Toy(BatchBackend):
     """Each of its small methods is one that a mutant breaks."""
 
-    info = ModelInfo("toy", "toy", "none", "float32", LETTERS, 2)
+    info = ModelInfo("toy", "toy", "none", "float32", LETTERS, 2, stops=True)
 
     def generate(self, prompts: Sequence[Prompt], sampling: SamplingSettings) -> list[Completion]:
         return [self.complete(prompt, sampling) for prompt in prompts]
@@ -32,7 +33,7 @@ class Toy(BatchBackend):
         text = "\n".join(
             f"Step {i}: {''.join(random.choice([*'abcdefgh '], 8))}x" for i in range(1, 4)
         )[: sampling.max_new_tokens]
-        return Completion(
+        whole = Completion(
             prompt_text=prompt.user,
             prompt_ids=as_ids(prompt.user),
             statement_span=self.statement_span(prompt),
@@ -41,6 +42,10 @@ class Toy(BatchBackend):
             offsets=self.offsets(text),
             finish_reason="length" if len(text) == sampling.max_new_tokens else "stop",
         )
+        return self.stopped(whole, sampling)
+
+    def stopped(self, completion: Completion, sampling: SamplingSettings) -> Completion:
+        return end_at_stop(completion, sampling.stop)
 
     def statement_span(self, prompt: Prompt) -> tuple[int, int]:
         return prompt.statement_start, prompt.statement_stop
