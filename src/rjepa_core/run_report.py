@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from .extraction import Ending, Progress
 from .opening import split_location
 from .prepared import Extraction, Summary
@@ -39,6 +41,7 @@ def plan(extraction: Extraction) -> Facts:
         "compute_dtype": info.compute_dtype,
         "quantisation": info.quantisation,
         "notes": dict(info.notes),
+        "date": space.prompt.date,
         "layers": list(space.layers),
         "hidden_size": space.hidden_size,
         "pooling": space.pooling,
@@ -72,6 +75,8 @@ def plan_lines(facts: Facts) -> list[str]:
         )
     if facts["duplicates"]:
         lines[0] += f"; {count(facts['duplicates'], 'repeated row')} skipped"
+    if facts["date"] is not None:
+        lines.append(f"date      {facts['date']}: the chat template reads the clock")
     lines += [f"note      {topic}: {text}" for topic, text in facts["notes"].items()]
     return lines
 
@@ -83,9 +88,12 @@ def warnings_of(extraction: Extraction, asked: ExtractionSettings) -> list[str]:
         asked: the settings that it was opened with.
     """
     found = []
-    if extraction.settings.prompt != asked.prompt or extraction.settings.steps != asked.steps:
+    prompt = extraction.settings.prompt
+    if asked.prompt.date is None:
+        prompt = attrs.evolve(prompt, date=None)
+    if prompt != asked.prompt or extraction.settings.steps != asked.steps:
         found.append("prompt and steps are those of the stored traces, not those of this run")
-    return found + room_warnings(_room_facts(extraction.room))
+    return found + list(extraction.doubts) + room_warnings(_room_facts(extraction.room))
 
 
 def room_warnings(facts: Facts) -> list[str]:

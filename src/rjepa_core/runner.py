@@ -27,8 +27,9 @@ from .ports.problem_source import ProblemSource
 from .prepared import Extraction, Summary
 from .rehearsal import AbsentStore, Trial
 from .room import check_room, expected_room
-from .run_identity import as_stored, identity_of, resolve_layers
+from .run_identity import as_stored, identity_of, resolve_layers, with_day
 from .settings import ExtractionSettings
+from .stored_prompts import compare_with_run
 from .worklist import StoredTraces, Worklist, remaining
 
 __all__ = [
@@ -98,13 +99,16 @@ def open_extraction(
                 f"{store.location} holds {len(store)} records; "
                 "add --resume to go on with it, or use another --store"
             )
+        settings = with_day(settings, store)
         say(f"loading {settings.model.name}")
         executor = executor_adapter.create(settings, registry, executor_options)
         stack.callback(executor.close)
         identity = identity_of(settings, executor.info, traces)
         vet(identity)
+        doubts: list[str] = []
         if store.identity is not None:
             check_same(identity, store.identity, store.location)
+            doubts = compare_with_run(store, identity, executor)
         before = remaining(work, store, settings.run.retry_failed, check=True)
         tools = (store_adapter.tools(), place) if store_adapter.tools else None
         room = None
@@ -123,6 +127,7 @@ def open_extraction(
             tools=tools,
             work=work,
             executor=executor,
+            doubts=doubts,
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import attrs
@@ -43,6 +44,15 @@ def _templates(_: object, __: object, value: Mapping[str, str]) -> None:
         check_template(template, f"prompt.templates.{domain}")
     if "default" not in value:
         raise ValueError("needs a template named `default`")
+
+
+def _day(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    try:
+        same = date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        same = False
+    if not same:
+        raise ValueError(f"{attribute.name} must be a day like 2026-11-03, got {value!r}")
 
 
 def _not_empty(_: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
@@ -100,6 +110,8 @@ class PromptSettings:
         templates: user text a domain, `{statement}` once in each; `default` for other domains.
         system: system text.
         thinking: let models think before they answer that can (Qwen3).
+        date: the day, `2026-11-03`, that a chat template is told which reads the clock; None for
+            the store's own: the day on which it was begun.
     """
 
     templates: Mapping[str, str] = attrs.field(
@@ -107,6 +119,7 @@ class PromptSettings:
     )
     system: str | None = None
     thinking: bool = False
+    date: str | None = attrs.field(default=None, validator=v.optional(_day))
 
 
 @attrs.frozen(kw_only=True)

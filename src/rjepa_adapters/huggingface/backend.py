@@ -20,6 +20,7 @@ from .fused_session import FusedSession
 from .generating import generate_batch
 from .loading import Loaded
 from .memory import guarded
+from .sampling import SAMPLER
 from .settings import DOUBLE_PASS, HuggingFaceSettings
 from .text import Rendered, TextCodec
 
@@ -48,6 +49,10 @@ class HuggingFaceBackend(BatchBackend):
             device=str(loaded.model.device),
             notes=loaded.notes,
             passes=settings.extraction,
+            tokenizer=self.codec.content,
+            reads_clock=self.codec.reads_clock,
+            end_ids=tuple(sorted(self.end_ids)),
+            sampler=SAMPLER,
         )
 
     def count_tokens(self, text: str) -> int:

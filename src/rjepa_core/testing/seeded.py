@@ -75,6 +75,9 @@ class SeededBackend(BatchBackend):
             compute_dtype="float32",
             hidden_size=settings.hidden_size,
             hidden_states=settings.layers,
+            tokenizer="utf-8",
+            end_ids=(END_OF_SEQUENCE,),
+            sampler="seeded-1",
         )
 
     def count_tokens(self, text: str) -> int:
