@@ -28,8 +28,8 @@ def exit_code(error: BaseException, debug: bool = False, resumable: bool = False
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else FAILED
     if debug and not isinstance(error, click.ClickException):
-        text = "".join(traceback.format_exception(error)).rstrip()
-        lasting("stderr").line(visible(text, keep="\n\t"))
+        told = "".join(traceback.format_exception(error)).rstrip()
+        lasting("stderr").line(visible(told, keep="\n\t"))
     if isinstance(error, InterruptedRunError | KeyboardInterrupt | click.Abort):
         say(str(error) or "interrupted")
         return INTERRUPTED

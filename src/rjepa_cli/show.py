@@ -171,11 +171,12 @@ def _identity_lines(identity: Facts | None, fingerprint: str | None) -> list[str
     extras = [f"templates {', '.join(prompt['templates']) or 'unknown'}"]
     extras += [f"system {prompt['system']!r}"] if prompt["system"] else []
     extras += ["thinking"] if prompt["thinking"] else []
+    extras += [f"of {prompt['date']}"] if "date" in prompt else []
     marked = identity["labels"].get("identity")
     return [
         *([f"identity    {marked}, not read from a model"] if marked else []),
         f"model       {name} ({space['compute_dtype']}, quantisation {space['quantisation']})",
-        f"content     {space['model']}",
+        f"content     {space['model']}; tokenizer {space.get('tokenizer', 'unknown')}",
         f"latents     layers {layers}, {space['pooling']} pooling, D {space['hidden_size']}, "
         f"{space['store_dtype']}" + (", log-probabilities" if identity["logprobs"] else ""),
         f"steps       {space['steps']}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import combinations
 from typing import Any
 
 import attrs
@@ -16,6 +17,7 @@ from rjepa_core.opening import StorePlace, locate
 from rjepa_core.plugins import Registry
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.ports.store_tools import MergeReport, StoreTools
+from rjepa_core.stored_prompts import check_prompts_alike
 
 from .failing import InterruptedRunError
 from .interrupts import Interrupts
@@ -170,14 +172,14 @@ def _same_identity(stores: Sequence[LatentStore]) -> None:
         IdentityError: naming the settings that differ.
     """
     known = [(store, store.identity) for store in stores if store.identity is not None]
-    for store, identity in known[1:]:
-        first, ours = known[0]
+    for (first, ours), (store, identity) in combinations(known, 2):
         if found := differences(ours, identity):
             named = "; ".join(f"{key} is {a:.60} and {b:.60}" for key, a, b in found)
             raise IdentityError(
                 f"{first.location} and {store.location} hold different kinds of records, which "
                 f"cannot be merged: {named}"
             )
+    check_prompts_alike(stores)
 
 
 def _merge_lines(report: MergeReport, target: str, total: int) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 
@@ -68,6 +68,7 @@ class Extraction:
         store: where the records go.
         identity: what the store says of them.
         room: what the run will take and what there is; None where the store does not tell.
+        doubts: what could not be compared with the store, or only in part.
     """
 
     settings: ExtractionSettings
@@ -79,6 +80,7 @@ class Extraction:
     _tools: tuple[StoreTools, str] | None
     _work: Worklist | StoredTraces
     _executor: Executor
+    doubts: Sequence[str] = ()
 
     @property
     def info(self) -> ModelInfo:
@@ -196,7 +198,14 @@ def session_spec(
 
     def prompt_of(work: Work) -> Prompt:
         prompt = settings.prompt
-        return pose(work.problem, work.sample, prompt.templates, prompt.system, prompt.thinking)
+        return pose(
+            work.problem,
+            work.sample,
+            prompt.templates,
+            prompt.system,
+            prompt.thinking,
+            prompt.date,
+        )
 
     return SessionSpec(
         sampling=settings.sampling,

@@ -43,6 +43,7 @@ def pose(
     templates: Mapping[str, str],
     system: str | None = None,
     thinking: bool = False,
+    date: str | None = None,
 ) -> Prompt:
     """The prompt of a problem: its domain's template, or the one named `default`."""
     template = templates.get(problem.domain) or templates["default"]
@@ -57,4 +58,5 @@ def pose(
         statement_stop=len(before) + len(statement),
         system=system,
         thinking=thinking,
+        date=date,
     )

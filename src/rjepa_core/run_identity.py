@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+
 import attrs
 
 from .errors import SettingsError, UsageError
@@ -49,10 +51,32 @@ def as_stored(settings: ExtractionSettings, traces: LatentStore) -> ExtractionSe
             templates=dict(space.prompt.templates),
             system=space.prompt.system,
             thinking=space.prompt.thinking,
+            date=day_of(traces),
         ),
         steps=StepSettings.of(space.steps),
         sampling=attrs.evolve(settings.sampling, **sampling),
     )
+
+
+def day_of(store: LatentStore) -> str:
+    """The day that the prompts of a store are told: its identity's, or that of its first run."""
+    identity = store.identity
+    if identity is not None and identity.space.prompt.date is not None:
+        return identity.space.prompt.date
+    begun = next((run["started"] for run in store.history() if "started" in run), None)
+    # Templates read the clock of their own place.
+    return today() if begun is None else str(datetime.fromisoformat(begun).astimezone().date())
+
+
+def today() -> str:
+    """The day that a new store's prompts are told."""
+    return date.today().isoformat()
+
+
+def with_day(settings: ExtractionSettings, store: LatentStore) -> ExtractionSettings:
+    """The settings with a fixed `prompt.date`: the one that was set, else the store's."""
+    day = settings.prompt.date or day_of(store)
+    return attrs.evolve(settings, prompt=attrs.evolve(settings.prompt, date=day))
 
 
 def identity_of(
@@ -84,15 +108,20 @@ def identity_of(
         layers=resolve_layers(encoding.layers, info),
         pooling=encoding.pooling,
         prompt=PromptIdentity(
-            dict(prompt.templates), prompt.system, prompt.thinking, info.chat_format
+            dict(prompt.templates),
+            prompt.system,
+            prompt.thinking,
+            info.chat_format,
+            prompt.date if info.reads_clock else None,
         ),
         steps=settings.steps.stored,
         hidden_size=info.hidden_size,
+        tokenizer=info.tokenizer,
     )
     labels = {"model": info.name}
     if traces is not None:
         return _encoded_again(space, traces, encoding.logprobs, labels)
-    return Identity(space, _generation(settings), encoding.logprobs, labels)
+    return Identity(space, _generation(settings, info), encoding.logprobs, labels)
 
 
 def _encoded_again(
@@ -104,10 +133,12 @@ def _encoded_again(
     free = ("layers", "pooling", "store_dtype", "compute_dtype")
     same = attrs.evolve(space, **{key: getattr(stored.space, key) for key in free})
     check_same(attrs.evolve(stored, space=same), stored, traces.location)
+    # Whatever is unknown of the tokens stays so: they were made by another run.
+    space = attrs.evolve(space, prompt=stored.space.prompt, tokenizer=stored.space.tokenizer)
     return Identity(space, stored.generation, logprobs, labels)
 
 
-def _generation(settings: ExtractionSettings) -> Generation:
+def _generation(settings: ExtractionSettings, info: ModelInfo) -> Generation:
     if settings.problems.traces:
         return Generation("given", keep_notes=settings.problems.keep_notes)
     sampling = settings.sampling
@@ -119,4 +150,6 @@ def _generation(settings: ExtractionSettings) -> Generation:
         sampling.top_k,
         sampling.seed,
         stop=sampling.stop,
+        end_ids=info.end_ids,
+        sampler=info.sampler,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from .extraction import Ending, Progress
 from .opening import split_location
 from .prepared import Extraction, Summary
@@ -39,6 +41,7 @@ def plan(extraction: Extraction) -> Facts:
         "compute_dtype": info.compute_dtype,
         "quantisation": info.quantisation,
         "notes": dict(info.notes),
+        "date": space.prompt.date,
         "layers": list(space.layers),
         "hidden_size": space.hidden_size,
         "pooling": space.pooling,
@@ -72,6 +75,8 @@ def plan_lines(facts: Facts) -> list[str]:
         )
     if facts["duplicates"]:
         lines[0] += f"; {count(facts['duplicates'], 'repeated row')} skipped"
+    if facts["date"] is not None:
+        lines.append(f"date      {facts['date']}: the chat template reads the clock")
     lines += [f"note      {topic}: {text}" for topic, text in facts["notes"].items()]
     return lines
 
@@ -83,12 +88,15 @@ def warnings_of(extraction: Extraction, asked: ExtractionSettings) -> list[str]:
         asked: the settings that it was opened with.
     """
     found, settings = [], extraction.settings
+    prompt = settings.prompt
+    if asked.prompt.date is None:
+        prompt = attrs.evolve(prompt, date=None)
     steps = asked.steps.going_on_with(extraction.identity.space.steps)
-    if settings.prompt != asked.prompt or settings.steps.stored != steps.stored:
+    if prompt != asked.prompt or settings.steps.stored != steps.stored:
         found.append("prompt and steps are those of the stored traces, not those of this run")
     if settings.problems.traces and asked.sampling.stop:
         found.append("sampling.stop: solutions that are given are encoded whole")
-    return found + room_warnings(_room_facts(extraction.room))
+    return found + list(extraction.doubts) + room_warnings(_room_facts(extraction.room))
 
 
 def room_warnings(facts: Facts) -> list[str]:

@@ -29,9 +29,10 @@ from .ports.problem_source import ProblemSource
 from .prepared import Extraction, Summary
 from .rehearsal import AbsentStore, Trial
 from .room import check_room, expected_room
-from .run_identity import as_stored, identity_of, resolve_layers
+from .run_identity import as_stored, identity_of, resolve_layers, with_day
 from .settings import ExtractionSettings
 from .stopping import check_stops
+from .stored_prompts import compare_with_run
 from .worklist import StoredTraces, Worklist, remaining
 
 __all__ = [
@@ -104,6 +105,7 @@ def open_extraction(
         if store.identity is not None:
             steps = settings.steps.going_on_with(store.identity.space.steps)
             settings = attrs.evolve(settings, steps=steps)
+        settings = with_day(settings, store)
         say(f"loading {settings.model.name}")
         executor = executor_adapter.create(settings, registry, executor_options)
         stack.callback(executor.close)
@@ -111,8 +113,10 @@ def open_extraction(
             check_stops(settings.sampling, executor.info)
         identity = identity_of(settings, executor.info, traces)
         vet(identity)
+        doubts: list[str] = []
         if store.identity is not None:
             check_same(identity, store.identity, store.location)
+            doubts = compare_with_run(store, identity, executor)
         before = remaining(work, store, settings.run.retry_failed, check=True)
         tools = (store_adapter.tools(), place) if store_adapter.tools else None
         room = None
@@ -131,6 +135,7 @@ def open_extraction(
             tools=tools,
             work=work,
             executor=executor,
+            doubts=doubts,
         )
 
 

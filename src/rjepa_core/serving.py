@@ -10,6 +10,7 @@ from attrs import validators as v
 
 from .errors import UsageError
 from .evaluation.reading import layer_in
+from .identity import known_together
 from .nearest import NearestSteps
 from .opening import open_store, open_world_model
 from .plugins import Registry
@@ -108,6 +109,10 @@ def open_served(
             store = open_store(asked.store, "read", registry)
             stack.callback(store.close)
             layer = layer_in(store, info.space, info.location)
+            identity = store.identity
+            assert identity is not None
+            # What the world model does not know of its space, store and LLM must agree on.
+            info = attrs.evolve(info, space=known_together(info.space, identity.space))
             say(f"reading the steps of {asked.store}")
             nearest = NearestSteps.of(store, world_model, asked.nearest_steps)
             stored = StoredSteps(store, layer, nearest)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import attrs
@@ -57,6 +58,15 @@ def _templates(_: object, __: object, value: Mapping[str, str]) -> None:
 def _texts(_: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
     if not all(isinstance(text, str) and text for text in value):
         raise ValueError(f"{attribute.name} must be texts of one character or more, got {value}")
+
+
+def _day(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    try:
+        same = date.fromisoformat(value).isoformat() == value
+    except ValueError:
+        same = False
+    if not same:
+        raise ValueError(f"{attribute.name} must be a day like 2026-11-03, got {value!r}")
 
 
 def _not_empty(_: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
@@ -114,6 +124,8 @@ class PromptSettings:
         templates: user text a domain, `{statement}` once in each; `default` for other domains.
         system: system text.
         thinking: let models think before they answer that can (Qwen3).
+        date: the day, `2026-11-03`, that a chat template is told which reads the clock; None for
+            the store's own: the day on which it was begun.
     """
 
     templates: Mapping[str, str] = attrs.field(
@@ -121,6 +133,7 @@ class PromptSettings:
     )
     system: str | None = None
     thinking: bool = False
+    date: str | None = attrs.field(default=None, validator=v.optional(_day))
 
 
 @attrs.frozen(kw_only=True)

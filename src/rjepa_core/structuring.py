@@ -11,6 +11,7 @@ import enum
 import re
 import types
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any, Literal, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
@@ -242,7 +243,8 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
         parsed = _parse_number(hint, value)
         if parsed is not None:
             return parsed
-    if hint is str and number:
+    # YAML makes a date of 2026-11-03.
+    if hint is str and (number or isinstance(value, date)):
         return str(value)
     if hint in _WANTED and (not isinstance(value, hint) or (hint is int and not number)):
         raise SettingsError(f"{path}: expected {_WANTED[hint]}, got {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import attrs
@@ -9,14 +10,14 @@ import numpy as np
 
 from .errors import BackendError
 from .evaluation.reading import check_space
-from .identity import LatentSpace
+from .identity import LatentSpace, unknown
 from .latents import LatentRecord
 from .plugins import BackendAdapter, Registry
 from .ports.llm_backend import LLMBackend, ModelInfo, Room
 from .ports.world_model import LatentSequence, WorldModelInfo
 from .prepared import session_spec
 from .problems import GivenSolution, Problem
-from .run_identity import identity_of
+from .run_identity import identity_of, today
 from .settings import (
     AdapterSettings,
     EncodingSettings,
@@ -29,6 +30,7 @@ from .settings import (
 )
 from .traces import Failure, Work
 
+log = logging.getLogger(__name__)
 # Tokens of one forward pass of the LLM, padding included.
 ENCODE_TOKENS = 4096
 
@@ -156,10 +158,20 @@ def open_text_encoder(
     try:
         ours = identity_of(settings, loaded.info).space
         check_space(ours, info.space, f"--model {model.name}", info.location)
+        _say_unknown(ours, info)
     except BaseException:
         loaded.close()
         raise
     return TextEncoder(loaded, settings, info.space, encode_tokens)
+
+
+def _say_unknown(ours: LatentSpace, info: WorldModelInfo) -> None:
+    found = [key.rpartition(".")[2] for key in unknown(info.space, ours)]
+    if found:
+        log.warning(
+            "%s was trained before its latent space told the %s: whether %s is the same cannot be "
+            "checked", info.location, " and ".join(found), "it" if len(found) == 1 else "each"
+        )  # fmt: skip
 
 
 def encoder_settings(
@@ -174,6 +186,7 @@ def encoder_settings(
             templates=dict(space.prompt.templates),
             system=space.prompt.system,
             thinking=space.prompt.thinking,
+            date=space.prompt.date or today(),
         ),
         steps=StepSettings.of(space.steps),
         encoding=EncodingSettings(

@@ -115,6 +115,8 @@ class Prompt:
         statement_start, statement_stop: where the statement stands, in characters of `user`.
         system: system text, if any.
         thinking: whether a model that can think before it answers is asked to.
+        date: the day that a chat template is told which reads the clock, `2026-11-03`; None for
+            the day of the asking.
     """
 
     key: RecordKey
@@ -123,6 +125,7 @@ class Prompt:
     statement_stop: int
     system: str | None = None
     thinking: bool = False
+    date: str | None = None
 
 
 @attrs.frozen(eq=False)

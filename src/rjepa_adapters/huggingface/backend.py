@@ -21,6 +21,7 @@ from .fused_session import FusedSession
 from .generating import generate_batch
 from .loading import Loaded
 from .memory import guarded
+from .sampling import SAMPLER
 from .settings import DOUBLE_PASS, HuggingFaceSettings
 from .stop_texts import StopFinder, StopTexts
 from .text import Rendered, TextCodec
@@ -51,6 +52,10 @@ class HuggingFaceBackend(BatchBackend):
             notes=loaded.notes,
             passes=settings.extraction,
             stops=True,
+            tokenizer=self.codec.content,
+            reads_clock=self.codec.reads_clock,
+            end_ids=tuple(sorted(self.end_ids)),
+            sampler=SAMPLER,
         )
 
     def count_tokens(self, text: str) -> int:

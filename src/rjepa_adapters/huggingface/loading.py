@@ -235,6 +235,7 @@ def _finish(
     pad = tokenizer.pad_token_id
     end_ids = tuple(dict.fromkeys(int(e) for e in ends))
     # The checkpoint's own sampling defaults (penalties, top-k) must not leak into a run.
+    notes = {**notes, **_not_obeyed(network.generation_config)}
     network.generation_config = GenerationConfig()
     if content is None:
         folder = checkpoint.folder
@@ -252,6 +253,25 @@ def _finish(
         pad_id=int(pad if pad is not None else end_ids[0] if end_ids else 0),
         notes=notes,
     )
+
+
+# What of a checkpoint's generation_config would draw other tokens; only eos_token_id is obeyed.
+_NOT_OBEYED = (
+    "do_sample", "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff",
+    "eta_cutoff", "repetition_penalty", "no_repeat_ngram_size", "num_beams", "length_penalty",
+    "penalty_alpha", "exponential_decay_length_penalty", "min_length", "min_new_tokens",
+    "bad_words_ids", "suppress_tokens", "begin_suppress_tokens", "sequence_bias", "stop_strings",
+    "forced_bos_token_id", "forced_eos_token_id", "guidance_scale", "watermarking_config",
+)  # fmt: skip
+
+
+def _not_obeyed(config: Any) -> dict[str, str]:
+    """A note on what the checkpoint asks for and does not get."""
+    given = config.to_diff_dict() if config is not None else {}
+    named = ", ".join(f"{key} {given[key]}" for key in _NOT_OBEYED if given.get(key))
+    if not named:
+        return {}
+    return {"generation_config": f"not obeyed: {named:.200}; the sampling settings alone count"}
 
 
 @contextlib.contextmanager

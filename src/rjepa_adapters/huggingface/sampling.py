@@ -12,6 +12,8 @@ from rjepa_core.randomness import row_generator
 from rjepa_core.settings import SamplingSettings
 from rjepa_core.traces import RecordKey
 
+# How tokens are drawn; the number rises with whatever changes which one is.
+SAMPLER = "inverse-cdf-1"
 # Tokens of the vocabulary whose probabilities are added up together.
 _CHUNK = 256
 

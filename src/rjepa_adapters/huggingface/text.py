@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -14,7 +15,11 @@ from rjepa_core.errors import SettingsError, UsageError
 from rjepa_core.problems import GivenSolution
 from rjepa_core.traces import Completion, Prompt
 
+from .tokenizer_content import tokenizer_content
+
 REPLACEMENT = "\ufffd"
+# What a chat template calls for the time.
+_CLOCK = "strftime_now"
 _MARK = "rjepa-7f3d0c-statement"
 
 
@@ -51,6 +56,8 @@ class TextCodec:
         control.update(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
         self.special = set(control)
         self._control = tuple(control.values())
+        self._template = _template_of(tokenizer)
+        self.content = tokenizer_content(tokenizer, control, self._template)
         # Decoders may strip the first token's space; behind an anchor no token is the first.
         self._anchor = tokenizer("a", add_special_tokens=False).input_ids[-1:]
         self._anchor_length = len(self._decode_raw(self._anchor))
@@ -63,6 +70,11 @@ class TextCodec:
         if not template:
             return "plain"
         return hashlib.sha256(str(template).encode()).hexdigest()[:16]
+
+    @property
+    def reads_clock(self) -> bool:
+        """Whether the chat template writes the day."""
+        return _CLOCK in (self._template or "")
 
     def count(self, text: str) -> int:
         return len(self.tokenizer(text, add_special_tokens=False).input_ids)
@@ -107,12 +119,10 @@ class TextCodec:
         messages = [{"role": "user", "content": user}]
         if prompt.system:
             messages.insert(0, {"role": "system", "content": prompt.system})
-        text: str = self.tokenizer.apply_chat_template(
-            messages,
-            tokenize=False,
-            add_generation_prompt=True,
-            enable_thinking=prompt.thinking,
-        )
+        chosen = {"add_generation_prompt": True, "enable_thinking": prompt.thinking}
+        if self.reads_clock and prompt.date is not None:
+            return _on_day(self.tokenizer, self._template, prompt.date, messages, **chosen)
+        text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, **chosen)
         return text
 
     def decode(self, ids: Sequence[int]) -> tuple[str, NDArray[np.int32]]:
@@ -203,3 +213,30 @@ class TextCodec:
         """Ids of a text in which nothing is a control token, whatever it looks like."""
         coded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return [int(i) for i in coded.input_ids]
+
+
+def _template_of(tokenizer: Any) -> str | None:
+    """The chat template that is used, of several too; None where there is none."""
+    if not tokenizer.chat_template:
+        return None
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:
+        raise UsageError(f"{tokenizer.name_or_path}: {' '.join(str(error).split())}") from None
+
+
+def _on_day(
+    tokenizer: Any, template: str | None, day: str, messages: list[dict[str, str]], **chosen: Any
+) -> str:
+    """The chat as `apply_chat_template` renders it, at midnight of a day.
+
+    It takes no function from a caller, and so no clock but its own.
+    """
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    compiled = _compile_jinja_template(template)
+    clock = {_CLOCK: lambda format: datetime.fromisoformat(day).strftime(format)}
+    text: str = compiled.render(
+        messages=messages, **{**tokenizer.special_tokens_map, **chosen, **clock}
+    )
+    return text

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from rjepa_core.errors import DamagedRecordError, StoreError
+from rjepa_core.errors import DamagedRecordError, IdentityError, StoreError
 from rjepa_core.identity import Identity
 
 from .checksums import MismatchError, checksum
@@ -117,7 +117,10 @@ def check_header(environment: Environment) -> dict[str, Any]:
 def read_identity(environment: Environment, txn: Any) -> Identity | None:
     """The identity; None before `begin`."""
     fields = _get(environment, txn, _IDENTITY, "identity")
-    return None if fields is None else Identity.from_json(fields)
+    try:
+        return None if fields is None else Identity.from_json(fields)
+    except IdentityError as error:
+        raise IdentityError(f"{environment.path}: {error}") from None
 
 
 def write_identity(environment: Environment, txn: Any, identity: Identity) -> None:

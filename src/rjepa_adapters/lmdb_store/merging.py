@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import combinations, islice
 from typing import Any, TypeVar
 
 import attrs
@@ -14,6 +14,7 @@ from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.ports.store_tools import MergeReport, Report, ToolProgress, Winner
 from rjepa_core.selecting import select
+from rjepa_core.stored_prompts import check_prompts_alike
 from rjepa_core.traces import RecordKey
 
 from .repairing import ignore
@@ -41,9 +42,11 @@ def merge(
     for source in sources:
         if source.identity is None:
             raise UsageError(f"{source.location}: it was never written to; leave it out")
-        for other in (target, sources[0]):
-            if other.identity is not None:
-                check_same(source.identity, other.identity, other.location)
+    # All pairs: what one does not know must not hide a difference between two others.
+    for store, other in combinations([target, *sources], 2):
+        if store.identity is not None and other.identity is not None:
+            check_same(other.identity, store.identity, store.location)
+    check_prompts_alike([target, *sources])
     if winner == "refuse":
         _refuse_conflicts([target, *sources], report)
     result = MergeReport()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rjepa_core.arguments import check_mode, json_entry, path_text
 from rjepa_core.errors import StoreClosedError, StoreError, StoreNotFoundError
-from rjepa_core.identity import Identity, check_same
+from rjepa_core.identity import Identity, check_same, known_together
 from rjepa_core.latents import LatentRecord, Vectors
 from rjepa_core.ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
 from rjepa_core.traces import Failure, RecordKey, check_key, check_keys
@@ -138,7 +138,9 @@ class LmdbStore:
         known = self.identity
         if known is not None:
             check_same(identity, known, self._location)
-            return
+            identity = known_together(known, identity)
+            if identity == known:
+                return
         environment = self._writable()
         require_current(environment)
         write_sidecar(self._path, identity)

@@ -6,9 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
-from rjepa_core.identity import LatentSpace, PromptIdentity
+from rjepa_core.identity import LatentSpace
 from rjepa_core.ports.world_model import TargetSpace, WorldModelInfo
 
 
@@ -18,10 +16,7 @@ def info_from_json(facts: Mapping[str, Any], location: str) -> WorldModelInfo:
     Raises:
         KeyError, TypeError, ValueError: it is another service's.
     """
-    space = dict(facts["space"])
-    space["prompt"] = PromptIdentity(**space["prompt"])
-    space["layers"] = tuple(space["layers"])
-    found = LatentSpace(**space)
+    found = LatentSpace.from_json(facts["space"])
     if found.fingerprint != facts["fingerprint"]:
         raise ValueError("its latent space has another fingerprint than it says")
     return WorldModelInfo(
@@ -39,7 +34,7 @@ def info_to_json(info: WorldModelInfo) -> dict[str, Any]:
     """Inverse of `info_from_json`, through JSON; the service's own limits aside."""
     return {
         "fingerprint": info.space.fingerprint,
-        "space": json.loads(json.dumps(attrs.asdict(info.space))),
+        "space": json.loads(json.dumps(info.space.to_json())),
         "hidden_size": info.hidden_size,
         "target_size": info.target_size,
         "target_space": info.target_space.value,

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from rjepa_adapters.remote import wire
 from rjepa_adapters.remote.wire import WireError
+from rjepa_core.identity import fingerprints_agree
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldModelInfo
 
 from . import problems
@@ -197,7 +198,7 @@ class Bodies:
         ours = self._info.space.fingerprint
         if fingerprint is None:
             raise ProblemError(problems.BAD_BODY, "is missing: a fingerprint", "/space")
-        if fingerprint != ours:
+        if not fingerprints_agree(fingerprint, ours):
             raise ProblemError(
                 problems.OTHER_SPACE,
                 f"latents of space {fingerprint[:64]}, this world model is of {ours}",

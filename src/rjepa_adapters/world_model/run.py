@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rjepa_core.errors import InputError, UnsupportedError, UsageError
-from rjepa_core.identity import LatentSpace, PromptIdentity
+from rjepa_core.identity import LatentSpace
 from rjepa_core.ports.world_model import (
     Context,
     Floats,
@@ -58,7 +57,7 @@ class JepaWorldModel:
         frozen = settings.model.objective == "frozen"
         self.info = WorldModelInfo(
             location=run,
-            space=space_from_json(found.state["space"]),
+            space=LatentSpace.from_json(found.state["space"]),
             hidden_size=len(self._network.step_mean),
             target_size=self._network.jepa.target_size,
             target_space=TargetSpace.LLM if frozen else TargetSpace.MODEL,
@@ -240,11 +239,3 @@ def device_of(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UsageError(f"training.device {name}: cannot be used here: {reason}") from None
     return device
-
-
-def space_from_json(data: Mapping[str, Any]) -> LatentSpace:
-    """Inverse of `attrs.asdict` of a latent space, through JSON."""
-    space = dict(data)
-    space["prompt"] = PromptIdentity(**space["prompt"])
-    space["layers"] = tuple(space["layers"])
-    return LatentSpace(**space)

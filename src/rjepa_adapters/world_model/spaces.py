@@ -9,8 +9,9 @@ from pathlib import Path
 import attrs
 
 from rjepa_core.errors import IdentityError, UsageError
-from rjepa_core.identity import Identity, LatentSpace, differences
+from rjepa_core.identity import LatentSpace, differences, known_together
 from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.stored_prompts import check_prompts_alike
 from rjepa_core.train_settings import DataSettings
 
 
@@ -32,7 +33,7 @@ def choose_layer(
         IdentityError: the spaces differ; the message names the settings.
     """
     places: list[tuple[int, int]] = []
-    chosen: list[Identity] = []
+    chosen: list[LatentSpace] = []
     for location, store in zip(data.stores, stores, strict=True):
         identity = store.identity
         if identity is None:
@@ -40,20 +41,20 @@ def choose_layer(
         layer = _layer_of(data.layer, identity.space.layers, location)
         layers = identity.space.layers
         places.append((len(layers), layers.index(layer)))
-        space = attrs.evolve(identity.space, layers=(layer,))
-        chosen.append(Identity(space, identity.generation))
+        chosen.append(attrs.evolve(identity.space, layers=(layer,)))
+    space = chosen[0]
     for location, other in zip(data.stores[1:], chosen[1:], strict=True):
-        same = attrs.evolve(other, generation=chosen[0].generation)
         named = "; ".join(
-            f"{key.removeprefix('space.')} is {a} there and {b} here"
-            for key, a, b in differences(chosen[0], same)
+            f"{key} is {a} there and {b} here" for key, a, b in differences(space, other)
         )
         if named:
             raise IdentityError(
                 f"{location} is of another latent space than {data.stores[0]}: {named}; "
                 "a world model belongs to one: leave one of the stores out"
             )
-    return places, chosen[0].space
+        space = known_together(space, other)
+    check_prompts_alike(stores)
+    return places, space
 
 
 def _layer_of(wanted: int | None, layers: Sequence[int], where: str) -> int:

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from rjepa_core.errors import UsageError
-from rjepa_core.identity import LatentSpace
+from rjepa_core.identity import LatentSpace, differences
 from rjepa_core.partition import Split
 from rjepa_core.structuring import structure, unstructure
 from rjepa_core.train_settings import TrainSettings
@@ -26,7 +26,7 @@ from .picture import latent_picture
 from .processes import Processes, joined
 from .report import write_report
 from .ridge import start_from_ridge
-from .run import device_of, find_checkpoint, space_from_json
+from .run import device_of, find_checkpoint
 from .statistics import Standardiser
 from .trainer import Trainer
 
@@ -172,19 +172,15 @@ def _check_settings(place: Path, settings: TrainSettings) -> None:
 
 def _check_same(data: Index, found: checkpoint.Checkpoint, run: str) -> None:
     """The data of the checkpoint must be there: order and statistics follow from it."""
-    space, kept = data.space, space_from_json(found.state["space"])
-    if space != kept:
-        raise UsageError(f"{run}: was trained on another latent space: {_differing(space, kept)}")
+    space, kept = data.space, LatentSpace.from_json(found.state["space"])
+    if differing := differences(space, kept):
+        named = "; ".join(f"{key} is {ours} and was {was}" for key, ours, was in differing)
+        raise UsageError(f"{run}: was trained on another latent space: {named}")
     if len(data) != found.state["traces"]:
         raise UsageError(
             f"{run}: was begun with {found.state['traces']:,} traces to train on, now there are "
             f"{len(data):,}; begin another run to use them"
         )
-
-
-def _differing(ours: LatentSpace, theirs: LatentSpace) -> str:
-    a, b = attrs.asdict(ours), attrs.asdict(theirs)
-    return "; ".join(f"{key} is {a[key]} and was {b[key]}" for key in a if a[key] != b[key])
 
 
 def _statistics(data: LatentDataset, settings: TrainSettings) -> Standardiser:
@@ -203,7 +199,7 @@ def _statistics(data: LatentDataset, settings: TrainSettings) -> Standardiser:
 def _facts(data: Index, settings: TrainSettings) -> dict[str, Any]:
     return {
         "settings": unstructure(settings),
-        "space": attrs.asdict(data.space),
+        "space": data.space.to_json(),
         "domains": list(data.domains),
         "traces": len(data),
     }

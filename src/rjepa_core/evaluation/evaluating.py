@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ..errors import UsageError
+from ..identity import LatentSpace, known_together
 from ..opening import open_store, open_world_model
 from ..partition import Split
 from ..plugins import Registry
@@ -88,17 +89,27 @@ def _world_models(
             model = open_world_model(place, settings.evaluate.device, registry)
             stack.callback(model.close)
             models["world model" if len(places) == 1 else f"world model {place}"] = model
-        first, *others = models.values()
-        for other in others:
-            check_space(
-                other.info.space, first.info.space, other.info.location, first.info.location
-            )
+        _space_of(models)
         yield models
 
 
+def _space_of(models: Mapping[str, WorldModel]) -> LatentSpace:
+    """The latent space of all, with what any of them knows of it.
+
+    Raises:
+        IdentityError: there are several.
+    """
+    first, *others = (model.info for model in models.values())
+    space = first.space
+    for other in others:
+        check_space(other.space, space, other.location, first.location)
+        space = known_together(space, other.space)
+    return space
+
+
 def _corpus(models: Mapping[str, WorldModel], stores: Sequence[LatentStore]) -> Corpus:
-    info = next(iter(models.values())).info
-    return Corpus(stores, info.space, f"the world model {info.location}")
+    location = next(iter(models.values())).info.location
+    return Corpus(stores, _space_of(models), f"the world model {location}")
 
 
 class _Evaluator:

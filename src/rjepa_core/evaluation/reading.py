@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from ..errors import IdentityError, InputError, UsageError
-from ..identity import Generation, Identity, LatentSpace, differences
+from ..identity import LatentSpace, differences, known_together
 from ..partition import Split, split_of
 from ..ports.latent_store import Entry, LatentStore
 from ..ports.world_model import LatentSequence
@@ -75,11 +75,10 @@ def check_space(theirs: LatentSpace, space: LatentSpace, where: str, owner: str)
     Raises:
         IdentityError: with the settings that differ.
     """
-    same = Generation("given")
-    found = differences(Identity(space, same), Identity(theirs, same))
+    found = differences(space, theirs)
     if found:
         named = "; ".join(
-            f"{key.removeprefix('space.')} is {_short(there)} there and {_short(here)} in {owner}"
+            f"{key} is {_short(there)} there and {_short(here)} in {owner}"
             for key, here, there in found
         )
         raise IdentityError(f"{where} is of another latent space than {owner}: {named}")
@@ -112,7 +111,13 @@ class Corpus:
     ) -> None:
         self.stores = stores
         self.space = space
-        self.layers = [layer_in(store, space, owner) for store in stores]
+        self.layers = []
+        for store in stores:
+            self.layers.append(layer_in(store, self.space, owner))
+            # What the world models do not know of their space the stores must agree on.
+            identity = store.identity
+            assert identity is not None
+            self.space = known_together(self.space, identity.space)
         self._places: dict[Split, list[Place]] = {split: [] for split in Split}
         for i, store in enumerate(stores):
             for key, entry in store.entries():

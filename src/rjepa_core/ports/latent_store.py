@@ -119,7 +119,11 @@ class LatentStore(RecordSink, Protocol):
         ...
 
     def begin(self, identity: Identity) -> None:
-        """Give a new store its identity, or check the run's against it (`IdentityError`)."""
+        """Give a new store its identity, or check the run's against it (`IdentityError`).
+
+        What the store's does not know and the run's does is kept from now on, at once and durably
+        (`rjepa_core.identity.known_together`).
+        """
         ...
 
     def __len__(self) -> int:

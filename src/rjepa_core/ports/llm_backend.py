@@ -47,6 +47,13 @@ class ModelInfo:
             refused otherwise. `rjepa_core.stopping` helps.
         passes: how generating and encoding are arranged, where a backend has several ways; kept in
             the run history and never part of what a record is.
+        tokenizer: content of the tokenizer: equal where every text has the same ids, however it is
+            kept; None where the backend does not tell.
+        reads_clock: prompts hold the day that they are posed on, which is `Prompt.date`.
+        end_ids: tokens that end a completion and are its last; None where the backend does not
+            tell.
+        sampler: how the next token is drawn, with a version that rises with whatever changes the
+            choice; None where the backend does not tell.
     """
 
     content: str
@@ -60,6 +67,10 @@ class ModelInfo:
     notes: Mapping[str, str] = attrs.field(factory=dict)
     passes: str | None = None
     stops: bool = False
+    tokenizer: str | None = None
+    reads_clock: bool = False
+    end_ids: tuple[int, ...] | None = None
+    sampler: str | None = None
 
     @property
     def random(self) -> bool:

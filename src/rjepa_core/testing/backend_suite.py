@@ -26,6 +26,7 @@ from .backend_case import (
     with_spans,
 )
 from .backend_suite_choices import ChoicesContract
+from .backend_suite_identity import TokensContract
 
 __all__ = ["STATEMENTS", "BackendContract"]
 
@@ -251,7 +252,7 @@ class VectorsContract(BackendCase):
         return trace, min(4, len(trace.completion_ids) // 2)
 
 
-class BackendContract(RowsContract, VectorsContract, ChoicesContract):
+class BackendContract(RowsContract, VectorsContract, ChoicesContract, TokensContract):
     """Promises of the port `LLMBackend`; see `BackendCase` for what may be changed."""
 
 

@@ -26,7 +26,7 @@ from ..errors import (
     StoreLockedError,
     StoreNotFoundError,
 )
-from ..identity import Identity, check_same
+from ..identity import Identity, check_same, known_together
 from ..latents import LatentRecord, Vectors, check_fits
 from ..plugins import StoreAdapter, hookimpl
 from ..ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
@@ -113,7 +113,9 @@ class MemoryStore:
         known = self._state.identity
         if known is not None:
             check_same(identity, known, self.location)
-            return
+            identity = known_together(known, identity)
+            if identity == known:
+                return
         self._change(identity=identity)
 
     def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:

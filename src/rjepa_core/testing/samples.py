@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 
 from ..identity import Generation, Identity, LatentSpace, PromptIdentity
@@ -27,6 +28,18 @@ def sample_identity(
     )
     generation = Generation("sampled", 300, 0.7, seed=seed)
     return Identity(space, generation, logprobs, {"model": "sample"})
+
+
+def told_identity(tokenizer: str, date: str | None = None) -> Identity:
+    """The identity of `sample_identity()`, with what an older version did not tell."""
+    identity = sample_identity()
+    space = attrs.evolve(
+        identity.space,
+        tokenizer=tokenizer,
+        prompt=attrs.evolve(identity.space.prompt, date=date),
+    )
+    generation = attrs.evolve(identity.generation, end_ids=(2,), sampler="sampler-1")
+    return attrs.evolve(identity, space=space, generation=generation)
 
 
 def sample_problem(problem_id: str = "p-0", statement: str | None = None) -> Problem:

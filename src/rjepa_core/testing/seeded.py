@@ -77,6 +77,9 @@ class SeededBackend(BatchBackend):
             hidden_size=settings.hidden_size,
             hidden_states=settings.layers,
             stops=True,
+            tokenizer="utf-8",
+            end_ids=(END_OF_SEQUENCE,),
+            sampler="seeded-1",
         )
 
     def count_tokens(self, text: str) -> int:

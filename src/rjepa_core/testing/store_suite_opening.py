@@ -17,8 +17,8 @@ from ..identity import Identity
 from ..ports.latent_store import LatentStore
 from ..traces import RecordKey
 from .promises import raises
-from .samples import sample_failure, sample_identity, sample_record
-from .store_case import Open, StoreCase, TmpPath
+from .samples import sample_failure, sample_identity, sample_record, told_identity
+from .store_case import Open, StoreCase, TmpPath, assert_same
 
 
 class OpeningContract(StoreCase):
@@ -67,6 +67,25 @@ class OpeningContract(StoreCase):
             match="hidden_size",
         ):
             store.begin(sample_identity(width=9))
+
+    def test_what_was_unknown_is_kept_once_it_is_known(
+        self, store: LatentStore, open_store: Open, identity: Identity
+    ) -> None:
+        """As in a store of an older version: a later field is unknown, and agrees with any."""
+        record = sample_record(identity)
+        store.write([record])
+        store.commit()
+        known, other = told_identity("one"), told_identity("other")
+        store.begin(known)
+        assert store.identity == known, "begin() keeps what the store's identity did not know"
+        store.begin(identity)
+        assert store.identity == known, "begin() forgets nothing: an identity that knows less fits"
+        with raises(IdentityError, "begin() checks what it has learned", match="tokenizer"):
+            store.begin(other)
+        store.close()
+        again = open_store("write")
+        assert again.identity == known, "what begin() has learned is there when it is opened again"
+        assert_same(again.get(record.key), record, "begin() leaves the records as they are")
 
     def test_closing_commits(
         self, store: LatentStore, open_store: Open, identity: Identity

@@ -11,7 +11,7 @@ from ..ports.store_tools import StoreTools, ToolProgress
 from ..problems import Problem
 from ..traces import OUT_OF_MEMORY, TOO_LONG, RecordKey
 from .promises import raises
-from .samples import sample_failure, sample_identity, sample_record
+from .samples import sample_failure, sample_identity, sample_record, told_identity
 from .store_case import Open, StoreCase, TmpPath, assert_same
 
 
@@ -166,6 +166,27 @@ class ToolsContract(StoreCase):
         with raises(IdentityError, "merge() refuses another identity", match="seed"):
             tools.merge(one, [two])
         assert len(one) == 0, "a refused merge changes nothing"
+
+    def test_merging_what_does_not_tell_with_what_does(
+        self, open_store: Open, tools: StoreTools
+    ) -> None:
+        """As in stores of an older version and a newer one."""
+        identities = {
+            "old": sample_identity(),
+            "new": told_identity("one"),
+            "other": told_identity("other"),
+        }
+        stores = {name: open_store(name=name) for name in identities}
+        for name, store in stores.items():
+            store.begin(identities[name])
+            store.write([sample_record(identities[name], name)])
+            store.commit()
+        with raises(IdentityError, "merge() compares all with all", match="tokenizer"):
+            tools.merge(stores["old"], [stores["new"], stores["other"]])
+        assert stores["old"].identity == identities["old"], "a refused merge changes nothing"
+        tools.merge(stores["old"], [stores["new"]])
+        assert len(stores["old"]) == 2, "what is unknown agrees with anything"
+        assert stores["old"].identity == identities["new"], "a merge keeps what one of them knows"
 
     @pytest.mark.parametrize("per_shard", [7, 1000])
     def test_export_then_import(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
-from hf_checkpoints import byte_level, metaspace, wrapped
+from hf_checkpoints import CHAT, byte_level, metaspace, wrapped
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rjepa_adapters.huggingface.text import TextCodec
 from rjepa_core.cutting import cut, cut_completion
-from rjepa_core.errors import SettingsError
+from rjepa_core.errors import SettingsError, UsageError
 from rjepa_core.problems import GivenSolution, Problem
 from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
 from rjepa_core.traces import Prompt, RecordKey
@@ -166,3 +168,54 @@ def test_a_statement_that_occurs_in_the_markup(codec: TextCodec, statement: str)
     text, start = codec._format(Prompt(RecordKey("x"), statement, 0, len(statement)))
     assert text[start - 5 : start] == "user\n"
     assert text[start : start + len(statement)] == statement
+
+
+DATED = "{% set day = strftime_now('%d %b %Y, %H:%M') %}Today is {{ day }}.\n"
+
+
+def dated(template: str = DATED + CHAT) -> TextCodec:
+    tokenizer = byte_level()
+    tokenizer.chat_template = template
+    return TextCodec(tokenizer)
+
+
+def test_a_template_that_reads_the_clock_is_told_the_prompts_day() -> None:
+    codec = dated()
+    assert codec.reads_clock
+    prompt = attrs.evolve(prompt_of("How many?", "Be brief."), date="2024-02-29")
+    text, _, (start, stop) = codec.render(prompt)
+    assert text.startswith("Today is 29 Feb 2024, 00:00.\n<|im_start|>system\nBe brief.")
+    assert "How many?" in codec.decode(codec.render(prompt)[1][start:stop].tolist())[0]
+    other = codec.render(attrs.evolve(prompt, date="2025-01-01"))[0]
+    assert other == text.replace("29 Feb 2024", "01 Jan 2025")
+
+
+def test_a_day_changes_nothing_else() -> None:
+    """The chat is the one that transformers renders."""
+    codec, today = dated("{{ strftime_now('%Y-%m-%d') }}{{ eos_token }}" + CHAT), str(date.today())
+    for system in (None, "Be brief."):
+        for thinking in (False, True):
+            prompt = attrs.evolve(prompt_of("How many?", system), thinking=thinking)
+            own = codec.render(prompt)[0]
+            if str(date.today()) == today:  # not at midnight
+                assert codec.render(attrs.evolve(prompt, date=today))[0] == own
+            assert own.startswith(f"{today}<|im_end|>")
+
+
+@pytest.mark.parametrize("kind", CODECS)
+def test_a_template_without_a_clock_is_told_no_day(kind: str) -> None:
+    codec = CODECS[kind]
+    assert not codec.reads_clock
+    prompt = prompt_of("How many?")
+    assert codec.render(attrs.evolve(prompt, date="2024-02-29"))[0] == codec.render(prompt)[0]
+
+
+def test_of_several_templates_the_one_that_is_used_counts() -> None:
+    tokenizer = byte_level()
+    tokenizer.chat_template = {"default": CHAT, "tool_use": DATED + CHAT}
+    assert not TextCodec(tokenizer).reads_clock
+    tokenizer.chat_template = {"default": DATED + CHAT, "tool_use": CHAT}
+    assert TextCodec(tokenizer).reads_clock
+    tokenizer.chat_template = {"one": CHAT, "another": CHAT}
+    with pytest.raises(UsageError, match="multiple chat templates"):
+        TextCodec(tokenizer)

@@ -52,6 +52,10 @@ BROKEN: dict[str, dict[str, str]] = {
         "StatementOneEarly": "the statement's own tokens .off by one.*: tokens behind it belong",
         "StatementOneTooLong": "the statement's own tokens .off by one.*: it begins with a token",
         "RandomnessOfTheBatch": "a row's randomness must come from seed, problem id and sample",
+        "GoesOnAfterAnEnd": "a token of info.end_ids ends a completion; it goes on after one",
+        "StopsWithoutAnEnd": r"ends with a token of info.end_ids, not with \d+",
+        "ShowsTheDayAndDoesNotSay": "prompts change with Prompt.date, which info.reads_clock must",
+        "ShowsADayOfItsOwn": "it must be Prompt.date, and another date changes nothing",
         "StandsStill": "the session makes no progress",
     },
     "stores": {
@@ -63,6 +67,7 @@ BROKEN: dict[str, dict[str, str]] = {
         "ForgetsToCheckStatements": "a key that is written with another statement is refused: "
         "StatementChangedError was promised, and nothing was raised",
         "ForgetsToCheckTheIdentity": r"begin\(\) checks the identity: another seed is refused",
+        "ForgetsWhatItLearned": r"begin\(\) keeps what the store.s identity did not know",
         "ReturnsStaleRecords": r"reading is never stale, through its own handle: get\(\)",
         "ReturnsStaleCounts": r"reading is never stale, through its own handle: len\(\) and stats",
         "ReaderIsStale": "reading is never stale, through another handle",

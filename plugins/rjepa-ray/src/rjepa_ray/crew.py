@@ -24,6 +24,10 @@ _SAME = (
     "hidden_size",
     "hidden_states",
     "chat_format",
+    "tokenizer",
+    "reads_clock",
+    "end_ids",
+    "sampler",
 )
 # Losses without a record between them after which it is not bad luck any more.
 _MOST_LOST, _MOST_LOST_A_WORKER = 10, 4

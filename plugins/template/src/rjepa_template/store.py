@@ -28,7 +28,7 @@ from rjepa_core.errors import (
     StoreLockedError,
     StoreNotFoundError,
 )
-from rjepa_core.identity import Identity, check_same
+from rjepa_core.identity import Identity, check_same, known_together
 from rjepa_core.latents import LatentRecord, Vectors, check_fits
 from rjepa_core.ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
 from rjepa_core.traces import Failure, RecordKey, check_key, check_keys
@@ -101,9 +101,12 @@ class TemplateStore:
         known = self.identity
         if known is not None:
             check_same(identity, known, self.location)
-            return
+            # What an older version did not tell is told from now on.
+            identity = known_together(known, identity)
+            if identity == known:
+                return
         value = json.dumps(identity.to_json())
-        self._begun().execute("INSERT INTO meta VALUES ('identity', ?)", (value,))
+        self._begun().execute("INSERT OR REPLACE INTO meta VALUES ('identity', ?)", (value,))
         self.commit()
 
     def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:

@@ -282,6 +282,37 @@ class TestRandomnessOfTheBatch(Suite):
             return super().generate(prompts, other)
 
 
+class TestGoesOnAfterAnEnd(Suite):
+    class made(Toy):
+        info = attrs.evolve(Toy.info, end_ids=(ord("x"),))
+
+
+class TestStopsWithoutAnEnd(Suite):
+    class made(Toy):
+        info = attrs.evolve(Toy.info, end_ids=(0,))
+
+        def complete(self, prompt, sampling):
+            return attrs.evolve(super().complete(prompt, sampling), finish_reason="stop")
+
+
+class TestShowsTheDayAndDoesNotSay(Suite):
+    class made(Toy):
+        def complete(self, prompt, sampling):
+            return super().complete(of_the_day(prompt), sampling)
+
+
+class TestShowsADayOfItsOwn(Suite):
+    class made(Toy):
+        info = attrs.evolve(Toy.info, reads_clock=True)
+
+        def complete(self, prompt, sampling):
+            return super().complete(of_the_day(attrs.evolve(prompt, date="2020-01-01")), sampling)
+
+
+def of_the_day(prompt: Any) -> Any:
+    return attrs.evolve(prompt, user=f"{prompt.user}\nToday is {prompt.date}.")
+
+
 class TestStandsStill(Suite):
     class Session(Wrapped):
         def advance(self, room):

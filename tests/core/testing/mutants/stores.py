@@ -106,6 +106,18 @@ class TestForgetsToCheckTheIdentity(Suite):
     adapter = adapter(AnyIdentity)
 
 
+class LearnsNothing(MemoryStore):
+    def begin(self, identity):
+        known = self.identity
+        super().begin(identity)
+        if known is not None:
+            self._change(identity=known)
+
+
+class TestForgetsWhatItLearned(Suite):
+    adapter = adapter(LearnsNothing)
+
+
 class Stale(MemoryStore):
     """Remembers what it has read, and never looks again."""
 
