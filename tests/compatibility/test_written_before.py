@@ -184,7 +184,8 @@ def test_an_old_store_and_a_new_one_are_merged(written: dict[str, Any], invoke: 
     command, added = COMMANDS["sampled"]
     lines = Path("problems.jsonl").read_text().splitlines(keepends=True)
     Path("problems.jsonl").write_text("".join(lines[3:5]))
-    invoke(f"extract {command} --store new")
+    # Cut by the rules of that time; by today's it could not be merged.
+    invoke(f"extract {command} --store new --steps auto-1")
     for target, source in (("sampled", "new"), ("new", "again")):
         if source == "again":
             invoke("store import shards again")

@@ -38,7 +38,7 @@ def test_stored_traces_are_encoded_with_what_they_were_made_with() -> None:
     )
     assert settings.prompt.templates == SPACE.prompt.templates
     assert (settings.prompt.system, settings.prompt.thinking) == ("Be brief.", True)
-    assert settings.steps.strategy == "lines"
+    assert settings.steps.stored == "lines"
 
 
 def test_what_stored_traces_do_not_know_stays() -> None:
