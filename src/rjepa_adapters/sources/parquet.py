@@ -44,7 +44,8 @@ def _records(location: str, arrow: Any, parquet: Any) -> Records:
         raise InputError(f"{location}: is empty")
     number = 0
     try:
-        with parquet.ParquetFile(path) as file:
+        # Arrow opens no path whose bytes are not UTF-8.
+        with path.open("rb") as opened, parquet.ParquetFile(opened) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
                 for record in batch.to_pylist():
                     number += 1
