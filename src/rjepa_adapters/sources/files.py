@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ def check_file(location: str) -> Path:
     Raises:
         InputError: it is missing, a directory, or something else that is no file.
     """
-    path = Path(location).expanduser()
+    path = Path(os.path.expanduser(location))
     if path.is_dir():
         raise InputError(
             f"{location}: is a directory, not a file of problems; give the files in it one by one"

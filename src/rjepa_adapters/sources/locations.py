@@ -54,7 +54,7 @@ def is_dataset(location: str) -> bool:
 
 def is_saved_dataset(location: str) -> bool:
     """A folder that `save_to_disk` of `datasets` made."""
-    folder = Path(location).expanduser()
+    folder = Path(os.path.expanduser(location))
     return (folder / "dataset_dict.json").is_file() or (
         (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
     )
@@ -67,7 +67,7 @@ def _kind(location: str) -> str | None:
     kind = _KINDS.get(os.path.splitext(name)[1])
     if kind is not None:
         return kind
-    head = _head(Path(location).expanduser())
+    head = _head(Path(os.path.expanduser(location)))
     if head.startswith(b"PAR1"):
         return "parquet"
     return "jsonl" if head.removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"{") else None
