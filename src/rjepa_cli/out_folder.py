@@ -59,7 +59,7 @@ class NewFile:
     def __enter__(self) -> Self:
         self._refuse_old()
         try:
-            self._file: TextIO = self._draft.open("a", encoding="utf-8")
+            self._file: TextIO = self._draft.open("a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise self._explained(error) from None
         try:

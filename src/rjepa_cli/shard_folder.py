@@ -111,13 +111,15 @@ class ShardFolder:
         return {name for shard in self.shards for name in _read(read, shard)[0].to_pylist()}
 
 
-def _read(read: Callable[[Path], Any], shard: Path) -> Any:
+def _read(read: Callable[[Any], Any], shard: Path) -> Any:
     """What `read` makes of the table beside a shard."""
     table = shard.with_suffix(".parquet")
     if not table.exists():
         raise InputError(f"{shard}: {table.name} is missing beside it")
     try:
-        return read(table)
+        # Arrow opens no path whose bytes are not UTF-8.
+        with table.open("rb") as file:
+            return read(file)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{table}: cannot be read ({reason})") from None

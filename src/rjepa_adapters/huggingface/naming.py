@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def find_checkpoint(name: str) -> Checkpoint:
     """
     if name == SMOLLM2:
         return _smollm2()
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_file():
         if path.suffix == ".gguf":
             return Checkpoint(path.stem, str(path.parent), path.name)

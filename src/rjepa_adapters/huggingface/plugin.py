@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 
 def _create(model: ModelSettings, settings: HuggingFaceSettings) -> LLMBackend:
+    from ..dynamo import import_dynamo
+
+    import_dynamo()
     from .backend import HuggingFaceBackend
     from .loading import load
 

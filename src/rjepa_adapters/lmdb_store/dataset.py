@@ -60,7 +60,7 @@ def _export(
         groups = chunked(snapshot.keys(), per_shard) if total else iter([[]])
         for number, wanted in enumerate(groups):
             name = f"data-{number:05d}-of-{shards:05d}.arrow"
-            with ipc.new_stream(str(folder / name), described) as out:
+            with open(folder / name, "wb") as file, ipc.new_stream(file, described) as out:
                 for chunk in chunked(wanted, _BATCH):
                     records = [snapshot.get(key) for key in chunk]
                     out.write_batch(_batch(pa, records, described))

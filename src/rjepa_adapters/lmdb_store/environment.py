@@ -285,12 +285,12 @@ class Environment:
             if writable:
                 reserve_lock_file(self.path, _LOCK_BYTES)
             with beside_inherited(self.path):
-                return lmdb.open(str(self.path), **options)
+                return lmdb.open(os.fsencode(self.path), **options)
         except (lmdb.ReadonlyError, lmdb.LockError, PermissionError):
             if writable:
                 raise
             # Nobody can write here either, as far as this user can tell.
-            return lmdb.open(str(self.path), lock=False, **options)
+            return lmdb.open(os.fsencode(self.path), lock=False, **options)
 
     def _open_tables(self, txn: Any, create: bool) -> None:
         try:

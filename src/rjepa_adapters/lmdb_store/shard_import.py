@@ -104,7 +104,7 @@ def _rows_of(path: Path, parquet: Any) -> Iterator[dict[str, Any]]:
     """
     arrow = need("pyarrow", "store import")
     try:
-        with parquet.ParquetFile(path) as table:
+        with open(path, "rb") as file, parquet.ParquetFile(file) as table:
             missing = {"cot_id", "problem_id"} - {*table.schema_arrow.names}
             if missing:
                 raise InputError(f"{path}: it has no column {' or '.join(sorted(missing))}")

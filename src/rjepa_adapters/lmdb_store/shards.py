@@ -63,7 +63,9 @@ def _export(
             schema = arrow_schema(pa)
             with (
                 write_tensors(stem.with_suffix(".safetensors"), specs) as tensors,
-                parquet.ParquetWriter(stem.with_suffix(".parquet"), schema) as table,
+                # Arrow opens no path whose bytes are not UTF-8.
+                open(stem.with_suffix(".parquet"), "wb") as rows_file,
+                parquet.ParquetWriter(rows_file, schema) as table,
             ):
                 for keys in chunked((key for key, _ in entries), _ROWS):
                     rows = []

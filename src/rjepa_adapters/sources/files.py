@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -23,7 +24,7 @@ def check_file(location: str) -> Path:
     Raises:
         InputError: it is missing, a directory, or something else that is no file.
     """
-    path = Path(location).expanduser()
+    path = Path(os.path.expanduser(location))
     if path.is_dir():
         raise InputError(
             f"{location}: is a directory, not a file of problems; give the files in it one by one"

@@ -104,6 +104,8 @@ class _Dataset:
         text = " ".join(lines[:2]) or type(error).__name__
         if "onfig name is missing" in text or "BuilderConfig" in text:
             return f"{text} (choose one with --set problems.huggingface.config=NAME)"
+        if "home directory" in text:
+            return f"{text} Set HOME, or HF_HOME to a folder for what is downloaded"
         if "split" in text.lower():
             return f"{text} (choose one with hf:{self.name}:SPLIT)"
         return f"no such file, and the dataset {self.name!r} cannot be loaded: {text}"

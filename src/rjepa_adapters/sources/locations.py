@@ -55,7 +55,7 @@ def is_dataset(location: str) -> bool:
 
 def is_saved_dataset(location: str) -> bool:
     """A folder that `save_to_disk` of `datasets` made."""
-    folder = Path(location).expanduser()
+    folder = Path(os.path.expanduser(location))
     return (folder / "dataset_dict.json").is_file() or (
         (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
     )
@@ -68,7 +68,7 @@ def _kind(location: str) -> str | None:
     if kind is not None:
         return kind
     try:
-        head = _head(Path(location).expanduser())
+        head = _head(Path(os.path.expanduser(location)))
     except RJepaError:
         # Its reader says that this way of packing is not read, or what reads it.
         return "jsonl" if bare_name(location) != location.lower() else None

@@ -51,7 +51,8 @@ def _records(location: str, arrow: Any, parquet: Any) -> Records:
         )
     number = 0
     try:
-        with parquet.ParquetFile(path) as file:
+        # Arrow opens no path whose bytes are not UTF-8.
+        with path.open("rb") as opened, parquet.ParquetFile(opened) as file:
             schema = file.schema_arrow
             if name := repeated(schema.names):
                 raise InputError(

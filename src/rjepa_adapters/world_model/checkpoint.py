@@ -16,14 +16,14 @@ from typing import Any
 import attrs
 import xxhash
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from rjepa_core.errors import DiskFullError, UsageError
 from rjepa_core.training import UNFINISHED
 
+from .files import is_utf8, write_whole
 from .files import sync as _sync
-from .files import write_whole
 
 VERSION = 2
 FOLDER, MODEL, TRAINING, STATE, BEST = (
@@ -158,7 +158,7 @@ def _tensors(path: Path, digest: str) -> Tensors:
     try:
         if _digest(path) != digest:
             raise DamagedCheckpointError(f"{path}: does not match its digest; it is damaged")
-        return dict(load_file(path))
+        return dict(load_file(path) if is_utf8(path) else load(path.read_bytes()))
     except FileNotFoundError:
         raise DamagedCheckpointError(f"{path}: is missing") from None
     except (OSError, SafetensorError) as error:

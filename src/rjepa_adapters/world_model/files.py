@@ -21,6 +21,15 @@ def write_whole(path: Path, text: str) -> None:
     sync(path.parent)
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether the bytes of a path are UTF-8, without which some libraries open nothing."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def sync(path: Path) -> None:
     """Have a file, or the names in a folder, survive a power failure."""
     handle = os.open(path, os.O_RDONLY)

@@ -10,11 +10,18 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from .files import is_utf8
+
 METRICS, STEPS, EVENTS = "metrics.csv", "steps.csv", "tensorboard"
 _STEP_NAMES = ("step", "loss", "lr")
 NO_TENSORBOARD = (
     "tensorboard is not installed, so the curves are in metrics.csv and steps.csv alone; "
     "for both: pip install 'rjepa[train]'"
+)
+
+NOT_FOR_TENSORBOARD = (
+    "TensorBoard cannot write into a folder whose name is not UTF-8, so the curves are in "
+    "metrics.csv and steps.csv alone"
 )
 
 
@@ -41,9 +48,13 @@ class MetricsLog:
         _rewrite(self._run / METRICS, self._names, self._rows)
         _rewrite(self._run / STEPS, _STEP_NAMES, _kept(self._run / STEPS, after)[1])
         self._steps = (self._run / STEPS).open("a", encoding="utf-8", newline="")
-        self._writer = _summary_writer(self._run / EVENTS, after)
-        if self._writer is None:
+        self._writer = None
+        if not is_utf8(self._run):
+            say(NOT_FOR_TENSORBOARD)
+        elif (writer := _summary_writer(self._run / EVENTS, after)) is None:
             say(NO_TENSORBOARD)
+        else:
+            self._writer = writer
 
     @property
     def tensorboard(self) -> bool:

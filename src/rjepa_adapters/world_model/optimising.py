@@ -10,12 +10,15 @@ from torch import Tensor, nn
 
 from rjepa_core.train_settings import TrainSettings
 
+from ..dynamo import import_dynamo
+
 _BETAS = (0.9, 0.98)
 _STATE = "optimiser."
 
 
 def optimiser_of(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW; vectors (biases, norms, mask tokens) are not decayed."""
+    import_dynamo()
     trained = [p for p in network.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": _decay(settings)},

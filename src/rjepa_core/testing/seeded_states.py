@@ -76,4 +76,6 @@ def _table(layer: int, key: str, width: int) -> Floats:
 
 
 def _number(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
+    return int.from_bytes(
+        hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()[:16], "little"
+    )
