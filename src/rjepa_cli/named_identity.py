@@ -79,6 +79,16 @@ _OPTIONS = (
         help="Hash of the chat template, as `show --json` has it.  [default: plain]",
     ),
     click.option(
+        "--tokenizer",
+        metavar="TEXT",
+        help="Content of the tokenizer, as `show` prints it.  [default: unknown]",
+    ),
+    click.option(
+        "--date",
+        metavar="DAY",
+        help="The day that a chat template was told which reads the clock.  [default: unknown]",
+    ),
+    click.option(
         "--generation",
         type=click.Choice(["given", "sampled"]),
         help="Whether the solutions were given or sampled from the LLM.",
@@ -142,9 +152,11 @@ def named_identity(options: dict[str, Any], shape: Shape, where: str) -> Identit
             options["system"],
             options["thinking"],
             options["chat_format"] or "plain",
+            options["date"],
         ),
         steps=options["steps"],
         hidden_size=shape.hidden_size,
+        tokenizer=options["tokenizer"],
     )
     labels = {"model": options["model"], "identity": MARK}
     return Identity(space, _generation(options), shape.logprobs, labels)

@@ -166,11 +166,11 @@ def open_text_encoder(
 
 
 def _say_unknown(ours: LatentSpace, info: WorldModelInfo) -> None:
-    found = [key.rpartition(".")[2] for key in unknown(info.space, ours)]
+    found = ", ".join(unknown(info.space, ours))
     if found:
         log.warning(
-            "%s was trained before its latent space told the %s: whether %s is the same cannot be "
-            "checked", info.location, " and ".join(found), "it" if len(found) == 1 else "each"
+            "%s did not keep the %s of its latents when it was trained: whether this model's is "
+            "the same cannot be checked", info.location, found
         )  # fmt: skip
 
 

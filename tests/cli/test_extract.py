@@ -101,6 +101,7 @@ def test_every_flag_reaches_its_setting(home: Path, extract: Invoke) -> None:
         "templates": {"default": "Now: {statement}", "code": "Write: {statement}"},
         "system": "Brief!",
         "thinking": True,
+        "date": None,
     }
     assert shown["sampling"] == {
         "max_new_tokens": 77,

@@ -130,6 +130,26 @@ def test_an_extraction_goes_on(written: dict[str, Any], name: str, invoke: Invok
     invoke(f"store verify {name}")
 
 
+@pytest.mark.parametrize("name", ["sampled", "given"])
+def test_an_extraction_with_another_tokenizer_is_refused(
+    written: dict[str, Any], name: str
+) -> None:
+    """The store does not tell its tokenizer; its records do."""
+    path = Path("checkpoint/tokenizer.json")
+    state = json.loads(path.read_text())
+    del state["model"]["merges"][-10:]
+    path.write_text(json.dumps(state))
+    command, _ = COMMANDS[name]
+    more = f"--limit {LARGER[name]} --store {name} --resume"
+    result = CliRunner().invoke(main, f"extract {command} {more}".split())
+    assert result.exit_code == 2, result.output
+    assert "the same text, has" in result.stderr.splitlines()[-1]
+    assert records(name) == written[name]["records"]
+    with open_store(name) as store:
+        assert store.identity is not None
+        assert store.identity.space.tokenizer is None
+
+
 def test_a_world_model_scores(written: dict[str, Any]) -> None:
     model = open_world_model("run", "cpu")
     with open_store("given") as store:
@@ -150,6 +170,9 @@ def test_a_world_model_scores_texts_and_new_records(
         np.testing.assert_allclose(steps, wanted, rtol=1e-2)
     command, added = COMMANDS["given"]
     invoke(f"extract {command} --store given --resume")
+    with open_store("given") as store:
+        assert store.identity is not None
+        assert store.identity.space.tokenizer is not None, "it was learned meanwhile"
     again = invoke("score given --world-model run --device cpu").stdout.splitlines()
     assert len(again) == len(written["given"]["records"]) + len(added)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from datetime import date, datetime
 from typing import Any, Literal
 
 import attrs
@@ -188,3 +189,14 @@ SETTINGS = st.builds(
 @given(SETTINGS)
 def test_there_and_back(settings: ExtractionSettings) -> None:
     assert structure(ExtractionSettings, unstructure(settings)) == settings
+
+
+def test_a_day_as_text_and_as_yaml_has_it() -> None:
+    for value in ("2024-02-29", date(2024, 2, 29)):
+        assert structure(PromptSettings, {"date": value}, "prompt").date == "2024-02-29"
+    assert structure(PromptSettings, {"date": None}, "prompt").date is None
+    for wrong in ("2024-02-30", "20240229", "today", datetime(2024, 2, 29, 12), 7):
+        with pytest.raises(
+            SettingsError, match=r"prompt\.date: must be a day like 2026-11-03, got"
+        ):
+            structure(PromptSettings, {"date": wrong}, "prompt")

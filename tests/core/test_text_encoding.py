@@ -16,6 +16,7 @@ from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.ports.llm_backend import InFlight, Step
 from rjepa_core.ports.world_model import WorldModelInfo
 from rjepa_core.problems import GivenSolution
+from rjepa_core.run_identity import today
 from rjepa_core.settings import AdapterSettings, EncodingSettings, ModelSettings
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
 from rjepa_core.text_encoding import Solution, TextEncoder, encoder_settings, open_text_encoder
@@ -109,6 +110,28 @@ def test_another_llm_or_prompt_is_refused(info: WorldModelInfo) -> None:
     other = attrs.evolve(info, space=attrs.evolve(info.space, prompt=prompt))
     with pytest.raises(IdentityError, match="chat_format"):
         open_text_encoder(ModelSettings(name="m"), SEEDED, other, registry())
+
+
+def test_what_the_world_model_does_not_know_is_told_and_what_it_knows_is_compared(
+    info: WorldModelInfo, caplog: pytest.LogCaptureFixture
+) -> None:
+    for tokenizer, told in (("utf-8", 0), (None, 1)):
+        space = attrs.evolve(info.space, tokenizer=tokenizer)
+        older = attrs.evolve(info, space=space)
+        open_text_encoder(ModelSettings(name="m"), SEEDED, older, registry()).close()
+        assert len(caplog.messages) == told
+    assert "did not keep the tokenizer of its latents" in caplog.text
+    other = attrs.evolve(info, space=attrs.evolve(info.space, tokenizer="another"))
+    with pytest.raises(IdentityError, match='tokenizer is "utf-8" there and "another" in'):
+        open_text_encoder(ModelSettings(name="m"), SEEDED, other, registry())
+
+
+def test_texts_are_posed_on_the_day_of_the_latent_space(info: WorldModelInfo) -> None:
+    model = ModelSettings(name="m")
+    prompt = attrs.evolve(info.space.prompt, date="2024-02-29")
+    space = attrs.evolve(info.space, prompt=prompt)
+    assert encoder_settings(model, SEEDED, space).prompt.date == "2024-02-29"
+    assert encoder_settings(model, SEEDED, info.space).prompt.date == today()
 
 
 def test_a_pass_that_does_not_fit_is_made_smaller(info: WorldModelInfo, store: LatentStore) -> None:

@@ -104,6 +104,30 @@ def check(sink: Sink, work: Sequence[Work]) -> None:
         assert not record_differences(sink.records[key], record)
 
 
+@pytest.mark.parametrize(
+    "other", [{"tokenizer": "bytes"}, {"end_ids": (1,)}, {"sampler": "x"}, {"reads_clock": True}]
+)
+def test_a_worker_whose_tokens_are_others_is_refused(other: dict[str, object]) -> None:
+    """As on a node with another version of the model's files, or of a package."""
+
+    class Mixed(Threads):
+        def wait(self, timeout: float) -> tuple[int, Answer] | None:
+            came = super().wait(timeout)
+            if came is not None and isinstance(came[1], Hello) and came[0] == 2:
+                info = attrs.evolve(came[1].info, **other)
+                return came[0], attrs.evolve(came[1], info=info)
+            return came
+
+    def greet(crew: Crew) -> None:
+        while len(crew.ready) < 2:
+            crew.wait(1.0)
+
+    crew = Crew(Mixed(), SETTINGS, 2, patience=20.0)
+    with pytest.raises(BackendError, match=f"another model than .*: {next(iter(other))} is "):
+        greet(crew)
+    crew.close()
+
+
 def test_workers_that_die_now_and_then() -> None:
     """With and without results in their hands."""
     chance, lock = random.Random(0), threading.Lock()

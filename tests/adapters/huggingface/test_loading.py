@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 import torch
 from hf_checkpoints import backend_of, qwen3
 
 from rjepa_adapters.huggingface import gguf, loading
+from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.loading import check_placement, pick_device, pick_dtype
 from rjepa_adapters.huggingface.naming import content_of, find_checkpoint
 from rjepa_core.errors import BackendError, UsageError
+from rjepa_core.settings import SamplingSettings
+from rjepa_core.testing.backend_case import BackendCase
 
 
 @pytest.mark.parametrize(
@@ -162,3 +167,58 @@ def test_a_converted_gguf_is_the_same_model(
     theirs = direct.model.state_dict()
     for name, tensor in smollm2.model.state_dict().items():
         assert torch.equal(tensor, theirs[name]), name
+
+
+def generation_config(folder: Path, to: Path, **values: Any) -> Path:
+    copy = shutil.copytree(folder, to)
+    path = copy / "generation_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+    return copy
+
+
+@pytest.mark.parametrize("way", ["fused", "double-pass"])
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_of_a_generation_config_only_the_ends_are_obeyed(
+    qwen3_folder: Path, tmp_path: Path, way: str, temperature: float
+) -> None:
+    """Whatever else it asks for, in either way of running: the completions are the same."""
+    asks = {
+        "do_sample": True, "temperature": 0.1, "top_k": 1, "top_p": 0.1, "min_p": 0.9,
+        "repetition_penalty": 9.0, "no_repeat_ngram_size": 1, "suppress_tokens": [*range(200, 500)],
+        "begin_suppress_tokens": [*range(100, 500)], "bad_words_ids": [[n] for n in range(3, 99)],
+        "forced_bos_token_id": 7, "min_new_tokens": 24, "num_beams": 1, "stop_strings": ["e"],
+    }  # fmt: skip
+    asking = backend_of(generation_config(qwen3_folder, tmp_path / "m", **asks), extraction=way)
+    plain = backend_of(qwen3_folder, extraction=way)
+    sampling = SamplingSettings(max_new_tokens=16, temperature=temperature)
+    case, found = BackendCase(), []
+    for backend in (asking, plain):
+        spec = attrs.evolve(case.spec(backend), sampling=sampling)
+        records, failures = case.run(backend, case.work(), rows=3, spec=spec)
+        ids = {key: record.trace.completion_ids.tolist() for key, record in records.items()}
+        found.append((ids, failures.keys()))
+    assert found[0] == found[1]
+    assert found[0][0] or temperature == 0
+    assert asking.info.end_ids == plain.info.end_ids
+    note = asking.info.notes["generation_config"]
+    assert note.startswith("not obeyed: do_sample True, temperature 0.1, top_k 1, top_p 0.1")
+    assert len(note) < 280
+    assert "generation_config" not in plain.info.notes
+
+
+def test_the_ends_are_those_of_generation_config_and_tokenizer(
+    qwen3_folder: Path, tmp_path: Path
+) -> None:
+    known = backend_of(qwen3_folder).info.end_ids
+    assert known is not None
+    for value, more in ((9, {9}), ([9, 4], {9, 4}), (None, set())):
+        place = tmp_path / str(value)
+        copy = generation_config(qwen3_folder, place, eos_token_id=value)
+        assert backend_of(copy).info.end_ids == tuple(sorted({*known} | more))
+
+
+def test_what_is_told_of_the_tokens(small: HuggingFaceBackend) -> None:
+    info = small.info
+    assert info.tokenizer is not None
+    assert len(info.tokenizer) == 16
+    assert (info.sampler, info.reads_clock) == ("inverse-cdf-1", False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from services import make_trained, opened, running
 
 from rjepa_adapters.remote.client import TOKEN_VARIABLE, RemoteWorldModel, on_loopback
+from rjepa_adapters.remote.describing import info_from_json, info_to_json
 from rjepa_adapters.remote.retrying import ServiceError, ask
 from rjepa_adapters.world_model.run import JepaWorldModel
 from rjepa_core.errors import IdentityError, InputError, UsageError
@@ -118,6 +120,18 @@ def test_what_answers_is_no_service(tmp_path: Path) -> None:
 def test_a_device_is_the_service_s_own() -> None:
     with pytest.raises(UsageError, match="leave it out"):
         open_world_model("http://127.0.0.1:9", "cuda")
+
+
+def test_a_description_comes_back_as_it_was(local: WorldModel) -> None:
+    facts = json.loads(json.dumps(info_to_json(local.info)))
+    assert info_from_json(facts, "x").space == local.info.space
+    space = attrs.evolve(local.info.space, tokenizer=None)
+    older = json.loads(json.dumps(info_to_json(attrs.evolve(local.info, space=space))))
+    assert "tokenizer" not in older["space"], "as a service of version 0.1 has it"
+    assert info_from_json(older, "x").space == space
+    facts["space"]["sorcery"] = 1
+    with pytest.raises(IdentityError, match="tells sorcery, which this version of rjepa does not"):
+        info_from_json(facts, "x")
 
 
 def test_nobody_answers() -> None:

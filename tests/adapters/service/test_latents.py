@@ -133,6 +133,22 @@ def test_a_model_with_a_space_of_its_own_says_so(trained_space: str) -> None:
         assert "a space of its own" in str(refused["detail"])
 
 
+def test_a_space_that_tells_more_or_less_than_the_world_model_s(
+    caller: httpx2.Client, served: Served
+) -> None:
+    """A store may be older than its world model, or have learned more since."""
+    model = served.world_model
+    base, *parts = model.info.space.fingerprint.split("-")
+    assert parts, "the seeded backend tells its tokenizer"
+    one = sequence(model, 3)
+    for space in (base, f"{base}-{parts[0]}", f"{base}-d00000000", f"{base}-{parts[0]}-d0"):
+        answer = caller.post("/score", json={**as_json(model, one), "space": space})
+        assert answer.status_code == 200, answer.text
+    other = f"{base}-{parts[0][0]}00000000"
+    answer = caller.post("/score", json={**as_json(model, one), "space": other})
+    assert other in str(problem(answer, 409, "other-space")["detail"])
+
+
 def test_latents_of_another_space(caller: httpx2.Client, served: Served) -> None:
     model = served.world_model
     one = sequence(model, 2)

@@ -16,7 +16,7 @@ from rjepa_core.errors import IdentityError, StoreNotFoundError, UsageError
 from rjepa_core.opening import open_store
 from rjepa_core.partition import Split, split_of
 from rjepa_core.testing.memory_store import MemoryStore, forget
-from rjepa_core.testing.samples import sample_identity, sample_record
+from rjepa_core.testing.samples import sample_identity, sample_record, told_identity
 from rjepa_core.train_settings import DataSettings
 
 MANY = [2 + i % 5 for i in range(120)]
@@ -88,6 +88,40 @@ def test_spaces_must_not_meet(tmp_path: Path) -> None:
     # Where its traces come from, a world model does not care.
     sampled = make_store(tmp_path / "c", MANY, sample_identity(seed=3, logprobs=True))
     assert len(open_index(DataSettings(stores=(a, sampled)), None)) == 240
+
+
+def test_what_a_store_does_not_tell_agrees_with_any_and_hides_no_difference(
+    tmp_path: Path,
+) -> None:
+    old = make_store(tmp_path / "old", MANY)
+    new = make_store(tmp_path / "new", MANY, told_identity("one"), prefix="n")
+    other = make_store(tmp_path / "other", MANY, told_identity("other"), prefix="o")
+    index = open_index(DataSettings(stores=(old, new)), None)
+    assert index.space == told_identity("one").space, "the world model is of what is known"
+    for stores in ((old, new, other), (new, old, other), (other, new, old)):
+        with pytest.raises(IdentityError, match=r'tokenizer is "(one|other)" there and "'):
+            open_index(DataSettings(stores=stores), None)
+
+
+def test_old_and_new_prompts_must_begin_alike(tmp_path: Path) -> None:
+    """An unknown tokenizer agrees with any; the ids that are stored do not."""
+    ids, places = np.arange(40, dtype=np.int32), []
+    for name, identity, first in (
+        ("old", sample_identity(), 7),
+        ("alike", told_identity("one"), 7),
+        ("other", told_identity("two"), 8),
+    ):
+        record = sample_record(identity, name)
+        prompt = np.concatenate([np.array([first], np.int32), ids])
+        trace = attrs.evolve(record.trace, prompt_ids=prompt, statement_span=(30, 38))
+        with open_store(str(tmp_path / name), "write") as store:
+            store.begin(identity)
+            store.write([attrs.evolve(record, trace=trace)])
+        places.append(str(tmp_path / name))
+    old, alike, other = places
+    assert len(open_index(DataSettings(stores=(old, alike)), None)) == 2
+    with pytest.raises(IdentityError, match="different from token 1 on"):
+        open_index(DataSettings(stores=(old, other)), None)
 
 
 def test_domains_and_labels(tmp_path: Path) -> None:

@@ -19,9 +19,12 @@ from evaluation_stores import (
 
 from rjepa_core.errors import IdentityError, InputError, UsageError
 from rjepa_core.evaluation import EvaluateRunSettings, EvaluateSettings, Evaluation, Watch, evaluate
+from rjepa_core.evaluation.reading import Corpus
 from rjepa_core.opening import open_store, open_world_model
 from rjepa_core.partition import Split, split_of
 from rjepa_core.settings import AdapterSettings, ModelSettings
+from rjepa_core.testing.memory_store import MemoryStore
+from rjepa_core.testing.samples import sample_identity, sample_record, told_identity
 
 Made = tuple[Path, str, str]
 
@@ -266,6 +269,22 @@ def test_a_store_of_another_space_is_refused(made: Made, tmp_path: Path) -> None
     other = make_store(tmp_path, pooling="last")
     with pytest.raises(IdentityError, match='pooling is "last" there and "mean" in the world'):
         run(other, made[2], parts=("retrieval",))
+
+
+def test_what_the_world_model_does_not_know_the_stores_must_agree_on() -> None:
+    stores = {}
+    identities = (sample_identity(), told_identity("one"), told_identity("other"))
+    for name, identity in zip(("old", "one", "other"), identities, strict=True):
+        stores[name] = MemoryStore()
+        stores[name].begin(identity)
+        stores[name].write([sample_record(identity, name)])
+        stores[name].commit()
+    space, owner = sample_identity().space, "the world model"
+    corpus = Corpus([stores["old"], stores["one"]], space, owner)
+    assert corpus.space == told_identity("one").space
+    for names in (("one", "old", "other"), ("other", "one")):
+        with pytest.raises(IdentityError, match="tokenizer is"):
+            Corpus([stores[name] for name in names], space, owner)
 
 
 def test_another_layer_is_refused_and_one_of_several_is_used(made: Made, tmp_path: Path) -> None:
