@@ -12,6 +12,7 @@ import torch
 from rjepa_core.errors import BackendError, UsageError
 from rjepa_core.settings import ModelSettings
 
+from ..probes.host import free_bytes as free_host_bytes
 from .naming import SHAPE, Checkpoint, content_of, find_checkpoint
 from .pretrained import config_of, explained, model_of, tokenizer_of
 from .settings import HuggingFaceSettings
@@ -155,11 +156,7 @@ def free_bytes(device: torch.device) -> int | None:
     """Memory that a load may take; None where the device does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    if device.type == "cpu":
-        import psutil
-
-        return int(psutil.virtual_memory().available)
-    return None
+    return free_host_bytes() if device.type == "cpu" else None
 
 
 def check_placement(model: Any, device: torch.device) -> None:
