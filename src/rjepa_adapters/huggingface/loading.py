@@ -76,8 +76,9 @@ def context(model: ModelSettings, settings: HuggingFaceSettings) -> int | None:
     """Most tokens of a sequence, told by the configuration alone; None where that takes a load.
 
     Raises:
-        UsageError: there is no such model.
+        UsageError: there is no such model or device.
     """
+    pick_device(model.device)
     if model.name.startswith(SHAPE):
         return None
     place = find_checkpoint(model.name)

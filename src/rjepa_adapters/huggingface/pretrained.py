@@ -105,12 +105,15 @@ def model_of(
 
 
 def _downloaded(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> list[Path]:
-    """The weights of a model on the hub that has just been loaded."""
+    """The weights of a model on the hub that has just been loaded; none where they are not told."""
     from huggingface_hub import snapshot_download
 
-    folder = snapshot_download(
-        checkpoint.location, revision=settings.revision, local_files_only=True
-    )
+    try:
+        folder = snapshot_download(
+            checkpoint.location, revision=settings.revision, local_files_only=True
+        )
+    except (OSError, ValueError):
+        return []
     return weight_files(Path(folder))
 
 

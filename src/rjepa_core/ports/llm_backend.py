@@ -45,6 +45,8 @@ class ModelInfo:
         notes: other facts worth a line on screen.
         passes: how generating and encoding are arranged, where a backend has several ways; kept in
             the run history and never part of what a record is.
+        context: most tokens of prompt and completion together; None where there is no such limit,
+            or the backend does not tell.
     """
 
     content: str
@@ -57,6 +59,7 @@ class ModelInfo:
     device: str = "cpu"
     notes: Mapping[str, str] = attrs.field(factory=dict)
     passes: str | None = None
+    context: int | None = None
 
     @property
     def random(self) -> bool:
