@@ -31,7 +31,12 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
         ["backend_suite.BackendContract"],
     ),
     "store": (
-        [latent_store.LatentStore, latent_store.Snapshot, store_tools.StoreTools],
+        [
+            latent_store.LatentStore,
+            latent_store.Snapshot,
+            latent_store.Discards,
+            store_tools.StoreTools,
+        ],
         ["store_suite.StoreContract", "store_suite.StoreToolsContract"],
     ),
     "scheduler": (

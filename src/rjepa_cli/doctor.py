@@ -22,6 +22,7 @@ _DISTRIBUTIONS = (
     "autoawq",
     "gptqmodel",
     "gguf",
+    "peft",
     "pyarrow",
     "datasets",
     "lmdb",

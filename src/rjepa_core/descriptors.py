@@ -57,10 +57,13 @@ class BackendAdapter(Adapter):
         create: `create(model, settings)` loads the LLM.
         diagnose: `diagnose()` tells `rjepa-cli doctor` what this backend would do here and why, as
             short lines by topic.
+        context: `context(model, settings)` tells `ModelInfo.context` before the LLM is loaded; None
+            where that cannot be told.
     """
 
     create: Callable[[ModelSettings, Any], LLMBackend]
     diagnose: Callable[[], Mapping[str, str]] | None = None
+    context: Callable[[ModelSettings, Any], int | None] | None = None
 
 
 @attrs.frozen(kw_only=True)

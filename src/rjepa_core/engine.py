@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from .errors import SettingsError
 from .extraction import Ending, Progress, WorkQueue, extract
 from .opening import find_probe
 from .plugins import BackendAdapter, Registry, SchedulerAdapter
@@ -16,6 +17,7 @@ from .ports.latent_store import RecordSink
 from .ports.llm_backend import InFlight, LLMBackend, ModelInfo
 from .ports.memory_probe import MemoryProbe
 from .prepared import session_spec
+from .run_identity import resolve_layers
 from .settings import ExtractionSettings
 
 
@@ -70,18 +72,48 @@ class Engine:
 def open_engine(settings: ExtractionSettings, registry: Registry | None = None) -> Engine:
     """Load the LLM.
 
+    A session is opened and closed again, so that a backend which cannot do what is asked says so
+    before anything is stored.
+
     Raises:
-        UsageError: an adapter or a setting of it is unknown, or there is no such model.
+        UsageError: an adapter or a setting of it is unknown, there is no such model, or it cannot
+            do what is asked.
     """
     registry = registry or Registry()
     backend, options, scheduler, scheduler_options = _chosen(settings, registry)
+    if backend.context is not None:
+        check_length(settings, backend.context(settings.model, options))
     opened = backend.create(settings.model, options)
+    try:
+        check_length(settings, opened.info.context)
+        layers = resolve_layers(settings.encoding.layers, opened.info)
+        opened.open_session(session_spec(settings, layers)).close()
+    except BaseException:
+        opened.close()
+        raise
     return Engine(
         settings,
         opened,
         lambda: scheduler.create(scheduler_options),
         find_probe(registry, opened.info.device),
     )
+
+
+def check_length(settings: ExtractionSettings, context: int | None) -> None:
+    """Refuse a run in which no completion could be as long as it may be.
+
+    Args:
+        context: most tokens of prompt and completion together; None where that is not known.
+
+    Raises:
+        SettingsError: the new tokens alone are as many.
+    """
+    new = settings.sampling.max_new_tokens
+    if context is not None and new >= context and not settings.problems.traces:
+        raise SettingsError(
+            f"sampling.max_new_tokens: {new:,} new tokens behind a prompt do not fit into the "
+            f"{context:,} tokens that {settings.model.name} can hold; take fewer"
+        )
 
 
 def check_engine(settings: ExtractionSettings, registry: Registry) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from .engine import check_engine
-from .errors import StoreExistsError
+from .errors import SettingsError, StoreExistsError
 from .extraction import Progress
 from .identity import Identity, check_same
 from .opening import (
@@ -24,7 +24,7 @@ from .opening import (
     split_location,
 )
 from .plugins import ExecutorAdapter, Registry, StoreAdapter
-from .ports.latent_store import LatentStore
+from .ports.latent_store import Discards, LatentStore
 from .ports.problem_source import ProblemSource
 from .prepared import Extraction, Summary
 from .rehearsal import AbsentStore, Trial
@@ -60,7 +60,8 @@ def open_extraction(
     """Check and open all that an extraction needs, cheapest first.
 
     The input is read once before the store is made, and both before the model is loaded, so that a
-    mistake shows in seconds.
+    mistake shows in seconds. A store that was made here goes again where something is wrong before
+    the run begins.
 
     Args:
         settings: of the run.
@@ -93,10 +94,13 @@ def open_extraction(
                 settings.problems.limit,
                 given=bool(settings.problems.traces),
             )
+        fresh = not store_adapter.exists(place)
+        if fresh:
+            check_samples(settings)
         say("reading the problems")
         survey = work.survey()
         store = _open_target(store_adapter, place, store_options, dry)
-        stack.callback(store.close)
+        stack.callback(_let_go, store, fresh)
         if (len(store) or next(store.failures(), None)) and not settings.run.resume:
             raise StoreExistsError(
                 f"{store.location} holds {len(store)} records; "
@@ -147,6 +151,28 @@ def run_extraction(
     """Problems in, stored latents out: open, run, close."""
     with open_extraction(settings, registry) as extraction:
         return extraction.run(report)
+
+
+def check_samples(settings: ExtractionSettings) -> None:
+    """Refuse to draw the same completion several times; a store that was begun so goes on.
+
+    Raises:
+        SettingsError: several samples at temperature 0.
+    """
+    samples = settings.problems.samples
+    if samples > 1 and settings.sampling.temperature == 0 and not settings.problems.traces:
+        raise SettingsError(
+            f"problems.samples: at temperature 0 all {samples} samples of a problem are the same; "
+            "take one, or a sampling.temperature above 0"
+        )
+
+
+def _let_go(store: LatentStore, fresh: bool) -> None:
+    """Close a store; one that was made for this run, which never began, is taken away."""
+    if fresh and isinstance(store, Discards):
+        store.discard()
+    else:
+        store.close()
 
 
 def _open_target(adapter: StoreAdapter, place: str, options: Any, dry: bool) -> LatentStore:

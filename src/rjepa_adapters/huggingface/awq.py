@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.util
-import json
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,14 @@ from torch import Tensor, nn
 from rjepa_core.errors import UsageError
 
 from .naming import Checkpoint
-from .pretrained import model_of
+from .pretrained import explained, model_of
 from .settings import HuggingFaceSettings
+from .weights import check_filled, refuse_missing, stored_elements, weight_files
 
 log = logging.getLogger(__name__)
+
+# The tensors that a layer is packed in.
+_PACKED = ("qweight", "qzeros", "scales")
 
 
 def awq_path(device_type: str) -> tuple[str, str]:
@@ -69,14 +72,32 @@ def load_awq(
     group = int(quantisation.get("group_size", 128))
     model = empty_model(config, dtype, settings)
     files = _weight_files(checkpoint, settings)
-    if way == "dequantised":
-        say_dequantised(dtype)
-        fill(model, dequantised(_tensors(files), group, dtype))
-    else:
-        replace_linears(model, _names(files), group)
-        fill(model, _on_device(files, device, dtype))
-    model.tie_weights()
+    names = stored_elements(files)
+    _check_packed(checkpoint.name, names)
+    with explained(checkpoint):
+        if way == "dequantised":
+            say_dequantised(dtype)
+            unknown = fill(model, dequantised(_tensors(files), group, dtype))
+        else:
+            replace_linears(model, names, group)
+            unknown = fill(model, _on_device(files, device, dtype))
+        model.tie_weights()
+    missing = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    found = {"missing_keys": missing, "unexpected_keys": unknown}
+    check_filled(checkpoint.name, model, found, {})
     return model, {"awq": f"{way}: {why}"}
+
+
+def _check_packed(name: str, names: Collection[str]) -> None:
+    """A packed layer without its scales would be computed with zeros."""
+    found: dict[str, set[str]] = {}
+    for tensor in names:
+        module, _, kind = tensor.rpartition(".")
+        if kind in _PACKED:
+            found.setdefault(module, set()).add(kind)
+    absent = [f"{m}.{kind}" for m, kinds in found.items() for kind in _PACKED if kind not in kinds]
+    if absent:
+        refuse_missing(name, absent, (), len(names) + len(absent))
 
 
 def say_dequantised(dtype: torch.dtype) -> None:
@@ -111,11 +132,7 @@ def _weight_files(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> list
                 allow_patterns=["*.safetensors", "*.json"],
             )
         )
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return [folder / name for name in sorted(set(named))]
-    files = sorted(folder.glob("*.safetensors"))
+    files = weight_files(folder) or sorted(folder.glob("*.safetensors"))
     if not files:
         raise UsageError(f"model.name: {folder} holds no .safetensors files")
     return files
@@ -130,16 +147,6 @@ def _tensors(files: list[Path], device: str = "cpu") -> Iterator[tuple[str, Tens
                 yield name, opened.get_tensor(name)
 
 
-def _names(files: list[Path]) -> list[str]:
-    from safetensors import safe_open
-
-    names: list[str] = []
-    for file in files:
-        with safe_open(file, framework="pt") as opened:
-            names += opened.keys()
-    return names
-
-
 def dequantised(
     tensors: Iterable[tuple[str, Tensor]], group: int, dtype: torch.dtype
 ) -> Iterator[tuple[str, Tensor]]:
@@ -149,12 +156,12 @@ def dequantised(
     parts: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors:
         module, _, kind = name.rpartition(".")
-        if kind not in ("qweight", "qzeros", "scales"):
+        if kind not in _PACKED:
             yield name, tensor.to(dtype) if tensor.is_floating_point() else tensor
             continue
         found = parts.setdefault(module, {})
         found[kind] = tensor
-        if len(found) == 3:
+        if len(found) == len(_PACKED):
             del parts[module]
             rows = found["qweight"].shape[0]
             weight = dequantize_gemm(
@@ -175,30 +182,35 @@ def replace_linears(model: Any, names: Iterable[str], group: int) -> None:
     """
     with _autoawq():
         from awq.modules.linear.gemm import WQLinear_GEMM
+    linears = {name: one for name, one in model.named_modules() if isinstance(one, nn.Linear)}
     for name in names:
-        if not name.endswith(".qweight"):
+        module = name.removesuffix(".qweight")
+        if module == name or module not in linears:
             continue
-        parent_name, _, child = name.removesuffix(".qweight").rpartition(".")
-        parent = model.get_submodule(parent_name)
-        linear = getattr(parent, child)
-        assert isinstance(linear, nn.Linear)
-        setattr(parent, child, WQLinear_GEMM.from_linear(linear, 4, group, init_only=True))
+        parent_name, _, child = module.rpartition(".")
+        packed = WQLinear_GEMM.from_linear(linears[module], 4, group, init_only=True)
+        setattr(model.get_submodule(parent_name), child, packed)
 
 
 def _on_device(
     files: list[Path], device: torch.device, dtype: torch.dtype
 ) -> Iterator[tuple[str, Tensor]]:
     for name, tensor in _tensors(files, str(device)):
-        packed = name.endswith((".qweight", ".qzeros", ".scales"))
+        packed = name.rpartition(".")[2] in _PACKED
         yield name, tensor if packed else tensor.to(dtype)
 
 
-def fill(model: Any, tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """Give the model its tensors one by one; what stays on `meta` is found by `check_placement`."""
+def fill(model: Any, tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """Give the model its tensors one by one; names of those that have no place in it.
+
+    What was not among them stays on `meta`.
+    """
+    unknown: list[str] = []
     for name, tensor in tensors:
-        model.load_state_dict({name: tensor}, strict=False, assign=True)
+        unknown += model.load_state_dict({name: tensor}, strict=False, assign=True).unexpected_keys
     for parameter in model.parameters():
         parameter.requires_grad_(False)
+    return unknown
 
 
 @contextlib.contextmanager

@@ -8,19 +8,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rjepa_core.errors import SettingsError
 from rjepa_core.latents import Encoding
 from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo, Refused, Session, SessionSpec
-from rjepa_core.problems import GivenSolution
+from rjepa_core.problems import GivenSolution, Problem
 from rjepa_core.settings import EncodingSettings, SamplingSettings
 from rjepa_core.stopping import end_at_stop
-from rjepa_core.traces import CONTROL_TOKEN, TOO_LONG, Completion, Prompt, Trace
+from rjepa_core.traces import (
+    CONTROL_TOKEN,
+    TEMPLATE,
+    TOO_LONG,
+    Completion,
+    Prompt,
+    Trace,
+    Work,
+)
 
 from .decoding import Decoder
 from .encoding import LayerReader, encode_batch
 from .fused_session import FusedSession
 from .generating import generate_batch
+from .library_log import heard
 from .loading import Loaded
 from .memory import guarded
+from .pretrained import context_of
 from .sampling import SAMPLER
 from .settings import DOUBLE_PASS, HuggingFaceSettings
 from .stop_texts import StopFinder, StopTexts
@@ -39,7 +50,8 @@ class HuggingFaceBackend(BatchBackend):
         self.end_ids = loaded.end_ids
         self._pad_id = loaded.pad_id
         config = loaded.model.config.get_text_config()
-        self._longest = int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
+        self._context = context_of(loaded.model.config)
+        self._closed = False
         self.info = ModelInfo(
             content=loaded.content,
             name=loaded.name,
@@ -56,6 +68,7 @@ class HuggingFaceBackend(BatchBackend):
             reads_clock=self.codec.reads_clock,
             end_ids=tuple(sorted(self.end_ids)),
             sampler=SAMPLER,
+            context=self._context,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -92,7 +105,10 @@ class HuggingFaceBackend(BatchBackend):
         refused = self._refuse_control(prompt)
         if refused is not None:
             return refused
-        one = Rendered(*self.codec.render(prompt))
+        try:
+            one = Rendered(*self.codec.render(prompt))
+        except SettingsError as error:
+            return Refused(TEMPLATE, str(error))
         new = sampling.max_new_tokens
         what = f"the prompt's {len(one.ids)} tokens and {new} new ones"
         return self._refuse(len(one.ids) + new, what) or one
@@ -127,7 +143,11 @@ class HuggingFaceBackend(BatchBackend):
     ) -> Sequence[Completion | Refused]:
         answers: list[Completion | Refused] = []
         for prompt, solution in zip(prompts, solutions, strict=True):
-            read = self.codec.read(prompt, solution)
+            try:
+                read = self.codec.read(prompt, solution)
+            except SettingsError as error:
+                answers.append(Refused(TEMPLATE, str(error)))
+                continue
             tokens = len(read.prompt_ids) + len(read.ids)
             answers.append(
                 self._refuse_control(prompt)
@@ -152,16 +172,19 @@ class HuggingFaceBackend(BatchBackend):
         )
 
     def open_session(self, spec: SessionSpec) -> Session:
-        """Check first, on a few tokens, that the wanted layers are where they are looked for."""
-        ids = self.codec.tokenizer("Step 1: one and two.", add_special_tokens=False).input_ids
-        with torch.inference_mode():
-            self._reader.check(ids, spec.encoding.layers, spec.encoding.logprobs)
-        if self._settings.extraction == DOUBLE_PASS:
-            return super().open_session(spec)
-        if self._decoder is None:
+        """Check first, on a few tokens, that the wanted layers are where they are looked for, and
+        that the chat template takes such prompts."""
+        fused = self._settings.extraction != DOUBLE_PASS
+        if fused and self._decoder is None:
             self._decoder = Decoder(self.model, self._reader)
-        with torch.inference_mode():
-            self._decoder.check(ids, spec.encoding.layers)
+        ids = self.codec.tokenizer("Step 1: one and two.", add_special_tokens=False).input_ids
+        with heard(), torch.inference_mode():
+            self.codec.render(spec.pose(Work(Problem("a", "What is 1 and 2?"), 0)))
+            self._reader.check(ids, spec.encoding.layers, spec.encoding.logprobs)
+            if fused and self._decoder is not None:
+                self._decoder.check(ids, spec.encoding.layers)
+        if not fused or self._decoder is None:
+            return super().open_session(spec)
         return FusedSession(self, self._decoder, spec)
 
     def _refuse_control(self, prompt: Prompt) -> Refused | None:
@@ -171,11 +194,14 @@ class HuggingFaceBackend(BatchBackend):
         return Refused(CONTROL_TOKEN, f"the text holds {token}, which the model takes as a command")
 
     def _refuse(self, tokens: int, what: str) -> Refused | None:
-        if tokens <= self._longest:
+        if self._context is None or tokens <= self._context:
             return None
-        return Refused(TOO_LONG, f"{what} are more than the model's {self._longest} positions")
+        return Refused(TOO_LONG, f"{what} are more than the model's {self._context} positions")
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         device = self.model.device
         del self.model, self._reader, self._decoder
         if device.type == "cuda":

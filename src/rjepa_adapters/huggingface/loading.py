@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -12,8 +11,11 @@ import torch
 from rjepa_core.errors import BackendError, UsageError
 from rjepa_core.settings import ModelSettings
 
+from ..probes.host import free_bytes as free_host_bytes
+from .library_log import heard
+from .lora import adapted_content, adapter_folder, base_of, merged, texts_of
 from .naming import SHAPE, Checkpoint, content_of, find_checkpoint
-from .pretrained import config_of, explained, model_of, tokenizer_of
+from .pretrained import config_of, context_of, explained, model_of, tokenizer_of
 from .settings import HuggingFaceSettings
 
 GIB = 1 << 30
@@ -51,31 +53,68 @@ def load(model: ModelSettings, settings: HuggingFaceSettings) -> Loaded:
     if model.name.startswith(SHAPE):
         from .shapes import load_shape
 
-        with _quiet():
+        with heard():
             return load_shape(model, settings, device)
     checkpoint = find_checkpoint(model.name)
-    with _quiet():
-        if checkpoint.gguf_file is not None:
-            return _load_gguf(checkpoint, model, settings, device)
-        config = config_of(checkpoint, settings)
-        quantisation = getattr(config, "quantization_config", None) or {}
-        if not isinstance(quantisation, Mapping):
-            quantisation = quantisation.to_dict()
-        if quantisation.get("quant_method") == "awq":
-            from .awq import load_awq
+    with heard():
+        adapter = adapter_folder(checkpoint, settings)
+        if adapter is None:
+            return _load(checkpoint, model, settings, device)
+        base, settings = base_of(checkpoint, adapter, settings)
+        loaded = _load(base, model, settings, device, texts_of(checkpoint, adapter))
+        network, note = merged(checkpoint, adapter, loaded.model)
+        return attrs.evolve(
+            loaded,
+            model=network.eval(),
+            name=checkpoint.name,
+            content=adapted_content(loaded.content, adapter),
+            notes={**loaded.notes, "adapter": note},
+        )
 
-            dtype = pick_dtype(model.dtype, device, auto_cuda=torch.float16)
-            network, notes = load_awq(checkpoint, config, quantisation, device, dtype, settings)
-            label = f"awq-{quantisation.get('bits', 4)}bit"
-            return _finish(
-                checkpoint,
-                network,
-                tokenizer_of(checkpoint, settings),
-                config,
-                label,
-                notes,
-                device,
-            )
+
+def context(model: ModelSettings, settings: HuggingFaceSettings) -> int | None:
+    """Most tokens of a sequence, told by the configuration alone; None where that takes a load.
+
+    Raises:
+        UsageError: there is no such model or device.
+    """
+    pick_device(model.device)
+    if model.name.startswith(SHAPE):
+        return None
+    place = find_checkpoint(model.name)
+    with heard():
+        adapter = adapter_folder(place, settings)
+        if adapter is not None:
+            place, settings = base_of(place, adapter, settings)
+        if place.folder is not None and place.gguf_file is not None:
+            from .gguf import context_in
+
+            return context_in(place.folder / place.gguf_file)
+        return context_of(config_of(place, settings))
+
+
+def _load(
+    checkpoint: Checkpoint,
+    model: ModelSettings,
+    settings: HuggingFaceSettings,
+    device: torch.device,
+    texts: Checkpoint | None = None,
+) -> Loaded:
+    """A checkpoint without an adapter, with the tokenizer of `texts` if there is one."""
+    if checkpoint.gguf_file is not None:
+        return _load_gguf(checkpoint, model, settings, device, texts)
+    config = config_of(checkpoint, settings)
+    quantisation = getattr(config, "quantization_config", None) or {}
+    if not isinstance(quantisation, Mapping):
+        quantisation = quantisation.to_dict()
+    notes: Mapping[str, str] = {}
+    if quantisation.get("quant_method") == "awq":
+        from .awq import load_awq
+
+        dtype = pick_dtype(model.dtype, device, auto_cuda=torch.float16)
+        network, notes = load_awq(checkpoint, config, quantisation, device, dtype, settings)
+        label = f"awq-{quantisation.get('bits', 4)}bit"
+    else:
         dtype = pick_dtype(model.dtype, device)
         if not quantisation:  # packed weights take less than the architecture would say
             with explained(checkpoint):
@@ -83,9 +122,8 @@ def load(model: ModelSettings, settings: HuggingFaceSettings) -> Loaded:
                 check_room(config, dtype, device, checkpoint.name, own_code)
         network = model_of(checkpoint, settings, dtype, device)
         label = str(quantisation.get("quant_method", "none"))
-        return _finish(
-            checkpoint, network, tokenizer_of(checkpoint, settings), config, label, {}, device
-        )
+    tokenizer = tokenizer_of(texts or checkpoint, settings)
+    return _finish(checkpoint, network, tokenizer, config, label, notes, device)
 
 
 def pick_device(name: str) -> torch.device:
@@ -155,11 +193,7 @@ def free_bytes(device: torch.device) -> int | None:
     """Memory that a load may take; None where the device does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    if device.type == "cpu":
-        import psutil
-
-        return int(psutil.virtual_memory().available)
-    return None
+    return free_host_bytes() if device.type == "cpu" else None
 
 
 def check_placement(model: Any, device: torch.device) -> None:
@@ -185,33 +219,20 @@ def _load_gguf(
     model: ModelSettings,
     settings: HuggingFaceSettings,
     device: torch.device,
+    texts: Checkpoint | None,
 ) -> Loaded:
-    from .gguf import as_checkpoint, quantisation_of
+    from .gguf import load_gguf, quantisation_of
 
     folder = checkpoint.folder
     assert folder is not None
     assert checkpoint.gguf_file is not None
-    dtype = pick_dtype(model.dtype, device)
     content = content_of(folder, checkpoint.gguf_file)
     label = quantisation_of(checkpoint.gguf_file)
-    place = as_checkpoint(checkpoint, content, settings.keep_converted)
-    network = model_of(
-        place,
-        settings,
-        dtype,
-        device,
-        **({"gguf_file": place.gguf_file} if place.gguf_file else {}),
-    )
-    return _finish(
-        checkpoint,
-        network,
-        tokenizer_of(place, settings),
-        network.config,
-        label,
-        {},
-        device,
-        content,
-    )
+    dtype = pick_dtype(model.dtype, device)
+    network, tokenizer = load_gguf(checkpoint, content, settings, dtype, device)
+    if texts is not None:
+        tokenizer = tokenizer_of(texts, settings)
+    return _finish(checkpoint, network, tokenizer, network.config, label, {}, device, content)
 
 
 def _finish(
@@ -272,18 +293,3 @@ def _not_obeyed(config: Any) -> dict[str, str]:
     if not named:
         return {}
     return {"generation_config": f"not obeyed: {named:.200}; the sampling settings alone count"}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' loading bars and advice off the screen; errors still raise."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        logging.enable_progress_bar()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NoReturn
 
 import attrs
 
@@ -16,7 +17,11 @@ from rjepa_core.errors import UsageError
 SMOLLM2 = "smollm2"
 # In front of the name of a shape: an architecture with random weights, for timing alone.
 SHAPE = "shape:"
+# The settings of a LoRA adapter, alone or beside a model's weights.
+ADAPTER = "adapter_config.json"
 _WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
+# As llama.cpp names the parts of a model.
+_PART = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)")
 _VOLATILE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "use_cache")
 
 
@@ -48,9 +53,15 @@ def find_checkpoint(name: str) -> Checkpoint:
     """
     if name == SMOLLM2:
         return _smollm2()
-    path = Path(os.path.expanduser(name))
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"model.name: {name}: {error}") from error
     if path.is_file():
         if path.suffix == ".gguf":
+            part = _PART.search(path.name)
+            if part is not None and int(part[2]) > 1:
+                refuse_parts(path, int(part[2]))
             return Checkpoint(path.stem, str(path.parent), path.name)
         raise UsageError(f"model.name: {name} is a file, but no .gguf; give a checkpoint's folder")
     if path.is_dir():
@@ -62,14 +73,36 @@ def find_checkpoint(name: str) -> Checkpoint:
 
 
 def _in_folder(name: str, path: Path) -> Checkpoint:
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() or (path / ADAPTER).is_file():
         return Checkpoint(path.resolve().name, str(path))
     found = sorted(path.glob("*.gguf"))
-    if len(found) == 1:
-        return Checkpoint(found[0].stem, str(path), found[0].name)
+    if found and len({_PART.sub("", file.name) for file in found}) == 1:
+        return find_checkpoint(str(found[0]))
     if found:
         raise UsageError(f"model.name: {name} holds {len(found)} GGUF files; name one of them")
     raise UsageError(f"model.name: {name} is no checkpoint: it has no config.json and no .gguf")
+
+
+def refuse_parts(file: Path, count: int) -> NoReturn:
+    """Say how the parts of a GGUF model become the one file that transformers reads.
+
+    Raises:
+        UsageError: always.
+    """
+    if not _PART.search(file.name):
+        raise UsageError(
+            f"model.name: {file.name} is one of {count} parts of a model, under another name; give "
+            "them the names they had and join them: llama-gguf-split --merge "
+            f"NAME-00001-of-{count:05}.gguf NAME.gguf"
+        )
+    names = [_PART.sub(f"-{i:05}-of-{count:05}", file.name) for i in range(1, count + 1)]
+    absent = [name for name in names if not file.with_name(name).is_file()]
+    fetch = f"fetch what is not there ({', '.join(absent[:3])}) and " if absent else ""
+    raise UsageError(
+        f"model.name: {file.name} is one of {count} parts of a model; {fetch}join them: "
+        f"llama-gguf-split --merge {file.with_name(names[0])} "
+        f"{file.with_name(_PART.sub('', file.name))}"
+    )
 
 
 def _smollm2() -> Checkpoint:

@@ -24,6 +24,12 @@ def _create(model: ModelSettings, settings: HuggingFaceSettings) -> LLMBackend:
     return HuggingFaceBackend(load(model, settings), settings)
 
 
+def _context(model: ModelSettings, settings: HuggingFaceSettings) -> int | None:
+    from .loading import context
+
+    return context(model, settings)
+
+
 def _diagnose() -> Mapping[str, str]:
     from .diagnosis import diagnose
 
@@ -39,5 +45,6 @@ def rjepa_backends() -> Iterable[BackendAdapter]:
             settings=HuggingFaceSettings,
             create=_create,
             diagnose=_diagnose,
+            context=_context,
         )
     ]

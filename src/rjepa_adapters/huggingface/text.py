@@ -120,10 +120,23 @@ class TextCodec:
         if prompt.system:
             messages.insert(0, {"role": "system", "content": prompt.system})
         chosen = {"add_generation_prompt": True, "enable_thinking": prompt.thinking}
-        if self.reads_clock and prompt.date is not None:
-            return _on_day(self.tokenizer, self._template, prompt.date, messages, **chosen)
-        text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, **chosen)
+        try:
+            if self.reads_clock and prompt.date is not None:
+                return _on_day(self.tokenizer, self._template, prompt.date, messages, **chosen)
+            text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, **chosen)
+        except Exception as error:  # a template is a program of its own
+            raise SettingsError(self._refusal(prompt, error)) from error
         return text
+
+    def _refusal(self, prompt: Prompt, error: Exception) -> str:
+        said = " ".join(str(error).split()) or type(error).__name__
+        name = self.tokenizer.name_or_path
+        if prompt.system:
+            return (
+                f"prompt.system: the chat template of {name} refuses this prompt ({said}); leave "
+                "the system text out, or say it in prompt.templates"
+            )
+        return f"model.name: the chat template of {name} refuses this prompt ({said})"
 
     def decode(self, ids: Sequence[int]) -> tuple[str, NDArray[np.int32]]:
         """Text of the ids, and int32 [T, 2], the characters that each token covers.

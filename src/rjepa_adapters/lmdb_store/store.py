@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -32,7 +32,7 @@ from .layout import (
     read_tally,
     write_identity,
 )
-from .place import DATA, make_place, require_store, sync_directory
+from .place import DATA, OWN_FILES, make_place, require_store, sync_directory
 from .reading import Reader, Reading
 from .settings import LmdbSettings
 from .sharing import acquire, release
@@ -69,6 +69,7 @@ class LmdbStore:
         self._location = location = path_text(location, "location")
         self._closed = False
         self._lock: WriterLock | None = None
+        self._made = not os.path.lexists(location)
         if mode == "write":
             self._path = make_place(location).absolute()
             self._lock = WriterLock(self._path)
@@ -83,7 +84,7 @@ class LmdbStore:
 
     def _open(self) -> None:
         self._pid = os.getpid()
-        new = not (self._path / DATA).exists()
+        self._new = not (self._path / DATA).exists()
         check_data(self._path, self._location, writing=self._lock is not None)
         sync = self._settings.sync if self._lock is not None else None
         self._environment = acquire(self._path, self._settings.map_bytes, sync)
@@ -95,7 +96,7 @@ class LmdbStore:
                     )
                 make_header(self._environment)
             check_header(self._environment)
-            if new:
+            if self._new:
                 sync_directory(self._path)
         except BaseException:
             release(self._environment)
@@ -114,6 +115,7 @@ class LmdbStore:
         self._location = state["location"]
         self._closed = state["closed"]
         self._lock = None
+        self._made = False
         self._path = require_store(self._location)
         if not self._closed:
             self._open()
@@ -266,6 +268,22 @@ class LmdbStore:
             if os.getpid() == self._pid:
                 self._commits.stop()
                 self._let_go()
+
+    def discard(self) -> None:
+        """Close; a store that was made by this handle and never begun is gone afterwards."""
+        ours = self._lock is not None and os.getpid() == self._pid
+        if self._closed or not ours or not self._new or self.identity is not None:
+            self.close()
+            return
+        # Before the lock is let go: nobody else may have begun it.
+        for name in OWN_FILES:
+            (self._path / name).unlink(missing_ok=True)
+        if self._made:
+            with suppress(OSError):
+                self._path.rmdir()
+        self._closed = True
+        self._commits.stop()
+        self._let_go()
 
     def __enter__(self) -> LmdbStore:
         return self

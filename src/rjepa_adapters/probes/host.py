@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import attrs
 import psutil
 
 from rjepa_core.ports.memory_probe import MemoryReading
@@ -19,8 +21,37 @@ _OWN = Path("/proc/self")
 _FORGET_PEAK = "5"
 
 
+@attrs.frozen
+class _Kind:
+    """A version of control groups.
+
+    Attributes:
+        controller: in `/proc/self/cgroup`; version 2 names none.
+        mounts: where the groups may be, below the usual place.
+        used, limits: files of a group; the second limit of version 2 is where the kernel begins to
+            slow a group down.
+        cache: line of `memory.stat` for what can be dropped at once.
+    """
+
+    controller: str
+    mounts: tuple[str, ...]
+    used: str
+    limits: tuple[str, ...]
+    cache: str
+
+
+_V2 = _Kind("", ("", "unified"), "memory.current", ("memory.max", "memory.high"), "inactive_file")
+_V1 = _Kind(
+    "memory",
+    ("memory",),
+    "memory.usage_in_bytes",
+    ("memory.limit_in_bytes",),
+    "total_inactive_file",
+)
+
+
 class HostProbe:
-    """Reads the cgroup (v2, else v1), the machine, and the kernel's pressure-stall figures."""
+    """Reads control groups (version 2 or 1), the machine, and the kernel's pressure figures."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
@@ -65,25 +96,61 @@ def _trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def cgroup_memory(root: Path = _CGROUP) -> tuple[int | None, int | None]:
+def free_bytes() -> int:
+    """Host memory that can still be taken: the machine's, or less where a group allows less."""
+    machine = int(psutil.virtual_memory().available)
+    used, limit = cgroup_memory()
+    return machine if used is None or limit is None else min(machine, max(0, limit - used))
+
+
+def cgroup_memory(root: Path = _CGROUP, own: Path = _OWN) -> tuple[int | None, int | None]:
     """Bytes used and allowed by the control group; None where there is none or no limit.
 
+    Of this process's group and those above it, the one with the smallest limit counts (the upper
+    one of equals, which holds more): a job scheduler limits one of them, seldom the process's own.
     The page cache that can be dropped at once does not count as used.
+
+    Args:
+        root: where the groups' files are mounted.
+        own: what `/proc` says of the process.
     """
-    for used_at, limit_at, stat_at, cache_key in (
-        ("memory.current", "memory.max", "memory.stat", "inactive_file"),
-        (
-            "memory/memory.usage_in_bytes",
-            "memory/memory.limit_in_bytes",
-            "memory/memory.stat",
-            "total_inactive_file",
-        ),
-    ):
-        used, limit = _number(root / used_at), _number(root / limit_at)
-        if used is not None:
-            used -= _stat(root / stat_at, cache_key)
-            return used, limit if limit is not None and limit < _NO_LIMIT else None
-    return None, None
+    found: tuple[int | None, int | None] = None, None
+    for kind in (_V2, _V1):
+        for mount in kind.mounts:
+            for group in _groups(root / mount, _path(own, kind.controller)):
+                used = _number(group / kind.used)
+                if used is None:
+                    continue
+                limits = [_number(group / file) for file in kind.limits]
+                limit = min((n for n in limits if n is not None and n < _NO_LIMIT), default=None)
+                best = found[1]
+                if found[0] is None or (limit is not None and (best is None or limit <= best)):
+                    cache = _stat(group / "memory.stat", kind.cache)
+                    found = max(0, used - cache), limit
+    return found
+
+
+def _path(own: Path, controller: str) -> PurePosixPath:
+    """The process's group, below the root of its hierarchy, as far as the kernel tells."""
+    with suppress(OSError):
+        for line in (own / "cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controller in controllers.split(","):
+                return PurePosixPath(path)
+    return PurePosixPath("/")
+
+
+def _groups(mount: Path, path: PurePosixPath) -> Iterator[Path]:
+    """The directory of a group and of all above it.
+
+    In a container the path may begin above what is mounted, or lie outside of it (`/../…`): then
+    what is there of it counts.
+    """
+    parts = [] if ".." in path.parts else list(path.parts[1:])
+    while parts and not mount.joinpath(*parts).is_dir():
+        del parts[0]
+    for length in range(len(parts), -1, -1):
+        yield mount.joinpath(*parts[:length])
 
 
 def pressure(path: Path = _PRESSURE) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import attrs
 import numpy as np
@@ -205,4 +205,13 @@ class LatentStore(RecordSink, Protocol):
 
         A closed store raises `StoreClosedError` for all but `location`; closing again does nothing.
         """
+        ...
+
+
+@runtime_checkable
+class Discards(Protocol):
+    """A store that can take back what opening it to write has made."""
+
+    def discard(self) -> None:
+        """Close; a store that was made by this handle and never begun is gone afterwards."""
         ...

@@ -54,6 +54,8 @@ class ModelInfo:
             tell.
         sampler: how the next token is drawn, with a version that rises with whatever changes the
             choice; None where the backend does not tell.
+        context: most tokens of prompt and completion together; None where there is no such limit,
+            or the backend does not tell.
     """
 
     content: str
@@ -71,6 +73,7 @@ class ModelInfo:
     reads_clock: bool = False
     end_ids: tuple[int, ...] | None = None
     sampler: str | None = None
+    context: int | None = None
 
     @property
     def random(self) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hf_checkpoints import backend_of, qwen3
 from hf_traces import given, problems
+from safetensors.torch import load_file, save_file
 
 from rjepa_adapters.huggingface import awq
 from rjepa_core.errors import UsageError
@@ -19,6 +22,7 @@ from rjepa_core.settings import EncodingSettings
 
 pytest.importorskip("awq", reason="AutoAWQ is not installed: pip install 'rjepa[awq]'")
 
+LAYER = "model.layers.1.self_attn.q_proj"
 SOLUTION = "Step 1: Ann has 3 apples and buys 4 more.\nStep 2: 3 + 4 = 7.\nAnswer: 7"
 
 
@@ -98,6 +102,32 @@ def test_other_packings_are_refused(packed: tuple[Path, Path], tmp_path: Path) -
     config["quantization_config"]["version"] = "gemv"
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UsageError, match="gemv"):
+        backend_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda name: None if name == f"{LAYER}.qweight" else name, rf"\({LAYER}.qweight\)"),
+        (lambda name: None if name == f"{LAYER}.scales" else name, rf"\({LAYER}.scales\)"),
+        (lambda name: None if LAYER in name else name, rf"\({LAYER}.weight\)"),
+        (lambda name: None if name == "model.norm.weight" else name, r"\(model.norm.weight\)"),
+        (lambda name: f"module.{name}", "begin with 'module.'"),
+    ],
+    ids=["packed", "scales", "layer", "norm", "prefix"],
+)
+def test_weights_that_are_not_in_the_files(
+    packed: tuple[Path, Path],
+    tmp_path: Path,
+    change: Callable[[str], str | None],
+    says: str,
+) -> None:
+    folder = shutil.copytree(packed[0], tmp_path / "changed")
+    tensors = load_file(folder / "model.safetensors")
+    renamed = {change(name): tensor for name, tensor in tensors.items()}
+    kept = {name: tensor for name, tensor in renamed.items() if name is not None}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UsageError, match=says):
         backend_of(folder)
 
 

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import pytest
 import torch
-from hf_checkpoints import backend_of
+from hf_checkpoints import CHAT, backend_of
 from hf_traces import generated, given, problems, prompts_of
 
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
@@ -24,10 +24,10 @@ from rjepa_adapters.huggingface.memory import (
 from rjepa_core.errors import OutOfMemoryError
 from rjepa_core.latents import UnstorableError, make_record
 from rjepa_core.ports.llm_backend import LLMBackend, Refused
-from rjepa_core.problems import GivenSolution
+from rjepa_core.problems import GivenSolution, Problem
 from rjepa_core.settings import EncodingSettings, SamplingSettings
 from rjepa_core.testing.backend_suite import BackendContract
-from rjepa_core.traces import NOT_FINITE, Prompt, RecordKey
+from rjepa_core.traces import NOT_FINITE, TEMPLATE, Completion, Prompt, RecordKey
 
 
 @pytest.fixture(params=["fused", "double-pass"])
@@ -200,3 +200,27 @@ def test_vectors_that_are_not_finite_are_each_problems_failure(qwen3_folder: Pat
     with pytest.raises(UnstorableError) as caught:
         make_record(traces[0], first, "float16", logprobs=False)
     assert caught.value.reason == NOT_FINITE
+
+
+def test_closing_again_does_nothing(qwen3_folder: Path) -> None:
+    backend = backend_of(qwen3_folder)
+    with backend:
+        backend.close()
+    backend.close()
+
+
+def test_a_prompt_that_the_template_refuses_is_one_failure(qwen3_folder: Path) -> None:
+    backend = backend_of(qwen3_folder)
+    backend.codec.tokenizer.chat_template = (
+        "{% if 'fruit' in messages[0]['content'] %}{{ raise_exception('No fruit') }}{% endif %}"
+        + CHAT
+    )
+    prompts = prompts_of([Problem.make(text) for text in ("Of fruit?", "Of bread?")])
+    refused, taken = backend.generate(prompts, SamplingSettings(max_new_tokens=2))
+    assert isinstance(refused, Refused)
+    assert refused.reason == TEMPLATE
+    assert "No fruit" in refused.detail
+    assert isinstance(taken, Completion)
+    solutions = [GivenSolution(text="Bread.")] * 2
+    read = backend.read(prompts, solutions)
+    assert [isinstance(one, Refused) for one in read] == [True, False]

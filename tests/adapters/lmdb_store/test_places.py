@@ -339,3 +339,26 @@ def test_a_timer_that_misses_the_store_is_heard_of(tmp_path: Path) -> None:
         store.write([sample_record(identity, "next")])
     with pytest.raises(StoreGoneError):
         store.close()
+
+
+def test_a_store_that_was_never_begun_is_taken_away(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "new", "write")
+    store.discard()
+    store.discard()
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "empty").mkdir()
+    LmdbStore(tmp_path / "empty", "write").discard()
+    assert os.listdir(tmp_path / "empty") == []
+
+
+def test_a_store_that_was_begun_or_was_there_stays(tmp_path: Path) -> None:
+    store = LmdbStore(tmp_path / "begun", "write")
+    store.begin(sample_identity())
+    store.discard()
+    assert LmdbStore(tmp_path / "begun").identity == sample_identity()
+    LmdbStore(tmp_path / "old", "write").close()
+    LmdbStore(tmp_path / "old", "write").discard()
+    LmdbStore(tmp_path / "old").close()
+    with LmdbStore(tmp_path / "old") as reader:
+        reader.discard()
+    assert (tmp_path / "old" / DATA).is_file()

@@ -1,0 +1,62 @@
+"""What transformers says while a model is loaded, passed on as lines of our own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+
+log = logging.getLogger(__name__)
+
+# Transformers' own table of missing tensors: `weights` refuses them in one line.
+_REPORT = "LOAD REPORT"
+_NOT_CONVERTED = re.compile(r"^(\S+)\s*\| CONVERSION", re.M)
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[None]:
+    """Keep transformers' loading bars off the screen and pass its warnings on, each once."""
+    from transformers.utils import logging as theirs
+
+    library = logging.getLogger("transformers")
+    handlers, level, propagate = library.handlers[:], library.level, library.propagate
+    bars = theirs.is_progress_bar_enabled()
+    library.handlers, library.propagate = [_Relay()], False
+    library.setLevel(logging.WARNING)
+    theirs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        library.handlers, library.propagate = handlers, propagate
+        library.setLevel(level)
+        if bars:
+            theirs.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def not_converted() -> Iterator[list[str]]:
+    """Names of the tensors that transformers fails to convert: it raises without them."""
+    names: list[str] = []
+    reader = logging.Handler(logging.WARNING)
+    reader.emit = lambda record: names.extend(  # type: ignore[method-assign]
+        _NOT_CONVERTED.findall(record.getMessage())
+    )
+    library = logging.getLogger("transformers")
+    library.addHandler(reader)
+    try:
+        yield names
+    finally:
+        library.removeHandler(reader)
+
+
+class _Relay(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: set[str] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = " ".join(record.getMessage().split())
+        if _REPORT not in text and text not in self._said:
+            self._said.add(text)
+            log.log(record.levelno, "transformers: %s", text)
