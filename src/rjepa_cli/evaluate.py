@@ -24,7 +24,7 @@ from .options import FLAGS
 from .out_folder import new_reports
 from .screen import Screen
 
-DONE = 0
+DONE, SOME_LEFT_OUT = 0, 3
 JSON_FILE, TABLE_FILE, REPORT_FILE = "evaluation.json", "evaluation.md", "evaluation.html"
 _KEY = "evaluate."
 EVALUATE_FLAGS = (
@@ -112,7 +112,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
         screen.result("\n".join(lines(facts)))
     if out is not None:
         _write(out, facts, screen)
-    return DONE
+    return SOME_LEFT_OUT if facts["facts"]["left_out"] else DONE
 
 
 def gather(ctx: click.Context) -> Layers:
