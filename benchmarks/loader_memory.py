@@ -56,8 +56,9 @@ def rss_anon(pid: int) -> int:
 def read(place: str, workers: int) -> None:
     """In a process of its own: one epoch, and what it took."""
     from rjepa_adapters.world_model.batches import LengthBatches
-    from rjepa_adapters.world_model.dataset import LatentDataset, loader
+    from rjepa_adapters.world_model.dataset import LatentDataset
     from rjepa_adapters.world_model.index import open_index
+    from rjepa_adapters.world_model.workers import Loader
     from rjepa_core.train_settings import DataSettings
 
     me = psutil.Process()
@@ -67,7 +68,7 @@ def read(place: str, workers: int) -> None:
     data = LatentDataset(index)
     sampler = LengthBatches(index.steps, 64)
     most, seen = 0, 0
-    for number, batch in enumerate(loader(data, sampler, workers)):
+    for number, batch in enumerate(Loader(data, sampler, workers)):
         seen += len(batch)
         if number % 20 == 0:
             pids = [me.pid, *(child.pid for child in me.children(recursive=True))]

@@ -26,7 +26,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from reporting import table, write_section
 from rjepa_adapters.world_model.batches import LengthBatches
-from rjepa_adapters.world_model.dataset import LatentDataset, loader
+from rjepa_adapters.world_model.dataset import LatentDataset
 from rjepa_adapters.world_model.index import open_index
 from rjepa_adapters.world_model.masks import Masker
 from rjepa_adapters.world_model.model import Block
@@ -34,6 +34,7 @@ from rjepa_adapters.world_model.network import Network
 from rjepa_adapters.world_model.objectives import squared_distances
 from rjepa_adapters.world_model.optimising import optimiser_of
 from rjepa_adapters.world_model.statistics import Standardiser
+from rjepa_adapters.world_model.workers import Loader
 from rjepa_core.partition import Split
 from rjepa_core.train_settings import TrainSettings
 
@@ -171,7 +172,7 @@ def train_ours(network: Network, data: LatentDataset, settings: TrainSettings, e
         parts[name] += now - last
         last = now
 
-    for batch in loader(data, sampler, settings.training.num_workers):
+    for batch in Loader(data, sampler, settings.training.num_workers):
         passed("read")
         mask = masker.draw(len(batch), batch.latents.shape[1], generator)
         steps, prompts = network.standardise(batch.latents, batch.prompts)

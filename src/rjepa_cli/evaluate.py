@@ -24,7 +24,7 @@ from .options import FLAGS
 from .out_folder import new_reports, write_reports
 from .screen import Screen
 
-DONE, FAILED = 0, 1
+DONE, FAILED, SOME_LEFT_OUT = 0, 1, 3
 JSON_FILE, TABLE_FILE, REPORT_FILE = "evaluation.json", "evaluation.md", "evaluation.html"
 _KEY = "evaluate."
 EVALUATE_FLAGS = (
@@ -109,7 +109,9 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
     if out is not None:
         _write(out, facts, screen)
-    return DONE if told or out is not None else FAILED
+    if not told and out is None:
+        return FAILED
+    return SOME_LEFT_OUT if facts["facts"]["left_out"] else DONE
 
 
 def gather(ctx: click.Context) -> Layers:

@@ -8,6 +8,7 @@ import click
 
 from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry, ServiceAdapter
+from rjepa_core.refusals import named
 from rjepa_core.serving import ServeRunSettings, ServeSettings, open_served
 from rjepa_core.settings import ModelSettings
 from rjepa_core.structuring import structure
@@ -78,6 +79,9 @@ def command(ctx: click.Context, /, **params: Any) -> int:
         options = service.configure(settings.service.options, "service")
         service.check(options)
         with screen, open_served(settings, registry, lambda text: screen.say(f"{text} …")) as it:
+            if it.stored is not None:
+                for line in named(it.stored.nearest.refused, "its steps are no neighbours of any"):
+                    screen.warn(line)
             with hangup_as_term():
                 service.serve(it, options, screen.say)
             screen.say("stopped; all that was accepted is answered")

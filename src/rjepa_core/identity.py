@@ -139,7 +139,7 @@ class Generation:
     top_k: int | None = None
     seed: int | None = None
     keep_notes: bool = False
-    stop: tuple[str, ...] = attrs.field(default=(), converter=_ordered)
+    stop: tuple[str, ...] = later((), converter=_ordered)
     end_ids: tuple[int, ...] | None = later(converter=_ids)
     sampler: str | None = later()
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import InputError
 from .evaluation.reading import layer_in
 from .ports.latent_store import LatentStore
 from .ports.world_model import Floats, WorldModel
+from .refusals import each_by_itself, reason_of
+from .scoring import in_batches
 from .text_encoding import sequence_of
 from .traces import RecordKey
 
 MOST_STEPS = 200_000
-_RECORDS = 256
 
 
 @attrs.frozen
@@ -44,6 +45,7 @@ class NearestSteps:
         records: int32 [N], the record of each step.
         steps: int32 [N], its place there.
         targets: float16 [N, E].
+        refused: records that the world model refused, and why.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class NearestSteps:
         records: NDArray[np.int32],
         steps: NDArray[np.int32],
         targets: NDArray[np.float16],
+        refused: Mapping[RecordKey, str] | None = None,
     ) -> None:
+        self.refused = refused or {}
         self._keys, self._records, self._steps, self._targets = keys, records, steps, targets
         # Rows as they are kept, so that a distance is never below 0.
         self._squares = _in_parts(targets, lambda part: np.square(part).sum(1))
@@ -75,18 +79,30 @@ class NearestSteps:
         records: list[int] = []
         steps: list[int] = []
         targets: list[NDArray[np.float16]] = []
+        refused: dict[RecordKey, str] = {}
         waiting = (key for key, entry in store.entries() if not entry.failed)
-        while len(steps) < most and (batch := list(islice(waiting, _RECORDS))):
-            sequences = [sequence_of(store.get(key), layer) for key in batch]
-            for key, found in zip(batch, world_model.targets(sequences), strict=True):
+        read = ((key, sequence_of(store.get(key), layer)) for key in waiting)
+        for batch in in_batches(read, lambda one: len(one[1].latents)) if most else ():
+            rows = each_by_itself(world_model.targets, [sequence for _, sequence in batch])
+            for (key, _), found in zip(batch, rows, strict=True):
+                if isinstance(found, InputError):
+                    refused[key] = reason_of(found)
+                    continue
                 room = most - len(steps)
-                records += [len(keys)] * min(len(found), room)
-                steps += range(min(len(found), room))
+                with np.errstate(over="ignore"):
+                    kept = found[:room].astype(np.float16)
+                if not np.isfinite(kept).all():
+                    refused[key] = "the values of its targets are too large"
+                    continue
+                records += [len(keys)] * len(kept)
+                steps += range(len(kept))
                 keys.append(key)
-                targets.append(found[:room].astype(np.float16))
+                targets.append(kept)
+            if len(steps) >= most:
+                break
         width = info.target_size
         every = np.concatenate(targets) if targets else np.empty((0, width), np.float16)
-        return cls(keys, np.array(records, np.int32), np.array(steps, np.int32), every)
+        return cls(keys, np.array(records, np.int32), np.array(steps, np.int32), every, refused)
 
     def find(self, prediction: Floats, count: int) -> list[Near]:
         """The `count` steps nearest to a prediction [E], the nearest first."""

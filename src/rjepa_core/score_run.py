@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 
 import attrs
 from attrs import validators as v
 
-from .errors import InputError, StoreError, UsageError
+from .errors import DamagedRecordError, InputError, NotFiniteError, StoreError, UsageError
 from .evaluation.reading import layer_in
 from .opening import is_store, open_sources, open_store, open_world_model
 from .plugins import Registry
-from .ports.latent_store import LatentStore
+from .ports.latent_store import Entry, LatentStore
 from .ports.world_model import Context, Floats, LatentSequence, WorldModel
 from .problems import GivenSolution
-from .scoring import MEAN, MEASURES, order, percentiles, surprise_each, whole
+from .refusals import reason_of, surprise_each
+from .scoring import MEAN, MEASURES, in_batches, order, percentiles, whole
 from .settings import AdapterSettings, ModelSettings, ProblemSettings
 from .text_encoding import Solution, TextEncoder, open_text_encoder, sequence_of
-from .traces import NOT_FINITE, Failure, RecordKey, Trace, Work
+from .traces import DAMAGED, NOT_FINITE, NOT_SCORED, Failure, RecordKey, Trace, Work
 from .worklist import Worklist
 
-_RECORDS, _TEXTS = 256, 64
-_NO_SURPRISE = "the model's result is not finite; the values of its latents are too large"
+_TEXTS = 64
 
 
 @attrs.frozen(kw_only=True)
@@ -193,24 +193,22 @@ _Pair = tuple[Trace, LatentSequence]
 
 def _records(
     store: LatentStore, world_model: WorldModel, limit: int | None
-) -> Iterator[list[_Pair]]:
+) -> Iterator[list[_Pair | Failure]]:
     layer = layer_in(store, world_model.info.space, world_model.info.location)
-    keys = [key for key, entry in store.entries() if not entry.failed][:limit]
-    if not keys:
+    entries = [(key, entry) for key, entry in store.entries() if not entry.failed][:limit]
+    if not entries:
         raise InputError(f"{store.location}: holds no records")
-
-    def read() -> Iterator[list[_Pair]]:
-        for begin in range(0, len(keys), _RECORDS):
-            yield [_pair(store, key, layer) for key in keys[begin : begin + _RECORDS]]
-
-    return read()
+    pairs = (_pair(store, key, entry, layer) for key, entry in entries)
+    return in_batches(pairs, lambda one: 0 if isinstance(one, Failure) else len(one[1].latents))
 
 
-def _pair(store: LatentStore, key: RecordKey, layer: int) -> _Pair:
+def _pair(store: LatentStore, key: RecordKey, entry: Entry, layer: int) -> _Pair | Failure:
     try:
         record = store.get(key)
     except KeyError:
         raise StoreError(f"{store.location}: {key} has gone while it was read") from None
+    except DamagedRecordError as error:
+        return Failure(key, entry.statement_hash, DAMAGED, str(error))
     return record.trace, sequence_of(record, layer)
 
 
@@ -235,7 +233,7 @@ def _encoded(work: Iterable[Work], encoder: TextEncoder) -> Iterator[list[_Pair 
 
 
 def _scored(
-    batches: Iterator[Sequence[_Pair | Failure]] | Iterator[list[_Pair]],
+    batches: Iterator[list[_Pair | Failure]],
     world_model: WorldModel,
     context: Context,
 ) -> Iterator[ScoredTrace | Failure]:
@@ -247,9 +245,14 @@ def _scored(
                 yield one
             else:
                 trace, surprise = one[0], next(rows)
-                if surprise is None:
-                    digest = trace.problem.statement_hash
-                    yield Failure(trace.key, digest, NOT_FINITE, _NO_SURPRISE)
+                if isinstance(surprise, InputError):
+                    finite = not isinstance(surprise, NotFiniteError)
+                    yield Failure(
+                        trace.key,
+                        trace.problem.statement_hash,
+                        NOT_SCORED if finite else NOT_FINITE,
+                        reason_of(surprise),
+                    )
                 else:
                     yield ScoredTrace(trace, surprise, percentiles(world_model.info, surprise))
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import attrs
 import numpy as np
 
-from .errors import ArgumentError, NotFiniteError
+from .errors import ArgumentError, InputError, NotFiniteError
 from .evaluation.reading import layer_in
 from .ports.latent_store import LatentStore
-from .ports.world_model import Context, Floats, LatentSequence, WorldModel, WorldModelInfo
+from .ports.world_model import Context, Floats, WorldModel, WorldModelInfo
+from .refusals import reason_of, surprise_each
+from .text_encoding import sequence_of
 from .traces import RecordKey
 
-_BATCH = 256
+T = TypeVar("T")
+# Sequences given to a world model at once, and their steps; one alone may have more.
+_BATCH, _BATCH_STEPS = 256, 16_384
 # How the surprise of a whole is made from that of its steps.
 MEAN, MAX = "mean", "max"
 MEASURES = (MEAN, MAX)
@@ -48,24 +52,31 @@ def score(
     Raises:
         IdentityError: the store is of another latent space than the world model.
         KeyError, DamagedRecordError: as `LatentStore.get`.
-        NotFiniteError: a surprise is not finite.
+        InputError: a record cannot be scored; the message names its key.
     """
     info = world_model.info
     layer = layer_in(store, info.space, info.location)
-    waiting = iter(keys)
-    while batch := list(islice(waiting, _BATCH)):
-        sequences = []
-        for key in batch:
-            record = store.get(key)
-            latents, prompt = record.latents[layer], record.prompt_latent[layer]
-            domain = record.trace.problem.domain
-            sequences.append(
-                LatentSequence(latents.astype(np.float32), prompt.astype(np.float32), domain)
-            )
-        rows = world_model.surprise(sequences, context)
-        check_finite(rows)
-        for key, found in zip(batch, rows, strict=True):
+    read = ((key, sequence_of(store.get(key), layer)) for key in keys)
+    for batch in in_batches(read, lambda one: len(one[1].latents)):
+        rows = surprise_each(world_model, [sequence for _, sequence in batch], context)
+        for (key, _), found in zip(batch, rows, strict=True):
+            if isinstance(found, InputError):
+                raise type(found)(f"{store.location}: {key}: {reason_of(found)}")
             yield Scored(key, found, percentiles(info, found))
+
+
+def in_batches(items: Iterable[T], steps: Callable[[T], int]) -> Iterator[list[T]]:
+    """Items in batches that memory holds, however many steps some of them have."""
+    batch: list[T] = []
+    total = 0
+    for one in items:
+        batch.append(one)
+        total += steps(one)
+        if len(batch) == _BATCH or total >= _BATCH_STEPS:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch
 
 
 def check_finite(rows: Iterable[Floats], first: int = 0) -> None:
@@ -79,27 +90,6 @@ def check_finite(rows: Iterable[Floats], first: int = 0) -> None:
             raise NotFiniteError(
                 f"sequence {number}: the model's result is not finite; its values are too large"
             )
-
-
-def surprise_each(
-    world_model: WorldModel, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
-) -> list[Floats | None]:
-    """Surprise [S] a sequence; None where it is not finite, which spoils no other one's.
-
-    Raises:
-        InputError: as `WorldModel.surprise`.
-    """
-    if not sequences:
-        return []
-    try:
-        rows = world_model.surprise(sequences, context)
-    except NotFiniteError:
-        if len(sequences) == 1:
-            return [None]
-        half = len(sequences) // 2
-        parts = (sequences[:half], sequences[half:])
-        return [row for part in parts for row in surprise_each(world_model, part, context)]
-    return [row if np.isfinite(row).all() else None for row in rows]
 
 
 def whole(surprise: Floats, by: str = MEAN) -> float:

@@ -238,7 +238,10 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
     if hint is bool and isinstance(value, str) and value.lower() in _TRUE + _FALSE:
         return value.lower() in _TRUE
     if hint is float and number:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise SettingsError(f"{path}: expected a number, got one that is too large") from None
     if hint in (int, float) and isinstance(value, str):
         parsed = _parse_number(hint, value)
         if parsed is not None:

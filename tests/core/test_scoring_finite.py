@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rjepa_core.errors import NotFiniteError
+from rjepa_core.errors import InputError, NotFiniteError
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence
-from rjepa_core.scoring import check_finite, surprise_each
+from rjepa_core.refusals import surprise_each
+from rjepa_core.scoring import check_finite
 
 
 class Model:
@@ -39,9 +40,9 @@ def test_one_that_overflows_spoils_no_other(raises: bool, bad: tuple[int, ...]) 
     model: Any = Model(raises)
     given = [sequence(3e38 if i in bad else float(i)) for i in range(5)]
     found = surprise_each(model, given)
-    assert [i for i, row in enumerate(found) if row is None] == list(bad)
+    assert [i for i, row in enumerate(found) if isinstance(row, NotFiniteError)] == list(bad)
     for i, row in enumerate(found):
-        if row is not None:
+        if not isinstance(row, InputError):
             np.testing.assert_array_equal(row, np.full(3, i * i, np.float32))
 
 

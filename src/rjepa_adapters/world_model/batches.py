@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 Ints = NDArray[np.int32]
+# A trace of more steps counts for several of a batch: memory grows with the steps.
+LONG = 128
 
 
 @attrs.frozen
@@ -65,12 +67,14 @@ class LengthBatches(Sampler[list[int]]):
 
     Args:
         steps: int32 [N], steps of each trace.
-        batch_size: traces a step of the optimiser, at most.
+        batch_size: traces a step of the optimiser, at most; of traces of more than `long` steps as
+            many fewer as they are longer, one at least.
         seed: of the order.
         accumulate: parts that a batch comes in, one behind the other; a batch of fewer traces has
             fewer. `Rows.last` marks the part after which the optimiser moves.
         ordered: not shuffled: by length, then as the index has them.
         rank, world: which of how many processes this is; each takes its share of every part.
+        long: see `batch_size`; None counts every trace as one.
     """
 
     def __init__(
@@ -82,18 +86,20 @@ class LengthBatches(Sampler[list[int]]):
         ordered: bool = False,
         rank: int = 0,
         world: int = 1,
+        long: int | None = LONG,
     ) -> None:
         if batch_size < 1 or accumulate < 1 or seed < 0:
             raise ValueError("batch_size and accumulate must be at least 1, seed at least 0")
         self._steps = np.asarray(steps, np.int32)
         self._batch_size = batch_size
-        self._part_size = -(-batch_size // accumulate)
+        self._accumulate = accumulate
+        self._long = long
         self._seed = seed
         self._ordered = ordered
         self._rank, self._world = rank, world
         self._epoch = 0
         self._skip = 0
-        self._sizes = self._cut()[1]
+        _, self._sizes, self._part_sizes = self._cut()
 
     @property
     def batches(self) -> int:
@@ -112,34 +118,40 @@ class LengthBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Parts that are still to come in the epoch (batches, where they have one part)."""
-        if self._part_size == self._batch_size:
+        if self._accumulate == 1:
             return self.batches - self._skip
-        sizes = self._sizes[self._batch_order()][self._skip :]
-        return int((-(-sizes // self._part_size)).sum())
+        left = self._batch_order()[self._skip :]
+        return int((-(-self._sizes[left] // self._part_sizes[left])).sum())
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self._order()
-        starts, sizes = self._cut()
+        starts, sizes, part_sizes = self._cut()
         for number in self._batch_order()[self._skip :]:
-            size = int(sizes[number])
+            size, most = int(sizes[number]), int(part_sizes[number])
             rows = order[starts[number] : starts[number] + size].tolist()
-            for begin in range(0, size, self._part_size):
-                part = rows[begin : begin + self._part_size]
+            for begin in range(0, size, most):
+                part = rows[begin : begin + most]
                 share = shares(len(part), self._world)[self._rank]
-                yield Rows(part[share.taken], size, begin + self._part_size >= size, share)
+                yield Rows(part[share.taken], size, begin + most >= size, share)
 
-    def _cut(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Where each batch begins in the traces sorted by length, and how many it has."""
-        _, counts = np.unique(self._steps, return_counts=True)
+    def _cut(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Where each batch begins in the traces sorted by length, how many it has, and how many
+        each of its parts has at most."""
+        lengths, counts = np.unique(self._steps, return_counts=True)
         starts: list[int] = []
         sizes: list[int] = []
+        part_sizes: list[int] = []
         begin = 0
-        for count in counts.tolist():
-            for offset in range(0, count, self._batch_size):
+        for steps, count in zip(lengths.tolist(), counts.tolist(), strict=True):
+            most = self._batch_size
+            if self._long is not None and steps > self._long:
+                most = max(1, most * self._long // steps)
+            for offset in range(0, count, most):
                 starts.append(begin + offset)
-                sizes.append(min(self._batch_size, count - offset))
+                sizes.append(min(most, count - offset))
+                part_sizes.append(-(-most // self._accumulate))
             begin += count
-        return np.array(starts, np.int64), np.array(sizes, np.int64)
+        return np.array(starts, np.int64), np.array(sizes, np.int64), np.array(part_sizes, np.int64)
 
     def _order(self) -> NDArray[np.int64]:
         """All traces, sorted by length, shuffled inside of each."""

@@ -8,14 +8,17 @@ of both and one of itself. It is written under another name, synced and renamed.
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
+import torch
 import xxhash
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
@@ -33,8 +36,15 @@ FOLDER, MODEL, TRAINING, STATE, BEST = (
     "state.json",
     "best.json",
 )
-_PREFIX = "step-"
+_PREFIX, _UNFINISHED = "step-", ".unfinished"
+_NAME = re.compile(_PREFIX + r"([0-9]{8,15})")
+# A state grows by a row an epoch and by a list a length of validation's traces.
+_JSON_BYTES = 32 * 2**20
+_KINDS = {torch.float32: "F32", torch.int64: "I64", torch.uint8: "U8"}
 Tensors = dict[str, Tensor]
+# Type and shape of each tensor.
+Shapes = dict[str, tuple[str, tuple[int, ...]]]
+Vet = Callable[[dict[str, Any], Shapes, Path], None]
 
 
 class DamagedCheckpointError(UsageError):
@@ -55,9 +65,15 @@ class Checkpoint:
     model: Tensors
     state: dict[str, Any]
 
-    def training(self) -> Tensors:
-        """Optimiser and generators; read only where training goes on."""
-        return _tensors(self.path / TRAINING, self.state["digests"][TRAINING])
+    def training(self, vet: Callable[[Shapes], None] = lambda shapes: None) -> Tensors:
+        """Optimiser and generators; read only where training goes on, after `vet` saw the file's
+        header.
+
+        Raises:
+            DamagedCheckpointError: as `read`.
+        """
+        run, file = self.path.parent.parent, self.path / TRAINING
+        return _tensors(run, file, str(self.state["digests"][TRAINING]), vet)
 
 
 def write(run: Path, step: int, model: Tensors, training: Tensors, state: dict[str, Any]) -> Path:
@@ -96,47 +112,61 @@ def write(run: Path, step: int, model: Tensors, training: Tensors, state: dict[s
     return place
 
 
-def read(place: Path) -> Checkpoint:
+def read(place: Path, vet: Vet = lambda state, shapes, place: None) -> Checkpoint:
     """A checkpoint, checked against its digests.
 
+    Args:
+        place: its folder, in a run's.
+        vet: is shown state, model file and folder before the tensors are read, and may raise.
+
     Raises:
-        DamagedCheckpointError: it is not whole.
+        DamagedCheckpointError: it is not whole, or is not in the run's folder.
     """
+    run = place.parent.parent
+    state = _json(run, place / STATE)
     try:
-        state = json.loads((place / STATE).read_text(encoding="utf-8"))
         digest = state.pop("digest")
-    except FileNotFoundError:
-        raise DamagedCheckpointError(f"{place}: there is no {STATE} in it") from None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        version, digests = state["version"], state["digests"]
+        named = {name: str(digests[name]) for name in (MODEL, TRAINING)}
+    except (KeyError, TypeError):
         raise DamagedCheckpointError(f"{place / STATE}: cannot be read; it is damaged") from None
     if digest != _json_digest(state):
         raise DamagedCheckpointError(f"{place / STATE}: does not match its digest; it is damaged")
-    if state["version"] != VERSION:
+    if version != VERSION:
         raise DamagedCheckpointError(
-            f"{place}: is of format {state['version']}, this version reads {VERSION}"
+            f"{place}: is of format {version!r:.20}, this version reads {VERSION}"
         )
-    return Checkpoint(place, _tensors(place / MODEL, state["digests"][MODEL]), state)
+    model = _tensors(run, place / MODEL, named[MODEL], lambda shapes: vet(state, shapes, place))
+    return Checkpoint(place, model, state)
 
 
 def steps(run: Path) -> list[tuple[int, Path]]:
     """The checkpoints of a run, oldest first; unfinished ones are none."""
     found = []
     for place in (run / FOLDER).glob(f"{_PREFIX}*"):
-        number = place.name.removeprefix(_PREFIX)
-        if number.isdigit() and place.is_dir():
-            found.append((int(number), place))
+        name = _NAME.fullmatch(place.name)
+        if name is not None and place.is_dir():
+            found.append((int(name[1]), place))
     return sorted(found)
 
 
 def best(run: Path) -> Path | None:
-    """The checkpoint that the run calls its best; None before the first."""
-    try:
-        said = json.loads((run / BEST).read_text(encoding="utf-8"))
-        return run / FOLDER / str(said["checkpoint"])
-    except FileNotFoundError:
+    """The checkpoint that the run calls its best; None before the first.
+
+    Raises:
+        DamagedCheckpointError: it does not name one.
+    """
+    if not os.path.lexists(run / BEST):
         return None
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DamagedCheckpointError(f"{run / BEST}: cannot be read; it is damaged") from None
+    name = _json(run, run / BEST).get("checkpoint")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise DamagedCheckpointError(f"{run / BEST}: names no checkpoint; it is damaged")
+    return run / FOLDER / name
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
+    """Types and shapes, as a file's header has them."""
+    return {name: (_KINDS[one.dtype], tuple(one.shape)) for name, one in tensors.items()}
 
 
 def name_best(run: Path, place: Path, facts: Mapping[str, Any]) -> None:
@@ -146,7 +176,11 @@ def name_best(run: Path, place: Path, facts: Mapping[str, Any]) -> None:
 
 def tidy(run: Path, keep_last: int) -> None:
     """Remove all but the last few checkpoints and the best one, and what was never finished."""
-    kept = {place for _, place in steps(run)[-keep_last:]} | {best(run)}
+    try:
+        kept = {place for _, place in steps(run)[-keep_last:]} | {best(run)}
+    except DamagedCheckpointError:
+        # Whichever is the best, it is there still.
+        return
     for _, place in steps(run):
         if place not in kept:
             shutil.rmtree(place, ignore_errors=True)
@@ -154,15 +188,51 @@ def tidy(run: Path, keep_last: int) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _tensors(path: Path, digest: str) -> Tensors:
+def _tensors(run: Path, path: Path, digest: str, vet: Callable[[Shapes], None]) -> Tensors:
+    _check_place(run, path)
     try:
+        with safe_open(path, "pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            vet({name: (one.get_dtype(), tuple(one.get_shape())) for name, one in slices.items()})
         if _digest(path) != digest:
             raise DamagedCheckpointError(f"{path}: does not match its digest; it is damaged")
         return dict(load_file(path) if is_utf8(path) else load(path.read_bytes()))
-    except FileNotFoundError:
-        raise DamagedCheckpointError(f"{path}: is missing") from None
     except (OSError, SafetensorError) as error:
-        raise DamagedCheckpointError(f"{path}: cannot be read ({error})") from None
+        raise DamagedCheckpointError(f"{path}: cannot be read ({error}); it is damaged") from None
+
+
+def _json(run: Path, path: Path) -> dict[str, Any]:
+    """An object from a file of a sane size, without a key that stands in it twice."""
+    _check_place(run, path)
+    try:
+        if path.stat().st_size > _JSON_BYTES:
+            raise DamagedCheckpointError(
+                f"{path}: {path.stat().st_size:,} bytes, at most {_JSON_BYTES:,} are read"
+            )
+        found = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+    except (OSError, ValueError, RecursionError):
+        raise DamagedCheckpointError(f"{path}: cannot be read; it is damaged") from None
+    if not isinstance(found, dict):
+        raise DamagedCheckpointError(f"{path}: holds no object; it is damaged")
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _check_place(run: Path, path: Path) -> None:
+    """What is read is a file of the run itself: a link may lead anywhere."""
+    if not os.path.lexists(path):
+        raise DamagedCheckpointError(f"{path}: is missing")
+    real = path.resolve()
+    if not real.is_relative_to(run.resolve()):
+        raise DamagedCheckpointError(f"{path}: leads out of the run, to {real}")
+    if not real.is_file():
+        raise DamagedCheckpointError(f"{path}: is no file")
 
 
 def _digest(path: Path) -> str:

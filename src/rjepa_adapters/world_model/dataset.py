@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,14 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from rjepa_core.errors import StoreError
 from rjepa_core.latents import STORE_DTYPES, Vectors
 from rjepa_core.opening import open_store
 from rjepa_core.ports.latent_store import LatentStore
 
-from .batches import LengthBatches, Share
+from .batches import Share
 from .index import Index
 
 
@@ -171,41 +170,6 @@ class LatentDataset(Dataset[Batch]):
 _CHANGED = "the store has changed since its records were counted; start again"
 
 
-def loader(
-    dataset: LatentDataset,
-    sampler: LengthBatches,
-    num_workers: int = 0,
-    pin: bool = False,
-    prefetch: int = 4,
-    context: str | None = None,
-) -> DataLoader[Batch]:
-    """Batches of the dataset in the sampler's order, whatever the number of workers.
-
-    Workers stay from epoch to epoch; call `sampler.set_epoch` before each.
-
-    Args:
-        dataset: to read.
-        sampler: which records a batch.
-        num_workers: processes that read ahead; 0 reads when asked.
-        pin: into page-locked memory, for a CUDA device.
-        prefetch: batches that each worker reads ahead.
-        context: how workers start: `fork`, `spawn`, `forkserver`, or None as the platform does.
-    """
-    return DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        num_workers=num_workers,
-        collate_fn=_as_it_is,
-        pin_memory=pin,
-        persistent_workers=num_workers > 0,
-        prefetch_factor=prefetch if num_workers else None,
-        multiprocessing_context=context if num_workers else None,
-        worker_init_fn=_quiet,
-        # Of its own: each epoch draws a seed for the workers, which must not move torch's.
-        generator=torch.Generator(),
-    )
-
-
 def _widened(values: Vectors) -> Tensor:
     """Stored vectors as float32, contiguous."""
     if values.dtype == STORE_DTYPES["bfloat16"]:
@@ -213,16 +177,6 @@ def _widened(values: Vectors) -> Tensor:
     else:
         stored = torch.from_numpy(values)
     return stored.float().contiguous()
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _quiet(worker: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; the trainer alone says when workers stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _text(error: Exception) -> str:

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  the field's usual name
 
-from .masks import leave_one_out
+from .masks import split
 from .model import Jepa
+from .scoring import divided
 
-# Traces of a batch that are looked at; all their steps are predicted, each by itself.
+# Traces of a batch that are looked at; all their steps are predicted, each by itself. Of traces of
+# more than 64 steps fewer, and none of more than 256: gradients are kept for all rows at once.
 _ROWS = 32
+_TOKENS = _ROWS * 64 * 64
 
 
 def damage(steps_BSD: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -51,22 +54,21 @@ def detection_loss(
         temperature: of the surprise, positive.
         generator: on the CPU, draws what is replaced.
     """
-    steps, prompt, domain = steps_BSD[:_ROWS], prompt_BD[:_ROWS], domain_B[:_ROWS]
-    rows, count, _ = steps.shape
+    count = steps_BSD.shape[1]
+    most = min(_ROWS, _TOKENS // count**2)
+    steps, prompt, domain = steps_BSD[:most], prompt_BD[:most], domain_B[:most]
+    rows = len(steps)
     if rows < 2 or count < 2:
         return steps_BSD.new_zeros(())
-    damaged, place = damage(steps, generator)
-    mask = leave_one_out(count).repeat(rows).to(steps.device)
-    made = model(
-        damaged.repeat_interleave(count, 0),
-        prompt.repeat_interleave(count, 0),
-        domain.repeat_interleave(count, 0),
-        mask,
-    )
+    damaged, replaced = damage(steps, generator)
+    trace, place = divided(torch.arange(rows * count), torch.arange(count))
+    mask = split(place[:, None], count).to(steps.device)
+    trace = trace.to(steps.device)
+    made = model(damaged[trace], prompt[trace], domain[trace], mask)
     wanted = targets_of(damaged)
     surprise = (made.view_as(wanted).float() - wanted.float()).square().mean(-1) / temperature
     half = rows // 2
-    named = F.cross_entropy(surprise[:half], place)
+    named = F.cross_entropy(surprise[:half], replaced)
     worst = surprise.logsumexp(1)
     told = F.softplus(worst[None, half:] - worst[:half, None]).mean()
     return named + told

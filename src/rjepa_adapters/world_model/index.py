@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -26,6 +26,8 @@ from .spaces import check_distinct, choose_layer
 Ints = NDArray[np.int32]
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 _HASH_DIGITS = 16
+# Records between two checks.
+_CHECKED = 1024
 
 
 @attrs.frozen
@@ -85,6 +87,7 @@ class Index:
         domain: int16 [N], each record's place in `domains`; all 0 where they were not asked for.
         first: int64 [stores + 1], at which record each store begins.
         keys: N record keys.
+        too_long: records that have more steps than are read.
     """
 
     stores: tuple[StorePart, ...]
@@ -95,6 +98,7 @@ class Index:
     domain: NDArray[np.int16]
     first: NDArray[np.int64]
     keys: Keys
+    too_long: int = 0
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -125,6 +129,8 @@ def open_index(
     with_domains: bool = False,
     domains: Sequence[str] | None = None,
     registry: Registry | None = None,
+    most_steps: int | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Index:
     """Find the records of one part of the problems.
 
@@ -137,6 +143,8 @@ def open_index(
         domains: the domains that a trained model knows, in its order; another one is refused. None
             takes those that are found, sorted.
         registry: to find the stores' adapters in.
+        most_steps: of the longest trace that is read; None reads all.
+        check: called now and then, and may raise.
 
     Raises:
         UsageError: no store is named, a store is empty, or nothing is left to read; the message
@@ -160,7 +168,7 @@ def open_index(
         for store, part in zip(stores, parts, strict=True):
             found.begin_store()
             with store.snapshot() as snapshot:
-                _scan(snapshot, part.location, data, split, found)
+                _scan(snapshot, part.location, data, split, found, most_steps, check)
     if not len(found.steps):
         raise UsageError(_nothing_left(data, split, found))
     return found.index(parts, space, domains)
@@ -221,17 +229,26 @@ class _Found:
                 np.frombuffer(self.stops, np.uint64).astype(width),
                 np.array(self.samples, np.int32),
             ),
+            too_long=self.taken["long"],
         )
 
 
 def _scan(
-    snapshot: Snapshot, where: str, data: DataSettings, split: Split | None, found: _Found
+    snapshot: Snapshot,
+    where: str,
+    data: DataSettings,
+    split: Split | None,
+    found: _Found,
+    most_steps: int | None,
+    check: Callable[[], None],
 ) -> None:
     """Add a store's records that pass all filters; those that need no text come first."""
     reads = found.reads_domains or bool(data.domains) or data.correct is not None
     before = found.total
     for key, entry in snapshot.entries():
         found.total += 1
+        if found.total % _CHECKED == 0:
+            check()
         found.longest = max(found.longest, entry.steps)
         if len(found.statements) < 2:
             found.statements.add(entry.statement_hash)
@@ -239,6 +256,8 @@ def _scan(
             found.taken["short"] += 1
         elif split is not None and split_of(entry.statement_hash) is not split:
             found.taken["split"] += 1
+        elif most_steps is not None and entry.steps > most_steps:
+            found.taken["long"] += 1
         else:
             domain = ""
             if reads:
@@ -279,6 +298,7 @@ def _nothing_left(data: DataSettings, split: Split | None, found: _Found) -> str
     words = {
         "short": f"have fewer than {data.min_steps} steps (data.min_steps)",
         "split": f"are not in the {part} part",
+        "long": "have more steps than a world model takes",
         "domain": f"are of other domains than {', '.join(data.domains)} (data.domains)",
         "unlabelled": "have no label `correct` (data.correct)",
         "correct": f"are labelled {'wrong' if data.correct else 'correct'} (data.correct)",

@@ -25,23 +25,24 @@ class Mask:
         masked: int64 [B, M], ascending; V + M is at most S (steps after a masked one may be
             neither, when a step is predicted from its past alone).
         steps: S, which the model may know; None where only the past is given.
+        shown: bool [B, V]: which of `visible` are; the others fill up rows with fewer. None where
+            all are.
     """
 
     visible: Tensor
     masked: Tensor
     steps: int | None = None
+    shown: Tensor | None = None
 
     def to(self, device: torch.device) -> Mask:
         """The same on a device."""
-        return Mask(self.visible.to(device), self.masked.to(device), self.steps)
+        shown = None if self.shown is None else self.shown.to(device)
+        return Mask(self.visible.to(device), self.masked.to(device), self.steps, shown)
 
     def rows(self, which: slice) -> Mask:
         """Some of the rows."""
-        return Mask(self.visible[which], self.masked[which], self.steps)
-
-    def repeat(self, times: int) -> Mask:
-        """[times * B, ...]: the same masks, over and over."""
-        return Mask(self.visible.repeat(times, 1), self.masked.repeat(times, 1), self.steps)
+        shown = None if self.shown is None else self.shown[which]
+        return Mask(self.visible[which], self.masked[which], self.steps, shown)
 
 
 class Masker:
@@ -115,6 +116,7 @@ def past(batch: int, start: int, stop: int) -> Mask:
     return Mask(torch.arange(start).expand(batch, -1), torch.arange(start, stop).expand(batch, -1))
 
 
-def leave_one_out(steps: int) -> Mask:
-    """S masks, the i-th of which hides step i alone: visible [S, S - 1], masked [S, 1]."""
-    return split(torch.arange(steps)[:, None], steps)
+def each_past(places_K: Tensor) -> Mask:
+    """K masks, each of which hides one step and shows all before it: one rectangle, filled up."""
+    before = torch.arange(int(places_K.max()), device=places_K.device).expand(len(places_K), -1)
+    return Mask(before, places_K[:, None], shown=before < places_K[:, None])

@@ -55,9 +55,9 @@ class Block(nn.Module):
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
 
-    def forward(self, x_BTW: Tensor, alone: bool = False) -> Tensor:
-        """Attend and transform; `alone` lets each token attend to itself only, with nothing
-        dropped: what is predicted must not be noise."""
+    def forward(self, x_BTW: Tensor, alone: bool = False, shown_BT: Tensor | None = None) -> Tensor:
+        """Attend and transform, to the tokens that are `shown`; `alone` lets each token attend to
+        itself only, with nothing dropped: what is predicted must not be noise."""
         rows, tokens, width = x_BTW.shape
         q, k, v = self.qkv(self.norm_1(x_BTW)).chunk(3, -1)
         if alone:
@@ -65,7 +65,8 @@ class Block(nn.Module):
         else:
             shape = (rows, tokens, self.heads, width // self.heads)
             q, k, v = (one.view(shape).transpose(1, 2) for one in (q, k, v))
-            seen = F.scaled_dot_product_attention(q, k, v)
+            mask = None if shown_BT is None else shown_BT[:, None, None]
+            seen = F.scaled_dot_product_attention(q, k, v, mask)
             seen = seen.transpose(1, 2).reshape(rows, tokens, width)
         attended = self.out(seen)
         x_BTW = x_BTW + (attended if alone else self.dropout(attended))
@@ -102,6 +103,7 @@ class StepEncoder(nn.Module):
         prompt_BD: Tensor,
         domain_B: Tensor,
         count: int | None,
+        shown_BV: Tensor | None = None,
     ) -> Tensor:
         """[B, 1 + V, W]: what stands for prompt, domain and `count`, then the visible steps."""
         first = self.start.expand(len(steps_BVD), -1)
@@ -113,8 +115,9 @@ class StepEncoder(nn.Module):
             first = first + self.domain_in(domain_B)
         steps = self.step_in(self.thin(steps_BVD)) + self.position[self._capped(places_BV)]
         x = torch.cat([first[:, None], steps], 1)
+        shown = _between(shown_BV, 1, 0)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, shown_BT=shown)
         normed: Tensor = self.norm(x)
         return normed
 
@@ -157,8 +160,9 @@ class Predictor(nn.Module):
         context = self.context_in(context_BTW)
         context = torch.cat([context[:, :1], context[:, 1:] + seen], 1)
         x = torch.cat([context, self.mask + place], 1)
+        shown = _between(mask.shown, 1, place.shape[1])
         for block in self.blocks:
-            x = block(x)
+            x = block(x, shown_BT=shown)
         predicted: Tensor = self.out(self.norm(x[:, context.shape[1] :]))
         return predicted
 
@@ -194,7 +198,10 @@ class LinearPath(nn.Module):
         a constant. A neighbour that is not visible counts as the mean of all steps, 0."""
         width = steps_BSD.shape[-1]
         shown = torch.zeros(steps_BSD.shape[:2], dtype=steps_BSD.dtype, device=steps_BSD.device)
-        shown.scatter_(1, mask.visible, 1.0)
+        if mask.shown is None:
+            shown.scatter_(1, mask.visible, 1.0)
+        else:
+            shown.scatter_(1, mask.visible, mask.shown.to(shown.dtype))
         seen = F.pad(steps_BSD * shown[..., None], (0, 0, 1, 1))
         at = mask.masked[..., None].expand(-1, -1, width)
         before = seen.gather(1, at)
@@ -241,8 +248,13 @@ class Jepa(nn.Module):
         """Predictions [B, M, E] of the masked steps of standardised latents."""
         width = steps_BSD.shape[-1]
         visible = steps_BSD.gather(1, mask.visible[..., None].expand(-1, -1, width))
-        context = self.encoder(visible, mask.visible, prompt_BD, domain_B, mask.steps)
+        context = self.encoder(visible, mask.visible, prompt_BD, domain_B, mask.steps, mask.shown)
         found: Tensor = self.predictor(context, mask)
         if self.linear is not None:
             found = found + self.linear(steps_BSD, prompt_BD, mask)
         return found
+
+
+def _between(shown_BV: Tensor | None, before: int, after: int) -> Tensor | None:
+    """[B, before + V + after]: what stands before and after the steps is always shown."""
+    return None if shown_BV is None else F.pad(shown_BV, (before, after), value=True)

@@ -40,7 +40,7 @@ class Network(nn.Module):
         self.objective = Objective(settings.model, settings.training, self.jepa)
         self._dropouts = [one for one in self.jepa.modules() if isinstance(one, RowDropout)]
         for name, values in statistics.to_tensors().items():
-            self.register_buffer(name, torch.from_numpy(values.copy()), persistent=False)
+            self.register_buffer(name, torch.tensor(values), persistent=False)
         size = self.jepa.target_size
         self.register_buffer("target_std", torch.ones(size), persistent=False)
 
@@ -75,6 +75,11 @@ class Network(nn.Module):
         """Everything by name, as a checkpoint keeps it."""
         names = ("step_mean", "step_std", "prompt_mean", "prompt_std", "target_std")
         return {**self.state_dict(), **{_STATISTICS + name: getattr(self, name) for name in names}}
+
+    @classmethod
+    def plain(cls, settings: TrainSettings, hidden_size: int, domains: int) -> Network:
+        """Untrained, over latents as they are: it has the tensors that a trained one has."""
+        return cls(settings, Standardiser.identity(hidden_size), domains)
 
     @classmethod
     def of(cls, settings: TrainSettings, tensors: Mapping[str, Tensor], domains: int) -> Network:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from rjepa_core.train_settings import TrainSettings
 
 from ..dynamo import import_dynamo
+from .checkpoint import Shapes
 
 _BETAS = (0.9, 0.98)
 _STATE = "optimiser."
@@ -49,6 +50,27 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
         for name, value in one.items():
             found[f"{_STATE}{number}.{name}"] = torch.as_tensor(value)
     return found
+
+
+def check_optimiser(optimiser: torch.optim.Optimizer, shapes: Shapes) -> None:
+    """Compare a file's tensors with those that the optimiser may have.
+
+    Raises:
+        ValueError: one is not the optimiser's, or of another shape; the message names it.
+    """
+    trained = [one for group in optimiser.param_groups for one in group["params"]]
+    expected: Shapes = {}
+    for number, one in enumerate(trained):
+        expected[f"{_STATE}{number}.step"] = ("F32", ())
+        for name in ("exp_avg", "exp_avg_sq"):
+            expected[f"{_STATE}{number}.{name}"] = ("F32", tuple(one.shape))
+    for name, shape in shapes.items():
+        if expected.get(name) != shape:
+            raise ValueError(f"{name!r:.100} is none of the optimiser's, or of another shape")
+        # What has had no gradient yet has no state; the others have all of it.
+        for other in ("step", "exp_avg", "exp_avg_sq"):
+            if f"{name.rpartition('.')[0]}.{other}" not in shapes:
+                raise ValueError(f"{name.rpartition('.')[0]}.{other} is missing")
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

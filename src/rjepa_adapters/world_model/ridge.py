@@ -8,9 +8,13 @@ import torch
 from torch import Tensor
 
 from .dataset import Batch
-from .masks import Mask, leave_one_out, past
+from .masks import Mask, past, split
 from .model import LinearPath
 from .network import Network
+from .scoring import PASS_BYTES, divided, parts
+
+# What a step that is left out takes: the trace's steps, repeated for it, with zeros and without.
+_COPIES, _FLOAT = 4, 4
 
 
 @torch.no_grad()
@@ -33,11 +37,14 @@ def start_from_ridge(network: Network, batches: Iterable[Batch], strength: float
     for batch in batches:
         here = batch.to(device)
         steps, prompts = network.standardise(here.latents, here.prompts)
-        rows, count, _ = steps.shape
-        mask = leave_one_out(count).repeat(rows).to(device)
-        others.add(
-            path, steps.repeat_interleave(count, 0), prompts.repeat_interleave(count, 0), mask
-        )
+        rows, count, width = steps.shape
+        places = torch.arange(count)
+        size = max(1, PASS_BYTES // (_FLOAT * _COPIES * count * width))
+        for begin, stop in parts(rows * count, size):
+            trace, place = divided(torch.arange(begin, stop), places)
+            mask = split(place[:, None], count).to(device)
+            trace = trace.to(device)
+            others.add(path, steps[trace], prompts[trace], mask)
         for step in range(count):
             before.add(path, steps, prompts, past(rows, step, step + 1).to(device))
     others.solve(strength)

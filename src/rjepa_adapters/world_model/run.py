@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from rjepa_core.errors import InputError, UnsupportedError, UsageError
-from rjepa_core.identity import LatentSpace
 from rjepa_core.ports.world_model import (
     Context,
     Floats,
@@ -19,16 +18,15 @@ from rjepa_core.ports.world_model import (
     WorldModelInfo,
 )
 from rjepa_core.scoring import check_finite
-from rjepa_core.structuring import structure
-from rjepa_core.train_settings import TrainSettings
 
 from . import checkpoint
 from .checkpoint import DamagedCheckpointError
 from .masks import split
 from .network import Network
-from .scoring import predict_each, predict_masked, surprise
+from .run_state import check_fits, check_values, read_state
+from .scoring import MOST_STEPS, predict_each, predict_masked, surprise
 
-# Steps of one batch of equally long traces, at most.
+# Steps of one batch of equally long traces, at most; or of a part of a trace.
 _STEPS = 8192
 
 
@@ -48,21 +46,21 @@ class JepaWorldModel:
         self, run: str, device: str = "auto", warn: Callable[[str], None] = lambda line: None
     ) -> None:
         found = find_checkpoint(Path(run), warn)
-        settings = structure(TrainSettings, found.state["settings"])
-        self.settings = settings
-        self._domains: list[str] = list(found.state["domains"])
+        state = read_state(found)
+        settings = self.settings = state.settings
+        self._domains = list(state.domains)
         self._device = device_of(device)
         self._network = Network.of(settings, found.model, len(self._domains)).to(self._device)
         self._network.eval().requires_grad_(False)
         frozen = settings.model.objective == "frozen"
         self.info = WorldModelInfo(
             location=run,
-            space=LatentSpace.from_json(found.state["space"]),
+            space=state.space,
             hidden_size=len(self._network.step_mean),
             target_size=self._network.jepa.target_size,
             target_space=TargetSpace.LLM if frozen else TargetSpace.MODEL,
             objective=settings.model.objective,
-            quantiles={int(k): tuple(v) for k, v in found.state["quantiles"].items()},
+            quantiles={int(steps): values for steps, values in state.quantiles.items()},
         )
 
     def predict(
@@ -104,9 +102,13 @@ class JepaWorldModel:
 
     def targets(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
         """As the port."""
-        return self._by_length(
-            sequences, lambda steps, prompt, domain: self._network.targets(steps)
-        )
+
+        def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
+            # Each step by itself.
+            pieces = torch.split(steps, _STEPS, 1)
+            return torch.cat([self._network.targets(piece) for piece in pieces], 1)
+
+        return self._by_length(sequences, of, most_steps=None)
 
     def surprise(
         self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
@@ -148,11 +150,12 @@ class JepaWorldModel:
         sequences: Sequence[LatentSequence],
         call: Callable[[Tensor, Tensor, Tensor], Tensor],
         first: int = 0,
+        most_steps: int | None = MOST_STEPS,
     ) -> list[Floats]:
         """Call on batches of equally long sequences; answers in the order of the sequences."""
         groups: dict[int, list[int]] = {}
         for number, one in enumerate(sequences):
-            self._check(one, first + number)
+            self._check(one, first + number, most_steps)
             groups.setdefault(len(one.latents), []).append(number)
         found: dict[int, Floats] = {}
         for count, numbers in sorted(groups.items()):
@@ -177,11 +180,16 @@ class JepaWorldModel:
         places = [self._domains.index(one.domain) if known else 0 for one in sequences]
         return steps, prompt, torch.tensor(places, device=self._device)
 
-    def _check(self, one: LatentSequence, number: int) -> None:
+    def _check(self, one: LatentSequence, number: int, most_steps: int | None) -> None:
         width = self.info.hidden_size
         if one.latents.ndim != 2 or not len(one.latents) or one.latents.shape[1] != width:
             raise InputError(
                 f"sequence {number}: latents {list(one.latents.shape)}, expected [steps, {width}]"
+            )
+        if most_steps is not None and len(one.latents) > most_steps:
+            raise InputError(
+                f"sequence {number}: {len(one.latents):,} steps, at most {most_steps:,} are "
+                "predicted from each other; cut it into longer steps, or into several traces"
             )
         if one.prompt.shape != (width,):
             raise InputError(
@@ -217,11 +225,18 @@ def find_checkpoint(
     damage = None
     for place in dict.fromkeys(wanted):
         try:
-            return checkpoint.read(place)
+            return _read(place)
         except DamagedCheckpointError as error:
             damage = error
             warn(f"{error}; the one before it is used")
     raise UsageError(f"{run}: none of its checkpoints is whole; the last one: {damage}")
+
+
+def _read(place: Path) -> checkpoint.Checkpoint:
+    """A checkpoint whose model can be made, and scores."""
+    found = checkpoint.read(place, check_fits)
+    check_values(found)
+    return found
 
 
 def device_of(name: str) -> torch.device:

@@ -7,12 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from attrs import validators as v
 from torch import Tensor
 
 from rjepa_core.training import TrainWatch
 
 from . import checkpoint
 from .logs import MetricsLog
+
+
+def _check_curve(_: object, attribute: object, rows: list[dict[str, Any]]) -> None:
+    if any(row.get(name) is None for row in rows for name in ("epoch", "step")):
+        raise ValueError("curve: a row tells no epoch or step")
+
+
+def _count() -> Any:
+    return attrs.field(default=0, validator=v.ge(0), on_setattr=attrs.setters.NO_OP)
 
 
 @attrs.define
@@ -28,15 +38,23 @@ class Standing:
         curve: a row an epoch.
     """
 
-    epoch: int = 0
-    batch: int = 0
-    step: int = 0
-    samples: int = 0
+    epoch: int = _count()
+    batch: int = _count()
+    step: int = _count()
+    samples: int = _count()
     loss_sum: float = 0.0
-    loss_count: int = 0
+    loss_count: int = _count()
     best: float | None = None
-    best_epoch: int = 0
-    curve: list[dict[str, Any]] = attrs.field(factory=list)
+    best_epoch: int = _count()
+    curve: list[dict[str, int | float | None]] = attrs.field(factory=list, validator=_check_curve)
+
+    def after_step(self, traces: int, loss: float) -> None:
+        """Count a step of the optimiser."""
+        self.batch += 1
+        self.step += 1
+        self.samples += traces
+        self.loss_sum += loss
+        self.loss_count += 1
 
 
 @attrs.frozen(eq=False)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from .batches import LengthBatches
-from .dataset import LatentDataset, loader
+from .dataset import Batch, LatentDataset
+from .workers import Loader
 
 Floats = NDArray[np.float32]
 _BATCH = 256
@@ -33,16 +34,21 @@ class Standardiser:
     prompt_std: Floats
 
     @classmethod
-    def fit(cls, dataset: LatentDataset, num_workers: int = 0) -> Standardiser:
+    def fit(cls, dataset: LatentDataset, batches: Iterable[Batch] | None = None) -> Standardiser:
         """One pass over the dataset, batch by batch, in float64.
 
-        The answer does not depend on `num_workers`. Spreads are those of the whole (divided by N),
-        and none is below a thousandth of their median.
+        Spreads are those of the whole (divided by N), and none is below a thousandth of their
+        median.
+
+        Args:
+            dataset: to be measured.
+            batches: all of it, in the order of `measured`; read in this process by default.
         """
         width = dataset.index.hidden_size
         steps, prompts = _Moments.empty(width), _Moments.empty(width)
-        sampler = LengthBatches(dataset.index.steps, _BATCH, ordered=True)
-        for batch in loader(dataset, sampler, num_workers):
+        if batches is None:
+            batches = Loader(dataset, measured(dataset))
+        for batch in batches:
             steps = steps.joined(batch.latents.numpy().reshape(-1, width))
             prompts = prompts.joined(batch.prompts.numpy())
         return cls(*steps.mean_and_std(), *prompts.mean_and_std())
@@ -80,6 +86,11 @@ class Standardiser:
 
 
 _NAMES = tuple(field.name for field in attrs.fields(Standardiser))
+
+
+def measured(dataset: LatentDataset) -> LengthBatches:
+    """The order in which a dataset is measured."""
+    return LengthBatches(dataset.index.steps, _BATCH, ordered=True)
 
 
 @attrs.frozen(eq=False)

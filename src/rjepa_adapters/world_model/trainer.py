@@ -19,11 +19,13 @@ from rjepa_core.training import TrainProgress, TrainSummary, TrainWatch
 
 from . import checkpoint
 from .batches import LengthBatches
-from .dataset import Batch, LatentDataset, loader
+from .checkpoint import DamagedCheckpointError, Shapes
+from .dataset import Batch, LatentDataset
 from .masks import Masker
 from .network import Network
 from .objectives import Losses
 from .optimising import (
+    check_optimiser,
     computes_in_bfloat16,
     learning_rate,
     optimiser_of,
@@ -31,8 +33,12 @@ from .optimising import (
     restore_optimiser,
 )
 from .processes import ALONE, Processes
+from .random_states import RandomStates
+from .run_state import read_state
+from .signals import deferred
 from .standing import Kept, Silent, Standing, Writer
 from .validation import Validation, collapse_on, look, loss_on
+from .workers import Loader
 
 _VALIDATION_BATCH = 128
 # Looks for a collapse an epoch, at the targets of the batch that is at hand.
@@ -75,14 +81,16 @@ class Trainer:
             training.accumulate,
             rank=processes.rank,
             world=processes.world,
+            long=facts["limits"].get("long"),
         )
         pin = self.device.type == "cuda"
-        self.batches = loader(data, self.sampler, training.num_workers, pin)
+        self.batches = Loader(data, self.sampler, training.num_workers, pin, warn=watch.warn)
         ordered = LengthBatches(validation.index.steps, _VALIDATION_BATCH, ordered=True)
-        self.validation = loader(validation, ordered)
+        self.validation = Loader(validation, ordered)
         self.masker = Masker(settings.masker)
         # On the CPU whatever the device: masks and projections are the same everywhere.
         self.generator = torch.Generator().manual_seed(training.seed)
+        self.random = RandomStates(self.generator, self.device)
         self.optimiser = optimiser_of(network, settings)
         self.standing = Standing()
         self.quantiles: dict[int, list[float]] = {}
@@ -128,10 +136,11 @@ class Trainer:
                     ending = "early"
                     break
         except KeyboardInterrupt:
-            # The step that was cut off has left no trace in the weights: see `_step`.
+            # A step is taken whole or not at all: see `_step`.
             writer.save(standing.step, self._kept)
             raise
         finally:
+            self.batches.close()
             writer.close()
         return TrainSummary(
             run=str(self.run),
@@ -155,13 +164,7 @@ class Trainer:
         looks = max(1, self.sampler.batches // _LOOKS)
         for parts in _whole(iter(self.batches)):
             with self.watch.computing():
-                loss, lr, stopping = self._step(parts)
-            standing.batch += 1
-            standing.step += 1
-            standing.samples += parts[0].whole
-            standing.loss_sum += loss
-            standing.loss_count += 1
-            writer.step(standing.step, loss, lr)
+                loss, lr, stopping = self._step(parts, writer)
             self.watch.report(
                 TrainProgress(
                     standing.epoch,
@@ -185,9 +188,12 @@ class Trainer:
                 saved = time.monotonic()
         return True
 
-    def _step(self, parts: list[Batch]) -> tuple[float, float, bool]:
-        """One step of the optimiser; its loss and learning rate, and whether to stop after it."""
-        training, step = self.settings.training, self.standing.step
+    def _step(self, parts: list[Batch], writer: Silent) -> tuple[float, float, bool]:
+        """One step of the optimiser; its loss and learning rate, and whether to stop after it.
+
+        Interrupted, weights, counters and random numbers are those before it, or those after it.
+        """
+        training, standing, step = self.settings.training, self.standing, self.standing.step
         self.network.train()
         lr = learning_rate(step, self.steps, self.sampler.batches, self.settings)
         for group in self.optimiser.param_groups:
@@ -195,7 +201,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         whole = parts[0].whole
         sums: list[Tensor] = []
-        before = self.generator.get_state(), torch.get_rng_state()
+        before = self.random.tensors()
         try:
             for part in parts:
                 share = part.share.rows / whole
@@ -207,18 +213,21 @@ class Trainer:
             loss = float(torch.stack(sums).sum())
             loss, asked = self.processes.sum([loss, float(self.watch.stop())])
             loss /= self.processes.world
+            if not math.isfinite(loss):
+                raise UsageError(
+                    f"the loss is {loss} at step {step + 1}: lower training.lr, or keep to "
+                    "training.precision=float32; checkpoints up to here are sound"
+                )
+            with deferred():
+                self.optimiser.step()
+                self.network.objective.after_step(self.network.jepa, step / max(1, self.steps))
+                standing.after_step(whole, loss)
+                writer.step(standing.step, loss, lr)
         except KeyboardInterrupt:
-            # The step comes again after resuming, and has to draw what it drew.
-            self.generator.set_state(before[0])
-            torch.set_rng_state(before[1])
+            if standing.step == step:
+                # The step comes again after resuming, and has to draw what it drew.
+                self.random.restore(before)
             raise
-        if not math.isfinite(loss):
-            raise UsageError(
-                f"the loss is {loss} at step {step + 1}: lower training.lr, or keep to "
-                "training.precision=float32; checkpoints up to here are sound"
-            )
-        self.optimiser.step()
-        self.network.objective.after_step(self.network.jepa, step / max(1, self.steps))
         return loss, lr, asked > 0
 
     def _losses(self, part: Batch) -> Losses:
@@ -254,13 +263,14 @@ class Trainer:
             row |= self._looked()
             if not by_loss:
                 better = standing.best is None or row["val_mrr"] > standing.best
-        standing.curve.append(row)
-        standing.epoch, standing.batch = standing.epoch + 1, 0
-        standing.loss_sum, standing.loss_count = 0.0, 0
-        if better:
-            standing.best = row["val_loss" if by_loss else "val_mrr"]
-            standing.best_epoch = standing.epoch
-        writer.epoch(standing.step, row, better, self._kept)
+        with deferred():
+            standing.curve.append(row)
+            standing.epoch, standing.batch = standing.epoch + 1, 0
+            standing.loss_sum, standing.loss_count = 0.0, 0
+            if better:
+                standing.best = row["val_loss" if by_loss else "val_mrr"]
+                standing.best_epoch = standing.epoch
+            writer.epoch(standing.step, row, better, self._kept)
 
     def _validated(self) -> float:
         """The loss on validation, of the first process for all."""
@@ -287,24 +297,34 @@ class Trainer:
             "standing": attrs.asdict(self.standing),
             "quantiles": {str(steps): values for steps, values in self.quantiles.items()},
         }
-        training = {
-            "generator": self.generator.get_state(),
-            "torch": torch.get_rng_state(),
-            **optimiser_tensors(self.optimiser),
-        }
-        if self.device.type == "cuda":
-            training["cuda"] = torch.cuda.get_rng_state(self.device)
+        training = {**self.random.tensors(), **optimiser_tensors(self.optimiser)}
         return Kept(self.network.tensors(), training, state)
 
     def restore(self, found: checkpoint.Checkpoint) -> None:
-        """Go on where a checkpoint of the same settings and data stopped."""
-        self.standing = Standing(**found.state["standing"])
-        self.quantiles = {int(k): list(v) for k, v in found.state["quantiles"].items()}
-        training = found.training()
-        self.generator.set_state(training["generator"])
-        torch.set_rng_state(training["torch"])
-        if self.device.type == "cuda" and "cuda" in training:
-            torch.cuda.set_rng_state(training["cuda"], self.device)
+        """Go on where a checkpoint of the same settings and data stopped.
+
+        Raises:
+            DamagedCheckpointError: it is none of theirs.
+        """
+        state, where = read_state(found), found.path / checkpoint.TRAINING
+        if state.standing.batch > self.sampler.batches:
+            raise DamagedCheckpointError(
+                f"{found.path}: is at batch {state.standing.batch:,} of an epoch of "
+                f"{self.sampler.batches:,}"
+            )
+        self.standing = state.standing
+        self.quantiles = {int(k): list(v) for k, v in state.quantiles.items()}
+
+        def vet(shapes: Shapes) -> None:
+            own = self.random.check(shapes)
+            rest = {name: shape for name, shape in shapes.items() if name not in own}
+            check_optimiser(self.optimiser, rest)
+
+        try:
+            training = found.training(vet)
+            self.random.restore(training)
+        except (RuntimeError, ValueError) as error:
+            raise DamagedCheckpointError(f"{where}: {str(error).splitlines()[0]}") from None
         restore_optimiser(self.optimiser, training)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,16 @@ import attrs
 import torch
 import yaml
 
-from rjepa_core.errors import UsageError
-from rjepa_core.identity import LatentSpace, differences
+from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.identity import differences
 from rjepa_core.partition import Split
 from rjepa_core.structuring import structure, unstructure
 from rjepa_core.train_settings import TrainSettings
 from rjepa_core.training import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
 
 from . import checkpoint
-from .batches import LengthBatches
-from .dataset import LatentDataset, loader
+from .batches import LONG, LengthBatches
+from .dataset import Batch, LatentDataset
 from .files import write_whole
 from .index import Index, open_index
 from .network import Network
@@ -27,12 +29,17 @@ from .processes import Processes, joined
 from .report import write_report
 from .ridge import start_from_ridge
 from .run import device_of, find_checkpoint
-from .statistics import Standardiser
+from .run_state import RunState, read_state
+from .scoring import MOST_STEPS
+from .statistics import Standardiser, measured
 from .trainer import Trainer
+from .workers import Loader
 
 _RIDGE_BATCH = 128
 # May differ between the parts of a run: they change how it is computed, not what.
 _FREE = ("num_workers", "device", "checkpoint_minutes", "keep_last")
+# Kept in a run's checkpoints: its order of traces follows from them. Older runs have none.
+_LIMITS = {"long": LONG, "most_steps": MOST_STEPS}
 
 
 def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) -> TrainSummary:
@@ -58,13 +65,14 @@ def _train(
     found = _begun(place, settings, watch)
     device = device_of(processes.device(settings.training.device))
     watch.say("reading the stores")
-    with_domains = settings.model.domains
-    known = list(found.state["domains"]) if found and with_domains else None
+    state = None if found is None else read_state(found)
+    limits = _LIMITS if state is None else state.limits
+    known = state.domains if state is not None and settings.model.domains else None
     with watch.reading():
-        data = open_index(settings.data, Split.TRAIN, with_domains, known)
-        held_out = open_index(settings.data, Split.VALIDATION, with_domains, known or data.domains)
-    if found is not None:
-        _check_same(data, found, run)
+        data, held_out = _indices(settings, known, watch, limits.get("most_steps"))
+    if state is not None:
+        _check_alike(unstructure(state.settings), settings, place)
+        _check_same(data, state, run)
     training, validation = LatentDataset(data), LatentDataset(held_out)
     watch.say(
         f"{len(data):,} traces with {int(data.steps.sum()):,} steps to train on, "
@@ -76,17 +84,17 @@ def _train(
     else:
         watch.say("reading the statistics of the training part")
         with watch.reading():
-            statistics = _statistics(training, settings)
+            statistics = _statistics(training, settings, watch)
         network = Network(settings, statistics, len(data.domains)).to(device)
         if _starts_from_ridge(settings):
             watch.say("ridge regression for the linear path")
             ordered = LengthBatches(data.steps, _RIDGE_BATCH, ordered=True)
-            batches = loader(training, ordered, settings.training.num_workers)
+            batches = _reading(training, ordered, settings, watch)
             with watch.reading():
                 start_from_ridge(network, batches, settings.model.ridge)
     # Only now may the folder hold a run.
     processes.meet()
-    facts = _facts(data, settings)
+    facts = {**_facts(data, settings), "limits": limits}
     trainer = Trainer(place, settings, network, training, validation, facts, watch, processes)
     if found is not None:
         trainer.restore(found)
@@ -103,6 +111,40 @@ def _train(
         report = _report(place, settings, trainer, summary)
         return attrs.evolve(summary, report=str(report))
     return summary
+
+
+def _indices(
+    settings: TrainSettings,
+    known: Sequence[str] | None,
+    watch: TrainWatch,
+    most_steps: int | None,
+) -> tuple[Index, Index]:
+    """The records to train on, and those to validate on."""
+    with_domains = settings.model.domains
+    whole = partial(open_index, settings.data, most_steps=most_steps, check=partial(_obey, watch))
+    data = whole(Split.TRAIN, with_domains, known)
+    held_out = whole(Split.VALIDATION, with_domains, known or data.domains)
+    if left_out := data.too_long + held_out.too_long:
+        watch.warn(
+            f"{left_out:,} traces of more than {most_steps:,} steps are left out: a world model "
+            "takes none so long"
+        )
+    return data, held_out
+
+
+def _reading(
+    data: LatentDataset, order: LengthBatches, settings: TrainSettings, watch: TrainWatch
+) -> Iterator[Batch]:
+    """All of a dataset, before the first step."""
+    for batch in Loader(data, order, settings.training.num_workers, warn=watch.warn):
+        _obey(watch)
+        yield batch
+
+
+def _obey(watch: TrainWatch) -> None:
+    """Nothing is lost by ending before the first step."""
+    if watch.stop():
+        raise KeyboardInterrupt
 
 
 def _check_processes(settings: TrainSettings, processes: Processes) -> None:
@@ -155,8 +197,12 @@ def _check_settings(place: Path, settings: TrainSettings) -> None:
     try:
         kept = yaml.safe_load((place / RUN_CONFIG).read_text(encoding="utf-8"))
         before = unstructure(structure(TrainSettings, kept))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, SettingsError) as error:
         raise UsageError(f"{place / RUN_CONFIG}: cannot be read ({error})") from None
+    _check_alike(before, settings, place)
+
+
+def _check_alike(before: Mapping[str, Any], settings: TrainSettings, place: Path) -> None:
     differing = [
         f"{section}.{key} was {before[section][key]!r} and is {value!r}"
         for section, values in unstructure(settings).items()
@@ -170,21 +216,20 @@ def _check_settings(place: Path, settings: TrainSettings) -> None:
         )
 
 
-def _check_same(data: Index, found: checkpoint.Checkpoint, run: str) -> None:
+def _check_same(data: Index, state: RunState, run: str) -> None:
     """The data of the checkpoint must be there: order and statistics follow from it."""
-    space, kept = data.space, LatentSpace.from_json(found.state["space"])
-    if differing := differences(space, kept):
+    if differing := differences(data.space, state.space):
         named = "; ".join(f"{key} is {ours} and was {was}" for key, ours, was in differing)
         raise UsageError(f"{run}: was trained on another latent space: {named}")
-    if len(data) != found.state["traces"]:
+    if len(data) != state.traces:
         raise UsageError(
-            f"{run}: was begun with {found.state['traces']:,} traces to train on, now there are "
+            f"{run}: was begun with {state.traces:,} traces to train on, now there are "
             f"{len(data):,}; begin another run to use them"
         )
 
 
-def _statistics(data: LatentDataset, settings: TrainSettings) -> Standardiser:
-    found = Standardiser.fit(data, settings.training.num_workers)
+def _statistics(data: LatentDataset, settings: TrainSettings, watch: TrainWatch) -> Standardiser:
+    found = Standardiser.fit(data, _reading(data, measured(data), settings, watch))
     if settings.model.standardise:
         return found
     # Centred, and one scale for all dimensions: what a run without standardising is trained on.

@@ -21,6 +21,7 @@ from .scoring import percentiles, predict_each, surprise
 # Steps among which the true one is looked for while training; `evaluate` uses all.
 _CANDIDATES = 4096
 _PICTURED = 600
+_LOOKED = 512
 # Fewer say nothing about a collapse.
 _LEAST_STEPS = 8
 
@@ -70,13 +71,15 @@ def look(network: Network, batches: Iterable[Batch], device: torch.device) -> Va
     for batch in batches:
         here = batch.to(device)
         steps, prompts = network.standardise(here.latents, here.prompts)
-        made = predict_each(network.jepa, steps, prompts, here.domains, Context.OTHERS)
-        predicted.append(made.flatten(0, 1).float().cpu())
-        targets.append(network.targets(steps).flatten(0, 1).float().cpu())
         count = steps.shape[1]
-        counts.append(torch.full((len(steps) * count,), count))
+        places = _places(count)
+        made = predict_each(network.jepa, steps, prompts, here.domains, Context.OTHERS, places)
+        predicted.append(made.flatten(0, 1).float().cpu())
+        wanted = network.targets(steps)[:, places.to(device)].float().cpu()
+        targets.append(wanted.flatten(0, 1))
+        counts.append(torch.full((len(targets[-1]),), count))
         if len(traces) < _PICTURED:
-            traces += list(targets[-1].view(len(steps), count, -1).numpy())
+            traces += list(wanted.numpy())
     made, wanted, where = torch.cat(predicted), torch.cat(targets), torch.cat(counts)
     if network.objective.kind != "frozen":
         # The LLM's own latents are standardised already.
@@ -110,6 +113,14 @@ def collapse_on(network: Network, batch: Batch, masker: Masker, device: torch.de
     mask = masker.draw(rows, count, torch.Generator().manual_seed(0)).to(device)
     made = network.jepa(steps, prompts, here.domains, mask).flatten(0, 1)
     return collapse_warning(network.targets(steps).flatten(0, 1), made)
+
+
+def _places(count: int) -> Tensor:
+    """The steps of a trace that are looked at: all, but of a long one so many that it takes no
+    longer than one of `_LOOKED` steps."""
+    if count <= _LOOKED:
+        return torch.arange(count)
+    return torch.linspace(0, count - 1, max(1, _LOOKED**2 // count)).round().long()
 
 
 def _ranks(made: Tensor, wanted: Tensor) -> Tensor:

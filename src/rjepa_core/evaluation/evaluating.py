@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from ..errors import UsageError
@@ -13,6 +14,7 @@ from ..partition import Split
 from ..plugins import Registry
 from ..ports.latent_store import LatentStore
 from ..ports.world_model import Context, WorldModel
+from ..refusals import named
 from .baselines import Ridge
 from .correctness import correctness_table
 from .damage import damage_table
@@ -20,9 +22,10 @@ from .gathering import Gathering, closing
 from .methods import WORLD_MODEL, Method, fit_baselines
 from .probe import COUNTS, ProbeData, probe_tables
 from .reading import Corpus, Sample, check_space
+from .refused import Refused
 from .results import Evaluation, Table
 from .retrieval import retrieval_table
-from .settings import CORRECTNESS, FOREIGN, PARTS, PROBE, RETRIEVAL, SLIP, EvaluateRunSettings
+from .settings import CORRECTNESS, PARTS, PROBE, RETRIEVAL, EvaluateRunSettings
 from .siblings import Siblings
 from .tampering import KINDS
 from .watching import Watch
@@ -52,7 +55,7 @@ def evaluate(
             stack.enter_context(closing(open_store(path, "read", registry)))
             for path in settings.evaluate.stores
         ]
-        corpus = _corpus(models, stores)
+        corpus = _corpus(models, stores, settings.evaluate.max_steps)
         return _Evaluator(settings, registry, watch, models, corpus).run(parts)
 
 
@@ -107,9 +110,11 @@ def _space_of(models: Mapping[str, WorldModel]) -> LatentSpace:
     return space
 
 
-def _corpus(models: Mapping[str, WorldModel], stores: Sequence[LatentStore]) -> Corpus:
-    location = next(iter(models.values())).info.location
-    return Corpus(stores, _space_of(models), f"the world model {location}")
+def _corpus(
+    models: Mapping[str, WorldModel], stores: Sequence[LatentStore], max_steps: int
+) -> Corpus:
+    owner = f"the world model {next(iter(models.values())).info.location}"
+    return Corpus(stores, _space_of(models), owner, max_steps=max_steps)
 
 
 class _Evaluator:
@@ -124,38 +129,34 @@ class _Evaluator:
         self._settings, self._asked, self._watch = settings, settings.evaluate, watch
         self._models, self._corpus = models, corpus
         self._split = Split(self._asked.split)
-        self._gathering = Gathering(self._asked, corpus, Siblings(settings, registry, watch), watch)
+        self._refused = Refused(models, self._asked)
+        siblings = Siblings(settings, registry, watch)
+        self._gathering = Gathering(self._asked, corpus, siblings, watch, self._refused)
 
     def run(self, parts: Sequence[str]) -> Evaluation:
         """Encode what is missing, fit the baselines, then the parts one after the other."""
         # What may be refused, or takes the LLM, comes first.
-        pairs = {kind: self._gathering.pairs(kind, self._split) for kind in KINDS if kind in parts}
-        labelled = self._gathering.labelled() if CORRECTNESS in parts else ([], ())
-        samples = self._samples(self._split) if {RETRIEVAL, PROBE} & {*parts} else []
+        gathering = self._gathering
+        self._pairs = {kind: gathering.pairs(kind, self._split) for kind in KINDS if kind in parts}
+        self._labelled = gathering.labelled() if CORRECTNESS in parts else ([], ())
+        self._tested = self._samples(self._split) if {RETRIEVAL, PROBE} & {*parts} else []
+        # In the training part they are missing without harm.
+        too_long = self._corpus.too_long(self._split, self._asked.limit)
+        self._refused.add_too_long({place.key: place.entry.steps for place in too_long})
         baselines = fit_baselines(self._corpus, self._watch)
         methods = [Method(name, WORLD_MODEL, m) for name, m in self._models.items()] + baselines
         ridge = baselines[0].predictor
         assert isinstance(ridge, Ridge)
         tables: list[Table] = []
         for part in parts:
-            for context in Context if part != PROBE else ():
-                if part == RETRIEVAL:
-                    table = retrieval_table(methods, samples, context, self._asked, self._watch)
-                elif part in (FOREIGN, SLIP):
-                    asked, fitting, notes = pairs[part]
-                    table = damage_table(
-                        part, methods, asked, fitting, context, self._asked, self._watch, notes
-                    )
-                else:
-                    table = correctness_table(
-                        methods, labelled[0], context, self._asked, self._watch, labelled[1]
-                    )
-                tables.append(table)
             if part == PROBE:
-                data = self._probe_data(samples)
-                tables += probe_tables(
-                    self._models, ridge.standards, data, self._asked, self._watch
-                )
+                tables += self._probe(ridge)
+                continue
+            for context in Context:
+                make = partial(self._table, part, methods, context)
+                tables.append(self._refused.attempt(make, partial(self._used, part)))
+        for line in named(self._refused.reasons, "left out"):
+            self._watch.warn(line)
         return Evaluation(
             world_models={
                 name: {
@@ -174,6 +175,36 @@ class _Evaluator:
             facts=self._facts(ridge),
         )
 
+    def _table(self, part: str, methods: Sequence[Method], context: Context) -> Table:
+        asked, watch, kept = self._asked, self._watch, self._refused.kept
+        if part == RETRIEVAL:
+            return retrieval_table(methods, kept(self._tested), context, asked, watch)
+        if part == CORRECTNESS:
+            samples, notes = self._labelled
+            return correctness_table(methods, kept(samples), context, asked, watch, notes)
+        pairs, fitting, notes = self._pairs[part]
+        own = self._refused.kept_pairs(pairs)
+        others = None if fitting is None else self._refused.kept_pairs(fitting)
+        return damage_table(part, methods, own, others, context, asked, watch, notes)
+
+    def _used(self, part: str) -> list[Sample]:
+        """The samples that a part's tables are made of."""
+        if part == RETRIEVAL:
+            return self._tested
+        if part == CORRECTNESS:
+            return self._labelled[0]
+        pairs, fitting, _ = self._pairs[part]
+        return [sample for p in [*pairs, *(fitting or [])] for sample in (p.clean, p.damaged)]
+
+    def _probe(self, ridge: Ridge) -> list[Table]:
+        data = self._probe_data()
+
+        def make() -> list[Table]:
+            kept = ProbeData(*map(self._refused.kept, data.parts()))
+            return probe_tables(self._models, ridge.standards, kept, self._asked, self._watch)
+
+        return self._refused.attempt(make, lambda: [one for part in data.parts() for one in part])
+
     def _facts(self, ridge: Ridge) -> dict[str, Any]:
         return {
             "training_traces": ridge.standards.sequences,
@@ -181,6 +212,7 @@ class _Evaluator:
             "ridge_strength": {c.value: s for c, s in ridge.strengths.items()},
             "limit": self._asked.limit,
             "labelled": self._asked.labelled,
+            "left_out": {str(key): reason for key, reason in self._refused.reasons.items()},
         }
 
     def _samples(self, split: Split, limit: int | None = None) -> list[Sample]:
@@ -189,7 +221,8 @@ class _Evaluator:
             places, self._watch.phase(f"reading the {split.value} part", len(places))
         )
 
-    def _probe_data(self, test: Sequence[Sample]) -> ProbeData:
+    def _probe_data(self) -> ProbeData:
+        test = self._tested
         # Enough traces for the most labels that are asked for, and for the rarer kind of step.
         train = self._samples(Split.TRAIN, COUNTS[-1])
         choose = test if self._split is Split.VALIDATION else self._samples(Split.VALIDATION, 1000)

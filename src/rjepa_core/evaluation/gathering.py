@@ -14,6 +14,7 @@ from ..ports.latent_store import LatentStore
 from .correctness import is_wrong
 from .damage import Pair
 from .reading import Corpus, Sample, layer_in, read
+from .refused import Refused
 from .settings import EvaluateSettings
 from .siblings import Siblings, changed_step, damaged_key
 from .watching import Watch
@@ -42,12 +43,14 @@ class Gathering:
         corpus: the stores.
         siblings: finds and makes their siblings.
         watch: told what goes on.
+        refused: told what is too long.
     """
 
     asked: EvaluateSettings
     corpus: Corpus
     siblings: Siblings
     watch: Watch
+    refused: Refused
 
     def pairs(
         self, kind: str, split: Split
@@ -114,7 +117,9 @@ class Gathering:
         with closing(opened) as sibling:
             layer = layer_in(sibling, corpus.space, first.location)
             entries = {key: sibling.entry(key) for key in wanted}
-            keys = [key for key, entry in entries.items() if entry and not entry.failed]
+            good = {key: entry for key, entry in entries.items() if entry and not entry.failed}
+            too_long = {key: e.steps for key, e in good.items() if corpus.is_too_long(e)}
+            keys = [key for key in good if key not in too_long]
             tick = self.watch.phase("reading the labelled solutions", len(keys))
             for done, key in enumerate(keys, 1):
                 sample = read(sibling, key, layer)
@@ -130,8 +135,11 @@ class Gathering:
                 "are labelled wrong; both right and wrong ones are needed"
             )
         notes = ["fitted on one half of the problems, tested on the other"]
-        if len(keys) < len(wanted):
-            notes.append(f"{len(wanted) - len(keys):,} left out: they could not be encoded")
+        if len(good) < len(wanted):
+            notes.append(f"{len(wanted) - len(good):,} left out: they could not be encoded")
+        if too_long:
+            notes.append(f"{len(too_long):,} left out: too many steps")
+            self.refused.add_too_long(too_long)
         if unlabelled:
             notes.append(f"{unlabelled:,} left out: without a label")
         if held:

@@ -104,13 +104,20 @@ class Corpus:
         space: of the world models.
         owner: whose space it is, for messages.
         min_steps: shortest trace that is used.
+        max_steps: longest trace that is used; None uses all.
     """
 
     def __init__(
-        self, stores: Sequence[LatentStore], space: LatentSpace, owner: str, min_steps: int = 2
+        self,
+        stores: Sequence[LatentStore],
+        space: LatentSpace,
+        owner: str,
+        min_steps: int = 2,
+        max_steps: int | None = None,
     ) -> None:
         self.stores = stores
         self.space = space
+        self.max_steps = max_steps
         self.layers = []
         for store in stores:
             self.layers.append(layer_in(store, self.space, owner))
@@ -119,15 +126,20 @@ class Corpus:
             assert identity is not None
             self.space = known_together(self.space, identity.space)
         self._places: dict[Split, list[Place]] = {split: [] for split in Split}
+        # Each with the number of places before it.
+        self._too_long: dict[Split, list[tuple[int, Place]]] = {split: [] for split in Split}
         for i, store in enumerate(stores):
             for key, entry in store.entries():
-                if entry.steps >= min_steps:
-                    place = Place(i, key, entry)
-                    self._places[split_of(entry.statement_hash)].append(place)
+                place, split = Place(i, key, entry), split_of(entry.statement_hash)
+                if self.is_too_long(entry):
+                    self._too_long[split].append((len(self._places[split]), place))
+                elif entry.steps >= min_steps:
+                    self._places[split].append(place)
         if not any(self._places.values()):
             raise InputError(
-                f"{self.location}: no trace has {min_steps} steps or more; there is nothing to "
-                "evaluate"
+                f"{self.location}: no trace has {min_steps} steps or more"
+                + ("" if max_steps is None else f", and {max_steps:,} at most")
+                + "; there is nothing to evaluate"
             )
 
     @property
@@ -138,6 +150,14 @@ class Corpus:
     def statements(self, split: Split) -> set[str]:
         """Hashes of the statements in a split."""
         return {place.entry.statement_hash for place in self._places[split]}
+
+    def is_too_long(self, entry: Entry) -> bool:
+        """Whether a trace has more steps than are used."""
+        return self.max_steps is not None and entry.steps > self.max_steps
+
+    def too_long(self, split: Split, limit: int | None = None) -> list[Place]:
+        """The records of a split that are left out, among the first so many places."""
+        return [p for before, p in self._too_long[split] if limit is None or before < limit]
 
     def places(self, split: Split, limit: int | None = None) -> list[Place]:
         """The records of a split, in the stores' order.
@@ -164,13 +184,17 @@ class Corpus:
     def latents(
         self, places: Sequence[Place], tick: Tick = lambda done: None
     ) -> Iterator[list[LatentSequence]]:
-        """The latents alone, in batches of about equal lengths; the whole is never in memory."""
+        """The latents alone, in batches of about equal lengths; the whole is never in memory, nor
+        more than `_STEPS_AT_ONCE` steps, those that fill rows up included, but for one trace."""
         order = sorted(places, key=lambda place: (place.store, place.entry.steps))
         done = 0
         while done < len(order):
             first = order[done]
             rows = max(1, _STEPS_AT_ONCE // order[min(done + 255, len(order) - 1)].entry.steps)
             batch = [p for p in order[done : done + rows] if p.store == first.store]
+            # The longest is the last one.
+            while len(batch) > 1 and len(batch) * batch[-1].entry.steps > _STEPS_AT_ONCE:
+                batch.pop()
             yield self._batch(batch)
             done += len(batch)
             tick(done)

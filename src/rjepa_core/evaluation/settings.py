@@ -49,6 +49,7 @@ class EvaluateSettings:
         draws: of the bootstrap that gives the intervals.
         seed: of the draws, of what is damaged, and of the probe's labels.
         batch_size: traces that a world model is given at once.
+        max_steps: longest trace that is used: one of S steps takes a world model S passes.
         device: that the world models run on: `auto`, `cpu`, `cuda`, ….
     """
 
@@ -61,6 +62,7 @@ class EvaluateSettings:
     draws: int = attrs.field(default=1000, validator=_whole(0))
     seed: int = attrs.field(default=0, validator=_whole(0))
     batch_size: int = attrs.field(default=256, validator=_whole(1))
+    max_steps: int = attrs.field(default=512, validator=_whole(2))
     device: str = "auto"
 
 

@@ -57,6 +57,8 @@ def heading(facts: Facts) -> Iterator[str]:
         f"({count(known['training_steps'], 'step')}), ridge strength "
         f"{strengths['others']:g} from the others and {strengths['past']:g} from the past"
     )
+    if left_out := known.get("left_out"):
+        yield visible(f"{count(len(left_out), 'record')} left out: {', '.join(left_out)}"[:300])
     if facts["draws"]:
         yield f"in brackets: 95 % intervals of {facts['draws']:,} draws of the problems"
 

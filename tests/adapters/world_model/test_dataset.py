@@ -12,9 +12,10 @@ import torch
 from latent_stores import make_store
 
 from rjepa_adapters.world_model.batches import LengthBatches, Rows
-from rjepa_adapters.world_model.dataset import Batch, LatentDataset, loader
+from rjepa_adapters.world_model.dataset import Batch, LatentDataset
 from rjepa_adapters.world_model.index import open_index
-from rjepa_adapters.world_model.statistics import Standardiser
+from rjepa_adapters.world_model.statistics import Standardiser, measured
+from rjepa_adapters.world_model.workers import Loader
 from rjepa_core.errors import StoreError
 from rjepa_core.opening import open_store
 from rjepa_core.testing.samples import sample_identity
@@ -74,8 +75,8 @@ def test_every_dtype(tmp_path: Path, dtype: str) -> None:
 @pytest.mark.parametrize("context", ["fork", "spawn"])
 def test_workers_give_the_same(dataset: LatentDataset, context: str) -> None:
     sampler = LengthBatches(dataset.index.steps, 8, seed=2, accumulate=2)
-    alone = list(loader(dataset, sampler))
-    read = loader(dataset, sampler, num_workers=2, context=context)
+    alone = list(Loader(dataset, sampler))
+    read = Loader(dataset, sampler, num_workers=2, context=context)
     for epoch in (0, 1, 0):
         sampler.set_epoch(epoch)
         batches = list(read)
@@ -83,14 +84,14 @@ def test_workers_give_the_same(dataset: LatentDataset, context: str) -> None:
         if epoch == 0:
             assert all(map(same, batches, alone))
     sampler.start(3)
-    assert all(map(same, list(read), list(loader(dataset, sampler))))
+    assert all(map(same, list(read), list(Loader(dataset, sampler))))
     assert len(list(read)) == len(sampler)
 
 
 def test_reading_leaves_the_random_numbers_alone(dataset: LatentDataset) -> None:
     """A run that goes on in mid-epoch draws what the uninterrupted one does."""
     before = torch.get_rng_state()
-    list(loader(dataset, LengthBatches(dataset.index.steps, 8)))
+    list(Loader(dataset, LengthBatches(dataset.index.steps, 8)))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -129,7 +130,7 @@ def test_statistics_are_those_of_numpy(dataset: LatentDataset) -> None:
     for name, values in (("step", steps), ("prompt", prompts)):
         np.testing.assert_allclose(getattr(found, f"{name}_mean"), values.mean(0), rtol=1e-6)
         np.testing.assert_allclose(getattr(found, f"{name}_std"), values.std(0), rtol=1e-6)
-    same = Standardiser.fit(dataset, num_workers=1)
+    same = Standardiser.fit(dataset, Loader(dataset, measured(dataset), num_workers=1))
     assert all((same.to_tensors()[k] == v).all() for k, v in found.to_tensors().items())
 
 

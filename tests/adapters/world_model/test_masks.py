@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rjepa_adapters.world_model.masks import Masker, leave_one_out, past, split
+from rjepa_adapters.world_model.masks import Masker, each_past, past, split
 from rjepa_core.train_settings import MASKS, MaskerSettings
 
 
@@ -69,11 +69,14 @@ def test_swapped_steps_are_steps_of_the_batch() -> None:
     assert Masker(MaskerSettings(swap=0.0)).swap(steps, torch.Generator()) is steps
 
 
-def test_leave_one_out() -> None:
-    mask = leave_one_out(3)
-    assert mask.visible.tolist() == [[1, 2], [0, 2], [0, 1]]
-    assert mask.masked.tolist() == [[0], [1], [2]]
-    assert leave_one_out(1).visible.shape == (1, 0)
+def test_each_past_is_filled_up_to_the_longest() -> None:
+    mask = each_past(torch.tensor([2, 0, 1]))
+    assert mask.visible.tolist() == [[0, 1]] * 3
+    assert mask.shown is not None
+    assert mask.shown.tolist() == [[True, True], [False, False], [True, False]]
+    assert mask.masked.tolist() == [[2], [0], [1]]
+    assert mask.steps is None
+    assert each_past(torch.tensor([0])).visible.shape == (1, 0)
 
 
 def test_the_past() -> None:
@@ -94,6 +97,7 @@ def test_a_masked_future_sometimes_tells_how_long_the_trace_is() -> None:
 def test_split_of_given_places() -> None:
     mask = split(torch.tensor([[0, 3], [1, 2]]), 4)
     assert mask.visible.tolist() == [[1, 2], [0, 3]]
+    assert split(torch.tensor([[0]]), 1).visible.shape == (1, 0)
 
 
 def test_a_mask_that_is_none_is_refused() -> None:

@@ -10,12 +10,13 @@ import torch
 from latent_stores import make_store
 
 from rjepa_adapters.world_model.batches import LengthBatches
-from rjepa_adapters.world_model.dataset import LatentDataset, loader
+from rjepa_adapters.world_model.dataset import LatentDataset
 from rjepa_adapters.world_model.index import open_index
 from rjepa_adapters.world_model.network import Network
 from rjepa_adapters.world_model.ridge import start_from_ridge
 from rjepa_adapters.world_model.scoring import predict_each
 from rjepa_adapters.world_model.statistics import Standardiser
+from rjepa_adapters.world_model.workers import Loader
 from rjepa_core.evaluation.baselines import NormalEquations, Ridge, Standards
 from rjepa_core.ports.world_model import Context, LatentSequence
 from rjepa_core.train_settings import DataSettings, TrainSettings
@@ -27,7 +28,7 @@ def test_the_untrained_model_is_the_regression(tmp_path: Path, context: Context)
     store = make_store(tmp_path / "s", [2 + i % 4 for i in range(80)])
     data = LatentDataset(open_index(DataSettings(stores=(store,)), None))
     network = Network(TrainSettings(), Standardiser.fit(data), 1).eval()
-    start_from_ridge(network, loader(data, LengthBatches(data.index.steps, 7, ordered=True)), 3.0)
+    start_from_ridge(network, Loader(data, LengthBatches(data.index.steps, 7, ordered=True)), 3.0)
 
     standards = Standards(
         network.step_mean.numpy(),

@@ -1,0 +1,133 @@
+"""What a checkpoint says of its run, checked before anything is made of it: it may be anyone's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import attrs
+import torch
+from attrs import validators as v
+
+from rjepa_core.errors import UsageError
+from rjepa_core.identity import LatentSpace
+from rjepa_core.structuring import structure
+from rjepa_core.train_settings import TrainSettings
+
+from .checkpoint import MODEL, STATE, Checkpoint, DamagedCheckpointError, Shapes, shapes_of
+from .network import Network
+from .standing import Standing
+
+_PERCENTILES = 101
+_count = v.and_(v.instance_of(int), v.ge(0))
+
+
+def _check_quantiles(_: object, attribute: object, value: Mapping[str, tuple[float, ...]]) -> None:
+    for steps, values in value.items():
+        if not (steps.isascii() and steps.isdecimal() and len(steps) < 10):
+            raise ValueError(f"quantiles: {steps:.20} is no number of steps")
+        if len(values) != _PERCENTILES or not all(map(isfinite, values)):
+            raise ValueError(f"quantiles.{steps}: expected {_PERCENTILES} finite numbers")
+        if any(a > b for a, b in pairwise(values)):
+            raise ValueError(f"quantiles.{steps}: they do not ascend")
+
+
+@attrs.frozen(kw_only=True)
+class RunState:
+    """A checkpoint's state, in types.
+
+    Attributes:
+        settings: of the run.
+        space: latent space of its data.
+        domains: that the model knows, in its order.
+        traces: that it is trained on.
+        standing: where it is.
+        quantiles: of validation's surprise, by number of steps as text.
+        limits: of the order of its traces, by name; a run of an older version has none.
+    """
+
+    settings: TrainSettings
+    space: LatentSpace
+    domains: tuple[str, ...]
+    traces: int = attrs.field(validator=_count)
+    standing: Standing
+    quantiles: Mapping[str, tuple[float, ...]] = attrs.field(validator=_check_quantiles)
+    limits: Mapping[str, int] = attrs.field(
+        factory=dict, validator=v.deep_mapping(v.instance_of(str), _count)
+    )
+
+
+def read_state(found: Checkpoint) -> RunState:
+    """A checkpoint's state; see `check_fits` for what it raises."""
+    return _typed(found.state, found.path)
+
+
+def check_fits(state: Mapping[str, Any], shapes: Shapes, place: Path) -> None:
+    """Check a checkpoint's state, and its model file's tensors against those that the settings ask
+    for, before any is made.
+
+    Raises:
+        DamagedCheckpointError: a value is missing, of another type or out of range; a tensor is
+            missing, too many, or of another type or shape.
+    """
+    typed = _typed(state, place)
+    where, model, width = place / MODEL, typed.settings.model, typed.space.hidden_size
+    if shapes.get("statistics.step_mean") != ("F32", (width,)):
+        raise DamagedCheckpointError(f"{where}: has no statistics of {width} dimensions")
+    # Each block has tensors of its own: a deeper model is not built to be compared.
+    if max(model.depth, model.predictor_depth) > len(shapes):
+        raise DamagedCheckpointError(f"{where}: holds a smaller model than its settings name")
+    try:
+        with torch.device("meta"):
+            made = Network.plain(typed.settings, width, len(typed.domains))
+        expected = shapes_of(made.tensors())
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        raise DamagedCheckpointError(f"{where}: no such model can be: {_line(error)}") from None
+    for name in sorted({*expected, *shapes}):
+        if name not in shapes:
+            raise DamagedCheckpointError(f"{where}: {name} is missing")
+        if name not in expected:
+            raise DamagedCheckpointError(f"{where}: {name!r:.100} is no tensor of the model")
+        if shapes[name] != expected[name]:
+            raise DamagedCheckpointError(
+                f"{where}: {name} is {_of(shapes[name])}, where its settings ask for "
+                f"{_of(expected[name])}"
+            )
+
+
+def check_values(found: Checkpoint) -> None:
+    """Refuse a model that can only make nonsense.
+
+    Raises:
+        DamagedCheckpointError: a value is not finite, or a spread not positive.
+    """
+    where = found.path / MODEL
+    for name, values in found.model.items():
+        if not torch.isfinite(values).all():
+            raise DamagedCheckpointError(f"{where}: {name} has a value that is not finite")
+        if name.startswith("statistics.") and name.endswith("_std") and not (values > 0).all():
+            raise DamagedCheckpointError(f"{where}: {name} has a spread that is not above 0")
+
+
+def _typed(state: Mapping[str, Any], place: Path) -> RunState:
+    kept = {field.name: field for field in attrs.fields(RunState)}
+    try:
+        for name, field in kept.items():
+            if name not in state and field.default is attrs.NOTHING:
+                raise ValueError(f"{name} is missing")
+        found = structure(RunState, {name: state[name] for name in kept if name in state})
+        # Texts such as `none` stand for themselves here.
+        return attrs.evolve(found, space=LatentSpace.from_json(state["space"]))
+    except (UsageError, KeyError, ValueError, TypeError, RecursionError) as error:
+        raise DamagedCheckpointError(f"{place / STATE}: {_line(error)}") from None
+
+
+def _of(shape: tuple[str, tuple[int, ...]]) -> str:
+    return f"{shape[0]} {list(shape[1])}"
+
+
+def _line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:300]
