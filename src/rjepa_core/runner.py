@@ -31,7 +31,6 @@ from .rehearsal import AbsentStore, Trial
 from .room import check_room, expected_room
 from .run_identity import as_stored, identity_of, resolve_layers, with_day
 from .settings import ExtractionSettings
-from .stopping import check_stops
 from .stored_prompts import compare_with_run
 from .worklist import StoredTraces, Worklist, remaining
 
@@ -113,8 +112,6 @@ def open_extraction(
         say(f"loading {settings.model.name}")
         executor = executor_adapter.create(settings, registry, executor_options)
         stack.callback(executor.close)
-        if not settings.problems.traces:
-            check_stops(settings.sampling, executor.info)
         identity = identity_of(settings, executor.info, traces)
         vet(identity)
         doubts: list[str] = []

@@ -231,7 +231,7 @@ def test_another_space_is_refused_on_resuming(tmp_path: Path) -> None:
             sample_identity(), space=attrs.evolve(sample_identity().space, pooling="last")
         ),
     )
-    with pytest.raises(UsageError, match="another latent space: pooling is last and was mean"):
+    with pytest.raises(UsageError, match='another latent space: pooling is "last" and was "mean"'):
         train(run, settings_of(a, max_epochs=1), TrainWatch(resume=True))
 
 
