@@ -165,8 +165,9 @@ def _identity_lines(identity: Facts | None, fingerprint: str | None) -> list[str
     drawn = ", ".join(
         f"{key} {value}"
         for key, value in generation.items()
-        if key != "kind" and value is not None and value is not False and value != []
+        if key not in ("kind", "stop") and value is not None and value is not False
     )
+    drawn += "".join(f", stop {text!r}" for text in generation.get("stop", ()))
     prompt = space["prompt"]
     extras = [f"templates {', '.join(prompt['templates']) or 'unknown'}"]
     extras += [f"system {prompt['system']!r}"] if prompt["system"] else []

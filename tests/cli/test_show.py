@@ -46,6 +46,24 @@ def test_overview(store: str, invoke: Invoke) -> None:
     assert len(json.loads(invoke("show", store, "--json", "--limit", "12").stdout)["first"]) == 12
 
 
+def test_steps_of_thinking(home: Path, extract: Invoke, invoke: Invoke) -> None:
+    text = "<think>\nHm.\n\nYes.\n</think>\nStep 1: one\nStep 2: two\nAnswer: 3"
+    (home / "given.jsonl").write_text(json.dumps({"id": "t", "question": "?", "solution": text}))
+    assert extract(problems=("--traces", "given.jsonl")).exit_code == 0
+    facts = json.loads(invoke("show", "s", "t", "--json").stdout)
+    assert [step["thinking"] for step in facts["steps"]] == [True, True, False, False]
+    shown = invoke("show", "s", "t").stdout
+    assert "  2. thinking, tokens 13:" in shown
+    assert "  3. tokens" in shown
+    assert "steps       auto-2\n" in invoke("show", "s").stdout
+
+
+def test_stop_texts_are_told(extract: Invoke, invoke: Invoke) -> None:
+    assert extract("--stop", "\nStep 3", "--stop", "Answer").exit_code == 0
+    shown = invoke("show", "s").stdout
+    assert "seed 0, stop '\\nStep 3', stop 'Answer'" in shown
+
+
 def test_a_record(store: str, invoke: Invoke) -> None:
     opened = open_store(store)
     record = opened.get(RecordKey("p3", 1))

@@ -134,6 +134,7 @@ def test_the_command_that_computes_again(home: Path, extract: Invoke, invoke: In
         "--prompt-template", "t.txt", "--max-new-tokens", "90", "--temperature", "0", "--seed", "4",
         "--top-k", "7", "--steps", "lines", "--hidden-size", "16", "--batch-size", "3",
         "--field", "statement=question", "--store-dtype", "bfloat16", "--allow-failures", "20%",
+        "--stop", " 5,\n", "--stop", "-x", "--thinking-steps", "drop",
     ]  # fmt: skip
     wide = ("--problems", "problems.jsonl", "--problems", "more problems.jsonl")
     assert extract(*options, "--limit", "3", problems=wide).exit_code == 0

@@ -90,7 +90,7 @@ def from_row(row: Mapping[str, Any], problem: Problem | None, where: str) -> Tra
             json.loads(row.get("problem_metadata") or "{}"),
         )
     starts, stops = row.get("span_starts") or [], row.get("span_stops") or []
-    thinking = row.get("thinking") or [False] * len(starts)
+    thinking = {i for i, thought in enumerate(row.get("thinking") or ()) if thought}
     last = len(starts) - 1
     metadata = json.loads(row.get("metadata") or "{}")
     span = row.get("statement_span") or (0, 0)
@@ -103,8 +103,8 @@ def from_row(row: Mapping[str, Any], problem: Problem | None, where: str) -> Tra
         completion=row.get("completion") or "",
         completion_ids=np.asarray(row.get("completion_ids") or [], np.int32),
         spans=tuple(
-            StepSpan(a, b, i == last and bool(row.get("truncated")), thought)
-            for i, (a, b, thought) in enumerate(zip(starts, stops, thinking, strict=True))
+            StepSpan(a, b, i == last and bool(row.get("truncated")), i in thinking)
+            for i, (a, b) in enumerate(zip(starts, stops, strict=True))
         ),
         step_texts=tuple(row.get("steps") or ()),
         answer=row.get("answer"),

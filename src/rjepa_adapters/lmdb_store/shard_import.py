@@ -174,6 +174,8 @@ def _check_steps(row: Mapping[str, Any], record: LatentRecord, where: str) -> No
     trace, steps = record.trace, record.latents.shape[1]
     spans = len(trace.spans)
     told = {"num_steps": row.get("num_steps"), "spans": spans, "steps": len(trace.step_texts)}
+    if row.get("thinking") is not None:
+        told["thinking"] = len(row["thinking"])
     if not len(trace.completion_ids):
         told = {what: number for what, number in told.items() if number}
     for what, number in told.items():

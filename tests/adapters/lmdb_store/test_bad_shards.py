@@ -123,6 +123,7 @@ def test_a_flipped_bit_is_noticed(shards: Path, name: str) -> None:
         ("num_steps", 2, "'p-5' has 3 vectors of steps and 2 in its num_steps"),
         ("steps", ["one", "two"], "p-5: 3 step vectors, but 3 spans and 2 texts of steps"),
         ("span_stops", [1], "p-5: 3 step vectors, but 1 spans and 3 texts"),
+        ("thinking", [True], "'p-5' has 3 vectors of steps and 1 in its thinking"),
     ],
 )
 def test_steps_that_are_not_as_many_as_vectors(
