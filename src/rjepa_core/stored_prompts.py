@@ -18,13 +18,15 @@ from .pending import Pending
 from .ports.executor import Executor, Watch
 from .ports.latent_store import LatentStore
 from .problems import GivenSolution
-from .traces import CONTROL_TOKEN, Failure, RecordKey, TokenIds, Trace, Work
+from .traces import CONTROL_TOKEN, TOO_LONG, Failure, RecordKey, TokenIds, Trace, Work
 from .words import count
 
 # Problems whose prompts are compared, completions whose end is, and keys looked at for them.
 _PROMPTS, _ENDINGS, _LOOKED_AT = 16, 200, 1000
 # Tokens in front of a statement that may depend on its first characters.
 _BOUNDARY = 4
+# Failures that another tokenizer would not have.
+_OF_TOKENS = (CONTROL_TOKEN, TOO_LONG)
 _SOLUTION = GivenSolution(steps=("Step",))
 
 
@@ -145,7 +147,7 @@ class _Posed:
 
     def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:
         self.traces.update((record.key, record.trace) for record in records)
-        self.failed += [failure for failure in failures if failure.reason == CONTROL_TOKEN]
+        self.failed += [failure for failure in failures if failure.reason in _OF_TOKENS]
 
     def commit(self) -> None:
         """Nothing is kept."""
