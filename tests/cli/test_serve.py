@@ -118,6 +118,10 @@ def test_the_token_comes_from_the_environment_or_a_file(
         (("--world-model", "RUN", "--store", "OTHER"), "another latent space"),
         (("--world-model", "RUN", "--token-file", "nowhere"), "service.token_file (--token-file)"),
         (("--world-model", "RUN", "--set", "service.nothing=1"), "service.nothing"),
+        (
+            ("--world-model", "RUN", "--names", "http://a.example"),
+            "service.names (--names): must be names without http:// and port",
+        ),
         (("--world-model", "RUN", "--set", "service.name=ftp"), "unknown service 'ftp'"),
     ],
 )

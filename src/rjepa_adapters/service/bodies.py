@@ -102,11 +102,8 @@ class Bodies:
                         if not self._shares.take(part, len(chunk)):
                             raise _crowded()
             except TimeoutError:
-                raise (
-                    _crowded()
-                    if ended
-                    else ProblemError(problems.SLOW, "the body did not come in time", close=True)
-                ) from None
+                slow = ProblemError(problems.SLOW, "the body did not come in time", close=True)
+                raise (_crowded() if ended else slow) from None
             except ClientDisconnect:
                 raise GoneError from None
             self._shares.busy(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
@@ -18,13 +19,19 @@ from .schemas import NearOut, RecordOut, RecordsOut
 
 # Records that may be skipped: they are walked over. Behind a record, a store goes on at once.
 MOST_SKIPPED = 10_000
+_THREADS = 4
 
 
 class Records:
-    """Reads a store; safe for several threads, as the store is."""
+    """Reads a store; safe for several threads, as the store is.
+
+    Attributes:
+        threads: to read it in; what else takes threads does not wait for them.
+    """
 
     def __init__(self, stored: StoredSteps) -> None:
         self._stored = stored
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
 
     def some(self, count: int, first: int = 0, after: RecordKey | None = None) -> RecordsOut:
         """Records in the store's order, from the one behind `after`, and `first` more, on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import attrs
@@ -13,6 +14,12 @@ MIB = 1024**2
 def _several(value: Any) -> Any:
     """One name alone stands for a tuple of one."""
     return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _names(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+    for name in value:
+        if not isinstance(name, str) or not re.fullmatch(r"[^\s/:@]+|\[?[\da-fA-F:.]+\]?", name):
+            raise ValueError(f"{attribute.name} must be names without http:// and port, got {name}")
 
 
 def _whole(least: int) -> Any:
@@ -58,7 +65,7 @@ class HttpSettings:
 
     host: str = "127.0.0.1"
     port: int = attrs.field(default=8100, validator=v.and_(_whole(0), v.le(65535)))
-    names: tuple[str, ...] = attrs.field(default=(), converter=_several)
+    names: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_names)
     token_file: str | None = None
     batch_tokens: int = attrs.field(default=4096, validator=_whole(1))
     batch_wait_ms: float = attrs.field(default=2.0, validator=v.ge(0.0))

@@ -94,7 +94,7 @@ def router(
             raise ProblemError(problems.NO_STORE, "start the service with --store DIR")
         seconds = left(request, limits.answer_seconds)
         try:
-            return await in_thread(request, lambda: call(records), seconds)
+            return await in_thread(request, lambda: call(records), seconds, records.threads)
         except StoreError as error:
             raise ProblemError(problems.BROKEN, str(error)) from None
 

@@ -109,6 +109,7 @@ def test_a_store_that_does_not_answer_holds_up_nobody_else(trained: tuple[str, s
                     body = {"problem": "p", "solution": solution(5)}
                     assert caller.post("/score_text", json=body).status_code == 200
                     assert caller.get("/health").status_code == 200
+                    assert caller.get("/metrics").status_code == 200
                     assert time.monotonic() - began < 5
                 for thread in threads:
                     thread.join(30)
