@@ -71,7 +71,7 @@ class AbsentStore:
     def entry(self, key: RecordKey) -> Entry | None:
         return None
 
-    def keys(self) -> Iterator[RecordKey]:
+    def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
         return iter(())
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from evaluation_stores import make_store
+from raw_http import answer, connect, head
 from served_process import serving
 from services import make_trained
 
@@ -72,6 +73,22 @@ def test_what_was_accepted_is_answered_before_it_ends(trained: tuple[str, str]) 
         assert all("is the service running" in end for end in ends), ends
 
 
+def test_what_does_not_end_in_time_is_told_so_and_nothing_is_on_the_log(
+    trained: tuple[str, str],
+) -> None:
+    words = ("--world-model", trained[1], "--device", "cpu", "--stop-seconds", "0.5")
+    with serving(*words) as service, connect(service) as begun, connect(service) as gone:
+        for connection in (begun, gone):
+            connection.sendall(head(1000) + b"{")
+        time.sleep(0.3)
+        gone.close()
+        service.process.terminate()
+        assert answer(begun).startswith(b"HTTP/1.1 503 ")
+        assert service.process.wait(30) == 0
+        service._reader.join(10)
+        assert not [line for line in service.lines if "Exception" in line or "Traceback" in line]
+
+
 def test_the_token_comes_from_the_environment_or_a_file(
     trained: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +118,10 @@ def test_the_token_comes_from_the_environment_or_a_file(
         (("--world-model", "RUN", "--store", "OTHER"), "another latent space"),
         (("--world-model", "RUN", "--token-file", "nowhere"), "service.token_file (--token-file)"),
         (("--world-model", "RUN", "--set", "service.nothing=1"), "service.nothing"),
+        (
+            ("--world-model", "RUN", "--names", "http://a.example"),
+            "service.names (--names): must be names without http:// and port",
+        ),
         (("--world-model", "RUN", "--set", "service.name=ftp"), "unknown service 'ftp'"),
     ],
 )

@@ -9,20 +9,22 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from engines import seeded
 from pages import File, follow, parts
 
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
-from rjepa_core.errors import OutOfMemoryError
+from rjepa_core.errors import BackendError, OutOfMemoryError
 from rjepa_core.extraction import extract
 from rjepa_core.pending import Pending
 from rjepa_core.ports.llm_backend import LLMBackend
+from rjepa_core.problems import GivenSolution
 from rjepa_core.testing.backend_suite import BackendContract
 from rjepa_core.testing.seeded_states import hidden_states
 from rjepa_core.testing.small_machine import Sink
-from rjepa_core.traces import OUT_OF_MEMORY
+from rjepa_core.traces import ANSWER_ONLY, EMPTY, OUT_OF_MEMORY, TOO_MANY_STEPS
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 SESSION_PAGE = (HOW_TO / "fill-the-session-port.md").read_text(encoding="utf-8")
@@ -107,6 +109,35 @@ def test_a_row_that_does_not_fit_alone_has_failed() -> None:
     extract(Pending(work), EngineSession(engine, spec), FixedScheduler(FixedSettings()), sink)
     assert [failure.reason for failure in sink.failures] == [OUT_OF_MEMORY] * len(work)
     assert not sink.records
+
+
+def failures_of(text: str, most_steps: int | None = None) -> set[tuple[str, str]]:
+    """Reason and detail of what fails where the engine completes every prompt with a text."""
+
+    class Always(Engine):
+        def add_request(self, request: str, prompt: Any, sampling: Any) -> None:
+            [completion] = self.inner.read([prompt], [GivenSolution(text)])
+            self.rows[request] = [attrs.evolve(completion, finish_reason="stop"), 0]
+
+    engine = Always()
+    spec = attrs.evolve(TestSessionOfThePage().spec(Backend(engine)), most_steps=most_steps)
+    sink = Sink()
+    work = Pending(TestSessionOfThePage.work())
+    extract(work, EngineSession(engine, spec), FixedScheduler(FixedSettings()), sink)
+    return {(failure.reason, failure.detail) for failure in sink.failures}
+
+
+def test_the_session_has_the_core_s_checks() -> None:
+    """Of completions without steps, with too many of them, and longer than was asked for."""
+    steps = "Step 1: one.\nStep 2: two.\nStep 3: three."
+    assert failures_of(steps, most_steps=3) == set()
+    assert failures_of(steps, most_steps=2) == {(TOO_MANY_STEPS, "3 steps, at most 2 are taken")}
+    assert failures_of(" ") == {(EMPTY, "the completion has no text")}
+    [(reason, detail)] = failures_of("#### 7")
+    assert reason == ANSWER_ONLY
+    assert "#### 7" in detail
+    with pytest.raises(BackendError, match=r"tokens of a completion, where sampling\.max"):
+        failures_of("word " * 400)
 
 
 @pytest.fixture

@@ -64,9 +64,10 @@ class Reader:
         """Whether the encoded key has a record."""
         return self._fetch(raw_key, "index", name_key(raw_key)) is not None
 
-    def keys(self) -> Iterator[RecordKey]:
-        """Keys of the records, in the order of their blocks on disk."""
-        for raw_key, _ in self.raw_keys():
+    def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
+        """Keys of the records, in the order of their blocks on disk; those behind `after`."""
+        start = 0 if after is None else self.find(after)[1].sequence + 1
+        for raw_key, _ in self.raw_keys(start):
             yield self._key(raw_key)
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
@@ -79,9 +80,11 @@ class Reader:
             head = self.head(raw_key, value, f"record {number}")
             yield decode_key(raw_key, head.full_id), _entry(head)
 
-    def raw_keys(self) -> Iterator[tuple[bytes, int]]:
-        """Encoded keys and sequence numbers, in the order of their blocks on disk."""
+    def raw_keys(self, start: int = 0) -> Iterator[tuple[bytes, int]]:
+        """Encoded keys and sequence numbers from `start` on, in the order of blocks on disk."""
         with self.txn.cursor(self.environment.table("order")) as cursor:
+            if start and not cursor.set_range(encode_sequence(start)):
+                return
             for number, value in self._ascending(cursor, "the order of records"):
                 try:
                     yield decode_place(number, value), decode_sequence(number)

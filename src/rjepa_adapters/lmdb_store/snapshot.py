@@ -35,8 +35,8 @@ class LmdbSnapshot:
         reader = self._open()
         return read_tally(reader.environment, reader.txn).records
 
-    def keys(self) -> Iterator[RecordKey]:
-        return self._while_open(self._open().keys())
+    def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
+        return self._while_open(self._open().keys(after))
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
         return self._while_open(self._open().entries())

@@ -188,8 +188,8 @@ class LmdbStore:
         with self._reader() as reader:
             return reader.entry(key)
 
-    def keys(self) -> Iterator[RecordKey]:
-        return self._each(Reader.keys)
+    def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
+        return self._each(lambda reader: reader.keys(after))
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
         return self._each(Reader.entries)

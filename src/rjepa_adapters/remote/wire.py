@@ -16,6 +16,7 @@ and in its metadata, all of it text: `space` (the latent space's fingerprint), `
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -36,6 +37,8 @@ _DTYPES: Mapping[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "I32": np.dtype("<i4"),
 }
+# Names, shapes and texts: of a message's few tensors. More of it takes seconds to read.
+_HEADER_BYTES = 262_144
 _REQUEST = ("latents", "prompts", "lengths", "masked", "masks", "values")
 
 
@@ -140,14 +143,18 @@ def unpack_values(body: bytes) -> tuple[list[Floats], Mapping[str, str]]:
 
 def _tensors(body: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Tensors and metadata; the library checks sizes and offsets against the body's own."""
+    size = int.from_bytes(body[:8], "little")
+    if _HEADER_BYTES < size <= len(body):
+        raise WireError("", f"a header of {size:,} bytes, at most {_HEADER_BYTES:,} are read")
     try:
         found: Any = deserialize(body)  # type: ignore[no-untyped-call]
     except (SafetensorError, ValueError) as error:
         raise WireError("", f"not a safetensors file: {str(error).splitlines()[0]}") from None
+    header = json.loads(body[8 : 8 + size], object_pairs_hook=_unique)
     tensors = {}
     for name, entry in found:
         if name not in _REQUEST:
-            raise WireError(f"/{name}", f"unknown tensor; known: {', '.join(_REQUEST)}")
+            raise WireError(f"/{name[:80]}", f"unknown tensor; known: {', '.join(_REQUEST)}")
         if entry["dtype"] not in _DTYPES:
             raise WireError(
                 f"/{name}", f"dtype {entry['dtype']}, expected one of {', '.join(_DTYPES)}"
@@ -156,10 +163,17 @@ def _tensors(body: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         try:
             tensors[name] = values.reshape(entry["shape"])
         except (ValueError, OverflowError):
-            raise WireError(f"/{name}", f"no array has the shape {entry['shape']}") from None
-    size = int.from_bytes(body[:8], "little")
-    metadata = json.loads(body[8 : 8 + size]).get("__metadata__") or {}
-    return tensors, dict(metadata)
+            shape = f"{entry['shape']}"[:80]
+            raise WireError(f"/{name}", f"no array has the shape {shape}") from None
+    return tensors, dict(header.get("__metadata__") or {})
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
+        raise WireError(f"/{twice[:80]}", "comes twice")
+    return found
 
 
 def _wanted(tensors: Mapping[str, NDArray[Any]], name: str, axes: int, kind: str) -> NDArray[Any]:

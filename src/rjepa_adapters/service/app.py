@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,14 +23,16 @@ from rjepa_adapters.remote.describing import info_to_json
 from rjepa_core.serving import Served
 
 from . import describing, latent_endpoints, metrics, problems, text_endpoints
-from .bodies import Bodies, GoneError
+from .bodies import Bodies
 from .edge import Edge
+from .hosts import Hosts
 from .metrics import Metrics
 from .problems import ProblemError
 from .records import Records
 from .schemas import InfoOut, StateOut
 from .scorer import Scorer
 from .settings import HttpSettings
+from .waiting import GoneError
 
 _PAGE = Path(str(files(__package__))) / "page"
 _SWAGGER = Path(fastapi_offline.__file__).parent / "static"
@@ -60,11 +64,12 @@ def make_app(served: Served, limits: HttpSettings, token: str | None = None) -> 
         openapi_url="/openapi.json",
     )
     app.state.scorer = None
-    app.openapi = lambda: describing.describe(app, token is not None)  # type: ignore[method-assign]
+    described = cache(lambda: describing.describe(app, token is not None))
+    app.openapi = described  # type: ignore[method-assign]
     _add_problems(app)
     _add_states(app, served, limits, counted)
     _add_pages(app)
-    return Edge(app, counted, token)
+    return Edge(app, counted, Hosts(limits, token is not None), token)
 
 
 def _add_problems(app: FastAPI) -> None:
@@ -88,6 +93,8 @@ def _add_problems(app: FastAPI) -> None:
         kind = problems.BAD_METHOD if error.status_code == 405 else problems.NOT_FOUND
         answer = problems.response(ProblemError(kind, str(error.detail)))
         answer.headers.update(error.headers or {})
+        if answer.headers.get("allow") == "GET":
+            answer.headers["allow"] = "GET, HEAD"
         return answer
 
     @app.exception_handler(Exception)
@@ -124,7 +131,8 @@ def _add_states(app: FastAPI, served: Served, limits: HttpSettings, counted: Met
         summary="Counts, for Prometheus",
     )
     async def count() -> Response:
-        return Response(counted.text(), headers={"content-type": metrics.MEDIA})
+        text = await asyncio.to_thread(counted.text)
+        return Response(text, headers={"content-type": metrics.MEDIA})
 
     facts: dict[str, Any] = {
         **info_to_json(served.world_model.info),

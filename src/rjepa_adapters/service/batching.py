@@ -1,12 +1,14 @@
 """Requests that come together are run together. No framework, no sockets: asyncio alone.
 
 One thread runs one batch after the other; meanwhile the next ones gather. A batch holds what has
-the same key, the oldest first, up to a cost.
+the same key, up to a cost. Whose turn it is, fair queueing decides: first comes what would end
+first if all requests were run at once, so that a small one never waits for all of a large one.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
@@ -33,6 +35,8 @@ class _Item(Generic[T, R]):
     cost: int
     value: T
     future: asyncio.Future[R]
+    turn: float
+    request: object
 
 
 class Batcher(Generic[T, R]):
@@ -70,6 +74,8 @@ class Batcher(Generic[T, R]):
         self._waiting: list[_Item[T, R]] = []
         self._arrived = asyncio.Event()
         self._closing = False
+        # What each request would have had by now, if all that wait were run at once.
+        self._served = 0.0
         self._company, self._ended = 0, 0.0
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
@@ -82,19 +88,24 @@ class Batcher(Generic[T, R]):
     def submit(self, values: Sequence[T]) -> list[asyncio.Future[R]]:
         """Take all the values or none; a future that is cancelled in time is never run.
 
+        Where they do not fit, the request that waits with most values, if more than twice as many,
+        makes room: its futures end with `FullError`.
+
         Raises:
             FullError, ClosedError: they are not taken.
         """
         if self._closing:
             raise ClosedError
-        if len(self._waiting) + len(values) > self._most_waiting:
-            self._forget_gone()
-            if len(self._waiting) + len(values) > self._most_waiting:
+        while len(self._waiting) + len(values) > self._most_waiting:
+            if not self._forget_gone() and not self._make_room(len(values)):
                 raise FullError
-        items = [
-            _Item(self._key(value), self._cost(value), value, self._loop.create_future())
-            for value in values
-        ]
+        request, turn = object(), self._served
+        items: list[_Item[T, R]] = []
+        for value in values:
+            cost = self._cost(value)
+            turn += cost
+            future = self._loop.create_future()
+            items.append(_Item(self._key(value), cost, value, future, turn, request))
         self._waiting += items
         self._arrived.set()
         return [item.future for item in items]
@@ -145,24 +156,38 @@ class Batcher(Generic[T, R]):
             except TimeoutError:
                 return
 
-    def _forget_gone(self) -> None:
+    def _forget_gone(self) -> bool:
+        """Whether anyone has gone."""
+        before = len(self._waiting)
         self._waiting = [item for item in self._waiting if not item.future.done()]
+        return len(self._waiting) < before
+
+    def _make_room(self, wanted: int) -> bool:
+        """Whether a request had so many values more that it had to go."""
+        counts = Counter(item.request for item in self._waiting)
+        for request, count in counts.most_common(1):
+            if count > 2 * wanted:
+                for item in self._waiting:
+                    if item.request is request:
+                        item.future.set_exception(FullError())
+                return self._forget_gone()
+        return False
 
     def _take(self) -> list[_Item[T, R]]:
-        """The oldest value and others of its key; the rest waits on."""
-        batch: list[_Item[T, R]] = []
-        rest: list[_Item[T, R]] = []
-        cost = 0
-        for item in self._waiting:
-            if item.future.done():
+        """The value whose turn it is, and others of its key that fit; the rest waits on."""
+        self._forget_gone()
+        chosen: set[_Item[T, R]] = set()
+        key, cost = None, 0
+        for item in sorted(self._waiting, key=lambda item: item.turn):
+            if not chosen:
+                key = item.key
+            elif item.key != key or cost + item.cost > self._most_cost:
                 continue
-            fits = not batch or (item.key == batch[0].key and cost + item.cost <= self._most_cost)
-            if fits:
-                batch.append(item)
-                cost += item.cost
-            else:
-                rest.append(item)
-        self._waiting = rest
+            chosen.add(item)
+            cost += item.cost
+        self._served += cost / max(1, len({item.request for item in self._waiting}))
+        batch = [item for item in self._waiting if item in chosen]
+        self._waiting = [item for item in self._waiting if item not in chosen]
         return batch
 
     def _apart(self, values: list[T]) -> list[R | _Failed]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -18,16 +19,22 @@ from rjepa_core.identity import fingerprints_agree
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldModelInfo
 
 from . import problems
+from .outline import check_outline, escaped
 from .problems import ProblemError
 from .schemas import NO_STEP, ContextIn, MaskedIn, SequenceIn, Strict, ValuesIn
 from .settings import HttpSettings
+from .shares import Part, Shares, client_of
+from .waiting import GoneError, in_thread, left
 
 JSON = "application/json"
+# A body that is parsed in a moment, and held whatever others hold.
+SHORT = 65_536
+# A number in JSON, with its comma; a character of JSON, escaped as two surrogates.
+_NUMBER_BYTES, _ESCAPED = 8, 12
+# Beside what a body is for: its other fields.
+_SLACK = 1000
 M = TypeVar("M", bound=Strict)
-
-
-class GoneError(Exception):
-    """The caller has hung up."""
+R = TypeVar("R")
 
 
 @attrs.frozen(eq=False)
@@ -54,7 +61,7 @@ class Asked:
 
 
 class Bodies:
-    """Reads bodies, and knows how many bytes of them are held.
+    """Reads bodies, and shares out the memory that they take.
 
     Args:
         limits: of a request, and of all together.
@@ -63,50 +70,83 @@ class Bodies:
 
     def __init__(self, limits: HttpSettings, info: WorldModelInfo) -> None:
         self._limits, self._info = limits, info
-        self._held = 0
+        held = limits.pending_bytes
+        self._shares = Shares(held, int(held * limits.client_share), free=SHORT)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="bodies")
 
     @asynccontextmanager
-    async def body(self, request: Request) -> AsyncIterator[bytes]:
-        """The whole body; its bytes count as held until the block ends.
+    async def body(self, request: Request, schema: type[Strict]) -> AsyncIterator[bytes]:
+        """The whole body; its bytes count as held, as they come, until the block ends.
 
         Raises:
-            ProblemError: too large, too slow, or too much is held already.
+            ProblemError: of another type, too large, too slow, or too much is held already.
             GoneError: the caller hung up.
         """
-        held = self._hold(self._declared(request))
-        chunks = bytearray()
+        most = self._most_bytes(schema)
+        self._check_head(request, schema, most)
+        part = Part(client_of(request.client.host if request.client else None))
+        chunks, ended = bytearray(), False
         try:
             try:
-                async with asyncio.timeout(self._limits.body_seconds):
+                async with asyncio.timeout(self._limits.body_seconds) as clock:
+
+                    def end() -> None:
+                        nonlocal ended
+                        ended = True
+                        clock.reschedule(0)
+
+                    self._shares.idle(part, end)
                     async for chunk in request.stream():
                         chunks += chunk
-                        if len(chunks) > self._limits.body_bytes:
-                            raise self._too_large()
-                        if len(chunks) > held:
-                            held += self._hold(len(chunks) - held)
+                        if len(chunks) > most:
+                            raise _too_large(most)
+                        if not self._shares.take(part, len(chunk)):
+                            raise _crowded()
             except TimeoutError:
-                raise ProblemError(
-                    problems.SLOW, "the body did not come in time", close=True
-                ) from None
+                slow = ProblemError(problems.SLOW, "the body did not come in time", close=True)
+                raise (_crowded() if ended else slow) from None
             except ClientDisconnect:
                 raise GoneError from None
+            self._shares.busy(part)
             whole = [bytes(chunks)]
             chunks.clear()
             # Whoever reads it holds it alone.
             yield whole.pop()
         finally:
-            self._held -= held
+            self._shares.give_back(part)
 
-    def asked(self, request: Request, body: bytes, schema: type[SequenceIn]) -> Asked:
+    async def asked(self, request: Request, body: bytes, schema: type[SequenceIn]) -> Asked:
         """Latents as JSON or safetensors, of the world model's space.
 
         Raises:
             ProblemError: they are none, or more than may be.
         """
+        return await self._apart(request, body, lambda: self._asked(request, body, schema))
+
+    async def values(self, request: Request, body: bytes) -> Floats:
+        """float32 [N, D]: predictions of the world model's space, as JSON or safetensors."""
+        return await self._apart(request, body, lambda: self._values(request, body))
+
+    async def model(self, request: Request, body: bytes, schema: type[M]) -> M:
+        """The body as that schema.
+
+        Raises:
+            ProblemError: it is not JSON, or not so.
+        """
+        return await self._apart(request, body, lambda: self._model(body, schema))
+
+    async def _apart(self, request: Request, body: bytes, read: Callable[[], R]) -> R:
+        """What `read` makes of a body; a long one in a thread, while others are answered."""
+        if len(body) <= SHORT:
+            return read()
+        seconds = left(request, self._limits.answer_seconds)
+        return await in_thread(request, read, seconds, self._thread)
+
+    def _asked(self, request: Request, body: bytes, schema: type[SequenceIn]) -> Asked:
         if media_of(request) == wire.MEDIA:
             asked = self._unpacked(body, schema)
         else:
-            asked = self._parsed(self.model(request, body, schema))
+            asked = self._parsed(self._model(body, schema))
         for number, one in enumerate(asked.sequences):
             if len(one.latents) > self._limits.steps:
                 raise ProblemError(
@@ -116,8 +156,7 @@ class Bodies:
                 )
         return asked
 
-    def values(self, request: Request, body: bytes) -> Floats:
-        """float32 [N, D]: predictions of the world model's space, as JSON or safetensors."""
+    def _values(self, request: Request, body: bytes) -> Floats:
         if media_of(request) == wire.MEDIA:
             try:
                 rows, fields = wire.unpack_values(body)
@@ -126,7 +165,7 @@ class Bodies:
             self._check_space(fields.get("space"))
             found = np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
         else:
-            read = self.model(request, body, ValuesIn)
+            read = self._model(body, ValuesIn)
             self._check_space(read.space)
             found = _array(read.values, "/values", self._info.target_size)
         width = self._info.target_size
@@ -138,18 +177,8 @@ class Bodies:
             )
         return found
 
-    def model(self, request: Request, body: bytes, schema: type[M]) -> M:
-        """The body as that schema.
-
-        Raises:
-            ProblemError: it is not JSON, or not so.
-        """
-        if media_of(request) != JSON:
-            known = f"{JSON} or {wire.MEDIA}" if schema in _ON_LATENTS else JSON
-            raise ProblemError(
-                problems.UNKNOWN_MEDIA,
-                f"content type {media_of(request)[:80] or 'missing'}, expected {known}",
-            )
+    def _model(self, body: bytes, schema: type[M]) -> M:
+        check_outline(body, schema.model_fields, *self._most_marks(schema))
         try:
             return schema.model_validate_json(body)
         except ValidationError as error:
@@ -158,7 +187,7 @@ class Bodies:
             loc = [*first["loc"]]
             if first["type"] == NO_STEP:
                 loc.append(first["ctx"]["step"])
-            pointer = "".join(f"/{_escaped(part)}" for part in loc)
+            pointer = "".join(f"/{escaped(part)}" for part in loc)
             raise ProblemError(problems.BAD_BODY, first["msg"], pointer) from None
 
     def _unpacked(self, body: bytes, schema: type[SequenceIn]) -> Asked:
@@ -171,7 +200,7 @@ class Bodies:
         context = _choice(fields, "context", [one.value for one in Context], schema is ContextIn)
         form = _choice(fields, "form", ["llm", "target"], schema is MaskedIn)
         if fields:
-            raise ProblemError(problems.BAD_BODY, "unknown metadata", f"/{_escaped(min(fields))}")
+            raise ProblemError(problems.BAD_BODY, "unknown metadata", f"/{escaped(min(fields))}")
         if (message.masked is not None) != (schema is MaskedIn):
             word = "is missing" if schema is MaskedIn else "is not used here"
             raise ProblemError(problems.BAD_BODY, word, "/masked")
@@ -205,24 +234,43 @@ class Bodies:
                 "/space",
             )
 
-    def _declared(self, request: Request) -> int:
-        text = request.headers.get("content-length")
-        declared = int(text) if text is not None and text.isdigit() else 0
-        if declared > self._limits.body_bytes:
-            raise self._too_large()
-        return declared
-
-    def _too_large(self) -> ProblemError:
+    def _most_bytes(self, schema: type[Strict]) -> int:
+        """Of a body: of texts no more than so many characters can take, each escaped."""
+        texts = _ESCAPED * self._limits.request_characters + SHORT
         most = self._limits.body_bytes
-        return ProblemError(problems.TOO_LARGE, f"at most {most:,} bytes are taken", close=True)
+        return most if schema in _ON_LATENTS else min(most, texts)
 
-    def _hold(self, size: int) -> int:
-        if self._held + size > self._limits.pending_bytes:
+    def _most_marks(self, schema: type[Strict]) -> tuple[int, int]:
+        """Commas and quotation marks of a body."""
+        limits = self._limits
+        if issubclass(schema, SequenceIn):
+            numbers = (limits.steps + 1) * self._info.hidden_size + limits.steps
+            return numbers + _SLACK, _SLACK
+        if schema is ValuesIn:
+            return limits.body_bytes // _NUMBER_BYTES, _SLACK
+        # Each character of a text may be one.
+        texts, characters = limits.sequences * limits.steps, limits.request_characters
+        return characters + texts + _SLACK, characters + 2 * texts + _SLACK
+
+    def _check_head(self, request: Request, schema: type[Strict], most: int) -> None:
+        known = (JSON, wire.MEDIA) if schema in _ON_LATENTS else (JSON,)
+        media = media_of(request)
+        if media not in known:
             raise ProblemError(
-                problems.BUSY, "as many bytes are held as may be; come again", close=True
+                problems.UNKNOWN_MEDIA,
+                f"content type {media[:80] or 'missing'}, expected {' or '.join(known)}",
             )
-        self._held += size
-        return size
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > most:
+            raise _too_large(most)
+
+
+def _too_large(most: int) -> ProblemError:
+    return ProblemError(problems.TOO_LARGE, f"at most {most:,} bytes are taken", close=True)
+
+
+def _crowded() -> ProblemError:
+    return ProblemError(problems.BUSY, "as many bytes are held as may be; come again", close=True)
 
 
 def media_of(request: Request) -> str:
@@ -270,8 +318,3 @@ def _choice(fields: dict[str, Any], name: str, known: list[str], used: bool) -> 
     if value not in known:
         raise ProblemError(problems.BAD_BODY, f"expected one of {', '.join(known)}", f"/{name}")
     return value
-
-
-def _escaped(part: object) -> str:
-    """As a part of a JSON pointer, and no longer than fits a line."""
-    return str(part)[:80].replace("~", "~0").replace("/", "~1")

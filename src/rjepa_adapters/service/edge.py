@@ -1,7 +1,8 @@
-"""What every request passes: token, counts, headers; and no exception gets out."""
+"""What every request passes: host, token, counts, headers; and no exception gets out."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -9,10 +10,10 @@ import traceback
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import problems
+from .hosts import Hosts
 from .metrics import Metrics
 from .problems import ProblemError
 
@@ -36,11 +37,12 @@ class Edge:
     Args:
         app: that answers.
         metrics: that count.
+        hosts: that may be asked for.
         token: that callers must send, or None.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, token: str | None) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: ASGIApp, metrics: Metrics, hosts: Hosts, token: str | None) -> None:
+        self._app, self._metrics, self._hosts = app, metrics, hosts
         self._token = None if token is None else token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,33 +50,36 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # What answers GET answers HEAD; the server leaves the body out.
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         answering = _Answering(scope, receive, send)
         began = time.perf_counter()
         self._metrics.in_flight.inc()
         try:
-            if not self._may(scope):
-                raise ProblemError(problems.UNAUTHORISED, "the token is missing or another one")
-            await self._app(scope, answering.receive, answering.send)
-        except ProblemError as error:
-            await answering.give(problems.response(error))
+            await answering.give(await self._problem(asked, answering))
         except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            _LOG.error(
-                "%s %s: %s: %s (%s, line %s)",
-                scope["method"],
-                scope["path"],
-                type(error).__name__,
-                error,
-                where.filename,
-                where.lineno,
-            )
-            broken = ProblemError(problems.BROKEN, "an unexpected error; it was logged")
-            await answering.give(problems.response(broken))
+            _log(scope, error)
         finally:
-            path = getattr(scope.get("route"), "path", "other")
+            path = getattr(asked.get("route"), "path", "other")
             self._metrics.in_flight.dec()
             self._metrics.requests.labels(path, str(answering.status)).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - began)
+
+    async def _problem(self, scope: Scope, answering: _Answering) -> ProblemError | None:
+        """Have the application answer; why it did not."""
+        try:
+            self._hosts.check(scope)
+            if not self._may(scope):
+                return ProblemError(problems.UNAUTHORISED, "the token is missing or another one")
+            await self._app(scope, answering.receive, answering.send)
+        except ProblemError as error:
+            return error
+        except asyncio.CancelledError:
+            return ProblemError(problems.STOPPING, "it was not done in time")
+        except Exception as error:
+            _log(scope, error)
+            return ProblemError(problems.BROKEN, "an unexpected error; it was logged")
+        return None
 
     def _may(self, scope: Scope) -> bool:
         path = scope["path"]
@@ -121,7 +126,21 @@ class _Answering:
             message = {**message, "headers": headers}
         await self._send(message)
 
-    async def give(self, response: Response) -> None:
-        """An answer in place of the application's, unless that has begun."""
-        if not self.status:
-            await response(self._scope, self.receive, self.send)
+    async def give(self, error: ProblemError | None) -> None:
+        """A problem in place of the application's answer, unless that has begun."""
+        if error is not None and not self.status:
+            await problems.response(error)(self._scope, self.receive, self.send)
+
+
+def _log(scope: Scope, error: Exception) -> None:
+    """In one line, whatever stands in the path."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    _LOG.error(
+        "%s %r: %s: %s (%s, line %s)",
+        scope["method"],
+        scope["path"],
+        type(error).__name__,
+        error,
+        where.filename,
+        where.lineno,
+    )

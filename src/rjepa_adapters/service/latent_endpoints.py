@@ -17,7 +17,7 @@ from .problems import ProblemError
 from .schemas import ContextIn, MaskedIn, ScoreOut, SequenceIn, ValuesIn, ValuesOut
 from .scorer import EMBEDDINGS, MASKED, PREDICT, SURPRISE, TARGETS, Job, Scorer
 from .settings import HttpSettings
-from .waiting import results_of
+from .waiting import left, results_of
 
 _PROBLEMS = may_answer(*READS, problems.OTHER_SPACE, binary=True)
 
@@ -32,8 +32,8 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
     async def ask(
         request: Request, kind: str, schema: type[SequenceIn]
     ) -> tuple[Asked, list[Floats]]:
-        async with bodies.body(request) as content:
-            asked = bodies.asked(request, content, schema)
+        async with bodies.body(request, schema) as content:
+            asked = await bodies.asked(request, content, schema)
             del content
             jobs = [
                 Job(kind, one, asked.context, asked.masked[number] if asked.masked else ())
@@ -42,7 +42,7 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
             rows = await results_of(
                 request,
                 lambda: scorer.latents.submit(jobs),
-                limits.answer_seconds,
+                left(request, limits.answer_seconds),
                 [asked.pointer(number) for number in range(len(jobs))],
             )
         return asked, rows
@@ -115,8 +115,8 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
         summary="Predictions in the LLM's own latent space",
     )
     async def unstandardise(request: Request) -> Response:
-        async with bodies.body(request) as content:
-            values = bodies.values(request, content)
+        async with bodies.body(request, ValuesIn) as content:
+            values = await bodies.values(request, content)
         try:
             rows = world_model.unstandardise(values)
         except UnsupportedError as error:

@@ -50,10 +50,20 @@ OTHER_SPACE = Kind(
     "Send latents of the space that `/info` names; no other ones mean anything to this model.",
 )
 TOO_LARGE = Kind("too-large", 413, "The body is too large", "Send fewer sequences a request.")
+HEAD_TOO_LARGE = Kind(
+    "head-too-large", 431, "The head of the request is too large", "Send fewer or shorter fields."
+)
 UNKNOWN_MEDIA = Kind(
     "unknown-media", 415, "The content type is not known", "Send JSON or safetensors."
 )
 UNAUTHORISED = Kind("unauthorised", 401, "A token is needed", "Send `Authorization: Bearer TOKEN`.")
+NO_HTTP = Kind("no-http", 400, "This is no HTTP request", "Speak HTTP/1.1.")
+OTHER_HOST = Kind(
+    "other-host",
+    421,
+    "The service does not go by that name",
+    "Ask for `localhost`, or start the service with that name (`service.names`), or with a token.",
+)
 NOT_FOUND = Kind("not-found", 404, "There is nothing here", "See `/docs` for what there is.")
 NO_MODEL = Kind(
     "no-model",
@@ -76,8 +86,11 @@ KINDS = (
     NOT_FINITE,
     OTHER_SPACE,
     TOO_LARGE,
+    HEAD_TOO_LARGE,
     UNKNOWN_MEDIA,
     UNAUTHORISED,
+    NO_HTTP,
+    OTHER_HOST,
     NOT_FOUND,
     NO_MODEL,
     NO_STORE,

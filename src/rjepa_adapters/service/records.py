@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 import numpy as np
 
-from rjepa_core.errors import StoreError
 from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.world_model import Floats, LatentSequence
 from rjepa_core.serving import StoredSteps
@@ -17,40 +17,62 @@ from . import problems
 from .problems import ProblemError
 from .schemas import NearOut, RecordOut, RecordsOut
 
+# Records that may be skipped: they are walked over. Behind a record, a store goes on at once.
+MOST_SKIPPED = 10_000
+_THREADS = 4
+
 
 class Records:
-    """Reads a store; safe for several threads, as the store is."""
+    """Reads a store; safe for several threads, as the store is.
+
+    Attributes:
+        threads: to read it in; what else takes threads does not wait for them.
+    """
 
     def __init__(self, stored: StoredSteps) -> None:
         self._stored = stored
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
 
-    def some(self, count: int, first: int) -> RecordsOut:
-        """Records in the store's order."""
-        store = self._stored.store
-        keys = (key for key, entry in store.entries() if not entry.failed)
-        found = [store.get(key) for key in islice(keys, first, first + count)]
-        records = [
-            RecordOut(
-                problem_id=record.key.problem_id,
-                sample=record.key.sample,
-                problem=record.trace.problem.statement,
-                solution=record.trace.completion,
-                steps=len(record.trace.step_texts),
+    def some(self, count: int, first: int = 0, after: RecordKey | None = None) -> RecordsOut:
+        """Records in the store's order, from the one behind `after`, and `first` more, on.
+
+        Raises:
+            ProblemError: there is no such record, or too many would be skipped.
+        """
+        if first > MOST_SKIPPED:
+            raise ProblemError(
+                problems.BAD_BODY,
+                f"at most {MOST_SKIPPED:,} are skipped; name the last one seen as `after`",
+                "/query/first",
             )
-            for record in found
-        ]
-        return RecordsOut(records=records, total=len(store))
+        with self._stored.store.snapshot() as store:
+            keys = store.keys() if after is None else store.keys(after)
+            try:
+                found = list(islice(keys, first, first + count))
+            except (KeyError, ValueError):
+                raise _missing("/query/after") from None
+            records = [_listed(store.get(key)) for key in found]
+            return RecordsOut(records=records, total=len(store))
 
-    def get(self, problem_id: str, sample: int) -> tuple[LatentRecord, LatentSequence]:
-        """A record, and its latents in the world model's layer."""
+    def get(
+        self, problem_id: str, sample: int, most_steps: int
+    ) -> tuple[LatentRecord, LatentSequence]:
+        """A record, and its latents in the world model's layer.
+
+        Raises:
+            ProblemError: there is none, or it has more steps than are taken.
+        """
         try:
             record = self._stored.store.get(RecordKey(problem_id, sample))
         except (KeyError, ValueError):
+            raise _missing("/problem_id") from None
+        steps = record.latents.shape[1]
+        if steps > most_steps:
             raise ProblemError(
-                problems.NOT_FOUND, "there is no such record", "/problem_id"
-            ) from None
-        except StoreError as error:
-            raise ProblemError(problems.BROKEN, str(error)) from None
+                problems.BAD_INPUT,
+                f"{steps} steps, at most {most_steps} are taken",
+                "/problem_id",
+            )
         return record, sequence_of(record, self._stored.layer)
 
     def near(self, prediction: Floats, count: int, trace: Trace) -> list[NearOut]:
@@ -78,3 +100,17 @@ class Records:
                 )
             )
         return found[:count]
+
+
+def _missing(pointer: str) -> ProblemError:
+    return ProblemError(problems.NOT_FOUND, "there is no such record", pointer)
+
+
+def _listed(record: LatentRecord) -> RecordOut:
+    return RecordOut(
+        problem_id=record.key.problem_id,
+        sample=record.key.sample,
+        problem=record.trace.problem.statement,
+        solution=record.trace.completion,
+        steps=record.latents.shape[1],
+    )

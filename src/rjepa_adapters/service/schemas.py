@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field
 from pydantic_core import PydanticCustomError
 
 ContextName = Literal["others", "past"]
 By = Literal["mean", "max"]
 # Type of the error that tells which step of a solution is none.
 NO_STEP = "no_step"
+T = TypeVar("T")
+# One fault is told, so no others are looked for: there may be millions.
+Listed = Annotated[list[T], FailFast()]
 
 
 def _no_texts(value: object) -> object:
@@ -44,8 +47,8 @@ class SequenceIn(Strict):
     """The latents of one trace."""
 
     space: str = Field(min_length=1, max_length=64, description="Fingerprint of the latent space")
-    latents: list[list[float]] = Field(min_length=1, description="[S, D], one vector a step")
-    prompt: list[float] = Field(min_length=1, description="[D], the prompt's vector")
+    latents: Listed[Listed[float]] = Field(min_length=1, description="[S, D], one vector a step")
+    prompt: Listed[float] = Field(min_length=1, description="[D], the prompt's vector")
     domain: str = Field("", max_length=200, description="Of the problem")
 
 
@@ -58,7 +61,7 @@ class ContextIn(SequenceIn):
 class MaskedIn(SequenceIn):
     """Latents, and the steps that are to be predicted from all others."""
 
-    masked: list[int] = Field(min_length=1, description="Different steps, from 0")
+    masked: Listed[int] = Field(min_length=1, description="Different steps, from 0")
     form: Literal["llm", "target"] = Field(
         "llm",
         description="the LLM's own latents where the model predicts those, or its target space",
@@ -69,7 +72,7 @@ class ValuesIn(Strict):
     """Predictions in a standardised target space."""
 
     space: str = Field(min_length=1, max_length=64, description="Fingerprint of the latent space")
-    values: list[list[float]] = Field(min_length=1, description="[N, D]")
+    values: Listed[Listed[float]] = Field(min_length=1, description="[N, D]")
 
 
 class TextIn(Strict):
@@ -89,7 +92,7 @@ class RankIn(Strict):
     """A problem and several solutions."""
 
     problem: str = Field(min_length=1, description="The statement")
-    solutions: list[Texts] = Field(min_length=1)
+    solutions: Listed[Texts] = Field(min_length=1)
     domain: str = Field("math", min_length=1, max_length=200)
     context: ContextName = "others"
     keep_notes: bool = False

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 
 from rjepa_adapters.sources.answers import drop_notes
+from rjepa_core.errors import StoreError
 from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence
 from rjepa_core.problems import GivenSolution
 from rjepa_core.scoring import MAX, order, whole
 from rjepa_core.text_encoding import Solution, sequence_of
-from rjepa_core.traces import Failure
+from rjepa_core.traces import Failure, RecordKey
 
 from . import answers, problems
 from .bodies import Bodies
 from .describing import READS, body
 from .describing import answers as may_answer
 from .problems import ProblemError
-from .records import Records
+from .records import MOST_SKIPPED, Records
 from .schemas import (
     NearOut,
     RankedOut,
@@ -34,8 +34,9 @@ from .schemas import (
 )
 from .scorer import MASKED, SURPRISE, Job, Scorer, characters_of
 from .settings import HttpSettings
-from .waiting import results_of
+from .waiting import in_thread, left, results_of
 
+R = TypeVar("R")
 # In code, `1<<n>>2` is no calculator note.
 _CODE = "code"
 
@@ -62,7 +63,10 @@ def router(
                 pointers[0].rpartition("/")[0] or pointers[0],
             )
         encoded = await results_of(
-            request, lambda: side.submit(texts), limits.answer_seconds, pointers
+            request,
+            lambda: side.submit(texts),
+            left(request, limits.answer_seconds),
+            pointers,
         )
         good = []
         for where, one in zip(pointers, encoded, strict=True):
@@ -79,8 +83,20 @@ def router(
 
     async def ask(request: Request, jobs: Sequence[Job], pointers: Sequence[str]) -> list[Floats]:
         return await results_of(
-            request, lambda: scorer.latents.submit(jobs), limits.answer_seconds, pointers
+            request,
+            lambda: scorer.latents.submit(jobs),
+            left(request, limits.answer_seconds),
+            pointers,
         )
+
+    async def look_up(request: Request, call: Callable[[Records], R]) -> R:
+        if records is None:
+            raise ProblemError(problems.NO_STORE, "start the service with --store DIR")
+        seconds = left(request, limits.answer_seconds)
+        try:
+            return await in_thread(request, lambda: call(records), seconds, records.threads)
+        except StoreError as error:
+            raise ProblemError(problems.BROKEN, str(error)) from None
 
     async def explained(
         request: Request,
@@ -97,7 +113,9 @@ def router(
                 raise ProblemError(problems.NO_STORE, "start it with --store DIR", "/expected")
             worst = (int(surprise.argmax()),)
             [predicted] = await ask(request, [Job(MASKED, sequence, masked=worst)], [pointer])
-            near = await asyncio.to_thread(records.near, predicted[0], expected, record.trace)
+            near = await look_up(
+                request, lambda store: store.near(predicted[0], expected, record.trace)
+            )
         return answers.text(record, surprise, info, near)
 
     @found.post(
@@ -108,8 +126,8 @@ def router(
         summary="Steps of a solution, their spans and their surprise",
     )
     async def score_text(request: Request) -> Response:
-        async with bodies.body(request) as content:
-            asked = bodies.model(request, content, TextIn)
+        async with bodies.body(request, TextIn) as content:
+            asked = await bodies.model(request, content, TextIn)
         text = solution_of(asked, asked.solution, "/solution", limits)
         [record] = await encode(request, [text], ["/solution"])
         answer = await explained(
@@ -130,8 +148,8 @@ def router(
         summary="Solutions of a problem from the least surprising to the most",
     )
     async def rank(request: Request) -> Response:
-        async with bodies.body(request) as content:
-            asked = bodies.model(request, content, RankIn)
+        async with bodies.body(request, RankIn) as content:
+            asked = await bodies.model(request, content, RankIn)
         if len(asked.solutions) > limits.sequences:
             raise ProblemError(
                 problems.BAD_INPUT,
@@ -165,16 +183,23 @@ def router(
     @found.get(
         "/records",
         response_model=RecordsOut,
-        responses=may_answer(problems.NO_STORE, problems.BAD_BODY),
+        responses=may_answer(problems.NO_STORE, problems.BAD_BODY, problems.BUSY),
         summary="Records of the store, to be picked",
     )
     async def some(
+        request: Request,
         count: Annotated[int, Query(ge=1, le=100)] = 20,
-        first: Annotated[int, Query(ge=0, le=2**31 - 1)] = 0,
+        first: Annotated[
+            int, Query(ge=0, le=2**31 - 1, description=f"Records to skip, at most {MOST_SKIPPED:,}")
+        ] = 0,
+        after: Annotated[
+            str | None, Query(max_length=1000, description="Go on behind this `problem_id`…")
+        ] = None,
+        sample: Annotated[int, Query(ge=0, le=2**31 - 1, description="… and `sample`")] = 0,
     ) -> Response:
-        if records is None:
-            raise ProblemError(problems.NO_STORE, "start the service with --store DIR")
-        return answers.json_response(await asyncio.to_thread(records.some, count, first))
+        behind = None if after is None else RecordKey(after, sample)
+        found = await look_up(request, lambda store: store.some(count, first, behind))
+        return answers.json_response(found)
 
     @found.post(
         "/score_record",
@@ -184,11 +209,11 @@ def router(
         summary="Steps of a stored record and their surprise",
     )
     async def score_record(request: Request) -> Response:
-        async with bodies.body(request) as content:
-            asked = bodies.model(request, content, RecordIn)
-        if records is None:
-            raise ProblemError(problems.NO_STORE, "start the service with --store DIR")
-        record, sequence = await asyncio.to_thread(records.get, asked.problem_id, asked.sample)
+        async with bodies.body(request, RecordIn) as content:
+            asked = await bodies.model(request, content, RecordIn)
+        record, sequence = await look_up(
+            request, lambda store: store.get(asked.problem_id, asked.sample, limits.steps)
+        )
         answer = await explained(
             request, record, sequence, Context(asked.context), asked.expected, "/problem_id"
         )

@@ -74,8 +74,8 @@ class Snapshot(Protocol):
 
     def __len__(self) -> int: ...
 
-    def keys(self) -> Iterator[RecordKey]:
-        """Keys of the records, in the store's order."""
+    def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
+        """As `LatentStore.keys`."""
         ...
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
@@ -134,8 +134,15 @@ class LatentStore(RecordSink, Protocol):
         """What is known of a key, the uncommitted included; None where nothing is."""
         ...
 
-    def keys(self) -> Iterator[RecordKey]:
-        """Keys of the committed records, in the store's order: that of a sequential pass."""
+    def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
+        """Keys of the committed records, in the store's order: that of a sequential pass.
+
+        Args:
+            after: a record's key; only those that follow it, found without a walk to it.
+
+        Raises:
+            KeyError: there is no record `after`; with the first key at the latest.
+        """
         ...
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import dropwhile, islice
 from typing import Any, TypeVar
 
 import attrs
@@ -41,8 +42,12 @@ class MemorySnapshot:
     def __len__(self) -> int:
         return len(self._state.records)
 
-    def keys(self) -> Iterator[RecordKey]:
-        return self._while_open(iter(self._state.records))
+    def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
+        keys = iter(self._state.records)
+        if after is not None:
+            self.get(after)
+            keys = islice(dropwhile(lambda key: key != after, keys), 1, None)
+        return self._while_open(keys)
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
         items = self._state.records.items()

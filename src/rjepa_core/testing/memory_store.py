@@ -172,8 +172,8 @@ class MemoryStore:
             return Entry(state.failures[key].statement_hash, failed=True)
         return None
 
-    def keys(self) -> Iterator[RecordKey]:
-        return MemorySnapshot(self._state).keys()
+    def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
+        return MemorySnapshot(self._state).keys(after)
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
         return MemorySnapshot(self._state).entries()

@@ -161,6 +161,24 @@ class ReadingContract(StoreCase):
         with store.snapshot() as snapshot:
             assert list(snapshot.keys()) == keys, "a snapshot has the order of its store"
 
+    def test_keys_go_on_behind_a_record(self, store: LatentStore, identity: Identity) -> None:
+        store.write([sample_record(identity, f"p-{i * 7 % 20}", i % 2) for i in range(20)])
+        store.write([sample_record(identity, ODD_IDS[0]), sample_record(identity, "x" * 2000)])
+        store.write([], [sample_failure("f")])
+        store.commit()
+        removed = list(store.keys())[3]
+        store.delete([removed])
+        keys = list(store.keys())
+        with store.snapshot() as snapshot:
+            for read in (store.keys, snapshot.keys):
+                for place, key in enumerate(keys):
+                    assert list(read(key)) == keys[place + 1 :], (
+                        "keys(after) gives what follows that record"
+                    )
+                for absent in (removed, RecordKey("nothing"), RecordKey("f")):
+                    with raises(KeyError, "keys(after) without such a record is a KeyError"):
+                        list(read(absent))
+
     @pytest.mark.parametrize("dtype", [np.float16, np.float32])
     def test_batches_go_into_the_callers_buffer(self, open_store: Open, dtype: Any) -> None:
         identity = sample_identity(2, 8)

@@ -124,6 +124,62 @@ def test_a_full_queue_takes_all_or_nothing() -> None:
     asyncio.run(main())
 
 
+def test_a_small_request_does_not_wait_for_all_of_a_large_one() -> None:
+    async def main() -> None:
+        runs = Runs()
+        made = batcher(runs, most_cost=2)
+        await held(runs, made)
+        large = made.submit(list(range(10, 20)))
+        other = made.submit(list(range(20, 30)))
+        [small] = made.submit([1])
+        runs.open.set()
+        await small
+        # With the first of each, or right behind them.
+        assert any(1 in batch for batch in runs.batches[:3])
+        await asyncio.gather(*large, *other)
+        await made.close()
+
+    asyncio.run(main())
+
+
+def test_many_small_requests_do_not_keep_a_large_one_waiting() -> None:
+    async def main() -> None:
+        made = batcher(Runs(), cost=lambda value: value, most_cost=1)
+        stop = False
+
+        async def ask() -> None:
+            while not stop:
+                assert await made.submit([1])[0] == 2
+
+        asking = [asyncio.create_task(ask()) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        assert await asyncio.wait_for(made.submit([50])[0], 10) == 100
+        stop = True
+        await asyncio.gather(*asking)
+        await made.close()
+
+    asyncio.run(main())
+
+
+def test_whoever_waits_with_much_more_makes_room() -> None:
+    async def main() -> None:
+        runs = Runs()
+        made = batcher(runs, most_waiting=10)
+        await held(runs, made)
+        large, middle = made.submit([1] * 6), made.submit([2] * 4)
+        with pytest.raises(FullError):
+            made.submit([3] * 3)
+        small = made.submit([4] * 2)
+        runs.open.set()
+        found = await asyncio.gather(*large, return_exceptions=True)
+        assert all(isinstance(error, FullError) for error in found)
+        assert await asyncio.gather(*middle, *small) == [4] * 4 + [8] * 2
+        assert runs.batches == [[0], [2] * 4 + [4] * 2]
+        await made.close()
+
+    asyncio.run(main())
+
+
 def test_who_has_gone_is_dropped_from_the_batch() -> None:
     async def main() -> None:
         runs = Runs()

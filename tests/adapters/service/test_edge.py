@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
 
 import httpx2
 import pytest
+from raw_http import answer, chunked, head
 from services import client, opened, problem, running
 
 OUTSIDE = re.compile(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//""")
@@ -48,13 +50,70 @@ def test_methods(caller: httpx2.Client) -> None:
     answer = caller.get("/score")
     problem(answer, 405, "bad-method")
     assert answer.headers["allow"] == "POST"
-    problem(caller.delete("/health"), 405, "bad-method")
+    answer = caller.delete("/health")
+    problem(answer, 405, "bad-method")
+    assert answer.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/info", "/docs", "/page/app.js", "/openapi.json", "/nothing"]
+)
+def test_head_is_get_without_a_body(caller: httpx2.Client, path: str) -> None:
+    found, whole = caller.head(path), caller.get(path)
+    assert found.status_code == whole.status_code
+    assert found.content == b""
+    found.headers.pop("date")
+    whole.headers.pop("date")
+    assert found.headers == whole.headers
+    # The connection is still in step.
+    assert caller.get("/health").json() == {"status": "ok"}
+
+
+def test_another_host_is_refused_everywhere_unless_a_token_is_asked_for(
+    trained: tuple[str, str], caller: httpx2.Client
+) -> None:
+    evil = {"host": "evil.example"}
+    for path in ("/", "/health", "/info", "/records", "/page/app.js", "/nothing"):
+        problem(caller.get(path, headers=evil), 421, "other-host")
+    problem(caller.post("/score", json={}, headers=evil), 421, "other-host")
+    with opened(trained[1]) as served:
+        with running(served, token="word") as address, client(address) as other:
+            assert other.get("/health", headers=evil).status_code == 200
+            problem(other.get("/info", headers=evil), 401, "unauthorised")
+        with running(served, names=("evil.example",)) as address, client(address) as other:
+            assert other.get("/info", headers=evil).status_code == 200
+
+
+def test_a_page_elsewhere_cannot_post(caller: httpx2.Client) -> None:
+    """Without asking first it can send but forms and plain texts; and asking is answered no."""
+    origin = {"origin": "http://evil.example"}
+    for media in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        answer = caller.post("/score", content=b"{}", headers={**origin, "content-type": media})
+        problem(answer, 415, "unknown-media")
+    asks = {**origin, "access-control-request-method": "POST"}
+    answer = caller.options("/score", headers=asks)
+    problem(answer, 405, "bad-method")
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert "access-control-allow-origin" not in caller.get("/info", headers=origin).headers
 
 
 @pytest.mark.parametrize("media", ["text/plain", "application/x-npy", "", "multipart/form-data"])
 def test_other_content_types(caller: httpx2.Client, media: str) -> None:
     answer = caller.post("/score", content=b"{}", headers={"content-type": media})
     problem(answer, 415, "unknown-media")
+
+
+def test_without_the_token_no_body_is_read(trained: tuple[str, str]) -> None:
+    """It is not even asked for, and the connection is not used again."""
+    expect = b"expect: 100-continue\r\ncontent-type"
+    with opened(trained[1]) as served, running(served, token="word") as address:
+        for asked in (head(2**24), chunked(), chunked("/nothing"), head(10, "text/plain")):
+            place = ("127.0.0.1", int(address.rpartition(":")[2]))
+            with socket.create_connection(place, 10) as connection:
+                connection.sendall(asked.replace(b"content-type", expect))
+                found = answer(connection)
+                assert found.startswith(b"HTTP/1.1 401 ")
+                assert b"\r\nconnection: close\r\n" in found
 
 
 def test_a_token(trained: tuple[str, str]) -> None:

@@ -233,6 +233,20 @@ def test_broken_json(caller: httpx2.Client, text: str) -> None:
     problem(answer, 422, "bad-body")
 
 
+@pytest.mark.parametrize("path", ["/score", "/predict_masked", "/score_text", "/rank"])
+def test_a_key_that_comes_twice(caller: httpx2.Client, path: str) -> None:
+    """Which one counts would be anyone's guess."""
+    for text in (
+        '{"domain": "math", "latents": [[1]], "domain": "code"}',
+        '{"problem": "p", "domain": "math", "d\\u006fmain": "math"}',
+    ):
+        text = text.replace("latents", "problem") if path in ("/score_text", "/rank") else text
+        text = text.replace("problem", "space") if path in ("/score", "/predict_masked") else text
+        answer = caller.post(path, content=text, headers={"content-type": "application/json"})
+        facts = problem(answer, 422, "bad-body")
+        assert (facts["pointer"], facts["detail"]) == ("/domain", "comes twice")
+
+
 def test_nan_in_json(caller: httpx2.Client, served: Served) -> None:
     text = '{"space": "%s", "latents": [[NaN, Infinity]], "prompt": [1e999]}'
     content = text % served.world_model.info.space.fingerprint

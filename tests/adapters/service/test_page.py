@@ -197,6 +197,26 @@ def test_a_stored_solution_is_picked_and_scored_by_keyboard_alone(
     assert not complaints(browser)
 
 
+def test_more_stored_solutions_are_listed_when_they_are_asked_for(
+    seeded: str, browser: Any
+) -> None:
+    browser.get(seeded)
+    more = wait_for(browser, "#pick option#more")[0]
+    assert len(find_all(browser, "#pick option")) == 52
+    assert more.text == "… more, of 60"
+    more.click()
+    wait_for(browser, "#pick option", 61)
+    assert not find_all(browser, "#more")
+    values = [option.get_attribute("value") for option in find_all(browser, "#pick option")]
+    assert values == ["", *map(str, range(60))]
+    # The first of those that came is picked.
+    assert find(browser, "#pick").get_attribute("value") == "50"
+    assert find(browser, "#solution-a").get_attribute("value")
+    find(browser, "#score").click()
+    wait_for(browser, ".step.worst")
+    assert not complaints(browser)
+
+
 def test_two_solutions_side_by_side(seeded: str, browser: Any) -> None:
     browser.get(seeded)
     wait_for(browser, "#pick option:nth-child(21)")

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from rjepa_adapters.service.batching import Batcher
-from rjepa_adapters.service.bodies import GoneError
 from rjepa_adapters.service.metrics import Metrics
 from rjepa_adapters.service.problems import ProblemError
 from rjepa_adapters.service.scorer import Scorer
 from rjepa_adapters.service.settings import HttpSettings
-from rjepa_adapters.service.waiting import results_of
+from rjepa_adapters.service.waiting import GoneError, results_of
 from rjepa_core.problems import GivenSolution
 from rjepa_core.text_encoding import Solution
 

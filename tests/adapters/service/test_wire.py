@@ -56,6 +56,12 @@ def header(**entries: Any) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
+def twice(body: bytes, name: bytes, other: bytes) -> bytes:
+    """With a key under the name of another."""
+    assert body.count(name) == 1
+    return body.replace(name, other)
+
+
 F32 = {"dtype": "F32", "data_offsets": [0, 0]}
 GOOD = {"latents": np.zeros((3, 4), np.float32), "prompts": np.zeros((1, 4), np.float32)}
 
@@ -80,6 +86,9 @@ GOOD = {"latents": np.zeros((3, 4), np.float32), "prompts": np.zeros((1, 4), np.
         (save(GOOD, {"domains": "math"}), "/domains"),
         (save(GOOD, {"domains": '["a", "b"]'}), "/domains"),
         (save(GOOD, {"domains": "[" * 9999}), "/domains"),
+        (twice(save(GOOD, {"space": "x", "spice": "y"}), b'"spice"', b'"space"'), "/space"),
+        (twice(save(GOOD), b'"prompts"', b'"latents"'), ""),
+        (header(latents={**F32, "shape": [1] * 200_000 + [0]}), ""),
         (pack([made(1)] * 9), "/lengths"),
     ],
 )

@@ -77,6 +77,7 @@ BROKEN: dict[str, dict[str, str]] = {
         "HandsOutAReadOnlyView": r"what get\(\) returns is the caller's own, to be written",
         "SnapshotsMove": "later writing does not show in a snapshot",
         "LetsTwoWrite": "a store has one writer at a time: StoreLockedError was promised",
+        "GoesOnAtTheRecord": r"keys\(after\) gives what follows that record",
     },
     "schedulers": {
         "LosesTheRowsInFlight": "the scheduler loses sight of the rows in flight",

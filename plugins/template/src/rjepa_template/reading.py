@@ -46,8 +46,9 @@ class Reader:
     def __len__(self) -> int:
         return int(self.rows("SELECT count(*) FROM records")[0][0])
 
-    def keys(self) -> Iterator[RecordKey]:
-        rows = self.rows("SELECT id, sample FROM records ORDER BY n")
+    def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
+        start = 0 if after is None else int(self._one("n", after)) + 1
+        rows = self.rows("SELECT id, sample FROM records WHERE n >= ? ORDER BY n", start)
         return self._while_open(key_of(*row) for row in rows)
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
@@ -57,15 +58,7 @@ class Reader:
         )
 
     def get(self, key: RecordKey) -> LatentRecord:
-        check_key(key)
-        found = self.rows(
-            "SELECT data FROM records WHERE id = ? AND sample = ?",
-            id_bytes(key.problem_id),
-            int(key.sample),
-        )
-        if not found:
-            raise KeyError(f"no record {key}")
-        return decode_record(key, found[0][0])
+        return decode_record(key, self._one("data", key))
 
     def read_latents(
         self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
@@ -97,6 +90,18 @@ class Reader:
             "coalesce(sum(tokens), 0), (SELECT count(*) FROM failures) FROM records"
         )[0]
         return StoreStats(*counts, bytes_on_disk)
+
+    def _one(self, column: str, key: RecordKey) -> Any:
+        """A column of a record; KeyError where there is none."""
+        check_key(key)
+        found = self.rows(
+            f"SELECT {column} FROM records WHERE id = ? AND sample = ?",
+            id_bytes(key.problem_id),
+            int(key.sample),
+        )
+        if not found:
+            raise KeyError(f"no record {key}")
+        return found[0][0]
 
     def _while_open(self, items: Iterator[T]) -> Iterator[T]:
         for item in items:

@@ -159,8 +159,8 @@ class TemplateStore:
         found = db.execute(query, named).fetchone()
         return Entry(found[0], failed=True) if found else None
 
-    def keys(self) -> Iterator[RecordKey]:
-        return self._committed().keys()
+    def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
+        return self._committed().keys(after)
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
         return self._committed().entries()

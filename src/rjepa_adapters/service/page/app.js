@@ -4,6 +4,7 @@ const get = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const LEVELS = [50, 75, 90, 97];
 const NEAREST = 3;
+const LISTED = 50; // Stored records at a time.
 let info = null;
 let picked = null; // The stored record that the fields hold, until they are changed.
 let records = [];
@@ -63,17 +64,39 @@ async function start() {
 }
 
 async function list() {
-  records = (await ask("/records?count=50")).records;
+  const last = records.at(-1);
+  const behind = last ? `&after=${encodeURIComponent(last.problem_id)}&sample=${last.sample}` : "";
+  const found = await ask(`/records?count=${LISTED}${behind}`);
   get("pick-row").hidden = false;
-  records.forEach((record, i) => {
-    const option = make("option", "", `${record.problem_id}: ${record.problem.slice(0, 90)}`);
-    option.value = String(i);
-    get("pick").append(option);
-  });
+  get("more")?.remove();
+  for (const record of found.records) {
+    option(String(records.length), `${record.problem_id}: ${record.problem.slice(0, 90)}`);
+    records.push(record);
+  }
+  if (found.records.length === LISTED && records.length < found.total) {
+    option("more", `… more, of ${found.total}`).id = "more";
+  }
 }
 
-function pick() {
-  picked = records[Number(get("pick").value)] && get("pick").value !== "" ? records[Number(get("pick").value)] : null;
+function option(value, text) {
+  const found = make("option", "", text);
+  found.value = value;
+  get("pick").append(found);
+  return found;
+}
+
+async function pick() {
+  if (get("pick").value === "more") {
+    const next = records.length;
+    try {
+      await list();
+    } catch (error) {
+      say("", error.message);
+      return;
+    }
+    get("pick").value = next < records.length ? String(next) : "";
+  }
+  picked = get("pick").value === "" ? null : records[Number(get("pick").value)];
   if (!picked) return;
   get("problem").value = picked.problem;
   get("solution-a").value = picked.solution;

@@ -218,3 +218,16 @@ class ManyWriters(MemoryStore):
 
 class TestLetsTwoWrite(Suite):
     adapter = adapter(ManyWriters)
+
+
+class GoesOnAtTheRecord(MemoryStore):
+    """What follows a record begins with the record itself."""
+
+    def keys(self, after=None):
+        if after is not None:
+            yield self.get(after).key
+        yield from super().keys(after)
+
+
+class TestGoesOnAtTheRecord(Suite):
+    adapter = adapter(GoesOnAtTheRecord)

@@ -1,0 +1,135 @@
+"""Records of the store, page by page: no walk to the page, and no wait without an end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import attrs
+import httpx2
+import pytest
+from evaluation_stores import solution
+from services import client, opened, problem, running
+
+from rjepa_adapters.lmdb_store import reading
+from rjepa_adapters.lmdb_store.settings import LmdbSettings
+from rjepa_adapters.lmdb_store.store import LmdbStore
+from rjepa_adapters.service.problems import ProblemError
+from rjepa_adapters.service.records import MOST_SKIPPED, Records
+from rjepa_core.serving import Served
+from rjepa_core.testing.samples import sample_identity, sample_record
+from rjepa_core.traces import RecordKey
+
+
+def listed(caller: httpx2.Client, **query: object) -> list[tuple[str, int]]:
+    answer = caller.get("/records", params={key: str(value) for key, value in query.items()})
+    assert answer.status_code == 200, answer.text
+    return [(one["problem_id"], one["sample"]) for one in answer.json()["records"]]
+
+
+def test_page_by_page_all_are_listed(caller: httpx2.Client, served: Served) -> None:
+    assert served.stored is not None
+    wanted = [(key.problem_id, key.sample) for key in served.stored.store.keys()]  # noqa: SIM118
+    found = listed(caller, count=7)
+    while page := listed(caller, count=7, after=found[-1][0], sample=found[-1][1]):
+        found += page
+    assert found == wanted
+    assert listed(caller, count=5, first=3) == wanted[3:8]
+    assert listed(caller, count=5, first=2, after=wanted[9][0]) == wanted[12:17]
+    assert listed(caller, first=len(wanted)) == []
+
+
+def test_what_is_no_page(caller: httpx2.Client) -> None:
+    facts = problem(caller.get("/records?after=nobody"), 404, "not-found")
+    assert facts["pointer"] == "/query/after"
+    facts = problem(caller.get("/records?first=999000"), 422, "bad-body")
+    assert facts["pointer"] == "/query/first"
+    assert "at most 10,000 are skipped; name the last one seen as `after`" in str(facts["detail"])
+    for query in ("first=-1", "first=x", f"first={2**40}", "sample=-1", "after=" + "x" * 1001):
+        problem(caller.get(f"/records?{query}"), 422, "bad-body")
+
+
+def test_a_large_store_is_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = sample_identity(width=2)
+    store = LmdbStore(str(tmp_path / "s"), "write", LmdbSettings())
+    store.begin(identity)
+    store.write([sample_record(identity, f"p-{i:04}", steps=1) for i in range(2000)])
+    store.commit()
+    places: list[bytes] = []
+
+    def counted(number: Any, value: Any) -> bytes:
+        places.append(bytes(number))
+        return decode(number, value)
+
+    decode = reading.decode_place
+    monkeypatch.setattr(reading, "decode_place", counted)
+    records: Any = Records(SimpleNamespace(store=store))  # type: ignore[arg-type]
+    page = records.some(50, after=RecordKey("p-1800"))
+    assert [one.problem_id for one in page.records] == [f"p-{i}" for i in range(1801, 1851)]
+    assert page.total == 2000
+    assert len(places) == 50
+    with pytest.raises(ProblemError):
+        records.some(1, MOST_SKIPPED + 1)
+    store.close()
+
+
+class Stuck:
+    """A store that cannot be read for now."""
+
+    def __init__(self, store: Any) -> None:
+        self._store, self.released = store, threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Any]:
+        assert self.released.wait(30)
+        with self._store.snapshot() as snapshot:
+            yield snapshot
+
+
+def test_a_store_that_does_not_answer_holds_up_nobody_else(trained: tuple[str, str]) -> None:
+    with opened(trained[1], trained[0], model="m") as served:
+        assert served.stored is not None
+        stuck: Any = Stuck(served.stored.store)
+        served = attrs.evolve(served, stored=attrs.evolve(served.stored, store=stuck))
+        try:
+            with running(served, answer_seconds=0.5) as address:
+                threads = [threading.Thread(target=late, args=(address,)) for _ in range(40)]
+                for thread in threads:
+                    thread.start()
+                with client(address) as caller:
+                    began = time.monotonic()
+                    body = {"problem": "p", "solution": solution(5)}
+                    assert caller.post("/score_text", json=body).status_code == 200
+                    assert caller.get("/health").status_code == 200
+                    assert caller.get("/metrics").status_code == 200
+                    assert time.monotonic() - began < 5
+                for thread in threads:
+                    thread.join(30)
+                stuck.released.set()
+        finally:
+            stuck.released.set()
+
+
+def late(address: str) -> None:
+    with client(address) as caller:
+        problem(caller.get("/records"), 503, "late")
+
+
+def test_a_record_of_more_steps_than_are_taken(trained: tuple[str, str]) -> None:
+    with (
+        opened(trained[1], trained[0]) as served,
+        running(served, steps=1) as address,
+        client(address) as caller,
+    ):
+        answer = caller.post("/score_record", json={"problem_id": "q3"})
+        facts = problem(answer, 422, "bad-input")
+        assert facts["pointer"] == "/problem_id"
+        assert "at most 1 are taken" in str(facts["detail"])
