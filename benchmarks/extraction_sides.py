@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from rjepa_core.opening import open_store
 from rjepa_core.pending import Pending
 from rjepa_core.ports.batch_scheduler import BatchScheduler
 from rjepa_core.ports.latent_store import RecordSink
-from rjepa_core.ports.llm_backend import InFlight, Room, SessionSpec
+from rjepa_core.ports.llm_backend import InFlight, Observation, Room, SessionSpec
 from rjepa_core.problems import Problem
 from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
 from rjepa_core.rehearsal import Scale
@@ -180,6 +180,8 @@ def ours(
     store: Path | None = None,
     samples: int = 1,
     length: Lengths | None = None,
+    sink: RecordSink | None = None,
+    watch: Callable[[Observation], None] = lambda seen: None,
 ) -> Took:
     """This library: the real loop, into a real store where one is given.
 
@@ -187,28 +189,24 @@ def ours(
         refill: a slot is refilled as soon as its row ends.
         share: common beginnings of prompts are computed once.
         length: after how many tokens each problem's row stops, in place of an end of sequence.
+        sink: takes the records, as float32, where no store is given.
+        watch: shown each observation.
     """
-    settings = attrs.evolve(model._settings, extraction=way)
-    layers = (LAYER % model.info.hidden_states,)
-    spec = SessionSpec(
-        sampling=sampling,
-        encoding=EncodingSettings(layers=layers),
-        pose=lambda work: pose(work.problem, work.sample, DEFAULT_TEMPLATES),
-        cut=cut_completion,
-        clock=time.perf_counter,
-    )
+    spec = session_spec(model, sampling, "float32" if sink else "float16")
     scheduler: BatchScheduler = FixedScheduler(FixedSettings(batch_size=rows))
     if not refill:
         scheduler = Whole(scheduler)
     encode: list[float] = []
 
     def see(progress: Progress) -> None:
-        if progress.last is not None and progress.last.phase == "encode":
-            encode.append(progress.last.seconds)
+        if progress.last is not None:
+            watch(progress.last)
+            if progress.last.phase == "encode":
+                encode.append(progress.last.seconds)
 
     work = [Work(problem, sample) for problem in some for sample in range(samples)]
-    sink, close = _sink(store, model, spec)
-    with _changed(model, "_settings", settings), _sharing(share), _stopping(model, length):
+    sink, close = (sink, lambda: None) if sink else _sink(store, model, spec)
+    with arranged(model, way), _sharing(share), stopping(model, length):
         session = model.open_session(spec)
         began, cpu = time.perf_counter(), time.process_time()
         _, progress = extract(Pending(work), session, scheduler, sink, report=see)
@@ -217,6 +215,25 @@ def ours(
     close()
     done = progress.records + progress.failures
     return Took(done, seconds, cpu, progress.new_tokens, sum(encode))
+
+
+def session_spec(
+    model: HuggingFaceBackend, sampling: SamplingSettings, store_dtype: str = "float16"
+) -> SessionSpec:
+    """What a session is opened with, by either way."""
+    layers = (LAYER % model.info.hidden_states,)
+    return SessionSpec(
+        sampling=sampling,
+        encoding=EncodingSettings(layers=layers, store_dtype=store_dtype),
+        pose=lambda work: pose(work.problem, work.sample, DEFAULT_TEMPLATES),
+        cut=cut_completion,
+        clock=time.perf_counter,
+    )
+
+
+def arranged(model: HuggingFaceBackend, way: str) -> AbstractContextManager[None]:
+    """Within, sessions are opened for one pass or for two."""
+    return _changed(model, "_settings", attrs.evolve(model._settings, extraction=way))
 
 
 def _sink(
@@ -254,7 +271,7 @@ def _sharing(share: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _stopping(model: HuggingFaceBackend, length: Lengths | None) -> Iterator[None]:
+def stopping(model: HuggingFaceBackend, length: Lengths | None) -> Iterator[None]:
     """Rows stop after a given number of tokens, and at no other place."""
     if length is None:
         yield

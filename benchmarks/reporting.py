@@ -36,13 +36,14 @@ def machine(device: str = "cpu") -> str:
     return ", ".join(parts)
 
 
-def write_section(name: str, title: str, text: str, command: str, device: str = "cpu") -> None:
-    """Put a section into the page, in place of the one of the same name."""
+def write_section(
+    name: str, title: str, text: str, command: str, device: str = "cpu", where: str = ""
+) -> None:
+    """Put a section into the page, in place of the one of the same name; `where` says when and
+    where it was measured, if that was not today and here."""
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    body = (
-        f"{begin}\n## {title}\n\n{text.strip()}\n\n"
-        f"`{command}`, {date.today().isoformat()}; {machine(device)}.\n{end}\n"
-    )
+    where = where or f"{date.today().isoformat()}; {machine(device)}"
+    body = f"{begin}\n## {title}\n\n{text.strip()}\n\n`{command}`, {where}.\n{end}\n"
     page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else _HEAD
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end) + "\n", re.S)
     if pattern.search(page):

@@ -139,7 +139,7 @@ def measure(name: str, args: argparse.Namespace) -> str:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         home = Path(folder)
         run = make_run(home, shape)
-        model = JepaWorldModel(run, args.device)
+        model = JepaWorldModel(run, "cpu")
         wanted = [model.surprise([one], shape.context)[0] for one in given]
         if apart(wanted) < 10 * NEAR:
             sys.exit("two bodies have the same answer; a swapped one would not be seen")
@@ -153,7 +153,7 @@ def measure(name: str, args: argparse.Namespace) -> str:
             np.savez(kept[body], **arrays)
         sizes = {b: sum(len(one) for one in bodies(given, "", shape, b)) for b in (BYTES, JSON)}
         addresses = {
-            batching: stack.enter_context(service(run, args.device, batching))
+            batching: stack.enter_context(service(run, "cpu", batching))
             for batching in (BATCHED, ALONE)
         }
         for side in SIDES:
@@ -221,7 +221,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=8.0)
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-report", action="store_true")
     args = parser.parse_args()
     names = list(SHAPES) if args.shape == "both" else [args.shape]
@@ -229,15 +228,7 @@ def main() -> None:
     if args.no_report:
         print(text)
         return
-    device = "" if args.device == "cpu" else f" on {args.device}"
-    suffix = "" if args.device == "cpu" else f"-{args.device}"
-    write_section(
-        f"serving{suffix}",
-        f"The service under load{device}",
-        text,
-        "python benchmarks/serving.py" + (f" --device {args.device}" if device else ""),
-        args.device,
-    )
+    write_section("serving", "The service under load", text, "python benchmarks/serving.py")
 
 
 if __name__ == "__main__":

@@ -127,10 +127,10 @@ class Decoder:
         layout = self.layout([last, last - 1], [(0, half, last), (1, half, last - 1)])
         logits = self.run(cache, tokens, layout, layers, found.__setitem__)
         assert logits is not None
-        if not agree(logits, own.logits[0, [last, last - 1]]):
+        if not agree(logits, own.logits[0, [last, last - 1]], self._model.dtype):
             return "its logits differ from transformers' own"
         wanted = [last, last - 1, *range(half, last), *range(half, last - 1)]
         for layer in layers:
-            if not agree(found[layer], own.hidden_states[layer][0, wanted]):
+            if not agree(found[layer], own.hidden_states[layer][0, wanted], self._model.dtype):
                 return f"layer {layer} differs from transformers' own"
         return None

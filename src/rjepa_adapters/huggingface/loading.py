@@ -50,6 +50,7 @@ def load(model: ModelSettings, settings: HuggingFaceSettings) -> Loaded:
         BackendError: it does not fit into the device's memory.
     """
     device = pick_device(model.device)
+    keep_off_plans(device)
     if model.name.startswith(SHAPE):
         from .shapes import load_shape
 
@@ -149,6 +150,16 @@ def pick_device(name: str) -> torch.device:
     if str(device) not in there:
         raise UsageError(f"model.device: {name} is not there; there is {', '.join(there)}")
     return device
+
+
+def keep_off_plans(device: torch.device) -> None:
+    """Keep attention on a card off cuDNN, for the whole process.
+
+    On some cards torch prefers it, and it makes a plan, which takes longer than a forward, for each
+    number of tokens that it has not seen: at every token of a completion.
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def pick_dtype(

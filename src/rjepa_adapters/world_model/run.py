@@ -246,11 +246,14 @@ def device_of(name: str) -> torch.device:
         UsageError: torch has no such device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"training.device {name}: cannot be used here: {reason}") from None
+    if device.type == "cuda":
+        # cuDNN's attention makes a plan for each number of steps, visible and masked, anew.
+        torch.backends.cuda.enable_cudnn_sdp(False)
     return device

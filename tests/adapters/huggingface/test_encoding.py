@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from unittest import mock
 
+import attrs
 import numpy as np
 import pytest
 import torch
 from hf_traces import generated, given, problems
 
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
-from rjepa_adapters.huggingface.encoding import pool
+from rjepa_adapters.huggingface.decoding import Decoder
+from rjepa_adapters.huggingface.encoding import LayerReader, agree, pool
+from rjepa_adapters.huggingface.loading import load
+from rjepa_adapters.huggingface.settings import HuggingFaceSettings
+from rjepa_adapters.huggingface.shapes import SHAPES
 from rjepa_core.errors import UnsupportedError
 from rjepa_core.latents import Encoding
-from rjepa_core.settings import EncodingSettings, SamplingSettings
+from rjepa_core.settings import EncodingSettings, ModelSettings, SamplingSettings
 from rjepa_core.traces import Trace
 
 POOL = {
@@ -154,6 +160,43 @@ def test_a_model_whose_states_are_elsewhere_is_refused(
     monkeypatch.setattr(reader, "_layers", reader._layers[1:])
     with pytest.raises(UnsupportedError, match="hidden states"):
         small.encode([trace], EncodingSettings(layers=(1,)))
+
+
+def test_rounding_depends_on_the_dtype() -> None:
+    """In bfloat16 two ways through 30 layers differ by some hundredths, and both are right."""
+    theirs = torch.randn(15, 64, generator=torch.Generator().manual_seed(0))
+    ours = theirs + 0.05 * theirs.roll(1, 0)
+    assert agree(ours.bfloat16(), theirs.bfloat16(), torch.bfloat16)
+    assert agree(ours, theirs, torch.float16)
+    assert not agree(ours, theirs, torch.float32)
+    assert not agree(theirs.roll(1, 0), theirs, torch.bfloat16)
+
+
+def test_one_enormous_vector_does_not_hide_the_others() -> None:
+    """As trained models have at a first token."""
+    theirs = torch.randn(15, 64, generator=torch.Generator().manual_seed(0))
+    theirs[0] *= 10_000
+    ours = theirs.roll(1, 1)
+    ours[0] = theirs[0]
+    assert not agree(ours, theirs, torch.float32)
+
+
+def test_what_is_not_finite_agrees_at_the_same_places_alone() -> None:
+    theirs = torch.ones(3, 4)
+    theirs[1] = torch.nan
+    assert agree(theirs.clone(), theirs, torch.float32)
+    assert not agree(torch.ones(3, 4), theirs, torch.float32)
+
+
+def test_a_deep_model_in_bfloat16_runs_in_one_pass() -> None:
+    """Its check at first use must not take rounding for another architecture."""
+    shape = SHAPES["tiny"]
+    deep = attrs.evolve(shape, config={**shape.config, "num_hidden_layers": 36})
+    with mock.patch.dict(SHAPES, {"deep": deep}):
+        settings = ModelSettings(name="shape:deep", device="cpu", dtype="bfloat16")
+        model = load(settings, HuggingFaceSettings()).model
+    with torch.inference_mode():
+        Decoder(model, LayerReader(model)).check(range(20, 36), (35,))
 
 
 def test_pooling() -> None:

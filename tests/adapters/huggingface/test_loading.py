@@ -12,12 +12,13 @@ import pytest
 import torch
 from hf_checkpoints import backend_of, qwen3
 
-from rjepa_adapters.huggingface import gguf, loading
+from rjepa_adapters.huggingface import gguf, loading, shapes
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.loading import check_placement, pick_device, pick_dtype
 from rjepa_adapters.huggingface.naming import content_of, find_checkpoint
+from rjepa_adapters.huggingface.settings import HuggingFaceSettings
 from rjepa_core.errors import BackendError, UsageError
-from rjepa_core.settings import SamplingSettings
+from rjepa_core.settings import ModelSettings, SamplingSettings
 from rjepa_core.testing.backend_case import BackendCase
 
 
@@ -64,6 +65,17 @@ def test_devices() -> None:
         assert pick_device("auto").type == "cpu"
         with pytest.raises(UsageError, match="there is cpu"):
             pick_device("cuda")
+
+
+def test_attention_on_a_card_is_kept_off_cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would make a plan at every token of a completion."""
+    asked: list[bool] = []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", asked.append)
+    monkeypatch.setattr(shapes, "load_shape", lambda *args: None)
+    for name, wanted in (("cpu", []), ("cuda:0", [False])):
+        monkeypatch.setattr(loading, "pick_device", lambda _, name=name: torch.device(name))
+        loading.load(ModelSettings(name="shape:tiny"), HuggingFaceSettings())
+        assert asked == wanted
 
 
 def test_dtypes() -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
+import torch
 import yaml
 from latent_stores import make_store
 
 from rjepa_adapters.world_model import checkpoint, files
 from rjepa_adapters.world_model.logs import read_rows
-from rjepa_adapters.world_model.run import JepaWorldModel, find_checkpoint
+from rjepa_adapters.world_model.run import JepaWorldModel, device_of, find_checkpoint
 from rjepa_adapters.world_model.training_run import train
 from rjepa_core.errors import DiskFullError, UsageError
 from rjepa_core.ports.world_model import LatentSequence, WorldModel
@@ -308,3 +309,13 @@ def test_domains_are_part_of_the_model(tmp_path: Path) -> None:
     assert not np.array_equal(*model.predict([math, code]))
     with pytest.raises(UsageError, match="domain 'art' was not trained on; known: code, math"):
         model.predict([LatentSequence(noise, noise[0], "art")])
+
+
+def test_attention_on_a_card_is_kept_off_cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(torch.backends.cuda, "enable_cudnn_sdp", asked.append)
+    monkeypatch.setattr(torch, "empty", lambda *args, **more: None)
+    assert device_of("cpu") == torch.device("cpu")
+    assert not asked
+    assert device_of("cuda:0") == torch.device("cuda:0")
+    assert asked == [False]
