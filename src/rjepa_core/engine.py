@@ -19,6 +19,7 @@ from .ports.memory_probe import MemoryProbe
 from .prepared import session_spec
 from .run_identity import resolve_layers
 from .settings import ExtractionSettings
+from .stopping import check_stops
 
 
 @attrs.frozen
@@ -86,6 +87,8 @@ def open_engine(settings: ExtractionSettings, registry: Registry | None = None) 
     opened = backend.create(settings.model, options)
     try:
         check_length(settings, opened.info.context)
+        if not settings.problems.traces:
+            check_stops(settings.sampling, opened.info)
         layers = resolve_layers(settings.encoding.layers, opened.info)
         opened.open_session(session_spec(settings, layers)).close()
     except BaseException:
