@@ -115,6 +115,8 @@ def _changed(target: Path) -> str | None:
     """A file of a conversion that is missing or not as it was written."""
     try:
         sums = json.loads((target / _CHECKSUMS).read_text(encoding="utf-8"))
+        if "config.json" not in sums:
+            return _CHECKSUMS
         return next((name for name in sums if _checksum(target / name) != sums[name]), None)
     except FileNotFoundError as error:
         return Path(error.filename).name

@@ -217,7 +217,11 @@ class LLMBackend(Protocol):
         ...
 
     def open_session(self, spec: SessionSpec) -> Session:
-        """A session with nothing in flight."""
+        """A session with nothing in flight. A run opens one and closes it before it begins.
+
+        Raises:
+            UsageError: the model cannot do what is asked.
+        """
         ...
 
     def close(self) -> None:

@@ -88,7 +88,7 @@ def flip(folder: Path) -> None:
         (cut, "model.safetensors"),
         (flip, "model.safetensors"),
         (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json"),
-        (lambda folder: (folder / "rjepa.json").write_text("{"), "rjepa.json"),
+        (lambda folder: (folder / "rjepa.json").write_text("{}"), "rjepa.json"),
     ],
     ids=["cut", "flipped", "missing", "unlisted"],
 )
