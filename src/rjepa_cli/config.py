@@ -16,6 +16,8 @@ from rjepa_core.structuring import as_section
 from .words import visible
 
 Tree = dict[str, Any]
+# Far more than any settings take.
+_LONGEST, _MOST_KEYS = 2**20, 10_000
 
 
 @attrs.define
@@ -121,6 +123,8 @@ def read_yaml(path: str) -> tuple[Tree, dict[str, int]]:
         SettingsError: naming file and line.
     """
     text = read_text(path, "--config")
+    if len(text) > _LONGEST:
+        raise SettingsError(f"--config {path}: holds no settings, but {len(text):,} characters")
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -130,12 +134,17 @@ def read_yaml(path: str) -> tuple[Tree, dict[str, int]]:
         place = f"{path}, line {mark.line + 1}" if mark is not None else path
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise SettingsError(f"{place}: not valid YAML: {problem}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: too deeply nested") from None
     if values is None:
         raise SettingsError(f"{path}: holds no settings")
     if not isinstance(values, dict):
         raise SettingsError(f"{path}: expected sections with keys, got {values!r:.60}")
     lines: dict[str, int] = {}
     for key, line in _lines(node, ""):
+        if len(lines) > _MOST_KEYS:
+            # An alias of an alias of …, or of itself.
+            raise SettingsError(f"{path}: more than {_MOST_KEYS:,} keys")
         if key in lines:
             raise SettingsError(f"{path}, line {line}: {key} stands on line {lines[key]} already")
         lines[key] = line

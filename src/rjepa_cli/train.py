@@ -107,7 +107,15 @@ def command(ctx: click.Context, /, **params: Any) -> int:
             return DONE
         return _train(ctx, settings, Screen())
     except UsageError as error:
-        raise layers.annotate(error) from None
+        raise _in_flags(layers.annotate(error)) from None
+
+
+def _in_flags(error: UsageError) -> UsageError:
+    """The same error, with flags where it advises settings that have one."""
+    text = str(error)
+    for flag in TRAIN_FLAGS:
+        text = text.replace(f"{flag.key}=", f"{flag.name} ")
+    return type(error)(text)
 
 
 def gather(ctx: click.Context) -> Layers:

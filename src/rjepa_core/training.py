@@ -75,7 +75,6 @@ class TrainWatch:
         report: called after each step of the optimiser.
         kept: called after each epoch with its row of values.
         stop: asked after each step; once it is true, a checkpoint is written and the run ends.
-            Asked before the first step, too, while the stores are read: then nothing is written.
         computing: entered around each step of the optimiser.
         reading: entered while stores are read before anything is written: an interrupt may strike
             in there at any moment.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -26,8 +26,6 @@ from .spaces import check_distinct, choose_layer
 Ints = NDArray[np.int32]
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 _HASH_DIGITS = 16
-# Records between two checks.
-_CHECKED = 1024
 
 
 @attrs.frozen
@@ -130,7 +128,6 @@ def open_index(
     domains: Sequence[str] | None = None,
     registry: Registry | None = None,
     most_steps: int | None = None,
-    check: Callable[[], None] = lambda: None,
 ) -> Index:
     """Find the records of one part of the problems.
 
@@ -144,7 +141,6 @@ def open_index(
             takes those that are found, sorted.
         registry: to find the stores' adapters in.
         most_steps: of the longest trace that is read; None reads all.
-        check: called now and then, and may raise.
 
     Raises:
         UsageError: no store is named, a store is empty, or nothing is left to read; the message
@@ -168,7 +164,7 @@ def open_index(
         for store, part in zip(stores, parts, strict=True):
             found.begin_store()
             with store.snapshot() as snapshot:
-                _scan(snapshot, part.location, data, split, found, most_steps, check)
+                _scan(snapshot, part.location, data, split, found, most_steps)
     if not len(found.steps):
         raise UsageError(_nothing_left(data, split, found))
     return found.index(parts, space, domains)
@@ -240,15 +236,12 @@ def _scan(
     split: Split | None,
     found: _Found,
     most_steps: int | None,
-    check: Callable[[], None],
 ) -> None:
     """Add a store's records that pass all filters; those that need no text come first."""
     reads = found.reads_domains or bool(data.domains) or data.correct is not None
     before = found.total
     for key, entry in snapshot.entries():
         found.total += 1
-        if found.total % _CHECKED == 0:
-            check()
         found.longest = max(found.longest, entry.steps)
         if len(found.statements) < 2:
             found.statements.add(entry.statement_hash)

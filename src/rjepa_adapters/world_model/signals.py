@@ -1,4 +1,4 @@
-"""Signals that end a run: they wait while a step is taken, and mean nothing to its workers."""
+"""Signals that end a run: they wait while a step is taken, and leave its workers alone."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-
-def _there(*names: str) -> tuple[signal.Signals, ...]:
-    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
-
-
-_ENDING = _there("SIGINT", "SIGTERM", "SIGHUP")
-# Whoever else uses torch's loaders has a handler of the last one that raises.
-_RAISING = (*_ENDING, *_there("SIGCHLD"))
+# Windows lacks the last one.
+_ENDING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 
 
 @contextmanager
@@ -29,7 +25,7 @@ def deferred() -> Iterator[None]:
     def note(number: int, frame: FrameType | None) -> None:
         came.append(number)
 
-    handlers = {one: signal.getsignal(one) for one in _RAISING}
+    handlers = {one: signal.getsignal(one) for one in _ENDING}
     handlers = {one: handler for one, handler in handlers.items() if callable(handler)}
     for one in handlers:
         signal.signal(one, note)
@@ -44,7 +40,8 @@ def deferred() -> Iterator[None]:
 
 @contextmanager
 def blocked() -> Iterator[None]:
-    """Processes that are started in here begin deaf to what ends a run; see `ignore`."""
+    """A process that is started in here meets no signal before it is ready for one; see
+    `leave_to_parent`."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -55,23 +52,11 @@ def blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@contextmanager
-def quiet_children() -> Iterator[None]:
-    """A handler of SIGCHLD that is set in here goes again: torch's raises in the middle of
-    anything, and its workers are looked at anyway whenever they are waited for."""
-    number = getattr(signal, "SIGCHLD", None)
-    if number is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(number)
-    try:
-        yield
-    finally:
-        signal.signal(number, before or signal.SIG_DFL)
-
-
-def ignore() -> None:
-    """Leave it to the parent to say when this process ends: what ends a run reaches all processes
-    of a terminal, of a job, of a service."""
+def leave_to_parent() -> None:
+    """Have this process, a worker, ended by its parent alone, as far as the parent can still end
+    it: Ctrl-C and a terminal that goes away reach all processes of a terminal."""
     for number in _ENDING:
-        signal.signal(number, signal.SIG_IGN)
+        terminates = number == signal.SIGTERM
+        signal.signal(number, signal.SIG_DFL if terminates else signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)

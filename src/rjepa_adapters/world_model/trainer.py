@@ -84,7 +84,7 @@ class Trainer:
             long=facts["limits"].get("long"),
         )
         pin = self.device.type == "cuda"
-        self.batches = Loader(data, self.sampler, training.num_workers, pin, warn=watch.warn)
+        self.batches = Loader(data, self.sampler, training.num_workers, pin, warn=self._lost)
         ordered = LengthBatches(validation.index.steps, _VALIDATION_BATCH, ordered=True)
         self.validation = Loader(validation, ordered)
         self.masker = Masker(settings.masker)
@@ -108,6 +108,11 @@ class Trainer:
                 self.network, find_unused_parameters=True, broadcast_buffers=False
             )
         return torch.compile(engine) if self.settings.training.compile else engine
+
+    def _lost(self, line: str) -> None:
+        """A worker was killed: whatever ends the run may end its workers, too."""
+        if not self.watch.stop():
+            self.watch.warn(line)
 
     @property
     def steps(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from rjepa_core.training import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
 
 from . import checkpoint
 from .batches import LONG, LengthBatches
-from .dataset import Batch, LatentDataset
+from .dataset import LatentDataset
 from .files import write_whole
 from .index import Index, open_index
 from .network import Network
@@ -89,8 +90,11 @@ def _train(
         if _starts_from_ridge(settings):
             watch.say("ridge regression for the linear path")
             ordered = LengthBatches(data.steps, _RIDGE_BATCH, ordered=True)
-            batches = _reading(training, ordered, settings, watch)
-            with watch.reading():
+            workers = settings.training.num_workers
+            with (
+                closing(Loader(training, ordered, workers, warn=watch.warn)) as batches,
+                watch.reading(),
+            ):
                 start_from_ridge(network, batches, settings.model.ridge)
     # Only now may the folder hold a run.
     processes.meet()
@@ -121,7 +125,7 @@ def _indices(
 ) -> tuple[Index, Index]:
     """The records to train on, and those to validate on."""
     with_domains = settings.model.domains
-    whole = partial(open_index, settings.data, most_steps=most_steps, check=partial(_obey, watch))
+    whole = partial(open_index, settings.data, most_steps=most_steps)
     data = whole(Split.TRAIN, with_domains, known)
     held_out = whole(Split.VALIDATION, with_domains, known or data.domains)
     if left_out := data.too_long + held_out.too_long:
@@ -130,21 +134,6 @@ def _indices(
             "takes none so long"
         )
     return data, held_out
-
-
-def _reading(
-    data: LatentDataset, order: LengthBatches, settings: TrainSettings, watch: TrainWatch
-) -> Iterator[Batch]:
-    """All of a dataset, before the first step."""
-    for batch in Loader(data, order, settings.training.num_workers, warn=watch.warn):
-        _obey(watch)
-        yield batch
-
-
-def _obey(watch: TrainWatch) -> None:
-    """Nothing is lost by ending before the first step."""
-    if watch.stop():
-        raise KeyboardInterrupt
 
 
 def _check_processes(settings: TrainSettings, processes: Processes) -> None:
@@ -198,7 +187,8 @@ def _check_settings(place: Path, settings: TrainSettings) -> None:
         kept = yaml.safe_load((place / RUN_CONFIG).read_text(encoding="utf-8"))
         before = unstructure(structure(TrainSettings, kept))
     except (OSError, ValueError, RecursionError, yaml.YAMLError, SettingsError) as error:
-        raise UsageError(f"{place / RUN_CONFIG}: cannot be read ({error})") from None
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"{place / RUN_CONFIG}: cannot be read ({reason})") from None
     _check_alike(before, settings, place)
 
 
@@ -229,7 +219,9 @@ def _check_same(data: Index, state: RunState, run: str) -> None:
 
 
 def _statistics(data: LatentDataset, settings: TrainSettings, watch: TrainWatch) -> Standardiser:
-    found = Standardiser.fit(data, _reading(data, measured(data), settings, watch))
+    workers = settings.training.num_workers
+    with closing(Loader(data, measured(data), workers, warn=watch.warn)) as batches:
+        found = Standardiser.fit(data, batches)
     if settings.model.standardise:
         return found
     # Centred, and one scale for all dimensions: what a run without standardising is trained on.

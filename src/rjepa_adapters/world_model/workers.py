@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import threading
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from typing import Any
 
-import attrs
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from rjepa_core.errors import RJepaError, UsageError
+from rjepa_core.errors import UsageError
 
 from . import signals
 from .batches import LengthBatches
@@ -20,7 +22,8 @@ from .dataset import Batch, LatentDataset
 
 # Batches come from the workers through it; locks and queues need some of it, too.
 _SHARED, _SHARED_BYTES = "/dev/shm", 2**20
-_ALONE = "read in the training process: training.num_workers=0"
+# Seconds in which a worker that is told to leave has left.
+_PATIENCE = 5.0
 
 
 class Loader:
@@ -50,22 +53,8 @@ class Loader:
         warn: Callable[[str], None] = lambda line: warnings.warn(line, stacklevel=2),
     ) -> None:
         self._dataset, self._sampler, self._pin, self._warn = dataset, sampler, pin, warn
-        self._ahead: DataLoader[Batch | _Refused] | None = None
-        self._iterator: Any = None
-        if num_workers:
-            self._ahead = DataLoader(
-                _Ahead(dataset),
-                batch_sampler=sampler,
-                num_workers=num_workers,
-                collate_fn=_as_it_is,
-                pin_memory=pin,
-                persistent_workers=True,
-                prefetch_factor=prefetch,
-                multiprocessing_context=context,
-                worker_init_fn=_deaf,
-                # Of its own: each epoch draws a seed for the workers, which must not move torch's.
-                generator=torch.Generator(),
-            )
+        self._workers, self._ahead, self._context = num_workers, num_workers * prefetch, context
+        self._pool: ProcessPoolExecutor | None = None
 
     def __len__(self) -> int:
         """Batches, or parts of them, that are still to come in the epoch."""
@@ -79,114 +68,108 @@ class Loader:
             UsageError: the system does not give the workers what they need.
         """
         done = 0
-        if self._ahead is not None:
+        if self._workers:
             try:
-                for batch in self._read_ahead(self._ahead):
+                for batch in self._read_ahead():
                     done += 1
-                    yield batch
+                    yield self._pinned(batch)
                 return
-            except RuntimeError as error:
-                if "DataLoader worker" not in str(error):
-                    raise
-                self._warn(self._lost(self._ahead.num_workers))
+            except BrokenProcessPool:
+                pass
             self.close()
+            self._workers = 0
+            self._warn(
+                "a process that read ahead (training.num_workers) was killed, perhaps because "
+                "memory ran short; the training process reads on by itself"
+            )
         for rows in islice(self._sampler, done, None):
-            batch = self._dataset.__getitems__(rows)
-            yield batch.pin_memory() if self._pin else batch
+            yield self._pinned(self._dataset.__getitems__(rows))
 
     def close(self) -> None:
-        """End the workers; what is still to be read, this process reads by itself."""
-        iterator, self._iterator, self._ahead = self._iterator, None, None
-        if iterator is None:
+        """End the workers; reading on starts others."""
+        pool, self._pool = self._pool, None
+        if pool is None:
             return
-        iterator._shutdown_workers()
-        for process in iterator._workers:
-            # One that hangs is deaf to being told to leave, too.
-            if process.is_alive():
-                process.kill()
+        processes = [*(pool._processes or {}).values()]
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.join(timeout=_PATIENCE)
+            # One that was killed a moment ago may have left the others waiting for it.
+            process.kill()
+        pool.shutdown()
 
-    def _read_ahead(self, ahead: DataLoader[Batch | _Refused]) -> Iterator[Batch]:
-        _check_shared(ahead.num_workers)
+    def _read_ahead(self) -> Iterator[Batch]:
+        waiting: deque[Future[Batch]] = deque()
         try:
-            with signals.blocked(), signals.quiet_children():
-                self._iterator = iter(ahead)
-        except OSError as error:
-            raise _unusable(ahead.num_workers, error.strerror or str(error)) from None
-        for batch in self._iterator:
-            if isinstance(batch, _Refused):
-                raise batch.error
-            yield batch
-
-    def _lost(self, workers: int) -> str:
-        codes = [one.exitcode for one in self._iterator._workers if one.exitcode]
-        how = f"was killed by signal {-codes[0]}" if codes and codes[0] < 0 else "has ended"
-        return (
-            f"one of {workers} processes that read ahead (training.num_workers) {how}, perhaps "
-            "because memory ran short; the training process reads on by itself"
-        )
-
-
-@attrs.frozen
-class _Refused:
-    """What a worker has instead of a batch: raised by the process that asked, it is one line."""
-
-    error: RJepaError
-
-    def pin_memory(self) -> _Refused:
-        """For the loader, which pins whatever comes."""
-        return self
-
-
-class _Ahead(Dataset[Any]):
-    """A dataset as the workers read it."""
-
-    def __init__(self, dataset: LatentDataset) -> None:
-        self._dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch | _Refused:
-        """As the dataset, in shared memory."""
-        try:
-            batch = self._dataset.__getitems__(indices)
-        except RJepaError as error:
-            return _Refused(error)
-        try:
-            # Here, not when it is sent: there, a full /dev/shm would lose it without a word.
-            for tensor in (batch.latents, batch.prompts, batch.domains):
-                tensor.share_memory_()  # type: ignore[no-untyped-call]
+            for rows in self._sampler:
+                waiting.append(self._submit(rows))
+                if len(waiting) > self._ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
         except RuntimeError as error:
-            info = torch.utils.data.get_worker_info()
-            workers = 1 if info is None else info.num_workers
-            return _Refused(_unusable(workers, f"{_SHARED}: {str(error).splitlines()[0]}"))
-        return batch
+            if "shared memory" not in str(error):
+                raise
+            raise self._unusable(f"{_SHARED}: {str(error).splitlines()[0]}") from None
+        finally:
+            for future in waiting:
+                future.cancel()
 
+    def _submit(self, rows: Sequence[int]) -> Future[Batch]:
+        try:
+            if self._pool is None:
+                self._check_shared()
+                self._pool = ProcessPoolExecutor(
+                    self._workers,
+                    multiprocessing.get_context(self._context),
+                    initializer=_begin,
+                    initargs=(self._dataset,),
+                )
+            with signals.blocked():
+                return self._pool.submit(_read, rows)
+        except OSError as error:
+            raise self._unusable(error.strerror or str(error)) from None
 
-def _check_shared(workers: int) -> None:
-    """What is missing at once is said before anything is started."""
-    if not os.path.isdir(_SHARED):
-        return
-    place = os.statvfs(_SHARED)
-    free = place.f_bavail * place.f_frsize
-    if free < _SHARED_BYTES:
-        total = place.f_blocks * place.f_frsize
-        raise _unusable(
-            workers, f"{_SHARED} has {free >> 10:,} KiB of {total >> 10:,} KiB left; enlarge it"
+    def _check_shared(self) -> None:
+        """What is missing at once is said before anything is started."""
+        if not os.path.isdir(_SHARED):
+            return
+        place = os.statvfs(_SHARED)
+        free, total = (blocks * place.f_frsize >> 10 for blocks in (place.f_bavail, place.f_blocks))
+        if free < _SHARED_BYTES >> 10:
+            raise self._unusable(f"{_SHARED} has {free:,} KiB of {total:,} KiB left; enlarge it")
+
+    def _unusable(self, reason: str) -> UsageError:
+        """They cannot be started, or not be heard."""
+        return UsageError(
+            f"training.num_workers: {self._workers} processes that read ahead do not get what they "
+            f"need: {reason}, or read in the training process: training.num_workers=0"
         )
 
-
-def _unusable(workers: int, reason: str) -> UsageError:
-    """They cannot be started, or not be heard."""
-    return UsageError(
-        f"training.num_workers: {workers} processes that read ahead do not get what they need: "
-        f"{reason}, or {_ALONE}"
-    )
+    def _pinned(self, batch: Batch) -> Batch:
+        return batch.pin_memory() if self._pin else batch
 
 
-def _as_it_is(batch: Any) -> Any:
-    return batch
+_dataset: LatentDataset | None = None
 
 
-def _deaf(worker: int) -> None:
-    signals.ignore()
+def _begin(dataset: LatentDataset) -> None:
+    """In a worker, before anything is read."""
+    global _dataset
+    signals.leave_to_parent()
+    torch.set_num_threads(1)
+    _dataset = dataset
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed tells nobody to leave."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _read(rows: Sequence[int]) -> Batch:
+    assert _dataset is not None
+    return _dataset.__getitems__(rows)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -71,6 +73,13 @@ class TestJepa(WorldModelContract):
         return JepaWorldModel(trained[0], "cpu")
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    train(str(run), settings_of(store, max_epochs=2))
+    return run
+
+
 def test_a_run_says_what_it_did(trained: tuple[str, TrainSummary]) -> None:
     run, summary = trained
     assert summary.ending == "done"
@@ -128,6 +137,50 @@ def test_a_killed_run_goes_on_to_the_digit(store: str, tmp_path: Path) -> None:
         assert read_rows(tmp_path / "killed" / name) == whole, name
     a = find_checkpoint(tmp_path / "whole", print, latest=True)
     b = find_checkpoint(tmp_path / "killed", print, latest=True)
+    assert all((a.model[name] == b.model[name]).all() for name in a.model)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "torch.nn.utils.clip_grad_norm_",
+        "torch.optim.AdamW.step",
+        "rjepa_adapters.world_model.objectives.Objective.after_step",
+        "rjepa_adapters.world_model.standing.Standing.after_step",
+        "rjepa_adapters.world_model.standing.Writer.step",
+        "rjepa_adapters.world_model.checkpoint.name_best",
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_an_interrupt_anywhere_leaves_no_half_step(
+    uninterrupted: Path,
+    store: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    when: str,
+) -> None:
+    module, _, name = place.rpartition(".")
+    original, calls = pkgutil.resolve_name(place), itertools.count(1)
+
+    def struck(*given: Any, **more: Any) -> Any:
+        strikes = next(calls) == (1 if name == "name_best" else 4)
+        if strikes and when == "before":
+            signal.raise_signal(signal.SIGINT)
+        found = original(*given, **more)
+        if strikes and when == "after":
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    run, settings = str(tmp_path / "r"), attrs.evolve(settings_of(store, max_epochs=2))
+    monkeypatch.setattr(pkgutil.resolve_name(module), name, struck)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, settings)
+    monkeypatch.undo()
+    train(run, settings, TrainWatch(resume=True))
+    for file in ("steps.csv", "metrics.csv", "best.json"):
+        assert (tmp_path / "r" / file).read_text() == (uninterrupted / file).read_text()
+    a, b = (find_checkpoint(one, print, latest=True) for one in (uninterrupted, tmp_path / "r"))
     assert all((a.model[name] == b.model[name]).all() for name in a.model)
 
 
