@@ -257,7 +257,7 @@ def _told(value: Any, comparable: bool = False) -> dict[str, Any]:
 
 def _made(cls: type[T], fields: Mapping[str, Any]) -> T:
     known = attrs.fields_dict(cls)  # type: ignore[arg-type]
-    strange = ", ".join(sorted(set(fields) - set(known)))
+    strange = ", ".join(repr(name) for name in fields if name not in known)
     if strange:
         raise IdentityError(
             f"the identity tells {strange}, which this version of rjepa does not know; update rjepa"

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import xxhash
 
-from rjepa_core.errors import InputError
+from rjepa_core.errors import IdentityError, InputError
 from rjepa_core.identity import Identity
 from rjepa_core.latents import STORE_DTYPES
 
@@ -154,6 +154,8 @@ def _identity(fields: Any, path: Path) -> Identity:
         for number in (*space.layers, space.hidden_size):
             if not isinstance(number, int):
                 raise ValueError(f"{number!r} is no whole number")
+    except IdentityError as error:
+        raise InputError(f"{path}: {error}") from error
     except KeyError as error:
         raise InputError(f"{path}: its identity lacks {error}; export the store again") from error
     except (ValueError, TypeError, AttributeError) as error:

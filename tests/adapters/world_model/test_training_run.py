@@ -25,9 +25,10 @@ from rjepa_adapters.world_model.logs import read_rows
 from rjepa_adapters.world_model.run import JepaWorldModel, device_of, find_checkpoint
 from rjepa_adapters.world_model.training_run import train
 from rjepa_core.errors import DiskFullError, UsageError
+from rjepa_core.opening import open_store
 from rjepa_core.ports.world_model import LatentSequence, WorldModel
 from rjepa_core.structuring import structure, unstructure
-from rjepa_core.testing.samples import sample_identity
+from rjepa_core.testing.samples import sample_identity, told_identity
 from rjepa_core.testing.world_model_suite import WorldModelContract
 from rjepa_core.train_settings import OBJECTIVES, TrainSettings
 from rjepa_core.training import TrainSummary, TrainWatch
@@ -287,6 +288,15 @@ def test_another_space_is_refused_on_resuming(tmp_path: Path) -> None:
     )
     with pytest.raises(UsageError, match='another latent space: pooling is "last" and was "mean"'):
         train(run, settings_of(a, max_epochs=1), TrainWatch(resume=True))
+
+
+def test_a_run_goes_on_with_a_store_that_has_learned_its_tokenizer(tmp_path: Path) -> None:
+    run = str(tmp_path / "r")
+    a = make_store(tmp_path / "a", STEPS)
+    train(run, settings_of(a, max_epochs=1))
+    with open_store(a, "write") as store:
+        store.begin(told_identity("one"))
+    train(run, settings_of(a, max_epochs=1), TrainWatch(resume=True))
 
 
 def test_other_settings_are_refused_on_resuming(store: str, tmp_path: Path) -> None:
