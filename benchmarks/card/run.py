@@ -48,9 +48,9 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--rehearse", action="store_true", help="tiny, on a CPU")
     args = parser.parse_args()
+    if not args.rehearse and None in (args.out, args.packed):
+        parser.error("give --out, and --packed with what pack.py made; or --rehearse")
     if args.out is None:
-        if not args.rehearse:
-            parser.error("--out: name the folder that the results go to")
         args.out = Path(tempfile.mkdtemp(prefix="card-rehearsal-"))
     args.out.mkdir(parents=True, exist_ok=True)
     environment = prepare(args.packed, args.rehearse)
