@@ -81,7 +81,8 @@ def prepare(packed: Path | None, rehearse: bool) -> dict[str, str]:
         site = Path(tempfile.gettempdir()) / "rjepa-card-site"
         command = "install --quiet --no-index --no-deps --no-compile --upgrade --target"
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", *command.split()]
-        subprocess.run([*pip, str(site), *map(str, wheels)], check=True)
+        if subprocess.run([*pip, str(site), *map(str, wheels)]).returncode:
+            sys.exit(f"{packed}: cannot be installed; it is for Python 3.12 on x86-64 Linux")
         folders.insert(0, site)
         more["RJEPA_CARD_PROBLEMS"] = str(packed.resolve() / "problems.jsonl")
     paths = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
