@@ -63,8 +63,8 @@ def machine(device: str) -> Row:
 
 
 def posed(count: int, most: int) -> tuple[list[Problem], Callable[[Problem], int]]:
-    """So many problems, over and over where there are fewer, and the tokens of each one's answer:
-    from what was packed, else the demo's with lengths that are made up."""
+    """So many problems, or as many as there are, and the tokens of each one's answer, at most
+    `most`: from what was packed, else the demo's with lengths that are made up."""
     packed = os.environ.get("RJEPA_CARD_PROBLEMS")
     if packed is None:
         own = problems(min(count, 24), "demo")

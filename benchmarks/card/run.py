@@ -48,9 +48,9 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--rehearse", action="store_true", help="tiny, on a CPU")
     args = parser.parse_args()
+    if not args.rehearse and None in (args.out, args.packed):
+        parser.error("give --out, and --packed with what pack.py made; or --rehearse")
     if args.out is None:
-        if not args.rehearse:
-            parser.error("--out: name the folder that the results go to")
         args.out = Path(tempfile.mkdtemp(prefix="card-rehearsal-"))
     args.out.mkdir(parents=True, exist_ok=True)
     environment = prepare(args.packed, args.rehearse)
@@ -81,7 +81,8 @@ def prepare(packed: Path | None, rehearse: bool) -> dict[str, str]:
         site = Path(tempfile.gettempdir()) / "rjepa-card-site"
         command = "install --quiet --no-index --no-deps --no-compile --upgrade --target"
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", *command.split()]
-        subprocess.run([*pip, str(site), *map(str, wheels)], check=True)
+        if subprocess.run([*pip, str(site), *map(str, wheels)]).returncode:
+            sys.exit(f"{packed}: cannot be installed; it is for Python 3.12 on x86-64 Linux")
         folders.insert(0, site)
         more["RJEPA_CARD_PROBLEMS"] = str(packed.resolve() / "problems.jsonl")
     paths = [*map(str, folders), os.environ.get("PYTHONPATH", "")]
