@@ -17,7 +17,7 @@ from rjepa_core.opening import StorePlace, locate
 from rjepa_core.plugins import Registry
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.ports.store_tools import MergeReport, StoreTools
-from rjepa_core.stored_prompts import check_prompts_alike
+from rjepa_core.prompts_alike import check_prompts_alike
 
 from .failing import InterruptedRunError
 from .interrupts import Interrupts

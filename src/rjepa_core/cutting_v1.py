@@ -17,9 +17,8 @@ from itertools import pairwise
 import attrs
 
 from .step_spans import Cut, boundary
+from .step_strategies import FIRST_STRATEGIES
 from .traces import Completion, Offsets, StepSpan, TokenIds
-
-STRATEGIES = ("auto", "markers", "lines", "sentences")
 
 _NUMBERED = r"(?:step[ \t]*\#?\d{1,3}\b|\d{1,3}[.)](?=\s|\*|$))"
 # At the start of a line, perhaps behind a heading, quote, bullet or emphasis: `## Step 3`.
@@ -125,7 +124,9 @@ def _starts(text: str, start: int, stop: int, strategy: str) -> tuple[list[int],
                 break
         return found, strategy
     if strategy not in finders:
-        raise ValueError(f"unknown step strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
+        raise ValueError(
+            f"unknown step strategy {strategy!r}; known: {', '.join(FIRST_STRATEGIES)}"
+        )
     return finders[strategy](text, start, stop), strategy
 
 

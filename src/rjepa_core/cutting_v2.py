@@ -21,8 +21,6 @@ from .step_spans import Cut, Kind, Mark, place
 from .thinking import Region, find_regions
 from .traces import Offsets
 
-STRATEGIES = ("auto", "markers", "lines", "sentences", "paragraphs")
-
 _MARKER = re.compile(
     r"""^(?P<indent>[ \t]*)(?:[#>\-*+]+[ \t]+)?[*_]{0,3}
     (?:(?P<named>step[ \t]*\#?\d{1,3}\b)|\d{1,3}[.)](?=\s|\*|$))""",

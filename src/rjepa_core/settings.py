@@ -14,7 +14,9 @@ from typing import Any
 import attrs
 from attrs import validators as v
 
-from .cutting import (
+from .latents import STORE_DTYPES
+from .prompts import DEFAULT_TEMPLATES, check_template
+from .step_strategies import (
     KEEP,
     KNOWN_STRATEGIES,
     STRATEGIES,
@@ -23,8 +25,6 @@ from .cutting import (
     rules_of,
     stored_strategy,
 )
-from .latents import STORE_DTYPES
-from .prompts import DEFAULT_TEMPLATES, check_template
 from .structuring import Verbatim
 
 POOLINGS = ("mean", "last", "max")

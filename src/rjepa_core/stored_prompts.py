@@ -6,8 +6,8 @@ others are put beside them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import combinations, islice
+from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -18,13 +18,12 @@ from .pending import Pending
 from .ports.executor import Executor, Watch
 from .ports.latent_store import LatentStore
 from .problems import GivenSolution
-from .traces import CONTROL_TOKEN, TOO_LONG, Failure, RecordKey, TokenIds, Trace, Work
+from .prompts_alike import compared, different_problems, traces_with_ids
+from .traces import CONTROL_TOKEN, TOO_LONG, Failure, RecordKey, Trace, Work
 from .words import count
 
-# Problems whose prompts are compared, completions whose end is, and keys looked at for them.
-_PROMPTS, _ENDINGS, _LOOKED_AT = 16, 200, 1000
-# Tokens in front of a statement that may depend on its first characters.
-_BOUNDARY = 4
+# Completions whose end is compared.
+_ENDINGS = 200
 # Failures that another tokenizer would not have.
 _OF_TOKENS = (CONTROL_TOKEN, TOO_LONG)
 _SOLUTION = GivenSolution(steps=("Step",))
@@ -65,31 +64,9 @@ def compare_with_run(store: LatentStore, run: Identity, executor: Executor) -> l
     return doubts
 
 
-def check_prompts_alike(stores: Sequence[LatentStore]) -> None:
-    """Compare how the prompts of stores begin, where one's identity lacks what another's tells.
-
-    Raises:
-        IdentityError: the token ids in front of the statement differ.
-    """
-    for one, other in combinations(stores, 2):
-        a, b = one.identity, other.identity
-        if a is None or b is None or unknown(a.space, b.space) == unknown(b.space, a.space):
-            continue
-        ours, theirs = _beginnings(one), _beginnings(other)
-        for domain in ours.keys() & theirs.keys():
-            x, y = ours[domain], theirs[domain]
-            size = max(0, min(len(x), len(y)) - _BOUNDARY)
-            if not np.array_equal(x[:size], y[:size]):
-                raise IdentityError(
-                    f"{one.location} and {other.location} were made by different tokenizers, or "
-                    "posed on different days, which only one of them tells: in front of the "
-                    f"statement {_compared(x, y)}"
-                )
-
-
 def _compare_prompts(store: LatentStore, run: Identity, executor: Executor) -> tuple[int, int]:
     """How many stored prompts are posed as they were, and how many on another day."""
-    traces = {trace.key: trace for trace in _different_problems(store)}
+    traces = {trace.key: trace for trace in different_problems(store)}
     # As given solutions, the prompts are posed and tokenised, and nothing is generated.
     work = [Work(trace.problem, trace.sample, _SOLUTION) for trace in traces.values()]
     posed = _Posed()
@@ -101,7 +78,7 @@ def _compare_prompts(store: LatentStore, run: Identity, executor: Executor) -> t
     other_days = []
     for key, trace in posed.traces.items():
         known = traces[key]
-        why = _compared(known.prompt_ids, trace.prompt_ids)
+        why = compared(known.prompt_ids, trace.prompt_ids)
         if known.prompt_text != trace.prompt_text:
             other_days.append(f"{key} is posed otherwise, {why}")
         elif not np.array_equal(known.prompt_ids, trace.prompt_ids):
@@ -124,7 +101,7 @@ def _other_prompts(store: LatentStore, why: str) -> IdentityError:
 
 
 def _check_endings(store: LatentStore, end_ids: Sequence[int]) -> None:
-    for trace in islice(_traces(store), _ENDINGS):
+    for trace in islice(traces_with_ids(store), _ENDINGS):
         ids = trace.completion_ids
         ended = trace.finish_reason == "stop"
         inside, last = (ids[:-1], ids[-1:]) if ended else (ids, ids[:0])
@@ -153,37 +130,5 @@ class _Posed:
         """Nothing is kept."""
 
 
-def _traces(store: LatentStore) -> Iterator[Trace]:
-    """The first of the store that have token ids; imported ones may have none."""
-    keys = (key for key, entry in islice(store.entries(), _LOOKED_AT) if entry.tokens)
-    traces = (store.get(key).trace for key in keys)
-    return (trace for trace in traces if len(trace.prompt_ids))
-
-
-def _different_problems(store: LatentStore) -> Iterator[Trace]:
-    seen: set[str] = set()
-    for trace in _traces(store):
-        if trace.problem.id not in seen:
-            seen.add(trace.problem.id)
-            yield trace
-        if len(seen) == _PROMPTS:
-            return
-
-
-def _beginnings(store: LatentStore) -> dict[str, TokenIds]:
-    """The tokens in front of the statement, of one problem a domain."""
-    found: dict[str, TokenIds] = {}
-    for trace in _different_problems(store):
-        found.setdefault(trace.problem.domain, trace.prompt_ids[: trace.statement_span[0]])
-    return found
-
-
 def _named(keys: Sequence[str]) -> str:
     return ", ".join(key.partition(".")[2] for key in keys)
-
-
-def _compared(one: TokenIds, other: TokenIds) -> str:
-    """`93 tokens there and 99 here, different from token 12 on`."""
-    same = min(len(one), len(other))
-    first = next((i for i in range(same) if one[i] != other[i]), same)
-    return f"{len(one)} tokens there and {len(other)} here, different from token {first + 1} on"

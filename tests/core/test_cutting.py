@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rjepa_core.blocks import only_delimiters
-from rjepa_core.cutting import KNOWN_STRATEGIES, Cut, cut, cut_completion
+from rjepa_core.cutting import Cut, cut, cut_completion
+from rjepa_core.step_strategies import KNOWN_STRATEGIES
 from rjepa_core.traces import Completion
 
 

@@ -18,7 +18,6 @@ from rjepa_core import (
     open_store,
     run_extraction,
 )
-from rjepa_core.cutting import STORED_STRATEGIES, stored_strategy
 from rjepa_core.errors import IdentityError, UnsupportedError
 from rjepa_core.identity import Generation, Identity
 from rjepa_core.latents import LatentRecord
@@ -27,6 +26,7 @@ from rjepa_core.plugins import BackendAdapter, Registry
 from rjepa_core.ports.llm_backend import ModelInfo
 from rjepa_core.problems import GivenSolution
 from rjepa_core.settings import ModelSettings, StepSettings
+from rjepa_core.step_strategies import STORED_STRATEGIES, stored_strategy
 from rjepa_core.testing.samples import sample_identity
 from rjepa_core.text_encoding import Solution, open_text_encoder
 from rjepa_core.traces import RecordKey

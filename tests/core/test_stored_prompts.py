@@ -14,7 +14,7 @@ from rjepa_core import run_identity
 from rjepa_core.errors import IdentityError
 from rjepa_core.latents import LatentRecord
 from rjepa_core.opening import locate, open_store
-from rjepa_core.stored_prompts import check_prompts_alike
+from rjepa_core.prompts_alike import check_prompts_alike
 from rjepa_core.testing.memory_store import MemoryStore
 
 

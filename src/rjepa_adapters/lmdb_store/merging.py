@@ -13,8 +13,8 @@ from rjepa_core.identity import check_same
 from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.ports.store_tools import MergeReport, Report, ToolProgress, Winner
+from rjepa_core.prompts_alike import check_prompts_alike
 from rjepa_core.selecting import select
-from rjepa_core.stored_prompts import check_prompts_alike
 from rjepa_core.traces import RecordKey
 
 from .repairing import ignore

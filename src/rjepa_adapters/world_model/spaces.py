@@ -11,7 +11,7 @@ import attrs
 from rjepa_core.errors import IdentityError, UsageError
 from rjepa_core.identity import LatentSpace, differences, known_together
 from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.stored_prompts import check_prompts_alike
+from rjepa_core.prompts_alike import check_prompts_alike
 from rjepa_core.train_settings import DataSettings
 
 

@@ -13,11 +13,11 @@ from typing import Literal, Protocol, Self
 
 import attrs
 
-from ..cutting import Cut
 from ..errors import UnsupportedError
 from ..latents import Encoding, LatentRecord
 from ..problems import GivenSolution
 from ..settings import EncodingSettings, ModelSettings, SamplingSettings
+from ..step_spans import Cut
 from ..traces import Completion, Failure, Prompt, Trace, Work
 from .memory_probe import MemoryReading
 
