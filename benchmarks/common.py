@@ -9,14 +9,13 @@ from pathlib import Path
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.loading import load
 from rjepa_adapters.huggingface.settings import HuggingFaceSettings
-from rjepa_core.cutting import cut_completion, make_trace
-from rjepa_core.opening import open_sources
-from rjepa_core.plugins import Registry
-from rjepa_core.ports.llm_backend import Refused
-from rjepa_core.problems import Problem
-from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
-from rjepa_core.settings import ModelSettings, ProblemSettings, SamplingSettings
-from rjepa_core.traces import Completion, Prompt, Trace
+from rjepa_core.domain.problem import Problem
+from rjepa_core.domain.prompt import pose
+from rjepa_core.domain.segmentation import cut_completion, make_trace
+from rjepa_core.domain.trace import Completion, Prompt, Trace
+from rjepa_core.plugins import Registry, open_sources
+from rjepa_core.ports.backend import Refused
+from rjepa_core.settings import DEFAULT_TEMPLATES, ModelSettings, ProblemSettings, SamplingSettings
 
 GSM8K = Path(__file__).parents[1].parent / "shared" / "data" / "gsm8k_train.jsonl"
 

@@ -12,7 +12,7 @@ import torch
 
 from common import backend, generate, problems, trace
 from reporting import table, write_section
-from rjepa_core.latents import Encoding
+from rjepa_core.domain.latents import Encoding
 from rjepa_core.settings import EncodingSettings, SamplingSettings
 
 LAYERS = (0, -2, -1)

@@ -21,19 +21,22 @@ from rjepa_adapters.huggingface.sampling import RowSampler, draw_uniforms
 from rjepa_adapters.huggingface.settings import DOUBLE_PASS, FUSED
 from rjepa_adapters.huggingface.text import Rendered
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
-from rjepa_core.cutting import cut_completion
-from rjepa_core.extraction import Progress, extract
-from rjepa_core.opening import open_store
-from rjepa_core.pending import Pending
-from rjepa_core.ports.batch_scheduler import BatchScheduler
-from rjepa_core.ports.latent_store import RecordSink
-from rjepa_core.ports.llm_backend import InFlight, Observation, Room, SessionSpec
-from rjepa_core.problems import Problem
-from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
-from rjepa_core.rehearsal import Scale
-from rjepa_core.run_identity import identity_of
-from rjepa_core.settings import EncodingSettings, ExtractionSettings, SamplingSettings
-from rjepa_core.traces import Work
+from rjepa_core.domain.problem import Problem
+from rjepa_core.domain.prompt import pose
+from rjepa_core.domain.segmentation import cut_completion
+from rjepa_core.domain.trace import Work
+from rjepa_core.extraction import Pending, Scale, extract, identity_of
+from rjepa_core.plugins import open_store
+from rjepa_core.ports.backend import InFlight, Observation, Room, SessionSpec
+from rjepa_core.ports.executor import Progress
+from rjepa_core.ports.scheduler import BatchScheduler
+from rjepa_core.ports.store import RecordSink
+from rjepa_core.settings import (
+    DEFAULT_TEMPLATES,
+    EncodingSettings,
+    ExtractionSettings,
+    SamplingSettings,
+)
 
 # The original's way to find steps, in the whole text: it also finds those of the prompt.
 _STEP = re.compile(r"Step\s+\d+:")

@@ -33,14 +33,14 @@ from reporting import table, write_section
 from resumable import Part, run_parts
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.probes.host import forget_peak, peak_bytes
-from rjepa_core.cutting import cut_completion
-from rjepa_core.latents import Encoding, LatentRecord
-from rjepa_core.pending import Pending
-from rjepa_core.ports.llm_backend import Room, SessionSpec
-from rjepa_core.problems import Problem
-from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
-from rjepa_core.settings import EncodingSettings, SamplingSettings
-from rjepa_core.traces import Work
+from rjepa_core.domain.latents import Encoding, LatentRecord
+from rjepa_core.domain.problem import Problem
+from rjepa_core.domain.prompt import pose
+from rjepa_core.domain.segmentation import cut_completion
+from rjepa_core.domain.trace import Work
+from rjepa_core.extraction import Pending
+from rjepa_core.ports.backend import Room, SessionSpec
+from rjepa_core.settings import DEFAULT_TEMPLATES, EncodingSettings, SamplingSettings
 
 MIB = 2**20
 BARS = {8: (4.0, 5.0), 16: (2.7, 3.3)}

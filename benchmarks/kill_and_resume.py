@@ -25,7 +25,7 @@ import numpy as np
 
 from reporting import write_section
 from rjepa_core import LatentRecord, RJepaError, open_store
-from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.ports.store import LatentStore
 
 COUNTS = {"gsm8k": 8792, "math": 12500, "humaneval": 164}
 

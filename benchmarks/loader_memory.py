@@ -59,7 +59,7 @@ def read(place: str, workers: int) -> None:
     from rjepa_adapters.world_model.dataset import LatentDataset
     from rjepa_adapters.world_model.index import open_index
     from rjepa_adapters.world_model.workers import Loader
-    from rjepa_core.train_settings import DataSettings
+    from rjepa_core.settings import DataSettings
 
     me = psutil.Process()
     before = rss_anon(me.pid)

@@ -20,15 +20,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rjepa_core import open_store
-from rjepa_core.identity import Identity
-from rjepa_core.latents import LatentRecord
-from rjepa_core.pending import Pending
+from rjepa_core.domain.identity import Identity
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import Failure, Work
+from rjepa_core.extraction import Pending, identity_of
 from rjepa_core.plugins import ExecutorAdapter, Registry
 from rjepa_core.ports.executor import Executor, Watch
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.run_identity import identity_of
+from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import AdapterSettings, ExtractionSettings, SamplingSettings
-from rjepa_core.traces import Failure, Work
 
 SIDES = {"in-process": {}, "ray": {"workers": 1}}
 

@@ -21,15 +21,14 @@ from pathlib import Path
 
 from reporting import table, write_section
 from rjepa_core import open_store
-from rjepa_core.latents import LatentRecord
-from rjepa_core.pending import Pending
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.problem import Problem
+from rjepa_core.domain.trace import Failure, Work
+from rjepa_core.extraction import Pending, identity_of
 from rjepa_core.plugins import ExecutorAdapter, Registry
 from rjepa_core.ports.executor import Executor, Watch
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.problems import Problem
-from rjepa_core.run_identity import identity_of
+from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import AdapterSettings, ExtractionSettings
-from rjepa_core.traces import Failure, Work
 
 WIDTH, MOST_STEPS = 4096, 15
 # Problems a second of one worker, and where the figure is from.

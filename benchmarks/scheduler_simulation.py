@@ -15,7 +15,7 @@ from statistics import median
 import attrs
 
 from reporting import table, write_section
-from rjepa_core.ports.batch_scheduler import BatchScheduler
+from rjepa_core.ports.scheduler import BatchScheduler
 from simulated_machines import (
     CLIFF_ROWS,
     MACHINES,

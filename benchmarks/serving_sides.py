@@ -15,11 +15,11 @@ import numpy as np
 
 from rjepa_adapters.remote import wire
 from rjepa_adapters.world_model.training_run import train
-from rjepa_core.opening import open_store
+from rjepa_core.config import structure
+from rjepa_core.plugins import open_store
 from rjepa_core.ports.world_model import Context, LatentSequence
-from rjepa_core.structuring import structure
+from rjepa_core.settings import TrainSettings
 from rjepa_core.testing.samples import sample_identity, sample_record
-from rjepa_core.train_settings import TrainSettings
 
 # Different bodies; each caller draws from all of them.
 BODIES = 128

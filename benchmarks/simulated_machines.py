@@ -14,14 +14,13 @@ import numpy as np
 
 from rjepa_adapters.schedulers.adaptive import AdaptiveScheduler, AdaptiveSettings
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
-from rjepa_core.extraction import extract
-from rjepa_core.latents import LatentRecord
-from rjepa_core.pending import Pending
-from rjepa_core.ports.batch_scheduler import BatchScheduler, Decision
-from rjepa_core.ports.llm_backend import InFlight, Observation, Room, Step
-from rjepa_core.ports.memory_probe import MemoryReading
-from rjepa_core.problems import Problem
-from rjepa_core.traces import Failure, Trace, Work
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.problem import Problem
+from rjepa_core.domain.trace import Failure, Trace, Work
+from rjepa_core.extraction import Pending, extract
+from rjepa_core.ports.backend import InFlight, Observation, Room, Step
+from rjepa_core.ports.probe import MemoryReading
+from rjepa_core.ports.scheduler import BatchScheduler, Decision
 
 GSM8K = Path(__file__).parents[1].parent / "shared" / "data" / "gsm8k_train.jsonl"
 

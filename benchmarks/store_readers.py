@@ -30,7 +30,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from reporting import table, write_section
 from rjepa_core import LatentRecord, RecordKey, open_store
-from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.ports.store import LatentStore
 from rjepa_core.testing.samples import record_differences, sample_identity, sample_record
 
 IDENTITY = sample_identity(1, 1024)

@@ -35,8 +35,8 @@ from rjepa_adapters.world_model.objectives import squared_distances
 from rjepa_adapters.world_model.optimising import optimiser_of
 from rjepa_adapters.world_model.statistics import Standardiser
 from rjepa_adapters.world_model.workers import Loader
-from rjepa_core.partition import Split
-from rjepa_core.train_settings import TrainSettings
+from rjepa_core.domain.split import Split
+from rjepa_core.settings import TrainSettings
 
 
 def attend(block: Block, x: Tensor, seen: Tensor) -> Tensor:

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from reporting import table, write_section
+from rjepa_core.config import structure
 from rjepa_core.evaluation import EvaluateRunSettings, EvaluateSettings, evaluate
-from rjepa_core.structuring import structure
-from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import TrainWatch
-from rjepa_core.world_models import train_world_model
+from rjepa_core.ports.trainer import TrainWatch
+from rjepa_core.settings import TrainSettings
+from rjepa_core.training import train_world_model
 
 RIDGE = "*ridge regression*"
 WANTED = (

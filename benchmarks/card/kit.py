@@ -20,7 +20,7 @@ import torch
 
 from common import problems
 from figures import Figures, Row
-from rjepa_core.problems import Problem
+from rjepa_core.domain.problem import Problem
 
 MEAN = 205  # tokens of an answer, as measured with SmolLM2
 GIB = 1 << 30

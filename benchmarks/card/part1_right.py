@@ -25,7 +25,8 @@ from figures import Figures, Row
 from kit import apart, main, posed
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_core import LatentRecord, RJepaError, open_store, run_extraction
-from rjepa_core.problems import Problem
+from rjepa_core.domain.problem import Problem
+from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.settings import (
     AdapterSettings,
     ExtractionSettings,
@@ -34,7 +35,6 @@ from rjepa_core.settings import (
     RunSettings,
     SamplingSettings,
 )
-from rjepa_core.traces import Failure, RecordKey
 
 # How far vectors may be from transformers' own, and from those of a second pass.
 CLOSE = {"float32": 1e-3, "bfloat16": 0.1}

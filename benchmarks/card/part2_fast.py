@@ -21,9 +21,9 @@ from extraction_sides import FUSED, Took, arranged, original, ours, session_spec
 from figures import Figures, Row
 from kit import GIB, limits, main, peak, posed, settle
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
-from rjepa_core.ports.llm_backend import Observation, Room
+from rjepa_core.domain.trace import Work
+from rjepa_core.ports.backend import Observation, Room
 from rjepa_core.settings import SamplingSettings
-from rjepa_core.traces import Work
 
 WHOLE = 21_456  # problems of the original project
 PROFILE = "profile.txt"

@@ -24,8 +24,8 @@ from hf_checkpoints import qwen3
 from figures import Figures, Row
 from kit import GIB, main, release
 from rjepa_core import open_store, run_extraction
-from rjepa_core.extraction import Progress
-from rjepa_core.journal import stories
+from rjepa_core.extraction.history import stories
+from rjepa_core.ports.executor import Progress
 from rjepa_core.settings import (
     AdapterSettings,
     ExtractionSettings,

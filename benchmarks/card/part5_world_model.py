@@ -19,9 +19,9 @@ from kit import limits, main
 from rjepa_adapters.world_model.run import JepaWorldModel
 from rjepa_adapters.world_model.training_run import train
 from rjepa_core import TrainSettings, open_store
-from rjepa_core.structuring import structure
+from rjepa_core.config import structure
+from rjepa_core.ports.trainer import TrainProgress, TrainWatch
 from rjepa_core.testing.samples import sample_identity, sample_record
-from rjepa_core.training import TrainProgress, TrainWatch
 from serving import arithmetic, ask, check
 from serving_sides import ALONE, BATCHED, BYTES, SHAPES, bodies, make_run, sequences, service
 

@@ -10,17 +10,15 @@ from typing import Any
 
 import attrs
 
-from rjepa_core import plugins, serving
-from rjepa_core.ports import (
-    batch_scheduler,
-    executor,
-    latent_store,
-    llm_backend,
-    memory_probe,
-    problem_source,
-    store_tools,
-    world_model,
-)
+from rjepa_core.plugins import registry as plugins
+from rjepa_core.ports import backend as llm_backend
+from rjepa_core.ports import executor, world_model
+from rjepa_core.ports import maintenance as store_tools
+from rjepa_core.ports import probe as memory_probe
+from rjepa_core.ports import scheduler as batch_scheduler
+from rjepa_core.ports import source as problem_source
+from rjepa_core.ports import store as latent_store
+from rjepa_core.scoring import serving
 
 PAGE = Path(__file__).with_suffix(".md")
 

@@ -6,14 +6,19 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rjepa_core.config import structure, unstructure
+from rjepa_core.domain.identity import Identity
 from rjepa_core.errors import UsageError
-from rjepa_core.identity import Identity
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.prompts import DEFAULT_TEMPLATES
-from rjepa_core.run_history import BEGIN
-from rjepa_core.settings import ExtractionSettings, ModelSettings, StepSettings, StoreSettings
-from rjepa_core.step_strategies import rules_of
-from rjepa_core.structuring import structure, unstructure
+from rjepa_core.extraction.history import BEGIN
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.settings import (
+    DEFAULT_TEMPLATES,
+    ExtractionSettings,
+    ModelSettings,
+    StepSettings,
+    StoreSettings,
+    rules_of,
+)
 
 from .options import FLAGS
 from .words import shell_word

@@ -11,13 +11,13 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from rjepa_core.bench import run_bench
-from rjepa_core.bench_advice import advise
-from rjepa_core.bench_figures import BenchResult, BenchRunSettings, BenchSettings
+from rjepa_core.benchmark.advice import advise
+from rjepa_core.benchmark.results import BenchResult, BenchRunSettings, BenchSettings
+from rjepa_core.benchmark.run import run_bench
+from rjepa_core.config import structure
 from rjepa_core.errors import SettingsError, UsageError
 from rjepa_core.plugins import Registry
-from rjepa_core.prompts import DEFAULT_TEMPLATES
-from rjepa_core.structuring import structure
+from rjepa_core.settings import DEFAULT_TEMPLATES
 
 from .bench_facts import Facts, facts_of, lines, random_warning
 from .bench_progress import BenchProgress

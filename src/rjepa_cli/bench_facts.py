@@ -10,10 +10,10 @@ from typing import Any
 
 import attrs
 
-from rjepa_core.bench_advice import Advice
-from rjepa_core.bench_figures import BenchResult, Measured, Round, Spread
-from rjepa_core.ports.llm_backend import RANDOM, ModelInfo
-from rjepa_core.structuring import unstructure
+from rjepa_core.benchmark.advice import Advice
+from rjepa_core.benchmark.results import BenchResult, Measured, Round, Spread
+from rjepa_core.config import unstructure
+from rjepa_core.ports.backend import RANDOM, ModelInfo
 
 from .doctor import torch_facts, version_of
 from .words import count, rate, size, visible

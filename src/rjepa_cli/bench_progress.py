@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from rjepa_core.bench import Standing
-from rjepa_core.bench_figures import BenchResult
+from rjepa_core.benchmark.results import BenchResult
+from rjepa_core.benchmark.run import Standing
 
 from .meter import Meter
 from .screen import Screen

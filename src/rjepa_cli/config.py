@@ -10,8 +10,8 @@ from typing import Any, get_type_hints
 import attrs
 import yaml
 
+from rjepa_core.config import as_section
 from rjepa_core.errors import SettingsError, UsageError
-from rjepa_core.structuring import as_section
 
 from .words import visible
 

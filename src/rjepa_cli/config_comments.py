@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import attrs
 import yaml
 
-from rjepa_core.structuring import unstructure
+from rjepa_core.config import unstructure
 
 from .config import is_visible
 from .flags import choices_of, describe

@@ -9,8 +9,7 @@ from typing import Any
 
 import click
 
-from rjepa_core.opening import find_probe
-from rjepa_core.plugins import BackendAdapter, Registry
+from rjepa_core.plugins import BackendAdapter, Registry, find_probe
 
 from .screen import Screen
 from .words import size

@@ -9,12 +9,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from rjepa_core.config import structure
 from rjepa_core.errors import UsageError
 from rjepa_core.evaluation.settings import PARTS, EvaluateRunSettings, EvaluateSettings
 from rjepa_core.evaluation.text import Facts, lines, markdown
 from rjepa_core.plugins import Registry
 from rjepa_core.settings import ModelSettings
-from rjepa_core.structuring import structure
 
 from .config import Layers
 from .failing import InterruptedRunError

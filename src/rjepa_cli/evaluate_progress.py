@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from rjepa_core.extraction import Ending
-from rjepa_core.ports.store_tools import ToolProgress
-from rjepa_core.prepared import Extraction
+from rjepa_core.extraction import Extraction
+from rjepa_core.ports.executor import Ending
+from rjepa_core.ports.maintenance import ToolProgress
 
 from .interrupts import Interrupts
 from .meter import Meter

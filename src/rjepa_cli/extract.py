@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from rjepa_core.errors import RJepaError, UsageError
-from rjepa_core.opening import find_store
+from rjepa_core.extraction import resolve_extraction
 from rjepa_core.plugins import (
     Adapter,
     BackendAdapter,
@@ -17,8 +17,8 @@ from rjepa_core.plugins import (
     Registry,
     SchedulerAdapter,
     StoreAdapter,
+    find_store,
 )
-from rjepa_core.resolving import resolve_extraction
 from rjepa_core.settings import ExtractionSettings, StoreSettings
 
 from .config import Layers, to_yaml

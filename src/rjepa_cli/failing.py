@@ -8,8 +8,8 @@ import traceback
 
 import click
 
-from rjepa_core import endings
-from rjepa_core.endings import FAILED, INTERRUPTED, USAGE
+from rjepa_core.extraction import report as endings
+from rjepa_core.extraction.report import FAILED, INTERRUPTED, USAGE
 
 from .streams import lasting
 from .words import visible

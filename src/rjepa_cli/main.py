@@ -113,7 +113,7 @@ def _with_output(code: int) -> int:
     out = sys.stdout
     if not isinstance(out, LastingStream) or not out.lost or out.reader_gone:
         return code
-    from rjepa_core.endings import FAILED
+    from rjepa_core.extraction.report import FAILED
 
     from .failing import say
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO, cast
 
-from rjepa_core.ports.store_tools import ToolProgress
+from rjepa_core.ports.maintenance import ToolProgress
 
 from .interrupts import Interrupts
 from .screen import Screen

@@ -7,11 +7,9 @@ from typing import Any, TypeVar
 
 import click
 
+from rjepa_core.domain.identity import Generation, Identity, LatentSpace, PromptIdentity
 from rjepa_core.errors import InputError, SettingsError, UsageError
-from rjepa_core.identity import Generation, Identity, LatentSpace, PromptIdentity
-from rjepa_core.prompts import check_template
-from rjepa_core.settings import POOLINGS
-from rjepa_core.step_strategies import STORED_STRATEGIES
+from rjepa_core.settings import POOLINGS, STORED_STRATEGIES, check_template
 
 from .pairs import template_files
 from .shard_folder import Shape

@@ -6,9 +6,9 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rjepa_core.extraction import Progress
-from rjepa_core.ports.batch_scheduler import Decision
-from rjepa_core.run_report import progress_facts
+from rjepa_core.extraction.report import progress_facts
+from rjepa_core.ports.executor import Progress
+from rjepa_core.ports.scheduler import Decision
 
 from .meter import Meter
 from .screen import Screen

@@ -8,7 +8,7 @@ import click
 
 from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry
-from rjepa_core.score_run import Ranking, rank_all, score_all
+from rjepa_core.scoring import Ranking, rank_all, score_all
 
 from .interrupts import Interrupts
 from .score_options import (

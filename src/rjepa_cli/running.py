@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rjepa_core import run_report as report
-from rjepa_core.endings import DONE, PROBLEMS_FAILED, STOPPED, exit_code, too_many_failed
+from rjepa_core.extraction import Extraction, open_extraction
+from rjepa_core.extraction import report as report
+from rjepa_core.extraction.report import DONE, PROBLEMS_FAILED, STOPPED, exit_code, too_many_failed
 from rjepa_core.plugins import Registry
-from rjepa_core.runner import Extraction, open_extraction
 from rjepa_core.settings import ExtractionSettings
 
 from .failing import InterruptedRunError

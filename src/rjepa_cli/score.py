@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from rjepa_core.domain.trace import Failure
 from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry
-from rjepa_core.score_run import ScoredTrace, score_all
-from rjepa_core.traces import Failure
+from rjepa_core.scoring import ScoredTrace, score_all
 
 from .interrupts import Interrupts
 from .out_folder import NewFile

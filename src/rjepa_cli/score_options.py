@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
+from rjepa_core.config import structure
+from rjepa_core.domain.trace import Failure
 from rjepa_core.errors import UsageError
-from rjepa_core.score_run import ScoredTrace, ScoreRunSettings, ScoreSettings
-from rjepa_core.scoring import MAX, whole
+from rjepa_core.scoring import MAX, ScoredTrace, ScoreRunSettings, ScoreSettings, whole
 from rjepa_core.settings import ModelSettings
-from rjepa_core.structuring import structure
-from rjepa_core.traces import Failure
 
 from .config import Layers
 from .flags import Flag

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from rjepa_core.score_run import ScoredTrace
-from rjepa_core.showing import visible
+from rjepa_core.scoring import ScoredTrace
+from rjepa_core.text import visible
 
 _CELL, _ROW, _LABEL, _TOP = 58, 26, 190, 54
 # Above these shares of validation's steps, in percent, a darker shade.

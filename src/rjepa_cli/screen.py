@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from rjepa_core.errors import StoreError
-from rjepa_core.run_history import OUTPUT
+from rjepa_core.extraction.history import OUTPUT
 
 from .streams import LastingStream, lasting
 from .words import visible, visible_json

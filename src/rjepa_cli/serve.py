@@ -6,12 +6,11 @@ from typing import Any
 
 import click
 
+from rjepa_core.config import structure
 from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry, ServiceAdapter
-from rjepa_core.refusals import named
-from rjepa_core.serving import ServeRunSettings, ServeSettings, open_served
+from rjepa_core.scoring import ServeRunSettings, ServeSettings, named, open_served
 from rjepa_core.settings import ModelSettings
-from rjepa_core.structuring import structure
 
 from .flags import Flag, flags_of
 from .interrupts import hangup_as_term

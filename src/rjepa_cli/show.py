@@ -7,13 +7,12 @@ from typing import Any
 
 import click
 
+from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import InputError, UsageError
-from rjepa_core.journal import KIND
-from rjepa_core.opening import open_store
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.run_history import BEGIN
-from rjepa_core.selecting import EMPTY_ID, ambiguous, near_ids, sample_named
-from rjepa_core.traces import Failure, RecordKey
+from rjepa_core.extraction.history import BEGIN, KIND
+from rjepa_core.plugins import open_store
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.stores import EMPTY_ID, ambiguous, near_ids, sample_named
 
 from .named_identity import MARK
 from .screen import Screen

@@ -7,9 +7,8 @@ from typing import Any
 
 import attrs
 
-from rjepa_core.journal import KIND, RUN_KINDS, Story, stories
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.run_history import OUTPUT
+from rjepa_core.extraction.history import KIND, OUTPUT, RUN_KINDS, Story, stories
+from rjepa_core.ports.store import LatentStore
 
 from .chart import chart
 from .options import DEFAULTS

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from rjepa_core.latents import LatentRecord
-from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.ports.store import LatentStore
 
 from .show_surprise import surprise_line
 from .words import short_name

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rjepa_core.opening import open_world_model
-from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.domain.trace import RecordKey
+from rjepa_core.plugins import open_world_model
+from rjepa_core.ports.store import LatentStore
 from rjepa_core.scoring import score
-from rjepa_core.traces import RecordKey
 
 _WIDTH = 24
 _PARTS = " ▏▎▍▌▋▊▉█"

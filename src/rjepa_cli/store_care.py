@@ -10,10 +10,9 @@ import attrs
 import click
 
 from rjepa_core.errors import UsageError
-from rjepa_core.opening import StorePlace, locate
-from rjepa_core.plugins import Registry
-from rjepa_core.ports.store_tools import Damage, RepairReport, VerifyReport
-from rjepa_core.selecting import Selection, select
+from rjepa_core.plugins import Registry, StorePlace, locate
+from rjepa_core.ports.maintenance import Damage, RepairReport, VerifyReport
+from rjepa_core.stores import Selection, select
 
 from .again import commands
 from .failing import InterruptedRunError

@@ -10,13 +10,19 @@ from typing import Any
 import attrs
 import click
 
+from rjepa_core.domain.identity import Identity
+from rjepa_core.domain.problem import Problem
 from rjepa_core.errors import InputError, RJepaError, StoreExistsError, UsageError
-from rjepa_core.identity import Identity
-from rjepa_core.opening import DEFAULT_STORE, StorePlace, locate, open_sources
-from rjepa_core.plugins import Registry, StoreAdapter
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.ports.store_tools import StoreTools
-from rjepa_core.problems import Problem
+from rjepa_core.plugins import (
+    DEFAULT_STORE,
+    Registry,
+    StoreAdapter,
+    StorePlace,
+    locate,
+    open_sources,
+)
+from rjepa_core.ports.maintenance import StoreTools
+from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import ProblemSettings
 
 from .failing import InterruptedRunError

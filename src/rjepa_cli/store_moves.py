@@ -11,13 +11,12 @@ from typing import Any
 import attrs
 import click
 
+from rjepa_core.domain.identity import differences
 from rjepa_core.errors import IdentityError, MergeConflictError, UsageError
-from rjepa_core.identity import differences
-from rjepa_core.opening import StorePlace, locate
-from rjepa_core.plugins import Registry
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.ports.store_tools import MergeReport, StoreTools
-from rjepa_core.prompts_alike import check_prompts_alike
+from rjepa_core.plugins import Registry, StorePlace, locate
+from rjepa_core.ports.maintenance import MergeReport, StoreTools
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.stores import check_prompts_alike
 
 from .failing import InterruptedRunError
 from .interrupts import Interrupts

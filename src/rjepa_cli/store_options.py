@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from rjepa_core.opening import StorePlace
-from rjepa_core.ports.latent_store import LatentStore, StoreMode
+from rjepa_core.plugins import StorePlace
+from rjepa_core.ports.store import LatentStore, StoreMode
 
 DAMAGED = 3
 # What a command says that has nothing to commit.

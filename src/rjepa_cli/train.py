@@ -8,18 +8,13 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from rjepa_core.config import structure
 from rjepa_core.errors import UnsupportedError, UsageError
 from rjepa_core.plugins import Registry, WorldModelAdapter
-from rjepa_core.structuring import structure
-from rjepa_core.train_report import epoch_line, facts_of, lines
-from rjepa_core.train_settings import (
-    DataSettings,
-    TrainingSettings,
-    TrainSettings,
-    WorldModelSettings,
-)
-from rjepa_core.training import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
-from rjepa_core.world_models import DEFAULT_TRAINER
+from rjepa_core.ports.trainer import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
+from rjepa_core.settings import DataSettings, TrainingSettings, TrainSettings, WorldModelSettings
+from rjepa_core.training import DEFAULT_TRAINER
+from rjepa_core.training.report import epoch_line, facts_of, lines
 
 from .config import Layers
 from .config_comments import commented

@@ -6,7 +6,7 @@ from collections import deque
 from types import TracebackType
 from typing import Self
 
-from rjepa_core.training import TrainProgress
+from rjepa_core.ports.trainer import TrainProgress
 
 from .meter import Meter
 from .screen import Screen

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from rjepa_core.room import size as size
-from rjepa_core.showing import shell_word as shell_word
-from rjepa_core.showing import visible as visible
-from rjepa_core.showing import visible_json as visible_json
-from rjepa_core.words import count as count
-from rjepa_core.words import duration as duration
-from rjepa_core.words import number as number
-from rjepa_core.words import rate as rate
+from rjepa_core.text import count as count
+from rjepa_core.text import duration as duration
+from rjepa_core.text import number as number
+from rjepa_core.text import rate as rate
+from rjepa_core.text import shell_word as shell_word
+from rjepa_core.text import size as size
+from rjepa_core.text import visible as visible
+from rjepa_core.text import visible_json as visible_json
 
 _LONGEST_NAME, _TAIL = 80, 16
 

@@ -4,18 +4,20 @@ The core holds the domain, the ports and the use cases. It imports no engine, fi
 command line; adapters reach it through the hooks in `rjepa_core.plugins`.
 """
 
+from .domain.identity import Generation, Identity, LatentSpace
+from .domain.latents import LatentRecord
+from .domain.problem import GivenSolution, Problem
+from .domain.trace import Failure, RecordKey, StepSpan, Trace
 from .errors import RJepaError, UsageError
-from .identity import Generation, Identity, LatentSpace
-from .latents import LatentRecord
-from .opening import open_world_model
-from .plugins import Registry, hookimpl
-from .problems import GivenSolution, Problem
-from .runner import Summary, open_extraction, open_store, run_extraction
+from .extraction import Summary, open_extraction, run_extraction
+from .plugins import Registry, hookimpl, open_store, open_world_model
 from .scoring import score
 from .settings import (
     AdapterSettings,
+    DataSettings,
     EncodingSettings,
     ExtractionSettings,
+    MaskerSettings,
     ModelSettings,
     ProblemSettings,
     PromptSettings,
@@ -23,16 +25,11 @@ from .settings import (
     SamplingSettings,
     StepSettings,
     StoreSettings,
-)
-from .traces import Failure, RecordKey, StepSpan, Trace
-from .train_settings import (
-    DataSettings,
-    MaskerSettings,
     TrainingSettings,
     TrainSettings,
     WorldModelSettings,
 )
-from .world_models import train_world_model
+from .training import train_world_model
 
 __version__ = "0.1.0"
 

@@ -10,7 +10,7 @@ import attrs
 from click.testing import Result
 
 from rjepa_core import RecordKey, open_store
-from rjepa_core.latents import LatentRecord
+from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.testing.store_case import assert_same
 
 

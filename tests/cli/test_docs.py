@@ -21,19 +21,19 @@ from rjepa_cli.score_options import RANK_FLAGS
 from rjepa_cli.serve import SERVE_FLAGS, service_flags
 from rjepa_cli.train import OTHER_OPTIONS as TRAIN_OPTIONS
 from rjepa_cli.train import TRAIN_FLAGS
-from rjepa_core.plugins import (
+from rjepa_core.config import structure
+from rjepa_core.plugins.hooks import (
     BackendAdapter,
     ExecutorAdapter,
-    Registry,
     SchedulerAdapter,
     SourceAdapter,
     StoreAdapter,
 )
-from rjepa_core.score_run import ScoreSettings
-from rjepa_core.serving import ServeSettings
-from rjepa_core.settings import ExtractionSettings, ModelSettings, StoreSettings
-from rjepa_core.structuring import structure
-from rjepa_core.train_settings import TrainSettings
+from rjepa_core.plugins.registry import Registry
+from rjepa_core.scoring.run import ScoreSettings
+from rjepa_core.scoring.serving import ServeSettings
+from rjepa_core.settings.extraction import ExtractionSettings, ModelSettings, StoreSettings
+from rjepa_core.settings.training import TrainSettings
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 

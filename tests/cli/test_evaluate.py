@@ -13,7 +13,7 @@ import evaluation_stores
 import pytest
 from click.testing import CliRunner, Result
 
-import rjepa_core.plugins
+import rjepa_core.plugins.registry
 from rjepa_cli.evaluate import EVALUATE_FLAGS, OTHER_OPTIONS
 from rjepa_cli.evaluate_report import html
 from rjepa_cli.main import main

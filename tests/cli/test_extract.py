@@ -15,7 +15,7 @@ import yaml
 from click.testing import Result
 
 from rjepa_core import open_store
-from rjepa_core.latents import LatentRecord
+from rjepa_core.domain.latents import LatentRecord
 
 from .conftest import command, only_line, write_problems
 

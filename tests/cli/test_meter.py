@@ -11,7 +11,7 @@ from rjepa_cli import meter
 from rjepa_cli.interrupts import Interrupts
 from rjepa_cli.meter import ToolMeter
 from rjepa_cli.screen import Screen
-from rjepa_core.ports.store_tools import ToolProgress
+from rjepa_core.ports.maintenance import ToolProgress
 
 
 class Clock:

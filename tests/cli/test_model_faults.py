@@ -122,6 +122,6 @@ def test_a_store_of_several_samples_at_temperature_0_goes_on(
     run = ["extract", "--model", "m", "--backend", "seeded", "--problems", "problems.jsonl"]
     run += ["--store", "s", "--samples", "2", "--temperature", "0"]
     with monkeypatch.context() as earlier:
-        earlier.setattr("rjepa_core.runner.check_samples", lambda settings: None)
+        earlier.setattr("rjepa_core.extraction.run.check_samples", lambda settings: None)
         assert invoke(*run, "--limit", "4").exit_code == 0
     assert invoke(*run, "--resume").exit_code == 0

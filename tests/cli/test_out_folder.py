@@ -159,7 +159,7 @@ def test_scoring_that_is_ended(number: signal.Signals, home: Path) -> None:
     code = (
         "import sys, time\n"
         "from rjepa_cli import score\n"
-        "from rjepa_core.traces import Failure, RecordKey\n"
+        "from rjepa_core.domain.trace import Failure, RecordKey\n"
         "def some(*_):\n"
         "    while True:\n"
         "        yield Failure(RecordKey('p'), '', 'x' * 3000, 'y')\n"

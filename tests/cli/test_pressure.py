@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from tests.support.hf_checkpoints import qwen3
 
-from rjepa_core.opening import open_store
+from rjepa_core.plugins.locate import open_store
 
 MIB = 2**20
 pytestmark = pytest.mark.xdist_group("pressure")

@@ -14,10 +14,10 @@ from evaluation_stores import encode_solutions, solution
 from services import make_trained, opened, running
 
 from rjepa_adapters.world_model.run import JepaWorldModel
-from rjepa_core.opening import open_store, open_world_model
+from rjepa_core.domain.trace import RecordKey
+from rjepa_core.plugins.locate import open_store, open_world_model
 from rjepa_core.ports.world_model import LatentSequence
-from rjepa_core.scoring import score
-from rjepa_core.traces import RecordKey
+from rjepa_core.scoring.surprise import score
 
 from .conftest import Invoke, only_line
 

@@ -16,7 +16,7 @@ from latent_stores import make_store
 
 from rjepa_core import RecordKey, open_store
 from rjepa_core.errors import UsageError
-from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.ports.store import LatentStore
 
 from .conftest import command, in_own_process
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from rjepa_core import RecordKey, open_store
-from rjepa_core.identity import differences
+from rjepa_core.domain.identity import differences
 
 from .conftest import only_line
 

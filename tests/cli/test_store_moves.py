@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from rjepa_core import RecordKey, open_store
-from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.ports.store import LatentStore
 from rjepa_core.testing.store_case import assert_same
 
 from .conftest import only_line

@@ -19,11 +19,12 @@ from click.testing import Result
 from rjepa_cli import train as train_module
 from rjepa_cli.screen import Screen
 from rjepa_cli.train_progress import TrainProgressReport
-from rjepa_core.plugins import GROUP, Registry, WorldModelAdapter, hookimpl
-from rjepa_core.structuring import unstructure
-from rjepa_core.train_report import epoch_line, facts_of, lines
-from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import TrainProgress, TrainSummary, TrainWatch
+from rjepa_core.config import unstructure
+from rjepa_core.plugins.hooks import GROUP, WorldModelAdapter, hookimpl
+from rjepa_core.plugins.registry import Registry
+from rjepa_core.ports.trainer import TrainProgress, TrainSummary, TrainWatch
+from rjepa_core.settings.training import TrainSettings
+from rjepa_core.training.report import epoch_line, facts_of, lines
 
 from .conftest import Invoke, only_line
 from .test_lazy import HEAVY, imported

@@ -19,12 +19,12 @@ from rjepa_adapters.huggingface.naming import content_of
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_adapters.world_model.training_run import train
 from rjepa_cli.main import main
-from rjepa_core.latents import LatentRecord
-from rjepa_core.opening import locate, open_store, open_world_model
-from rjepa_core.scoring import score
-from rjepa_core.structuring import structure
-from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import TrainWatch
+from rjepa_core.config import structure
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.plugins.locate import locate, open_store, open_world_model
+from rjepa_core.ports.trainer import TrainWatch
+from rjepa_core.scoring.surprise import score
+from rjepa_core.settings.training import TrainSettings
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 # How each store was made, its limit aside, and the records that a larger one adds.

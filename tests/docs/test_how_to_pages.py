@@ -16,15 +16,15 @@ from engines import seeded
 from pages import File, follow, parts
 
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
+from rjepa_core.domain.problem import GivenSolution
+from rjepa_core.domain.trace import ANSWER_ONLY, EMPTY, OUT_OF_MEMORY, TOO_MANY_STEPS
 from rjepa_core.errors import BackendError, OutOfMemoryError
-from rjepa_core.extraction import extract
-from rjepa_core.pending import Pending
-from rjepa_core.ports.llm_backend import LLMBackend
-from rjepa_core.problems import GivenSolution
+from rjepa_core.extraction.loop import extract
+from rjepa_core.extraction.queue import Pending
+from rjepa_core.ports.backend import LLMBackend
 from rjepa_core.testing.backend_suite import BackendContract
 from rjepa_core.testing.seeded_states import hidden_states
 from rjepa_core.testing.small_machine import Sink
-from rjepa_core.traces import ANSWER_ONLY, EMPTY, OUT_OF_MEMORY, TOO_MANY_STEPS
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 SESSION_PAGE = (HOW_TO / "fill-the-session-port.md").read_text(encoding="utf-8")

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import attrs
 
-from rjepa_core.cutting import make_trace
+from rjepa_core.domain.latents import Encoding, LatentRecord, make_record
+from rjepa_core.domain.segmentation import make_trace
+from rjepa_core.domain.trace import Completion, Failure, Prompt, Trace, Work
 from rjepa_core.errors import OutOfMemoryError
-from rjepa_core.latents import Encoding, LatentRecord, make_record
-from rjepa_core.ports.llm_backend import (
+from rjepa_core.ports.backend import (
     InFlight,
     ModelInfo,
     Observation,
@@ -18,9 +19,8 @@ from rjepa_core.ports.llm_backend import (
     SessionSpec,
     Step,
 )
-from rjepa_core.settings import EncodingSettings, ModelSettings, SamplingSettings
+from rjepa_core.settings.extraction import EncodingSettings, ModelSettings, SamplingSettings
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
-from rjepa_core.traces import Completion, Failure, Prompt, Trace, Work
 
 EMPTY_ID = "empty"
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import ridge_world_model
 
-from rjepa_core.opening import open_store
-from rjepa_core.plugins import GROUP, Registry
-from rjepa_core.runner import run_extraction
-from rjepa_core.settings import (
+from rjepa_core.extraction.run import run_extraction
+from rjepa_core.plugins.hooks import GROUP
+from rjepa_core.plugins.locate import open_store
+from rjepa_core.plugins.registry import Registry
+from rjepa_core.settings.extraction import (
     AdapterSettings,
     EncodingSettings,
     ExtractionSettings,

@@ -16,7 +16,7 @@ from transformers.models.qwen3 import Qwen3ForCausalLM
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.loading import load
 from rjepa_adapters.huggingface.settings import HuggingFaceSettings
-from rjepa_core.settings import ModelSettings
+from rjepa_core.settings.extraction import ModelSettings
 
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|pad|>"]
 CHAT = (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rjepa_core.cutting import cut_completion, make_trace
-from rjepa_core.ports.llm_backend import BatchBackend, Refused
-from rjepa_core.problems import GivenSolution, Problem
-from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
-from rjepa_core.settings import SamplingSettings
-from rjepa_core.traces import Completion, Prompt, Trace
+from rjepa_core.domain.problem import GivenSolution, Problem
+from rjepa_core.domain.prompt import pose
+from rjepa_core.domain.segmentation import cut_completion, make_trace
+from rjepa_core.domain.trace import Completion, Prompt, Trace
+from rjepa_core.extraction.batch_backend import BatchBackend
+from rjepa_core.ports.backend import Refused
+from rjepa_core.settings.extraction import DEFAULT_TEMPLATES, SamplingSettings
 
 STATEMENTS = [
     "Mara picks 14 plums and gives a third of the first dozen away. How many are left?",

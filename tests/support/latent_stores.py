@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from rjepa_core.identity import Identity
-from rjepa_core.opening import open_store
+from rjepa_core.domain.identity import Identity
+from rjepa_core.plugins.locate import open_store
 from rjepa_core.testing.samples import sample_identity, sample_record
 
 

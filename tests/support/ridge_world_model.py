@@ -15,11 +15,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rjepa_core.domain.identity import Generation, Identity, LatentSpace
 from rjepa_core.errors import InputError
 from rjepa_core.evaluation.baselines import NormalEquations, Ridge, Standards, measure
-from rjepa_core.identity import Generation, Identity, LatentSpace
-from rjepa_core.plugins import WorldModelAdapter, hookimpl
-from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.plugins.hooks import WorldModelAdapter, hookimpl
+from rjepa_core.ports.store import LatentStore
 from rjepa_core.ports.world_model import (
     Context,
     LatentSequence,

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
-from rjepa_core.latents import LatentRecord
-from rjepa_core.ports.batch_scheduler import BatchScheduler, Decision, Explains
-from rjepa_core.ports.llm_backend import InFlight, Observation, Room, Step
-from rjepa_core.ports.memory_probe import MemoryReading
-from rjepa_core.traces import Failure, Work
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import Failure, Work
+from rjepa_core.ports.backend import InFlight, Observation, Room, Step
+from rjepa_core.ports.probe import MemoryReading
+from rjepa_core.ports.scheduler import BatchScheduler, Decision, Explains
 
 PROMPT, NEW, COST = 100, 100, 400
 

@@ -16,11 +16,11 @@ from rjepa_adapters.service.app import make_app
 from rjepa_adapters.service.server import address_of, listen, server_of
 from rjepa_adapters.service.settings import HttpSettings
 from rjepa_adapters.world_model.training_run import train
-from rjepa_core.serving import Served, ServeRunSettings, ServeSettings, open_served
-from rjepa_core.settings import AdapterSettings, ModelSettings
-from rjepa_core.structuring import structure
-from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import TrainWatch
+from rjepa_core.config import structure
+from rjepa_core.ports.trainer import TrainWatch
+from rjepa_core.scoring.serving import Served, ServeRunSettings, ServeSettings, open_served
+from rjepa_core.settings.extraction import AdapterSettings, ModelSettings
+from rjepa_core.settings.training import TrainSettings
 
 SMALL = {"width": 16, "heads": 2, "depth": 1, "predictor_width": 16, "predictor_heads": 2}
 

@@ -14,12 +14,12 @@ from hf_checkpoints import CHAT
 from rjepa_adapters.lmdb_store.layout import write_identity
 from rjepa_adapters.lmdb_store.sidecar import write_sidecar
 from rjepa_adapters.lmdb_store.store import LmdbStore
-from rjepa_core.identity import Identity
-from rjepa_core.latents import LatentRecord
-from rjepa_core.opening import open_store
-from rjepa_core.run_report import warnings_of
-from rjepa_core.runner import open_extraction
-from rjepa_core.settings import (
+from rjepa_core.domain.identity import Identity
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.extraction.report import warnings_of
+from rjepa_core.extraction.run import open_extraction
+from rjepa_core.plugins.locate import open_store
+from rjepa_core.settings.extraction import (
     EncodingSettings,
     ExtractionSettings,
     ModelSettings,

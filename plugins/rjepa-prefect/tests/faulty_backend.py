@@ -9,12 +9,12 @@ from pathlib import Path
 
 import attrs
 
+from rjepa_core.domain.trace import Completion, Prompt
 from rjepa_core.errors import BackendError, InputError
-from rjepa_core.plugins import BackendAdapter, hookimpl
-from rjepa_core.ports.llm_backend import Refused
-from rjepa_core.settings import ModelSettings, SamplingSettings
+from rjepa_core.plugins.hooks import BackendAdapter, hookimpl
+from rjepa_core.ports.backend import Refused
+from rjepa_core.settings.extraction import ModelSettings, SamplingSettings
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
-from rjepa_core.traces import Completion, Prompt
 
 
 @attrs.frozen(kw_only=True)

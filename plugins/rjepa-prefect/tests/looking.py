@@ -21,8 +21,8 @@ from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import FlowRunSort
 
 from rjepa_core import Registry, open_store, run_extraction
-from rjepa_core.opening import locate
-from rjepa_core.resolving import resolve_extraction
+from rjepa_core.extraction.run import resolve_extraction
+from rjepa_core.plugins.locate import locate
 from rjepa_core.testing.samples import record_differences
 
 # Prefect writes task runs and logs from a queue of events.

@@ -13,7 +13,7 @@ from rjepa_prefect import extract_then_train
 
 from rjepa_core import open_store
 from rjepa_core.errors import BackendError
-from rjepa_core.opening import locate
+from rjepa_core.plugins.locate import locate
 
 pytestmark = [
     pytest.mark.slow,

@@ -24,7 +24,7 @@ from prefect.states import Cancelling, Scheduled
 from rjepa_prefect import deploy
 
 from rjepa_core import RJepaError, open_store
-from rjepa_core.opening import locate
+from rjepa_core.plugins.locate import locate
 
 POOL, QUEUE = "rjepa-tests", "night"
 LONG = 180.0

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from rjepa_core.plugins import ExecutorAdapter, Registry
+from rjepa_core.plugins.hooks import ExecutorAdapter
+from rjepa_core.plugins.registry import Registry
 from rjepa_core.ports.executor import Executor
-from rjepa_core.settings import ExtractionSettings
+from rjepa_core.settings.extraction import ExtractionSettings
 from rjepa_core.testing.executor_suite import ExecutorContract, Make
 
 

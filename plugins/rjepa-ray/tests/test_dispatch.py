@@ -15,17 +15,16 @@ from rjepa_ray.dispatch import LOST_WORKER, Dispatch
 from rjepa_ray.messages import Answer, Hello, Lost, Parcel
 from rjepa_ray.worker import Desk, Worker
 
-from rjepa_core.engine import open_engine
+from rjepa_core.domain.trace import Work
 from rjepa_core.errors import BackendError
-from rjepa_core.extraction import Ending, Progress
-from rjepa_core.pending import Pending
-from rjepa_core.ports.batch_scheduler import Decision
-from rjepa_core.ports.executor import Watch
-from rjepa_core.ports.llm_backend import Room
-from rjepa_core.settings import ExtractionSettings
+from rjepa_core.extraction.engine import open_engine
+from rjepa_core.extraction.queue import Pending
+from rjepa_core.ports.backend import Room
+from rjepa_core.ports.executor import Ending, Progress, Watch
+from rjepa_core.ports.scheduler import Decision
+from rjepa_core.settings.extraction import ExtractionSettings
 from rjepa_core.testing.executor_suite import LAYERS, ROWS, ExecutorContract, Queue, Sink
 from rjepa_core.testing.samples import record_differences
-from rjepa_core.traces import Work
 
 SETTINGS = ExecutorContract.settings(delay=0.001)
 Dies = Callable[[int, Answer], bool]

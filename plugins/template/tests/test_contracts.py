@@ -14,11 +14,13 @@ from rjepa_template.scheduler import TemplateScheduler
 from rjepa_template.settings import BackendSettings, ExecutorSettings, SchedulerSettings
 from rjepa_template.world_model import TemplateWorldModel, train
 
-from rjepa_core.opening import open_store
-from rjepa_core.plugins import Registry
-from rjepa_core.ports.llm_backend import LLMBackend
+from rjepa_core.plugins.locate import open_store
+from rjepa_core.plugins.registry import Registry
+from rjepa_core.ports.backend import LLMBackend
+from rjepa_core.ports.trainer import TrainWatch
 from rjepa_core.ports.world_model import WorldModel
-from rjepa_core.settings import ExtractionSettings, ModelSettings
+from rjepa_core.settings.extraction import ExtractionSettings, ModelSettings
+from rjepa_core.settings.training import DataSettings, TrainSettings
 from rjepa_core.testing.backend_suite import BackendContract
 from rjepa_core.testing.executor_suite import ExecutorContract, Make
 from rjepa_core.testing.plugin_suite import PluginContract
@@ -28,8 +30,6 @@ from rjepa_core.testing.scheduler_suite import SchedulerContract
 from rjepa_core.testing.source_suite import SourceContract
 from rjepa_core.testing.store_suite import StoreContract
 from rjepa_core.testing.world_model_suite import WorldModelContract
-from rjepa_core.train_settings import DataSettings, TrainSettings
-from rjepa_core.training import TrainWatch
 
 
 class TestPlugin(PluginContract):

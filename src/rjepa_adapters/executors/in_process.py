@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from rjepa_core.engine import open_engine
-from rjepa_core.extraction import Ending, Progress, WorkQueue
+from rjepa_core.extraction import open_engine
 from rjepa_core.plugins import NoSettings, Registry
-from rjepa_core.ports.executor import Watch
-from rjepa_core.ports.latent_store import RecordSink
-from rjepa_core.ports.llm_backend import ModelInfo
+from rjepa_core.ports.backend import ModelInfo
+from rjepa_core.ports.executor import Ending, Progress, Watch, WorkQueue
+from rjepa_core.ports.store import RecordSink
 from rjepa_core.settings import ExtractionSettings
 
 

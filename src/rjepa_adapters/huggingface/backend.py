@@ -8,13 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rjepa_core.errors import SettingsError
-from rjepa_core.latents import Encoding
-from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo, Refused, Session, SessionSpec
-from rjepa_core.problems import GivenSolution, Problem
-from rjepa_core.settings import EncodingSettings, SamplingSettings
-from rjepa_core.stopping import end_at_stop
-from rjepa_core.traces import (
+from rjepa_core.domain.latents import Encoding
+from rjepa_core.domain.problem import GivenSolution, Problem
+from rjepa_core.domain.trace import (
     CONTROL_TOKEN,
     TEMPLATE,
     TOO_LONG,
@@ -23,6 +19,10 @@ from rjepa_core.traces import (
     Trace,
     Work,
 )
+from rjepa_core.errors import SettingsError
+from rjepa_core.extraction import BatchBackend, end_at_stop
+from rjepa_core.ports.backend import ModelInfo, Refused, Session, SessionSpec
+from rjepa_core.settings import EncodingSettings, SamplingSettings
 
 from .decoding import Decoder
 from .encoding import LayerReader, encode_batch

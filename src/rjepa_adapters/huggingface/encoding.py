@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rjepa_core.domain.latents import Encoding
+from rjepa_core.domain.trace import Trace
 from rjepa_core.errors import UnsupportedError
-from rjepa_core.latents import Encoding
 from rjepa_core.settings import EncodingSettings
-from rjepa_core.traces import Trace
 
 _CHECKED_TOKENS = 16
 # What two ways to compute the same may differ by after some dozen layers: logits in half precision

@@ -9,12 +9,11 @@ import attrs
 import numpy as np
 import torch
 
-from rjepa_core.batch_session import BatchSession
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import OUT_OF_MEMORY, RecordKey, Trace, Work
 from rjepa_core.errors import OutOfMemoryError
-from rjepa_core.latents import LatentRecord
-from rjepa_core.outcomes import Outcomes
-from rjepa_core.ports.llm_backend import InFlight, Observation, Refused, Room, SessionSpec, Step
-from rjepa_core.traces import OUT_OF_MEMORY, RecordKey, Trace, Work
+from rjepa_core.extraction import BatchSession, Outcomes
+from rjepa_core.ports.backend import InFlight, Observation, Refused, Room, SessionSpec, Step
 
 from .decoding import Decoder
 from .held_prompts import HeldPrompt

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rjepa_core.domain.trace import RecordKey
 from rjepa_core.settings import SamplingSettings
-from rjepa_core.traces import RecordKey
 
 from .sampling import RowSampler, draw_uniforms
 from .stop_texts import StopTexts

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from rjepa_core.errors import UsageError
-from rjepa_core.words import count
+from rjepa_core.text import count
 
 from .naming import ADAPTER, Checkpoint, find_checkpoint
 from .pretrained import explained

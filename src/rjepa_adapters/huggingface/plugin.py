@@ -11,7 +11,7 @@ from rjepa_core.settings import ModelSettings
 from .settings import HuggingFaceSettings
 
 if TYPE_CHECKING:
-    from rjepa_core.ports.llm_backend import LLMBackend
+    from rjepa_core.ports.backend import LLMBackend
 
 
 def _create(model: ModelSettings, settings: HuggingFaceSettings) -> LLMBackend:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rjepa_core.randomness import row_generator
+from rjepa_core.domain.randomness import row_generator
+from rjepa_core.domain.trace import RecordKey
 from rjepa_core.settings import SamplingSettings
-from rjepa_core.traces import RecordKey
 
 # How tokens are drawn; the number rises with whatever changes which one is.
 SAMPLER = "inverse-cdf-1"

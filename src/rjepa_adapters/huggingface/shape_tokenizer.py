@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rjepa_core.prompts import DEFAULT_TEMPLATES
-from rjepa_core.settings import ProblemSettings
+from rjepa_core.settings import DEFAULT_TEMPLATES, ProblemSettings
 
 from ..sources.demo import source
 

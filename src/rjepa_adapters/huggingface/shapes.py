@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rjepa_core.errors import BackendError, UsageError
-from rjepa_core.ports.llm_backend import RANDOM
+from rjepa_core.ports.backend import RANDOM
 from rjepa_core.settings import ModelSettings
 
 from .awq import awq_path, dequantised, empty_model, fill, replace_linears, say_dequantised

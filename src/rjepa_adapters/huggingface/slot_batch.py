@@ -8,9 +8,9 @@ import attrs
 import torch
 from torch import Tensor
 
-from rjepa_core.latents import Encoding
+from rjepa_core.domain.latents import Encoding
+from rjepa_core.domain.trace import RecordKey, StepSpan
 from rjepa_core.settings import EncodingSettings, SamplingSettings
-from rjepa_core.traces import RecordKey, StepSpan
 
 from .decoding import Decoder
 from .encoding import pool

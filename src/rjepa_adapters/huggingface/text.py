@@ -11,9 +11,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rjepa_core.domain.problem import GivenSolution
+from rjepa_core.domain.trace import Completion, Prompt
 from rjepa_core.errors import SettingsError, UsageError
-from rjepa_core.problems import GivenSolution
-from rjepa_core.traces import Completion, Prompt
 
 from .tokenizer_content import tokenizer_content
 

@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from rjepa_core.errors import UsageError
-from rjepa_core.words import count
+from rjepa_core.text import count
 
 log = logging.getLogger(__name__)
 

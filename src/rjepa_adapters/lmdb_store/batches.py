@@ -13,9 +13,9 @@ import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
+from rjepa_core.domain.latents import Vectors, check_buffers
+from rjepa_core.domain.trace import RecordKey, check_keys, list_keys
 from rjepa_core.errors import ArgumentError
-from rjepa_core.latents import Vectors, check_buffers
-from rjepa_core.traces import RecordKey, check_keys, list_keys
 
 from .checksums import MismatchError
 from .codec import check_block, encode_key

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.ports.store import LatentStore
 
 from .place import DATA
 from .store import LmdbStore

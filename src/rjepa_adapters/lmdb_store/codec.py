@@ -15,8 +15,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.latents import LatentRecord, Vectors
-from rjepa_core.traces import RecordKey, check_key
+from rjepa_core.domain.latents import LatentRecord, Vectors
+from rjepa_core.domain.trace import RecordKey, check_key
 
 from .checksums import CHECKSUM_BYTES, MismatchError, checksum
 from .heads import SEQUENCE, Head

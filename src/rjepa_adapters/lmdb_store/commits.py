@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Sequence
 
+from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import StoreError, StoreGoneError
-from rjepa_core.ports.latent_store import Entry
-from rjepa_core.traces import Failure, RecordKey
-from rjepa_core.words import count
+from rjepa_core.ports.store import Entry
+from rjepa_core.text import count
 
 from .codec import EncodedRecord
 from .environment import Environment

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from rjepa_core.errors import DamagedRecordError, DiskFullError, StoreError, StoreLockedError
-from rjepa_core.ports.store_tools import Report, ToolProgress
+from rjepa_core.ports.maintenance import Report, ToolProgress
 
 from .checksums import MismatchError
 from .codec import EncodedRecord, name_key

@@ -9,11 +9,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from rjepa_core.domain.identity import Identity
+from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.errors import UsageError
-from rjepa_core.identity import Identity
-from rjepa_core.latents import LatentRecord
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.ports.store_tools import CopyReport, Report, ToolProgress
+from rjepa_core.ports.maintenance import CopyReport, Report, ToolProgress
+from rjepa_core.ports.store import LatentStore
 
 from .extras import need
 from .merging import chunked

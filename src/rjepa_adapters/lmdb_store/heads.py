@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 
-from rjepa_core.latents import STORE_DTYPES
+from rjepa_core.settings import STORE_DTYPES
 
 from .checksums import CHECKSUM_BYTES, MismatchError, checksum
 

@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 import lmdb
 
+from rjepa_core.domain.identity import differences
 from rjepa_core.errors import RJepaError, StoreError, StoreLockedError
-from rjepa_core.identity import differences
 
 from .checksums import MismatchError, checksum
 from .codec import (

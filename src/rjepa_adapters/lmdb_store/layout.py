@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
+from rjepa_core.domain.identity import Identity
 from rjepa_core.errors import DamagedRecordError, IdentityError, StoreError
-from rjepa_core.identity import Identity
 
 from .checksums import MismatchError, checksum
 from .codec import encode_sequence

@@ -8,14 +8,13 @@ from typing import Any, TypeVar
 
 import attrs
 
+from rjepa_core.domain.identity import check_same
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import RecordKey
 from rjepa_core.errors import MergeConflictError, UsageError
-from rjepa_core.identity import check_same
-from rjepa_core.latents import LatentRecord
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.ports.store_tools import MergeReport, Report, ToolProgress, Winner
-from rjepa_core.prompts_alike import check_prompts_alike
-from rjepa_core.selecting import select
-from rjepa_core.traces import RecordKey
+from rjepa_core.ports.maintenance import MergeReport, Report, ToolProgress, Winner
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.stores import check_prompts_alike, select
 
 from .repairing import ignore
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rjepa_core.plugins import StoreAdapter, hookimpl
-from rjepa_core.ports.latent_store import LatentStore, StoreMode
-from rjepa_core.ports.store_tools import StoreTools
+from rjepa_core.ports.maintenance import StoreTools
+from rjepa_core.ports.store import LatentStore, StoreMode
 
 from .settings import LmdbSettings
 

@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 import attrs
 import lmdb
 
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import DamagedRecordError
-from rjepa_core.latents import LatentRecord
-from rjepa_core.ports.latent_store import Entry
-from rjepa_core.traces import Failure, RecordKey
+from rjepa_core.ports.store import Entry
 
 from .checksums import MismatchError
 from .codec import (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rjepa_core.errors import StoreError, UsageError
-from rjepa_core.ports.store_tools import Damage, RepairReport, Report, ToolProgress, VerifyReport
+from rjepa_core.ports.maintenance import Damage, RepairReport, Report, ToolProgress, VerifyReport
 
 from .codec import name_key
 from .place import DATA, has_store, require_store

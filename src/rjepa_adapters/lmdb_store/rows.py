@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from rjepa_core.latents import LatentRecord
-from rjepa_core.problems import DEFAULT_DOMAIN, Problem
-from rjepa_core.traces import RecordKey, StepSpan, Trace
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.problem import DEFAULT_DOMAIN, Problem
+from rjepa_core.domain.trace import RecordKey, StepSpan, Trace
 
 from .texts import decode_texts, encode_texts
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import lmdb
 
+from rjepa_core.domain.identity import Identity
 from rjepa_core.errors import RJepaError, StoreError
-from rjepa_core.identity import Identity
 
 from .checksums import MismatchError
 from .codec import (

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from rjepa_core.domain.identity import Identity, check_same
+from rjepa_core.domain.latents import LatentRecord, check_fits
+from rjepa_core.domain.problem import Problem
+from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import InputError, UsageError
-from rjepa_core.identity import Identity, check_same
-from rjepa_core.latents import STORE_DTYPES, LatentRecord, check_fits
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.ports.store_tools import CopyReport, Report, ToolProgress
-from rjepa_core.problems import Problem
-from rjepa_core.traces import Failure, RecordKey
+from rjepa_core.ports.maintenance import CopyReport, Report, ToolProgress
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.settings import STORE_DTYPES
 
 from .checksums import MismatchError
 from .extras import need

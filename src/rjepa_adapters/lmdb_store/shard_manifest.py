@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 import xxhash
 
+from rjepa_core.domain.identity import Identity
 from rjepa_core.errors import IdentityError, InputError
-from rjepa_core.identity import Identity
-from rjepa_core.latents import STORE_DTYPES
+from rjepa_core.settings import STORE_DTYPES
 
 FORMAT = "rjepa-shards"
 VERSION = 1

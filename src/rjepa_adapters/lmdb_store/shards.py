@@ -14,12 +14,13 @@ from pathlib import Path
 import attrs
 import numpy as np
 
+from rjepa_core.domain.identity import Identity
+from rjepa_core.domain.latents import Vectors
+from rjepa_core.domain.trace import RecordKey
 from rjepa_core.errors import UsageError
-from rjepa_core.identity import Identity
-from rjepa_core.latents import STORE_DTYPES, Vectors
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.ports.store_tools import CopyReport, Report, ToolProgress
-from rjepa_core.traces import RecordKey
+from rjepa_core.ports.maintenance import CopyReport, Report, ToolProgress
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.settings import STORE_DTYPES
 
 from .extras import need
 from .merging import chunked

@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from rjepa_core.identity import Identity
+from rjepa_core.domain.identity import Identity
 
 from .checksums import checksum
 from .place import SIDECAR, sync_directory

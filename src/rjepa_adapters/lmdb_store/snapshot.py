@@ -8,10 +8,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rjepa_core.domain.latents import LatentRecord, Vectors
+from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import StoreClosedError
-from rjepa_core.latents import LatentRecord, Vectors
-from rjepa_core.ports.latent_store import Entry
-from rjepa_core.traces import Failure, RecordKey
+from rjepa_core.ports.store import Entry
 
 from .batches import read_latents
 from .layout import read_tally

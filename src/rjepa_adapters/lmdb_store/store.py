@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.arguments import check_mode, json_entry, path_text
+from rjepa_core.config import path_text
+from rjepa_core.domain.identity import Identity, check_same, known_together
+from rjepa_core.domain.latents import LatentRecord, Vectors
+from rjepa_core.domain.trace import Failure, RecordKey, check_key, check_keys
 from rjepa_core.errors import StoreClosedError, StoreError, StoreNotFoundError
-from rjepa_core.identity import Identity, check_same, known_together
-from rjepa_core.latents import LatentRecord, Vectors
-from rjepa_core.ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
-from rjepa_core.traces import Failure, RecordKey, check_key, check_keys
+from rjepa_core.ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
 
 from .batches import read_latents
 from .codec import EncodedRecord

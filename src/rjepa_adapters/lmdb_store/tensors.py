@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 import attrs
 import numpy as np
 
+from rjepa_core.domain.latents import Vectors
 from rjepa_core.errors import InputError
-from rjepa_core.latents import STORE_DTYPES, Vectors
+from rjepa_core.settings import STORE_DTYPES
 
 _LENGTH = struct.Struct("<Q")
 _LONGEST_HEADER = 100 * 2**20

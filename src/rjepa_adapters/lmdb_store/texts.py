@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rjepa_core.problems import Problem
-from rjepa_core.traces import StepSpan, Trace
+from rjepa_core.domain.problem import Problem
+from rjepa_core.domain.trace import StepSpan, Trace
 
 from .checksums import MismatchError
 

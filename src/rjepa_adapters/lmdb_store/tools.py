@@ -7,11 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from rjepa_core.domain.identity import Identity
+from rjepa_core.domain.problem import Problem
 from rjepa_core.errors import UsageError
-from rjepa_core.identity import Identity
-from rjepa_core.latents import STORE_DTYPES
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.ports.store_tools import (
+from rjepa_core.ports.maintenance import (
     CopyReport,
     ExportFormat,
     MergeReport,
@@ -20,7 +19,8 @@ from rjepa_core.ports.store_tools import (
     VerifyReport,
     Winner,
 )
-from rjepa_core.problems import Problem
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.settings import STORE_DTYPES
 
 from . import building, compacting, dataset, merging, repairing, shard_import, shards
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from rjepa_core.traces import Failure, RecordKey
+from rjepa_core.domain.trace import Failure, RecordKey
 
 from .checksums import CHECKSUM_BYTES, MismatchError, checksum
 from .codec import encode_key

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from rjepa_core.errors import StoreError, StoreNotFoundError
-from rjepa_core.showing import shell_word
+from rjepa_core.text import shell_word
 
 from .pages import Meta, page_size, read_metas
 from .place import DATA, SIDECAR

@@ -8,11 +8,11 @@ from typing import Any
 
 import attrs
 
+from rjepa_core.domain.identity import Identity
+from rjepa_core.domain.latents import LatentRecord, check_fits
+from rjepa_core.domain.trace import Failure, RecordKey, check_key
 from rjepa_core.errors import StatementChangedError
-from rjepa_core.identity import Identity
-from rjepa_core.latents import LatentRecord, check_fits
-from rjepa_core.ports.latent_store import Entry
-from rjepa_core.traces import Failure, RecordKey, check_key
+from rjepa_core.ports.store import Entry
 
 from .checksums import checksum
 from .codec import EncodedRecord, encode_key, encode_place, encode_record, encode_sequence

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import attrs
 import psutil
 
-from rjepa_core.ports.memory_probe import MemoryReading
+from rjepa_core.ports.probe import MemoryReading
 
 _CGROUP = Path("/sys/fs/cgroup")
 _PRESSURE = Path("/proc/pressure/memory")

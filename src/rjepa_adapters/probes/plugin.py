@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rjepa_core.plugins import ProbeAdapter, hookimpl
-from rjepa_core.ports.memory_probe import MemoryProbe
+from rjepa_core.ports.probe import MemoryProbe
 
 
 def _host(device: str, settings: Any) -> MemoryProbe:

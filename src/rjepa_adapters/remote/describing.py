@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rjepa_core.identity import LatentSpace
+from rjepa_core.domain.identity import LatentSpace
 from rjepa_core.ports.world_model import TargetSpace, WorldModelInfo
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 from attrs import validators as v
 
-from rjepa_core.ports.batch_scheduler import Decision
-from rjepa_core.ports.llm_backend import InFlight, Observation, Room
+from rjepa_core.ports.backend import InFlight, Observation, Room
+from rjepa_core.ports.scheduler import Decision
 
 from .amounts import parse_bytes
 from .ceiling import Ceiling

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from attrs import validators as v
 
-from rjepa_core.ports.llm_backend import InFlight, Observation, Room
+from rjepa_core.ports.backend import InFlight, Observation, Room
 
 
 @attrs.frozen(kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rjepa_core.ports.llm_backend import Observation
+from rjepa_core.ports.backend import Observation
 
 from .speed import work_of
 

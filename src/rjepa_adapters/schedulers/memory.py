@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rjepa_core.ports.memory_probe import MemoryReading
+from rjepa_core.ports.probe import MemoryReading
 
 from .amounts import format_bytes
 from .ladder import Ladder

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rjepa_adapters.remote import wire
-from rjepa_core.latents import LatentRecord
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import StepSpan
 from rjepa_core.ports.world_model import Floats, WorldModelInfo
 from rjepa_core.scoring import percentiles, whole
-from rjepa_core.traces import StepSpan
 
 from .bodies import JSON, Asked, wants_bytes
 from .problems import BAD_BODY, ProblemError

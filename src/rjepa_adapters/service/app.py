@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from rjepa_adapters.remote.describing import info_to_json
-from rjepa_core.serving import Served
+from rjepa_core.scoring import Served
 
 from . import describing, latent_endpoints, metrics, problems, text_endpoints
 from .bodies import Bodies

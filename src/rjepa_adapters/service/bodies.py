@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from rjepa_adapters.remote import wire
 from rjepa_adapters.remote.wire import WireError
-from rjepa_core.identity import fingerprints_agree
+from rjepa_core.domain.identity import fingerprints_agree
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldModelInfo
 
 from . import problems

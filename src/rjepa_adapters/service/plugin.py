@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rjepa_core.errors import UsageError
 from rjepa_core.plugins import ServiceAdapter, hookimpl
-from rjepa_core.serving import Served
+from rjepa_core.scoring import Served
 
 from .settings import HttpSettings
 

@@ -7,11 +7,10 @@ from itertools import islice
 
 import numpy as np
 
-from rjepa_core.latents import LatentRecord
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import RecordKey, Trace
 from rjepa_core.ports.world_model import Floats, LatentSequence
-from rjepa_core.serving import StoredSteps
-from rjepa_core.text_encoding import sequence_of
-from rjepa_core.traces import RecordKey, Trace
+from rjepa_core.scoring import StoredSteps, sequence_of
 
 from . import problems
 from .problems import ProblemError

@@ -7,11 +7,10 @@ from functools import partial
 
 import attrs
 
-from rjepa_core.latents import LatentRecord
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import Failure
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldModel
-from rjepa_core.scoring import check_finite
-from rjepa_core.text_encoding import Solution, TextEncoder
-from rjepa_core.traces import Failure
+from rjepa_core.scoring import Solution, TextEncoder, check_finite
 
 from .batching import Batcher
 from .metrics import Metrics

@@ -8,13 +8,12 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Query, Request, Response
 
 from rjepa_adapters.sources.answers import drop_notes
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.problem import GivenSolution
+from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import StoreError
-from rjepa_core.latents import LatentRecord
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence
-from rjepa_core.problems import GivenSolution
-from rjepa_core.scoring import MAX, order, whole
-from rjepa_core.text_encoding import Solution, sequence_of
-from rjepa_core.traces import Failure, RecordKey
+from rjepa_core.scoring import MAX, Solution, order, sequence_of, whole
 
 from . import answers, problems
 from .bodies import Bodies

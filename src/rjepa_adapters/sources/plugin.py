@@ -9,7 +9,7 @@ import attrs
 from attrs import validators as v
 
 from rjepa_core.plugins import SourceAdapter, hookimpl
-from rjepa_core.ports.problem_source import ProblemSource
+from rjepa_core.ports.source import ProblemSource
 from rjepa_core.settings import ProblemSettings
 
 from . import locations

@@ -10,8 +10,8 @@ from typing import Any
 
 import attrs
 
-from rjepa_core.ports.problem_source import SourceRow
-from rjepa_core.problems import DEFAULT_DOMAIN, Problem, derived_id
+from rjepa_core.domain.problem import DEFAULT_DOMAIN, Problem, derived_id
+from rjepa_core.ports.source import SourceRow
 from rjepa_core.settings import ProblemSettings
 
 from .answers import final_answer

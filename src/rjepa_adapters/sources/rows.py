@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from rjepa_core.errors import InputError
-from rjepa_core.ports.problem_source import SourceRow
+from rjepa_core.ports.source import SourceRow
 
 from .reader import RowReader
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rjepa_core.problems import GivenSolution
+from rjepa_core.domain.problem import GivenSolution
 
 from .answers import drop_notes, is_worked
 from .fields import CORRECT, LABELS, NAMES, SOLUTION_NAMES, Fields

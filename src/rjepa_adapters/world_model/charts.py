@@ -10,7 +10,7 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.showing import visible
+from rjepa_core.text import visible
 
 WIDTH = 720
 CURVES, POSITIONS = 6, 8

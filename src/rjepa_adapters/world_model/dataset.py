@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from rjepa_core.domain.latents import Vectors
 from rjepa_core.errors import StoreError
-from rjepa_core.latents import STORE_DTYPES, Vectors
-from rjepa_core.opening import open_store
-from rjepa_core.ports.latent_store import LatentStore
+from rjepa_core.plugins import open_store
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.settings import STORE_DTYPES
 
 from .batches import Share
 from .index import Index

@@ -12,14 +12,13 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rjepa_core.domain.identity import LatentSpace
+from rjepa_core.domain.split import Split, split_of
+from rjepa_core.domain.trace import RecordKey
 from rjepa_core.errors import UsageError
-from rjepa_core.identity import LatentSpace
-from rjepa_core.opening import open_store
-from rjepa_core.partition import Split, split_of
-from rjepa_core.plugins import Registry
-from rjepa_core.ports.latent_store import Snapshot
-from rjepa_core.traces import RecordKey
-from rjepa_core.train_settings import DataSettings
+from rjepa_core.plugins import Registry, open_store
+from rjepa_core.ports.store import Snapshot
+from rjepa_core.settings import DataSettings
 
 from .spaces import check_distinct, choose_layer
 

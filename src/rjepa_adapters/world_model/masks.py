@@ -13,7 +13,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from rjepa_core.train_settings import MASKS, MaskerSettings
+from rjepa_core.settings import MASKS, MaskerSettings
 
 
 @attrs.frozen(eq=False)

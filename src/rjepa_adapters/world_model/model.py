@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the field's usual name
 
-from rjepa_core.train_settings import WorldModelSettings
+from rjepa_core.settings import WorldModelSettings
 
 from .batches import Share
 from .masks import Mask

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rjepa_core.train_settings import TrainSettings
+from rjepa_core.settings import TrainSettings
 
 from .batches import Share
 from .masks import Mask

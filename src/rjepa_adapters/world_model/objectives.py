@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the field's usual name
 
-from rjepa_core.train_settings import TrainingSettings, WorldModelSettings
+from rjepa_core.settings import TrainingSettings, WorldModelSettings
 
 from .batches import Share
 from .detection import detection_loss

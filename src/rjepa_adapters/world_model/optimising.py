@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from rjepa_core.train_settings import TrainSettings
+from rjepa_core.settings import TrainSettings
 
 from ..dynamo import import_dynamo
 from .checkpoint import Shapes

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rjepa_core.plugins import WorldModelAdapter, hookimpl
+from rjepa_core.ports.trainer import TrainSummary, TrainWatch
 from rjepa_core.ports.world_model import WorldModel
-from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import TrainSummary, TrainWatch
+from rjepa_core.settings import TrainSettings
 
 
 def _open(location: str, device: str) -> WorldModel:

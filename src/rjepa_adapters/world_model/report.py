@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from rjepa_core.structuring import unstructure
-from rjepa_core.train_settings import TrainSettings
+from rjepa_core.config import unstructure
+from rjepa_core.settings import TrainSettings
 
 from .charts import CURVES, curves, escaped, scatter
 from .files import write_whole

@@ -12,10 +12,10 @@ import attrs
 import torch
 from attrs import validators as v
 
+from rjepa_core.config import structure
+from rjepa_core.domain.identity import LatentSpace
 from rjepa_core.errors import UsageError
-from rjepa_core.identity import LatentSpace
-from rjepa_core.structuring import structure
-from rjepa_core.train_settings import TrainSettings
+from rjepa_core.settings import TrainSettings
 
 from .checkpoint import MODEL, STATE, Checkpoint, DamagedCheckpointError, Shapes, shapes_of
 from .network import Network

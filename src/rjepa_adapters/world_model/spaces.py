@@ -8,11 +8,11 @@ from pathlib import Path
 
 import attrs
 
+from rjepa_core.domain.identity import LatentSpace, differences, known_together
 from rjepa_core.errors import IdentityError, UsageError
-from rjepa_core.identity import LatentSpace, differences, known_together
-from rjepa_core.ports.latent_store import LatentStore
-from rjepa_core.prompts_alike import check_prompts_alike
-from rjepa_core.train_settings import DataSettings
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.settings import DataSettings
+from rjepa_core.stores import check_prompts_alike
 
 
 def check_distinct(locations: Sequence[str]) -> None:

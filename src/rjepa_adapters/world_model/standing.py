@@ -10,7 +10,7 @@ import attrs
 from attrs import validators as v
 from torch import Tensor
 
-from rjepa_core.training import TrainWatch
+from rjepa_core.ports.trainer import TrainWatch
 
 from . import checkpoint
 from .logs import MetricsLog

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rjepa_core.errors import UsageError
-from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import TrainProgress, TrainSummary, TrainWatch
+from rjepa_core.ports.trainer import TrainProgress, TrainSummary, TrainWatch
+from rjepa_core.settings import TrainSettings
 
 from . import checkpoint
 from .batches import LengthBatches

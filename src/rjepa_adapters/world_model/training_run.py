@@ -12,12 +12,12 @@ import attrs
 import torch
 import yaml
 
+from rjepa_core.config import structure, unstructure
+from rjepa_core.domain.identity import differences
+from rjepa_core.domain.split import Split
 from rjepa_core.errors import SettingsError, UsageError
-from rjepa_core.identity import differences
-from rjepa_core.partition import Split
-from rjepa_core.structuring import structure, unstructure
-from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
+from rjepa_core.ports.trainer import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
+from rjepa_core.settings import TrainSettings
 
 from . import checkpoint
 from .batches import LONG, LengthBatches

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
-from ..partition import half_of
+from ..domain.split import half_of
 from ..ports.world_model import Context
 from .bootstrap import Figure, Resampler, Separation, Share
 from .comparing import TOO_FEW, compare
+from .corpus import Sample, problem_numbers
 from .fitting import (
     Scores,
     average,
@@ -22,7 +23,6 @@ from .fitting import (
 )
 from .methods import CONTEXTS, LOGPROB, Method, step_scores
 from .metrics import Doubles, Flags, Ints, auroc
-from .reading import Sample, problem_numbers
 from .results import Table, TableBuilder
 from .settings import CORRECTNESS, EvaluateSettings
 from .watching import Watch

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 import attrs
 import numpy as np
 
+from ..domain.split import Split
 from ..errors import InputError
-from ..partition import Split
-from ..ports.latent_store import LatentStore
+from ..ports.store import LatentStore
+from ..stores import layer_in
+from .corpus import Corpus, Sample, read
 from .correctness import is_wrong
 from .damage import Pair
-from .reading import Corpus, Sample, layer_in, read
 from .refused import Refused
 from .settings import EvaluateSettings
 from .siblings import Siblings, changed_step, damaged_key

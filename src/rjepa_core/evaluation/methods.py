@@ -8,7 +8,7 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
-from ..partition import Split
+from ..domain.split import Split
 from ..ports.world_model import Context, LatentSequence
 from .baselines import (
     STRENGTHS,
@@ -21,8 +21,8 @@ from .baselines import (
     features,
     measure,
 )
+from .corpus import Corpus, Tick
 from .metrics import Doubles, Floats, Ints, true_ranks
-from .reading import Corpus, Tick
 from .watching import Watch
 
 WORLD_MODEL, BASELINE, COMBINED = "world model", "baseline", "combined"

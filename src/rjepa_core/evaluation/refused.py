@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from ..domain.trace import RecordKey
 from ..errors import InputError
 from ..ports.world_model import Context, WorldModel
-from ..refusals import reason_of, surprise_each
-from ..traces import RecordKey
+from ..scoring import reason_of, surprise_each
+from .corpus import Sample
 from .damage import Pair
 from .methods import in_length_order
-from .reading import Sample
 from .settings import EvaluateSettings
 
 A = TypeVar("A")

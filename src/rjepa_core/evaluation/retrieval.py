@@ -8,8 +8,8 @@ import numpy as np
 
 from ..ports.world_model import Context
 from .bootstrap import Resampler, Share
+from .corpus import Sample, problem_numbers
 from .methods import BASELINE, CONTEXTS, RIDGE, Method, ranks_of
-from .reading import Sample, problem_numbers
 from .results import Table, TableBuilder
 from .settings import RETRIEVAL, EvaluateSettings
 from .watching import Watch

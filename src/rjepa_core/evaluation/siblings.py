@@ -13,16 +13,15 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
+from ..domain.identity import Identity, LatentSpace, check_space
+from ..domain.problem import GivenSolution
+from ..domain.split import Split
+from ..domain.trace import RecordKey, Trace
 from ..errors import InputError, UsageError
-from ..identity import Identity, LatentSpace
-from ..opening import locate, open_sources
-from ..partition import Split
-from ..plugins import Registry
-from ..ports.latent_store import LatentStore
-from ..ports.problem_source import ProblemSource, SourceRow
-from ..problems import GivenSolution
-from ..run_identity import as_stored
-from ..runner import open_extraction
+from ..extraction import Worklist, as_stored, open_extraction, remaining
+from ..plugins import Registry, locate, open_sources
+from ..ports.source import ProblemSource, SourceRow
+from ..ports.store import LatentStore
 from ..settings import (
     EncodingSettings,
     ExtractionSettings,
@@ -30,9 +29,7 @@ from ..settings import (
     RunSettings,
     StoreSettings,
 )
-from ..traces import RecordKey, Trace
-from ..worklist import Worklist, remaining
-from .reading import Corpus, Place, check_space
+from .corpus import Corpus, Place
 from .settings import EvaluateRunSettings
 from .tampering import CHANGED, pool_of, tamper, tampered_id
 from .watching import Watch

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import attrs
 import numpy as np
 
-from ..problems import GivenSolution
-from ..traces import RecordKey, Trace
+from ..domain.problem import GivenSolution
+from ..domain.trace import RecordKey, Trace
 from .settings import FOREIGN, SLIP
 
 KINDS = (FOREIGN, SLIP)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..showing import visible
-from ..words import count
+from ..text import count, visible
 
 Facts = Mapping[str, Any]
 LESS = "less "

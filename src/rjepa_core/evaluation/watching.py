@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import attrs
 
-from ..ports.store_tools import ToolProgress
-from ..prepared import Extraction
+from ..extraction import Extraction
+from ..ports.maintenance import ToolProgress
 
 
 def _run(extraction: Extraction) -> None:

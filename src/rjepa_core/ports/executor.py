@@ -1,21 +1,74 @@
 """The executor port: where the extraction loop runs, and how many of it side by side.
 
 What an executor promises is tested by `rjepa_core.testing.executor_suite`. Each of its workers is
-an `Engine` (`rjepa_core.engine`): a loaded LLM with a session and a scheduler of its own.
+an `Engine` (`rjepa_core.extraction.engine`): a loaded LLM with a session and a scheduler of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import attrs
 
-from ..extraction import Ending, Progress, WorkQueue
-from .batch_scheduler import Decision
-from .latent_store import RecordSink
-from .llm_backend import ModelInfo
+from ..domain.trace import Work
+from .backend import InFlight, ModelInfo, Observation, Room
+from .scheduler import Decision
+from .store import RecordSink
+
+
+class WorkQueue(Protocol):
+    """Pending work as the loop sees it; true means that more may come."""
+
+    def __bool__(self) -> bool: ...
+
+    def take(
+        self, room: Room, cost: Callable[[Work], int], at_least_one: bool = False
+    ) -> list[Work]: ...
+
+    def put_back(self, work: Sequence[Work]) -> None: ...
+
+
+class Ending(enum.Enum):
+    """How a run ended."""
+
+    DONE = "done"
+    STOPPED = "stopped"
+
+
+@attrs.define
+class Progress:
+    """Counts of a run so far.
+
+    Attributes:
+        records, failures: stored so far.
+        steps, tokens: reasoning steps of these records, and tokens of their completions.
+        prompt_tokens, new_tokens: read and generated.
+        in_flight: what the session holds.
+        out_of_memory: batches that did not fit.
+        reasons: failures a reason.
+        last: the latest observation.
+    """
+
+    records: int = 0
+    failures: int = 0
+    steps: int = 0
+    tokens: int = 0
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    in_flight: InFlight = attrs.field(factory=InFlight)
+    out_of_memory: int = 0
+    reasons: dict[str, int] = attrs.field(factory=dict)
+    last: Observation | None = None
+
+    def see(self, observation: Observation) -> None:
+        self.last = observation
+        self.out_of_memory += observation.out_of_memory
+        if observation.phase == "generate":
+            self.prompt_tokens += observation.prompt_tokens
+            self.new_tokens += observation.new_tokens
 
 
 @attrs.frozen(kw_only=True)

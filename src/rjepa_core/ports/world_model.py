@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from ..identity import LatentSpace
+from ..domain.identity import LatentSpace
 
 Floats = NDArray[np.float32]
 

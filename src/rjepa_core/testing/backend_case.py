@@ -9,14 +9,12 @@ import attrs
 import numpy as np
 import pytest
 
-from ..cutting import Cut, cut_completion
-from ..latents import LatentRecord, Vectors
-from ..pending import Pending
-from ..ports.llm_backend import LLMBackend, Room, SessionSpec
-from ..problems import Problem
-from ..prompts import DEFAULT_TEMPLATES, pose
-from ..settings import EncodingSettings, SamplingSettings
-from ..traces import (
+from ..domain.latents import LatentRecord, Vectors
+from ..domain.problem import Problem
+from ..domain.prompt import pose
+from ..domain.segmentation import cut_completion
+from ..domain.step_spans import Cut
+from ..domain.trace import (
     NOT_FINITE,
     OUT_OF_RANGE,
     Completion,
@@ -26,6 +24,9 @@ from ..traces import (
     Trace,
     Work,
 )
+from ..extraction import Pending
+from ..ports.backend import LLMBackend, Room, SessionSpec
+from ..settings import DEFAULT_TEMPLATES, EncodingSettings, SamplingSettings
 
 # Each begins with another letter, and not all end alike: so the suite can tell where a statement
 # stands in a prompt without a tokenizer.

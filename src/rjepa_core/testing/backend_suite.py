@@ -14,9 +14,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from ..latents import LatentRecord
-from ..ports.llm_backend import InFlight, LLMBackend
-from ..traces import RecordKey, Trace, Work
+from ..domain.latents import LatentRecord
+from ..domain.trace import RecordKey, Trace, Work
+from ..ports.backend import InFlight, LLMBackend
 from .backend_case import (
     STATEMENTS,
     BackendCase,

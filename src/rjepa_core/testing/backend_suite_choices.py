@@ -9,9 +9,9 @@ import attrs
 import numpy as np
 import pytest
 
-from ..latents import LatentRecord, Vectors
-from ..ports.llm_backend import LLMBackend
-from ..traces import Trace
+from ..domain.latents import LatentRecord, Vectors
+from ..domain.trace import Trace
+from ..ports.backend import LLMBackend
 from .backend_case import BackendCase, difference, with_spans
 
 # Of the vectors of single tokens [L, T, D] what each pooling makes: [L, D].

@@ -9,9 +9,10 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from ..ports.llm_backend import LLMBackend, SessionSpec
-from ..prompts import DEFAULT_TEMPLATES, pose
-from ..traces import TokenIds
+from ..domain.prompt import pose
+from ..domain.trace import TokenIds
+from ..ports.backend import LLMBackend, SessionSpec
+from ..settings import DEFAULT_TEMPLATES
 from .backend_case import BackendCase
 
 _DAYS = ("2001-02-03", "2033-10-09")

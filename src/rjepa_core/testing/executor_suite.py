@@ -27,16 +27,14 @@ from typing import Any
 
 import pytest
 
-from ..engine import open_engine
+from ..domain.latents import LatentRecord
+from ..domain.problem import GivenSolution, Problem
+from ..domain.trace import Failure, RecordKey, Work
 from ..errors import StoreError, UsageError
-from ..extraction import Ending, Progress
-from ..latents import LatentRecord
-from ..pending import Pending
-from ..ports.executor import Executor, Watch
-from ..ports.llm_backend import Room
-from ..problems import GivenSolution, Problem
+from ..extraction import Pending, open_engine
+from ..ports.backend import Room
+from ..ports.executor import Ending, Executor, Progress, Watch
 from ..settings import AdapterSettings, ExtractionSettings
-from ..traces import Failure, RecordKey, Work
 from .promises import raises
 from .samples import record_differences
 

@@ -10,11 +10,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from ..domain.identity import Identity
+from ..domain.latents import LatentRecord, Vectors, check_buffers
+from ..domain.trace import Failure, RecordKey, check_key, check_keys, list_keys
 from ..errors import ArgumentError, StoreClosedError
-from ..identity import Identity
-from ..latents import LatentRecord, Vectors, check_buffers
-from ..ports.latent_store import Entry
-from ..traces import Failure, RecordKey, check_key, check_keys, list_keys
+from ..ports.store import Entry
 
 T = TypeVar("T")
 

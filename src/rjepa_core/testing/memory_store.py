@@ -17,7 +17,9 @@ import numpy as np
 from attrs import validators
 from numpy.typing import NDArray
 
-from ..arguments import check_mode, json_entry
+from ..domain.identity import Identity, check_same, known_together
+from ..domain.latents import LatentRecord, Vectors, check_fits
+from ..domain.trace import Failure, RecordKey, check_key, check_keys
 from ..errors import (
     StatementChangedError,
     StoreClosedError,
@@ -26,11 +28,8 @@ from ..errors import (
     StoreLockedError,
     StoreNotFoundError,
 )
-from ..identity import Identity, check_same, known_together
-from ..latents import LatentRecord, Vectors, check_fits
 from ..plugins import StoreAdapter, hookimpl
-from ..ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
-from ..traces import Failure, RecordKey, check_key, check_keys
+from ..ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
 from .memory_snapshot import MemorySnapshot, State, entry_of
 
 

@@ -15,8 +15,8 @@ from typing import ClassVar
 import attrs
 import pytest
 
-from ..descriptors import ProbeAdapter
-from ..ports.memory_probe import MemoryProbe, MemoryReading
+from ..plugins import ProbeAdapter
+from ..ports.probe import MemoryProbe, MemoryReading
 
 
 class ProbeContract:

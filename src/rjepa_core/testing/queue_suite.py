@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ..extraction import WorkQueue
-from ..ports.llm_backend import Room
-from ..problems import Problem
-from ..traces import RecordKey, Work
+from ..domain.problem import Problem
+from ..domain.trace import RecordKey, Work
+from ..ports.backend import Room
+from ..ports.executor import WorkQueue
 from .scheduler_suite import inherited
 
 PLENTY = Room(rows=10**6, tokens=None, given_tokens=10**9, encode_tokens=10**9)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from ..identity import Generation, Identity, LatentSpace, PromptIdentity
-from ..latents import STORE_DTYPES, LatentRecord
-from ..problems import Problem
-from ..traces import OUT_OF_MEMORY, Failure, RecordKey, StepSpan, Trace
+from ..domain.identity import Generation, Identity, LatentSpace, PromptIdentity
+from ..domain.latents import LatentRecord
+from ..domain.problem import Problem
+from ..domain.trace import OUT_OF_MEMORY, Failure, RecordKey, StepSpan, Trace
+from ..settings import STORE_DTYPES
 
 
 def sample_identity(

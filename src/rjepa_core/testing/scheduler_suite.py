@@ -12,9 +12,9 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ..ports.batch_scheduler import BatchScheduler, Explains
-from ..ports.llm_backend import InFlight, Observation
-from ..ports.memory_probe import MemoryReading
+from ..ports.backend import InFlight, Observation
+from ..ports.probe import MemoryReading
+from ..ports.scheduler import BatchScheduler, Explains
 from .small_machine import run_on_a_small_machine
 
 # Several schedulers inherit the same tests, which is what the check below would warn of.

@@ -16,14 +16,14 @@ import numpy as np
 from attrs import validators as v
 from numpy.typing import NDArray
 
-from ..latents import Encoding
+from ..domain.latents import Encoding
+from ..domain.problem import GivenSolution
+from ..domain.randomness import row_generator
+from ..domain.trace import Completion, FinishReason, Prompt, Trace
+from ..extraction import BatchBackend, end_at_stop
 from ..plugins import BackendAdapter, hookimpl
-from ..ports.llm_backend import BatchBackend, ModelInfo, Refused
-from ..problems import GivenSolution
-from ..randomness import row_generator
+from ..ports.backend import ModelInfo, Refused
 from ..settings import EncodingSettings, ModelSettings, SamplingSettings
-from ..stopping import end_at_stop
-from ..traces import Completion, FinishReason, Prompt, Trace
 from .seeded_states import hidden_states, pool
 
 END_OF_SEQUENCE = 256

@@ -6,17 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from ..cutting import cut_completion
+from ..domain.latents import Encoding, LatentRecord
+from ..domain.problem import Problem
+from ..domain.prompt import pose
+from ..domain.segmentation import cut_completion
+from ..domain.trace import OUT_OF_MEMORY, Completion, Failure, Prompt, RecordKey, Trace, Work
 from ..errors import BackendError, OutOfMemoryError
-from ..extraction import extract
-from ..latents import Encoding, LatentRecord
-from ..pending import Pending
-from ..ports.batch_scheduler import BatchScheduler
-from ..ports.llm_backend import Refused, SessionSpec
-from ..problems import Problem
-from ..prompts import DEFAULT_TEMPLATES, pose
-from ..settings import EncodingSettings, ModelSettings, SamplingSettings
-from ..traces import OUT_OF_MEMORY, Completion, Failure, Prompt, RecordKey, Trace, Work
+from ..extraction import Pending, extract
+from ..ports.backend import Refused, SessionSpec
+from ..ports.scheduler import BatchScheduler
+from ..settings import DEFAULT_TEMPLATES, EncodingSettings, ModelSettings, SamplingSettings
 from .seeded import SeededBackend, SeededSettings
 
 PROBLEMS = 24

@@ -17,10 +17,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ..descriptors import SourceAdapter
+from ..domain.problem import DEFAULT_DOMAIN, Problem, derived_id
 from ..errors import InputError
-from ..ports.problem_source import ProblemSource, SourceRow
-from ..problems import DEFAULT_DOMAIN, Problem, derived_id
+from ..plugins import SourceAdapter
+from ..ports.source import ProblemSource, SourceRow
 from ..settings import ProblemSettings
 from .promises import raises
 from .store_case import TmpPath

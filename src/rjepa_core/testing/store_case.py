@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ..identity import Identity
-from ..latents import LatentRecord
+from ..domain.identity import Identity
+from ..domain.latents import LatentRecord
 from ..plugins import StoreAdapter
-from ..ports.latent_store import LatentStore, StoreMode
+from ..ports.store import LatentStore, StoreMode
 from .samples import record_differences, sample_identity
 
 # What pytest gives as tmp_path; the core, its suites included, imports no pathlib.

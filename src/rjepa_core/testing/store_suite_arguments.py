@@ -8,10 +8,10 @@ import attrs
 import numpy as np
 import pytest
 
+from ..domain.identity import Identity
+from ..domain.trace import RecordKey
 from ..errors import ArgumentError
-from ..identity import Identity
-from ..ports.latent_store import LatentStore
-from ..traces import RecordKey
+from ..ports.store import LatentStore
 from .promises import raises
 from .samples import sample_failure, sample_identity, sample_record
 from .store_case import Open, StoreCase, TmpPath, assert_same

@@ -8,9 +8,9 @@ import attrs
 import numpy as np
 import pytest
 
-from ..identity import Identity
-from ..latents import LatentRecord, Vectors
-from ..ports.latent_store import LatentStore, Snapshot
+from ..domain.identity import Identity
+from ..domain.latents import LatentRecord, Vectors
+from ..ports.store import LatentStore, Snapshot
 from .samples import sample_failure, sample_identity, sample_record
 from .store_case import Open, StoreCase, assert_same
 

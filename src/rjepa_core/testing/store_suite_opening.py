@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..domain.identity import Identity
+from ..domain.trace import RecordKey
 from ..errors import (
     IdentityError,
     StoreClosedError,
@@ -13,9 +15,7 @@ from ..errors import (
     StoreLockedError,
     StoreNotFoundError,
 )
-from ..identity import Identity
-from ..ports.latent_store import LatentStore
-from ..traces import RecordKey
+from ..ports.store import LatentStore
 from .promises import raises
 from .samples import sample_failure, sample_identity, sample_record, told_identity
 from .store_case import Open, StoreCase, TmpPath, assert_same

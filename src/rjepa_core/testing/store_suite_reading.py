@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ..domain.identity import Identity
+from ..domain.trace import RecordKey
 from ..errors import StoreClosedError, StoreError
-from ..identity import Identity
-from ..ports.latent_store import LatentStore
-from ..traces import RecordKey
+from ..ports.store import LatentStore
 from .promises import raises
 from .samples import record_differences, sample_failure, sample_identity, sample_record
 from .store_case import Open, StoreCase, assert_same

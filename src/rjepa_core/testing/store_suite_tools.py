@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from ..domain.identity import Identity
+from ..domain.problem import Problem
+from ..domain.trace import OUT_OF_MEMORY, TOO_LONG, RecordKey
 from ..errors import IdentityError, MergeConflictError, UsageError
-from ..identity import Identity
-from ..ports.latent_store import LatentStore
-from ..ports.store_tools import StoreTools, ToolProgress
-from ..problems import Problem
-from ..traces import OUT_OF_MEMORY, TOO_LONG, RecordKey
+from ..ports.maintenance import StoreTools, ToolProgress
+from ..ports.store import LatentStore
 from .promises import raises
 from .samples import sample_failure, sample_identity, sample_record, told_identity
 from .store_case import Open, StoreCase, TmpPath, assert_same

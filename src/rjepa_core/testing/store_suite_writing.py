@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from ..domain.identity import Identity
+from ..domain.trace import RecordKey
 from ..errors import StatementChangedError, StoreClosedError, StoreError, StoreGoneError
-from ..identity import Identity
-from ..ports.latent_store import LatentStore
-from ..traces import RecordKey
+from ..ports.store import LatentStore
 from .promises import raises
 from .samples import sample_failure, sample_identity, sample_record
 from .store_case import Open, StoreCase, TmpPath, assert_same

@@ -16,9 +16,9 @@ from hf_traces import given, problems
 from safetensors.torch import load_file, save_file
 
 from rjepa_adapters.huggingface import awq
+from rjepa_core.domain.latents import Encoding
 from rjepa_core.errors import UsageError
-from rjepa_core.latents import Encoding
-from rjepa_core.settings import EncodingSettings
+from rjepa_core.settings.extraction import EncodingSettings
 
 pytest.importorskip("awq", reason="AutoAWQ is not installed: pip install 'rjepa[awq]'")
 

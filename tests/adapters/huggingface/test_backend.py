@@ -21,13 +21,13 @@ from rjepa_adapters.huggingface.memory import (
     held_bytes,
     is_out_of_memory,
 )
+from rjepa_core.domain.latents import UnstorableError, make_record
+from rjepa_core.domain.problem import GivenSolution, Problem
+from rjepa_core.domain.trace import NOT_FINITE, TEMPLATE, Completion, Prompt, RecordKey
 from rjepa_core.errors import OutOfMemoryError
-from rjepa_core.latents import UnstorableError, make_record
-from rjepa_core.ports.llm_backend import LLMBackend, Refused
-from rjepa_core.problems import GivenSolution, Problem
-from rjepa_core.settings import EncodingSettings, SamplingSettings
+from rjepa_core.ports.backend import LLMBackend, Refused
+from rjepa_core.settings.extraction import EncodingSettings, SamplingSettings
 from rjepa_core.testing.backend_suite import BackendContract
-from rjepa_core.traces import NOT_FINITE, TEMPLATE, Completion, Prompt, RecordKey
 
 
 @pytest.fixture(params=["fused", "double-pass"])

@@ -17,10 +17,10 @@ from rjepa_adapters.huggingface.encoding import LayerReader, agree, pool
 from rjepa_adapters.huggingface.loading import load
 from rjepa_adapters.huggingface.settings import HuggingFaceSettings
 from rjepa_adapters.huggingface.shapes import SHAPES
+from rjepa_core.domain.latents import Encoding
+from rjepa_core.domain.trace import Trace
 from rjepa_core.errors import UnsupportedError
-from rjepa_core.latents import Encoding
-from rjepa_core.settings import EncodingSettings, ModelSettings, SamplingSettings
-from rjepa_core.traces import Trace
+from rjepa_core.settings.extraction import EncodingSettings, ModelSettings, SamplingSettings
 
 POOL = {
     "mean": lambda states: states.mean(0),

@@ -21,16 +21,20 @@ from rjepa_adapters.huggingface.settings import DOUBLE_PASS
 from rjepa_adapters.huggingface.slot_cache import SlotLayer
 from rjepa_adapters.schedulers.adaptive import AdaptiveScheduler, AdaptiveSettings
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
-from rjepa_core.cutting import cut_completion
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.problem import Problem
+from rjepa_core.domain.prompt import pose
+from rjepa_core.domain.segmentation import cut_completion
+from rjepa_core.domain.trace import OUT_OF_MEMORY, TOO_LONG, Failure, RecordKey, Work
 from rjepa_core.errors import UnsupportedError
-from rjepa_core.extraction import Progress, extract
-from rjepa_core.latents import LatentRecord
-from rjepa_core.pending import Pending
-from rjepa_core.ports.llm_backend import Room, SessionSpec
-from rjepa_core.problems import Problem
-from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
-from rjepa_core.runner import open_store, run_extraction
-from rjepa_core.settings import (
+from rjepa_core.extraction.loop import extract
+from rjepa_core.extraction.queue import Pending
+from rjepa_core.extraction.run import run_extraction
+from rjepa_core.plugins.locate import open_store
+from rjepa_core.ports.backend import Room, SessionSpec
+from rjepa_core.ports.executor import Progress
+from rjepa_core.settings.extraction import (
+    DEFAULT_TEMPLATES,
     AdapterSettings,
     EncodingSettings,
     ExtractionSettings,
@@ -38,7 +42,6 @@ from rjepa_core.settings import (
     RunSettings,
     SamplingSettings,
 )
-from rjepa_core.traces import OUT_OF_MEMORY, TOO_LONG, Failure, RecordKey, Work
 
 Records = dict[RecordKey, LatentRecord]
 

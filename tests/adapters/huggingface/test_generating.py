@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.generating import cut_at_end
 from rjepa_adapters.huggingface.sampling import choose, draw_uniforms
-from rjepa_core.ports.llm_backend import Refused
-from rjepa_core.settings import SamplingSettings
-from rjepa_core.traces import TOO_LONG, Completion, Prompt, RecordKey
+from rjepa_core.domain.trace import TOO_LONG, Completion, Prompt, RecordKey
+from rjepa_core.ports.backend import Refused
+from rjepa_core.settings.extraction import SamplingSettings
 
 
 def ids_of(

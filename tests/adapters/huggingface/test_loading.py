@@ -18,7 +18,7 @@ from rjepa_adapters.huggingface.loading import check_placement, pick_device, pic
 from rjepa_adapters.huggingface.naming import content_of, find_checkpoint
 from rjepa_adapters.huggingface.settings import HuggingFaceSettings
 from rjepa_core.errors import BackendError, UsageError
-from rjepa_core.settings import ModelSettings, SamplingSettings
+from rjepa_core.settings.extraction import ModelSettings, SamplingSettings
 from rjepa_core.testing.backend_case import BackendCase
 
 

@@ -17,22 +17,23 @@ from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.settings import HuggingFaceSettings
 from rjepa_adapters.huggingface.shape_tokenizer import shape_tokenizer
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.prompt import pose
+from rjepa_core.domain.trace import Completion, Work
 from rjepa_core.errors import BackendError, UsageError
-from rjepa_core.extraction import extract
-from rjepa_core.latents import LatentRecord
-from rjepa_core.opening import open_store
-from rjepa_core.pending import Pending
-from rjepa_core.prepared import session_spec
-from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
-from rjepa_core.runner import run_extraction
-from rjepa_core.settings import (
+from rjepa_core.extraction.engine import session_spec
+from rjepa_core.extraction.loop import extract
+from rjepa_core.extraction.queue import Pending
+from rjepa_core.extraction.run import run_extraction
+from rjepa_core.plugins.locate import open_store
+from rjepa_core.settings.extraction import (
+    DEFAULT_TEMPLATES,
     EncodingSettings,
     ExtractionSettings,
     ModelSettings,
     ProblemSettings,
     SamplingSettings,
 )
-from rjepa_core.traces import Completion, Work
 
 NEW_TOKENS = 60
 needs_awq = pytest.mark.skipif(

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rjepa_adapters.huggingface.text import TextCodec
-from rjepa_core.cutting import cut, cut_completion
+from rjepa_core.domain.problem import GivenSolution, Problem
+from rjepa_core.domain.prompt import pose
+from rjepa_core.domain.segmentation import cut, cut_completion
+from rjepa_core.domain.trace import Prompt, RecordKey
 from rjepa_core.errors import SettingsError, UsageError
-from rjepa_core.problems import GivenSolution, Problem
-from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
-from rjepa_core.traces import Prompt, RecordKey
+from rjepa_core.settings.extraction import DEFAULT_TEMPLATES
 
 CODECS = {"byte-level": TextCodec(byte_level()), "metaspace": TextCodec(metaspace())}
 TEXTS = st.text(

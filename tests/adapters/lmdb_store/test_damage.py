@@ -14,15 +14,15 @@ from rjepa_adapters.lmdb_store.place import DATA
 from rjepa_adapters.lmdb_store.repairing import repair, verify
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import Failure
 from rjepa_core.errors import DamagedRecordError, StoreError
-from rjepa_core.latents import LatentRecord
 from rjepa_core.testing.samples import (
     record_differences,
     sample_failure,
     sample_identity,
     sample_record,
 )
-from rjepa_core.traces import Failure
 
 IDENTITY = sample_identity(1, 512)
 

@@ -15,9 +15,9 @@ from rjepa_adapters.lmdb_store.place import DATA
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_adapters.lmdb_store.trees import OddPageError, PageFile, Walk
+from rjepa_core.domain.trace import RecordKey
 from rjepa_core.errors import DamagedRecordError
 from rjepa_core.testing.samples import sample_identity, sample_record
-from rjepa_core.traces import RecordKey
 
 IDENTITY = sample_identity(1, 512)
 COUNT = 1500

@@ -17,9 +17,9 @@ import pytest
 from rjepa_adapters.lmdb_store.repairing import verify
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
+from rjepa_core.domain.trace import RecordKey
 from rjepa_core.errors import DiskFullError, StoreError, StoreLockedError
 from rjepa_core.testing.samples import record_differences, sample_identity, sample_record
-from rjepa_core.traces import RecordKey
 
 IDENTITY = sample_identity(1, 256)
 WRITER = """

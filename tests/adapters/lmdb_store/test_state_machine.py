@@ -22,16 +22,16 @@ from hypothesis.stateful import (
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_adapters.lmdb_store.tools import LmdbTools
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import UsageError
-from rjepa_core.latents import LatentRecord
-from rjepa_core.ports.latent_store import Snapshot
+from rjepa_core.ports.store import Snapshot
 from rjepa_core.testing.samples import (
     record_differences,
     sample_failure,
     sample_identity,
     sample_record,
 )
-from rjepa_core.traces import Failure, RecordKey
 
 IDENTITY = sample_identity(1, 64)
 TOOLS = LmdbTools()

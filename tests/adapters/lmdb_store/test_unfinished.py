@@ -15,7 +15,7 @@ from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_adapters.lmdb_store.tools import LmdbTools
 from rjepa_adapters.lmdb_store.unfinished import MARK, unfinished
 from rjepa_core.errors import DiskFullError, StoreError, UsageError
-from rjepa_core.ports.store_tools import ToolProgress
+from rjepa_core.ports.maintenance import ToolProgress
 from rjepa_core.testing.samples import sample_identity, sample_record
 
 IDENTITY = sample_identity(1, 64)

@@ -12,8 +12,9 @@ import torch
 from rjepa_adapters.huggingface.loading import free_bytes
 from rjepa_adapters.probes import host
 from rjepa_adapters.probes.host import HostProbe, cgroup_memory, pressure
-from rjepa_core.plugins import ProbeAdapter, Registry
-from rjepa_core.runner import find_probe
+from rjepa_core.plugins.hooks import ProbeAdapter
+from rjepa_core.plugins.locate import find_probe
+from rjepa_core.plugins.registry import Registry
 from rjepa_core.testing.probe_suite import ProbeContract
 
 

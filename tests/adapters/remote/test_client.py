@@ -17,10 +17,10 @@ from rjepa_adapters.remote.describing import info_from_json, info_to_json
 from rjepa_adapters.remote.retrying import ServiceError, ask
 from rjepa_adapters.world_model.run import JepaWorldModel
 from rjepa_core.errors import IdentityError, InputError, UsageError
-from rjepa_core.opening import open_world_model
+from rjepa_core.plugins.locate import open_world_model
 from rjepa_core.ports.world_model import Context, LatentSequence, WorldModel
+from rjepa_core.settings.training import OBJECTIVES
 from rjepa_core.testing.world_model_suite import WorldModelContract, sequences
-from rjepa_core.train_settings import OBJECTIVES
 
 
 @pytest.fixture(scope="module", params=OBJECTIVES)

@@ -10,8 +10,8 @@ import pytest
 from scheduler_machines import COST, Driver, batching
 
 from rjepa_adapters.schedulers.adaptive import AdaptiveScheduler, AdaptiveSettings
-from rjepa_core.ports.llm_backend import InFlight, Observation
-from rjepa_core.ports.memory_probe import MemoryReading
+from rjepa_core.ports.backend import InFlight, Observation
+from rjepa_core.ports.probe import MemoryReading
 from rjepa_core.testing.scheduler_suite import SchedulerContract
 
 MIB = 1 << 20

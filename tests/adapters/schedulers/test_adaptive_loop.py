@@ -11,17 +11,18 @@ from hypothesis import strategies as st
 from scheduler_machines import ArbitrarySession, Outcome
 
 from rjepa_adapters.schedulers.adaptive import AdaptiveScheduler, AdaptiveSettings
-from rjepa_core.cutting import cut_completion
-from rjepa_core.extraction import Ending, extract
-from rjepa_core.latents import LatentRecord
-from rjepa_core.pending import Pending
-from rjepa_core.ports.batch_scheduler import Decision
-from rjepa_core.ports.llm_backend import LLMBackend, Session, SessionSpec
-from rjepa_core.ports.memory_probe import MemoryReading
-from rjepa_core.problems import Problem
-from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
-from rjepa_core.settings import EncodingSettings, SamplingSettings
-from rjepa_core.traces import Failure, RecordKey, Trace, Work
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.problem import Problem
+from rjepa_core.domain.prompt import pose
+from rjepa_core.domain.segmentation import cut_completion
+from rjepa_core.domain.trace import Failure, RecordKey, Trace, Work
+from rjepa_core.extraction.loop import extract
+from rjepa_core.extraction.queue import Pending
+from rjepa_core.ports.backend import LLMBackend, Session, SessionSpec
+from rjepa_core.ports.executor import Ending
+from rjepa_core.ports.probe import MemoryReading
+from rjepa_core.ports.scheduler import Decision
+from rjepa_core.settings.extraction import DEFAULT_TEMPLATES, EncodingSettings, SamplingSettings
 
 
 class Sink:

@@ -6,9 +6,9 @@ import pytest
 from scheduler_machines import Driver
 
 from rjepa_adapters.schedulers.adaptive import AdaptiveScheduler, AdaptiveSettings
+from rjepa_core.config import structure
 from rjepa_core.errors import SettingsError
-from rjepa_core.ports.memory_probe import MemoryReading
-from rjepa_core.structuring import structure
+from rjepa_core.ports.probe import MemoryReading
 
 
 @pytest.mark.parametrize(

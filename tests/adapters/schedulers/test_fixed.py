@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
-from rjepa_core.ports.llm_backend import InFlight, Observation
+from rjepa_core.ports.backend import InFlight, Observation
 from rjepa_core.testing.scheduler_suite import SchedulerContract
 
 

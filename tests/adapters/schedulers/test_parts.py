@@ -10,7 +10,7 @@ from rjepa_adapters.schedulers.amounts import format_bytes, parse_bytes
 from rjepa_adapters.schedulers.ladder import Ladder
 from rjepa_adapters.schedulers.memory import MemoryWatch
 from rjepa_adapters.schedulers.retries import Retries
-from rjepa_core.ports.memory_probe import MemoryReading
+from rjepa_core.ports.probe import MemoryReading
 
 
 def test_the_ladder_has_a_step_between_the_powers_of_two() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rjepa_adapters.schedulers.measuring import Measuring
 from rjepa_adapters.schedulers.speed import Speeds, work_of
-from rjepa_core.ports.llm_backend import Observation
+from rjepa_core.ports.backend import Observation
 
 
 def test_without_measurements_the_usual_is_expected() -> None:

@@ -14,7 +14,7 @@ from served_process import ServedProcess, serving
 from services import client, make_trained, opened, running
 
 from rjepa_adapters.remote.client import RemoteWorldModel
-from rjepa_core.serving import Served
+from rjepa_core.scoring.serving import Served
 from rjepa_core.testing.world_model_suite import sequences
 
 MIB = 1024**2

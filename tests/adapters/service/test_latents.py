@@ -13,8 +13,8 @@ from services import client, opened, problem, running
 
 from rjepa_adapters.remote import wire
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldModel
-from rjepa_core.scoring import percentile
-from rjepa_core.serving import Served
+from rjepa_core.scoring.serving import Served
+from rjepa_core.scoring.surprise import percentile
 
 BYTES = {"content-type": wire.MEDIA, "accept": wire.MEDIA}
 

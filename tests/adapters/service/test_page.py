@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from services import make_trained, opened, running
 
-from rjepa_core.serving import Served, ServeRunSettings, ServeSettings, open_served
-from rjepa_core.settings import AdapterSettings, ModelSettings
+from rjepa_core.scoring.serving import Served, ServeRunSettings, ServeSettings, open_served
+from rjepa_core.settings.extraction import AdapterSettings, ModelSettings
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -120,10 +120,10 @@ def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def small_real(shared_data: Path, home: Path) -> tuple[str, str]:
     """A store of 150 GSM8K solutions and a world model of it, in about two minutes."""
     from rjepa_adapters.world_model.training_run import train
-    from rjepa_core.runner import run_extraction
-    from rjepa_core.settings import ExtractionSettings, ProblemSettings
-    from rjepa_core.structuring import structure
-    from rjepa_core.train_settings import TrainSettings
+    from rjepa_core.config import structure
+    from rjepa_core.extraction.run import run_extraction
+    from rjepa_core.settings.extraction import ExtractionSettings, ProblemSettings
+    from rjepa_core.settings.training import TrainSettings
 
     store, run = str(home / "store"), str(home / "run")
     problems = ProblemSettings(traces=(str(shared_data / "gsm8k_train.jsonl"),), limit=150)

@@ -21,9 +21,9 @@ from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_adapters.service.problems import ProblemError
 from rjepa_adapters.service.records import MOST_SKIPPED, Records
-from rjepa_core.serving import Served
+from rjepa_core.domain.trace import RecordKey
+from rjepa_core.scoring.serving import Served
 from rjepa_core.testing.samples import sample_identity, sample_record
-from rjepa_core.traces import RecordKey
 
 
 def listed(caller: httpx2.Client, **query: object) -> list[tuple[str, int]]:

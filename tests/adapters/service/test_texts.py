@@ -12,10 +12,10 @@ import pytest
 from evaluation_stores import solution
 from services import client, opened, problem, running
 
-from rjepa_core.scoring import score
-from rjepa_core.serving import Served
-from rjepa_core.text_encoding import sequence_of
-from rjepa_core.traces import RecordKey
+from rjepa_core.domain.trace import RecordKey
+from rjepa_core.scoring.serving import Served
+from rjepa_core.scoring.surprise import score
+from rjepa_core.scoring.text_encoder import sequence_of
 
 STATEMENT = "How many seats, case 3?"
 

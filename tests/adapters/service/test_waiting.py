@@ -17,8 +17,8 @@ from rjepa_adapters.service.problems import ProblemError
 from rjepa_adapters.service.scorer import Scorer
 from rjepa_adapters.service.settings import HttpSettings
 from rjepa_adapters.service.waiting import GoneError, results_of
-from rjepa_core.problems import GivenSolution
-from rjepa_core.text_encoding import Solution
+from rjepa_core.domain.problem import GivenSolution
+from rjepa_core.scoring.text_encoder import Solution
 
 
 class Caller:

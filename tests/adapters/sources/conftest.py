@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from rjepa_adapters.sources import plugin
-from rjepa_core.plugins import SourceAdapter
-from rjepa_core.ports.problem_source import ProblemSource, SourceRow
-from rjepa_core.settings import ProblemSettings
+from rjepa_core.plugins.hooks import SourceAdapter
+from rjepa_core.ports.source import ProblemSource, SourceRow
+from rjepa_core.settings.extraction import ProblemSettings
 
 SHARED_DATA = Path(__file__).parents[4] / "shared" / "data"
 Open = Callable[..., ProblemSource]

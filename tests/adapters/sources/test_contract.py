@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rjepa_core.plugins import Registry, SourceAdapter
+from rjepa_core.plugins.hooks import SourceAdapter
+from rjepa_core.plugins.registry import Registry
 from rjepa_core.testing.source_suite import SourceContract
 
 ROWS = [

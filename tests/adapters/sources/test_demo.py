@@ -7,7 +7,7 @@ import math
 import pytest
 
 from rjepa_core.errors import InputError
-from rjepa_core.worklist import Worklist
+from rjepa_core.extraction.work import Worklist
 
 # Each as arithmetic, in the problems' order.
 MATH_ANSWERS = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from rjepa_core.domain.problem import derived_id
 from rjepa_core.errors import InputError, UsageError
-from rjepa_core.problems import derived_id
 
 GSM8K = {
     "question": "Eva has 48 apples and eats half. How many remain?",

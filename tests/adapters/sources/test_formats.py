@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rjepa_core.problems import derived_id
+from rjepa_core.domain.problem import derived_id
 
 RECORDS = [
     {"question": "Why, and\nhow?", "answer": "one\ntwo\n#### 2", "note": "a"},

@@ -7,8 +7,8 @@ import warnings
 
 import pytest
 
+from rjepa_core.domain.problem import derived_id
 from rjepa_core.errors import InputError
-from rjepa_core.problems import derived_id
 
 SVAMP = {
     "ID": "chal-1",

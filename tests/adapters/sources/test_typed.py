@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
+from rjepa_core.domain.problem import derived_id
 from rjepa_core.errors import InputError
-from rjepa_core.problems import derived_id
 
 pyarrow = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

@@ -17,9 +17,9 @@ from rjepa_adapters.world_model.index import open_index
 from rjepa_adapters.world_model.statistics import Standardiser, measured
 from rjepa_adapters.world_model.workers import Loader
 from rjepa_core.errors import StoreError
-from rjepa_core.opening import open_store
+from rjepa_core.plugins.locate import open_store
+from rjepa_core.settings.training import DataSettings
 from rjepa_core.testing.samples import sample_identity
-from rjepa_core.train_settings import DataSettings
 
 MANY = [2 + i % 4 for i in range(60)]
 

@@ -12,12 +12,12 @@ import pytest
 from latent_stores import make_store
 
 from rjepa_adapters.world_model.index import each_key, open_index
+from rjepa_core.domain.split import Split, split_of
 from rjepa_core.errors import IdentityError, StoreNotFoundError, UsageError
-from rjepa_core.opening import open_store
-from rjepa_core.partition import Split, split_of
+from rjepa_core.plugins.locate import open_store
+from rjepa_core.settings.training import DataSettings
 from rjepa_core.testing.memory_store import MemoryStore, forget
 from rjepa_core.testing.samples import sample_identity, sample_record, told_identity
-from rjepa_core.train_settings import DataSettings
 
 MANY = [2 + i % 5 for i in range(120)]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rjepa_adapters.world_model.masks import Masker, each_past, past, split
-from rjepa_core.train_settings import MASKS, MaskerSettings
+from rjepa_core.settings.training import MASKS, MaskerSettings
 
 
 @given(

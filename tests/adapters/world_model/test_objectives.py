@@ -13,7 +13,7 @@ from rjepa_adapters.world_model.detection import damage, detection_loss
 from rjepa_adapters.world_model.masks import past, split
 from rjepa_adapters.world_model.model import Jepa
 from rjepa_adapters.world_model.objectives import Objective, sigreg, squared_distances
-from rjepa_core.train_settings import OBJECTIVES, TrainingSettings, WorldModelSettings
+from rjepa_core.settings.training import OBJECTIVES, TrainingSettings, WorldModelSettings
 
 WIDTH = 12
 

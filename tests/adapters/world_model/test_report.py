@@ -12,7 +12,7 @@ import pytest
 from rjepa_adapters.world_model.charts import curves
 from rjepa_adapters.world_model.picture import latent_picture
 from rjepa_adapters.world_model.report import Table, write_report
-from rjepa_core.train_settings import DataSettings, TrainSettings, WorldModelSettings
+from rjepa_core.settings.training import DataSettings, TrainSettings, WorldModelSettings
 
 SVG = "{http://www.w3.org/2000/svg}"
 REMOTE = re.compile(

@@ -19,7 +19,7 @@ from rjepa_adapters.world_model.statistics import Standardiser
 from rjepa_adapters.world_model.workers import Loader
 from rjepa_core.evaluation.baselines import NormalEquations, Ridge, Standards
 from rjepa_core.ports.world_model import Context, LatentSequence
-from rjepa_core.train_settings import DataSettings, TrainSettings
+from rjepa_core.settings.training import DataSettings, TrainSettings
 
 
 @pytest.mark.parametrize("context", list(Context))

@@ -20,11 +20,11 @@ from rjepa_adapters.world_model import checkpoint
 from rjepa_adapters.world_model.checkpoint import MODEL, STATE, TRAINING
 from rjepa_adapters.world_model.run import JepaWorldModel
 from rjepa_adapters.world_model.training_run import train
+from rjepa_core.config import structure
 from rjepa_core.errors import UsageError
+from rjepa_core.ports.trainer import TrainWatch
 from rjepa_core.ports.world_model import LatentSequence
-from rjepa_core.structuring import structure
-from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import TrainWatch
+from rjepa_core.settings.training import TrainSettings
 
 SMALL = {"width": 16, "heads": 2, "depth": 1, "predictor_width": 16, "predictor_heads": 2}
 State = dict[str, Any]

@@ -24,14 +24,14 @@ from rjepa_adapters.world_model import checkpoint, files
 from rjepa_adapters.world_model.logs import read_rows
 from rjepa_adapters.world_model.run import JepaWorldModel, device_of, find_checkpoint
 from rjepa_adapters.world_model.training_run import train
+from rjepa_core.config import structure, unstructure
 from rjepa_core.errors import DiskFullError, UsageError
-from rjepa_core.opening import open_store
+from rjepa_core.plugins.locate import open_store
+from rjepa_core.ports.trainer import TrainSummary, TrainWatch
 from rjepa_core.ports.world_model import LatentSequence, WorldModel
-from rjepa_core.structuring import structure, unstructure
+from rjepa_core.settings.training import OBJECTIVES, TrainSettings
 from rjepa_core.testing.samples import sample_identity, told_identity
 from rjepa_core.testing.world_model_suite import WorldModelContract
-from rjepa_core.train_settings import OBJECTIVES, TrainSettings
-from rjepa_core.training import TrainSummary, TrainWatch
 
 STEPS = [2 + i % 4 for i in range(120)]
 SMALL = {"width": 16, "heads": 2, "depth": 1, "predictor_width": 16, "predictor_heads": 2}

@@ -20,11 +20,11 @@ from rjepa_adapters.world_model.batches import LengthBatches
 from rjepa_adapters.world_model.dataset import Batch, LatentDataset
 from rjepa_adapters.world_model.index import open_index
 from rjepa_adapters.world_model.workers import Loader
+from rjepa_core.config import unstructure
 from rjepa_core.errors import StoreError, UsageError
-from rjepa_core.opening import open_store
-from rjepa_core.structuring import unstructure
-from rjepa_core.train_settings import DataSettings, TrainingSettings, TrainSettings
-from rjepa_core.train_settings import WorldModelSettings as Model
+from rjepa_core.plugins.locate import open_store
+from rjepa_core.settings.training import DataSettings, TrainingSettings, TrainSettings
+from rjepa_core.settings.training import WorldModelSettings as Model
 
 STEPS = [2 + i % 4 for i in range(60)]
 # Stops at the third signal; each of them reaches the workers, too.

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from rjepa_core.evaluation.baselines import measure
+from rjepa_core.evaluation.corpus import Sample
 from rjepa_core.evaluation.correctness import correctness_table
 from rjepa_core.evaluation.damage import Pair, damage_table
 from rjepa_core.evaluation.fitting import can_cross, fitted_crosswise
 from rjepa_core.evaluation.methods import BASELINE, RIDGE, WORLD_MODEL, Method, each_in_batches
 from rjepa_core.evaluation.metrics import auroc
 from rjepa_core.evaluation.probe import LONG, ProbeData, probe_tables
-from rjepa_core.evaluation.reading import Sample
 from rjepa_core.evaluation.settings import EvaluateSettings
 from rjepa_core.evaluation.watching import Watch
 from rjepa_core.ports.world_model import Context, LatentSequence

@@ -6,14 +6,14 @@ import attrs
 import numpy as np
 import pytest
 
-from rjepa_core.cutting import cut_completion, make_trace
+from rjepa_core.domain.problem import GivenSolution, Problem
+from rjepa_core.domain.prompt import pose
+from rjepa_core.domain.segmentation import cut_completion, make_trace
+from rjepa_core.domain.trace import Trace
 from rjepa_core.evaluation.settings import FOREIGN, SLIP
 from rjepa_core.evaluation.tampering import CHANGED, DONOR, pool_of, tamper
-from rjepa_core.problems import GivenSolution, Problem
-from rjepa_core.prompts import MATH_TEMPLATE, pose
-from rjepa_core.settings import ModelSettings
+from rjepa_core.settings.extraction import MATH_TEMPLATE, ModelSettings
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
-from rjepa_core.traces import Trace
 
 BACKEND = SeededBackend(ModelSettings(name="m"), SeededSettings())
 

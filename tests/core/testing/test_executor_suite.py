@@ -8,15 +8,14 @@ from collections.abc import Callable, Sequence
 import attrs
 import pytest
 
-from rjepa_core.engine import Engine, open_engine
-from rjepa_core.extraction import Ending, Progress, WorkQueue
-from rjepa_core.latents import LatentRecord
-from rjepa_core.ports.executor import Watch
-from rjepa_core.ports.latent_store import RecordSink
-from rjepa_core.ports.llm_backend import ModelInfo, Room
-from rjepa_core.settings import ExtractionSettings
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import Failure, Work
+from rjepa_core.extraction.engine import Engine, open_engine
+from rjepa_core.ports.backend import ModelInfo, Room
+from rjepa_core.ports.executor import Ending, Progress, Watch, WorkQueue
+from rjepa_core.ports.store import RecordSink
+from rjepa_core.settings.extraction import ExtractionSettings
 from rjepa_core.testing.executor_suite import ExecutorContract
-from rjepa_core.traces import Failure, Work
 
 
 class Plain:

@@ -8,8 +8,9 @@ from typing import Any
 import attrs
 import pytest
 
-import rjepa_core.plugins
-from rjepa_core.plugins import BackendAdapter, Plugin, Registry, hookimpl
+import rjepa_core.plugins.registry
+from rjepa_core.plugins.hooks import BackendAdapter, hookimpl
+from rjepa_core.plugins.registry import Plugin, Registry
 from rjepa_core.testing.plugin_suite import PluginContract
 from rjepa_core.testing.seeded import SeededBackend
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import pytest
 from engines import RefillingBackend, seeded
 
-from rjepa_core.ports.llm_backend import LLMBackend
-from rjepa_core.problems import GivenSolution, Problem
-from rjepa_core.prompts import DEFAULT_TEMPLATES, pose
-from rjepa_core.settings import ModelSettings, SamplingSettings
+from rjepa_core.domain.problem import GivenSolution, Problem
+from rjepa_core.domain.prompt import pose
+from rjepa_core.domain.trace import Completion
+from rjepa_core.ports.backend import LLMBackend
+from rjepa_core.settings.extraction import DEFAULT_TEMPLATES, ModelSettings, SamplingSettings
 from rjepa_core.testing.backend_suite import BackendContract
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
-from rjepa_core.traces import Completion
 
 
 class Exact(BackendContract):

@@ -12,9 +12,8 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from rjepa_core import Registry
-from rjepa_core.endings import STOPPED, explain
 from rjepa_core.errors import UsageError
-from rjepa_core.run_report import in_memory
+from rjepa_core.extraction.report import STOPPED, explain, in_memory
 
 from . import tasks
 from .parameters import (

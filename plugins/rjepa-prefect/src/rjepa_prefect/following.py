@@ -11,12 +11,12 @@ import attrs
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 
-from rjepa_core.extraction import Progress
-from rjepa_core.ports.batch_scheduler import Decision
-from rjepa_core.ports.store_tools import ToolProgress
-from rjepa_core.run_report import progress_facts
-from rjepa_core.training import TrainProgress
-from rjepa_core.words import duration, number, rate
+from rjepa_core.extraction.report import progress_facts
+from rjepa_core.ports.executor import Progress
+from rjepa_core.ports.maintenance import ToolProgress
+from rjepa_core.ports.scheduler import Decision
+from rjepa_core.ports.trainer import TrainProgress
+from rjepa_core.text import duration, number, rate
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 SECONDS_BETWEEN, SHORTEST, PARTS = 30.0, 2.0, 10

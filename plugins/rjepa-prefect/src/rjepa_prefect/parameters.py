@@ -11,13 +11,12 @@ import attrs
 from attrs import validators as v
 
 from rjepa_core import ExtractionSettings, Registry, TrainSettings
+from rjepa_core.config import structure, unstructure
 from rjepa_core.errors import InputError, SettingsError, UsageError
 from rjepa_core.evaluation import EvaluateRunSettings
-from rjepa_core.opening import locate, split_location
-from rjepa_core.plugins import WorldModelAdapter
-from rjepa_core.resolving import resolve_extraction
-from rjepa_core.structuring import structure, unstructure
-from rjepa_core.world_models import DEFAULT_TRAINER
+from rjepa_core.extraction import resolve_extraction
+from rjepa_core.plugins import WorldModelAdapter, locate, split_location
+from rjepa_core.training import DEFAULT_TRAINER
 
 Values = dict[str, Any]
 

@@ -9,12 +9,10 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact
 
 from rjepa_core.evaluation.text import markdown
-from rjepa_core.room import size
-from rjepa_core.run_report import in_memory, reasons_text
+from rjepa_core.extraction.report import in_memory, reasons_text
 from rjepa_core.settings import StoreSettings
-from rjepa_core.showing import visible
-from rjepa_core.train_report import curve_rows, ending_line
-from rjepa_core.words import count, duration, rate
+from rjepa_core.text import count, duration, rate, size, visible
+from rjepa_core.training.report import curve_rows, ending_line
 
 EXTRACTION, TRAINING, EVALUATION = "rjepa-extraction", "rjepa-training", "rjepa-evaluation"
 _ENDINGS = {0: "done", 3: "done, and more failed than was allowed", 4: "stopped by run.max_hours"}

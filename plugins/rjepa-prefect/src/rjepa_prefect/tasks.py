@@ -13,21 +13,29 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.runtime import flow_run, task_run
 
 from rjepa_core import ExtractionSettings, Registry, TrainSettings
-from rjepa_core.endings import PROBLEMS_FAILED, exit_code, may_pass, too_many_failed
 from rjepa_core.errors import ProblemsFailedError
 from rjepa_core.evaluation import EvaluateRunSettings, Watch
 from rjepa_core.evaluation import evaluate as evaluate_world_models
 from rjepa_core.evaluation.text import heading
+from rjepa_core.extraction import Extraction, Summary, open_extraction
+from rjepa_core.extraction.report import (
+    PROBLEMS_FAILED,
+    exit_code,
+    may_pass,
+    outcome,
+    outcome_lines,
+    plan,
+    plan_lines,
+    too_many_failed,
+    warnings_of,
+)
 from rjepa_core.plugins import WorldModelAdapter
-from rjepa_core.ports.store_tools import ToolProgress
-from rjepa_core.prepared import Extraction, Summary
-from rjepa_core.run_report import outcome, outcome_lines, plan, plan_lines, warnings_of
-from rjepa_core.runner import open_extraction
-from rjepa_core.train_report import ending_line, epoch_line, facts_of
-from rjepa_core.training import TrainSummary, TrainWatch
-from rjepa_core.words import count
-from rjepa_core.world_models import DEFAULT_TRAINER
-from rjepa_core.world_models import train_world_model as train_into
+from rjepa_core.ports.maintenance import ToolProgress
+from rjepa_core.ports.trainer import TrainSummary, TrainWatch
+from rjepa_core.text import count
+from rjepa_core.training import DEFAULT_TRAINER
+from rjepa_core.training import train_world_model as train_into
+from rjepa_core.training.report import ending_line, epoch_line, facts_of
 
 from . import summaries
 from .following import ExtractionReport, Log, Meter, PhaseReport, TrainingReport, run_log

@@ -8,11 +8,11 @@ from typing import Protocol
 
 import attrs
 
+from rjepa_core.domain.trace import RecordKey, Work
 from rjepa_core.errors import BackendError, RJepaError
-from rjepa_core.extraction import Progress
-from rjepa_core.ports.llm_backend import ModelInfo
+from rjepa_core.ports.backend import ModelInfo
+from rjepa_core.ports.executor import Progress
 from rjepa_core.settings import ExtractionSettings
-from rjepa_core.traces import RecordKey, Work
 
 from .messages import Answer, Broken, Hello, Lost
 

@@ -15,13 +15,12 @@ from contextlib import suppress
 
 import attrs
 
+from rjepa_core.domain.trace import Failure, RecordKey, Work
 from rjepa_core.errors import BackendError
-from rjepa_core.extraction import Ending, Progress, WorkQueue
-from rjepa_core.ports.batch_scheduler import Decision
-from rjepa_core.ports.executor import Watch
-from rjepa_core.ports.latent_store import RecordSink
-from rjepa_core.ports.llm_backend import InFlight, Room
-from rjepa_core.traces import Failure, RecordKey, Work
+from rjepa_core.ports.backend import InFlight, Room
+from rjepa_core.ports.executor import Ending, Progress, Watch, WorkQueue
+from rjepa_core.ports.scheduler import Decision
+from rjepa_core.ports.store import RecordSink
 
 from .crew import Crew, Member
 from .messages import Answer, Lost, Parcel

@@ -11,12 +11,11 @@ import attrs
 import ray
 from ray.exceptions import ActorDiedError, RayError
 
-from rjepa_core.extraction import Ending, Progress, WorkQueue
-from rjepa_core.ports.executor import Watch
-from rjepa_core.ports.latent_store import RecordSink
-from rjepa_core.ports.llm_backend import ModelInfo
+from rjepa_core.domain.trace import Work
+from rjepa_core.ports.backend import ModelInfo
+from rjepa_core.ports.executor import Ending, Progress, Watch, WorkQueue
+from rjepa_core.ports.store import RecordSink
 from rjepa_core.settings import ExtractionSettings
-from rjepa_core.traces import Work
 
 from .cluster import Place, join, leave
 from .crew import Crew

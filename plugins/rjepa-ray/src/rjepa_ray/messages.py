@@ -6,11 +6,11 @@ import pickle
 
 import attrs
 
-from rjepa_core.extraction import Progress
-from rjepa_core.latents import LatentRecord
-from rjepa_core.ports.batch_scheduler import Decision
-from rjepa_core.ports.llm_backend import ModelInfo
-from rjepa_core.traces import Failure, Work
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import Failure, Work
+from rjepa_core.ports.backend import ModelInfo
+from rjepa_core.ports.executor import Progress
+from rjepa_core.ports.scheduler import Decision
 
 
 @attrs.frozen

@@ -14,15 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import attrs
 
-from rjepa_core.engine import Engine, open_engine
-from rjepa_core.extraction import Progress
-from rjepa_core.latents import LatentRecord
-from rjepa_core.pending import Pending
-from rjepa_core.ports.batch_scheduler import Decision
-from rjepa_core.ports.executor import Watch
-from rjepa_core.ports.llm_backend import Room
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import Failure, RecordKey, Work
+from rjepa_core.extraction import Engine, Pending, open_engine
+from rjepa_core.ports.backend import Room
+from rjepa_core.ports.executor import Progress, Watch
+from rjepa_core.ports.scheduler import Decision
 from rjepa_core.settings import ExtractionSettings
-from rjepa_core.traces import Failure, RecordKey, Work
 
 from .messages import Answer, Broken, Hello, Parcel, broken
 

@@ -24,16 +24,20 @@ from .settings import BackendSettings, ExecutorSettings, SchedulerSettings, Stor
 
 if TYPE_CHECKING:
     from rjepa_core.plugins import Registry
-    from rjepa_core.ports.batch_scheduler import BatchScheduler
+    from rjepa_core.ports.backend import LLMBackend
     from rjepa_core.ports.executor import Executor
-    from rjepa_core.ports.latent_store import LatentStore, StoreMode
-    from rjepa_core.ports.llm_backend import LLMBackend
-    from rjepa_core.ports.memory_probe import MemoryProbe
-    from rjepa_core.ports.problem_source import ProblemSource
+    from rjepa_core.ports.probe import MemoryProbe
+    from rjepa_core.ports.scheduler import BatchScheduler
+    from rjepa_core.ports.source import ProblemSource
+    from rjepa_core.ports.store import LatentStore, StoreMode
+    from rjepa_core.ports.trainer import TrainSummary, TrainWatch
     from rjepa_core.ports.world_model import WorldModel
-    from rjepa_core.settings import ExtractionSettings, ModelSettings, ProblemSettings
-    from rjepa_core.train_settings import TrainSettings
-    from rjepa_core.training import TrainSummary, TrainWatch
+    from rjepa_core.settings import (
+        ExtractionSettings,
+        ModelSettings,
+        ProblemSettings,
+        TrainSettings,
+    )
 
 
 @hookimpl

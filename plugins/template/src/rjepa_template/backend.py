@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.latents import Encoding
-from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo
-from rjepa_core.randomness import row_generator
+from rjepa_core.domain.latents import Encoding
+from rjepa_core.domain.randomness import row_generator
+from rjepa_core.domain.trace import Completion, Prompt, Trace
+from rjepa_core.extraction import BatchBackend
+from rjepa_core.ports.backend import ModelInfo
 from rjepa_core.settings import EncodingSettings, ModelSettings, SamplingSettings
-from rjepa_core.traces import Completion, Prompt, Trace
 
 from .settings import BackendSettings
 

@@ -9,10 +9,11 @@ from typing import Any
 import attrs
 import numpy as np
 
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.problem import Problem
+from rjepa_core.domain.trace import Failure, RecordKey, StepSpan, Trace
 from rjepa_core.errors import DamagedRecordError
-from rjepa_core.latents import STORE_DTYPES, LatentRecord
-from rjepa_core.problems import Problem
-from rjepa_core.traces import Failure, RecordKey, StepSpan, Trace
+from rjepa_core.settings import STORE_DTYPES
 
 _ARRAYS = ("prompt_ids", "completion_ids")
 

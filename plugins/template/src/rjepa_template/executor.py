@@ -1,6 +1,6 @@
 """An executor: the plain loop, which rests between steps on a machine that others use.
 
-An executor with many workers opens an engine in each of them (`rjepa_core.engine.open_engine`), and
+An executor with many workers opens an engine in each of them (`rjepa_core.extraction.engine.open_engine`), and
 writes what they bring into the one sink; `plugins/rjepa-ray` is one.
 """
 
@@ -10,12 +10,11 @@ import time
 
 import attrs
 
-from rjepa_core.engine import open_engine
-from rjepa_core.extraction import Ending, Progress, WorkQueue
+from rjepa_core.extraction import open_engine
 from rjepa_core.plugins import Registry
-from rjepa_core.ports.executor import Watch
-from rjepa_core.ports.latent_store import RecordSink
-from rjepa_core.ports.llm_backend import ModelInfo
+from rjepa_core.ports.backend import ModelInfo
+from rjepa_core.ports.executor import Ending, Progress, Watch, WorkQueue
+from rjepa_core.ports.store import RecordSink
 from rjepa_core.settings import ExtractionSettings
 
 from .settings import ExecutorSettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rjepa_core.ports.memory_probe import MemoryReading
+from rjepa_core.ports.probe import MemoryReading
 
 MEMINFO = "/proc/meminfo"
 

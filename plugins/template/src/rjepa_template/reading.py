@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from rjepa_core.domain.latents import LatentRecord, Vectors, check_buffers
+from rjepa_core.domain.trace import Failure, RecordKey, check_key, check_keys, list_keys
 from rjepa_core.errors import ArgumentError, StoreClosedError
-from rjepa_core.latents import LatentRecord, Vectors, check_buffers
-from rjepa_core.ports.latent_store import Entry, StoreStats
-from rjepa_core.traces import Failure, RecordKey, check_key, check_keys, list_keys
+from rjepa_core.ports.store import Entry, StoreStats
 
 from .codec import decode_failure, decode_record, id_bytes, key_of
 

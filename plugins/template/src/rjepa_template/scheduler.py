@@ -5,8 +5,8 @@ It holds no clock, device or model; the same observations give the same decision
 
 from __future__ import annotations
 
-from rjepa_core.ports.batch_scheduler import Decision
-from rjepa_core.ports.llm_backend import InFlight, Observation, Room
+from rjepa_core.ports.backend import InFlight, Observation, Room
+from rjepa_core.ports.scheduler import Decision
 
 from .settings import SchedulerSettings
 

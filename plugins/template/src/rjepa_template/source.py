@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from rjepa_core.domain.problem import DEFAULT_DOMAIN, GivenSolution, Problem
 from rjepa_core.errors import InputError
-from rjepa_core.ports.problem_source import SourceRow
-from rjepa_core.problems import DEFAULT_DOMAIN, GivenSolution, Problem
+from rjepa_core.ports.source import SourceRow
 from rjepa_core.settings import ProblemSettings
 
 SUFFIX = ".problems.txt"

@@ -19,7 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.arguments import check_mode, json_entry
+from rjepa_core.domain.identity import Identity, check_same, known_together
+from rjepa_core.domain.latents import LatentRecord, Vectors, check_fits
+from rjepa_core.domain.trace import Failure, RecordKey, check_key, check_keys
 from rjepa_core.errors import (
     StatementChangedError,
     StoreClosedError,
@@ -28,10 +30,7 @@ from rjepa_core.errors import (
     StoreLockedError,
     StoreNotFoundError,
 )
-from rjepa_core.identity import Identity, check_same, known_together
-from rjepa_core.latents import LatentRecord, Vectors, check_fits
-from rjepa_core.ports.latent_store import Entry, Snapshot, StoreMode, StoreStats
-from rjepa_core.traces import Failure, RecordKey, check_key, check_keys
+from rjepa_core.ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
 
 from .codec import encode_failure, encode_record, id_bytes
 from .reading import Reader, connect

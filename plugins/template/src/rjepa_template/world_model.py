@@ -15,17 +15,17 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rjepa_core.domain.identity import Generation, Identity
 from rjepa_core.errors import InputError, UsageError
-from rjepa_core.identity import Generation, Identity
-from rjepa_core.opening import open_store
+from rjepa_core.plugins import open_store
+from rjepa_core.ports.trainer import TrainSummary, TrainWatch
 from rjepa_core.ports.world_model import (
     Context,
     LatentSequence,
     TargetSpace,
     WorldModelInfo,
 )
-from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import TrainSummary, TrainWatch
+from rjepa_core.settings import TrainSettings
 
 FILE = "template.json"
 Floats = NDArray[np.float32]

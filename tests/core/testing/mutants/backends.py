@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from toy import LETTERS, Toy
 
-from rjepa_core.latents import LatentRecord
-from rjepa_core.ports.llm_backend import LLMBackend, Room, Session, SessionSpec, Step
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import StepSpan
+from rjepa_core.ports.backend import LLMBackend, Room, Session, SessionSpec, Step
 from rjepa_core.testing.backend_suite import BackendContract
-from rjepa_core.traces import StepSpan
 
 
 class Suite(BackendContract):

@@ -6,7 +6,7 @@ import attrs
 
 from rjepa_adapters.schedulers.adaptive import AdaptiveScheduler, AdaptiveSettings
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
-from rjepa_core.pending import Pending
+from rjepa_core.extraction.queue import Pending
 from rjepa_core.testing.queue_suite import QueueContract
 from rjepa_core.testing.scheduler_suite import SchedulerContract
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import attrs
 
+from rjepa_core.domain.problem import GivenSolution, Problem
 from rjepa_core.errors import InputError
-from rjepa_core.plugins import ProbeAdapter, SourceAdapter
-from rjepa_core.ports.memory_probe import MemoryReading
-from rjepa_core.ports.problem_source import SourceRow
-from rjepa_core.problems import GivenSolution, Problem
+from rjepa_core.plugins.hooks import ProbeAdapter, SourceAdapter
+from rjepa_core.ports.probe import MemoryReading
+from rjepa_core.ports.source import SourceRow
 from rjepa_core.testing.probe_suite import ProbeContract
 from rjepa_core.testing.source_suite import SourceContract
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import attrs
 import numpy as np
 
-from rjepa_core.plugins import StoreAdapter
+from rjepa_core.plugins.hooks import StoreAdapter
 from rjepa_core.testing import memory_store
 from rjepa_core.testing.memory_snapshot import MemorySnapshot
 from rjepa_core.testing.memory_store import MemorySettings, MemoryStore, exists, forget

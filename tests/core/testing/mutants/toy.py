@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.latents import Encoding
-from rjepa_core.ports.llm_backend import BatchBackend, ModelInfo
-from rjepa_core.randomness import row_generator
-from rjepa_core.settings import EncodingSettings, SamplingSettings
-from rjepa_core.stopping import end_at_stop
-from rjepa_core.traces import Completion, Prompt, StepSpan, Trace
+from rjepa_core.domain.latents import Encoding
+from rjepa_core.domain.randomness import row_generator
+from rjepa_core.domain.trace import Completion, Prompt, StepSpan, Trace
+from rjepa_core.extraction.batch_backend import BatchBackend
+from rjepa_core.extraction.stop_texts import end_at_stop
+from rjepa_core.ports.backend import ModelInfo
+from rjepa_core.settings.extraction import EncodingSettings, SamplingSettings
 
 LETTERS = 64
 

@@ -1,0 +1,181 @@
+"""From a measurement to one sentence of advice; every reason in it is one of its figures."""
+
+from __future__ import annotations
+
+import attrs
+
+from .results import BenchResult, Measured
+
+# As far as two figures may differ and count as equal.
+CLOSE = 0.05
+# Rounds that differ by more than this share of their median leave a doubt.
+_UNSTEADY = 0.1
+# Batches behind which a scheduler that learns has had a chance to.
+_FEW_BATCHES = 20
+
+
+@attrs.frozen
+class Advice:
+    """What to do on this machine.
+
+    Attributes:
+        name: of the recommended contender; None where nothing can be recommended.
+        sentence: the advice and its reason.
+        doubts: what keeps the figures from being certain, a sentence each.
+    """
+
+    name: str | None
+    sentence: str
+    doubts: tuple[str, ...] = ()
+
+
+def advise(result: BenchResult) -> Advice:
+    """Of the sizes that fit the fastest, or a smaller one that is as good; or the scheduler that
+    decides, where it is as fast."""
+    if len(result.measured) == 1:
+        only = f"Nothing can be recommended: only {_rows(result.measured[0])} had been measured."
+        return Advice(None, only, _doubts(result, None))
+    useful = [one for one in result.measured if one.failed < one.problems]
+    fixed = [one for one in useful if one.size is not None]
+    deciding = next((one for one in useful if one.size is None), None)
+    fitting = [one for one in fixed if not one.out_of_memory]
+    chosen = _smallest_of_the_fastest(fitting)
+    if chosen is None:
+        return _nothing_fits(result, deciding)
+    if deciding is not None and _seconds(deciding) <= _seconds(chosen) * (1 + CLOSE):
+        return _decides(result, deciding, min(fitting, key=_seconds))
+    reasons = [_gain(result, chosen), _why_no_larger(result, chosen)]
+    if deciding is not None:
+        reasons.append(
+            f"{deciding.name} took {_longer(deciding, chosen)} over so few problems, "
+            "the search for a size included"
+        )
+    sentence = f"Use --scheduler fixed --batch-size {chosen.size}: {_joined(reasons)}."
+    return Advice(chosen.name, sentence, _doubts(result, chosen))
+
+
+def _smallest_of_the_fastest(fitting: list[Measured]) -> Measured | None:
+    if not fitting:
+        return None
+    least = min(map(_seconds, fitting))
+    # Less memory for as good as the same speed.
+    close = (one for one in fitting if _seconds(one) <= least * (1 + CLOSE))
+    return min(close, key=lambda one: one.size or 0)
+
+
+def _decides(result: BenchResult, deciding: Measured, best: Measured) -> Advice:
+    less = _seconds(best) / _seconds(deciding) - 1
+    if abs(less) < 0.005:
+        against = f"as fast as the best fixed size, {_rows(best)}"
+    elif less > 0:
+        against = f"{_percent(less)} faster than the best fixed size, {_rows(best)}"
+    else:
+        against = f"within {_percent(1 / (1 + less) - 1)} of the best fixed size, {_rows(best)}"
+    reasons = [_gain(result, deciding), f"{against}, and it goes on looking during the run"]
+    if deciding.out_of_memory:
+        batches = _count(deciding.out_of_memory, "batch", "batches")
+        reasons.append(f"{batches} ran out of memory and came again smaller")
+    sentence = f"Leave the size to --scheduler {deciding.name}: {_joined(reasons)}."
+    return Advice(deciding.name, sentence, _doubts(result, deciding))
+
+
+def _nothing_fits(result: BenchResult, deciding: Measured | None) -> Advice:
+    if deciding is not None and not deciding.failed:
+        return Advice(
+            deciding.name,
+            f"Leave the size to --scheduler {deciding.name}: every fixed size ran out of memory, "
+            "and it finished all problems.",
+            _doubts(result, deciding),
+        )
+    return Advice(
+        None,
+        "Nothing can be recommended: no size that was measured fits into memory. Use a smaller "
+        "or quantised model, fewer --max-new-tokens, or another --device.",
+        _doubts(result, None),
+    )
+
+
+def _gain(result: BenchResult, one: Measured) -> str:
+    base = result.baseline
+    assert base is not None
+    if one is base:
+        return ""
+    against = "one at a time" if base.size == 1 else f"{base.size} at a time"
+    return f"{result.speed_up(one):.1f} times as fast as {against}"
+
+
+def _why_no_larger(result: BenchResult, chosen: Measured) -> str:
+    larger = next(
+        (o for o in result.measured if o.size is not None and o.size > (chosen.size or 0)), None
+    )
+    if larger is None:
+        more = 2 * (chosen.size or 1)
+        return (
+            "it is the largest size that was measured: "
+            f"try --sizes {chosen.size},{more},{2 * more} --limit {4 * more}, too"
+        )
+    if larger.out_of_memory:
+        return f"{_rows(larger)} ran out of memory"
+    gain = _seconds(chosen) / max(_seconds(larger), 1e-9) - 1
+    if gain < -CLOSE:
+        return f"{_rows(larger)} took {_longer(larger, chosen)}"
+    if gain < 0.005:
+        return f"{_rows(larger)} were no faster"
+    return f"{_rows(larger)} were only {_percent(gain)} faster"
+
+
+def _doubts(result: BenchResult, chosen: Measured | None) -> tuple[str, ...]:
+    found = []
+    if result.settings.bench.rounds == 1:
+        found.append("There was one round alone: how much its figures vary is not known.")
+    unsteady = max(result.measured, key=_unsteadiness, default=None)
+    if unsteady is not None and _unsteadiness(unsteady) > _UNSTEADY:
+        found.append(
+            f"The rounds of {_rows(unsteady)} differ by {_percent(_unsteadiness(unsteady))}: "
+            "measure again on a quiet machine, or with more --rounds."
+        )
+    for one in result.measured:
+        if one.size is None and one.batches < _FEW_BATCHES:
+            batches = _count(one.batches, "batch", "batches")
+            found.append(
+                f"{one.name} had {batches} to find its size in; over a whole run the search "
+                "weighs less. A larger --limit shows it."
+            )
+        if one.failed and not one.out_of_memory:
+            found.append(f"With {_rows(one)} {one.failed} of {one.problems} problems failed.")
+    if result.left_out:
+        sizes = ", ".join(map(str, result.left_out))
+        found.append(f"{sizes} rows were left out: {result.survey.work} problems never fill them.")
+    return tuple(found)
+
+
+def _unsteadiness(one: Measured) -> float:
+    spread = one.seconds_per_problem
+    return (spread.most - spread.least) / max(spread.median, 1e-9)
+
+
+def _seconds(one: Measured) -> float:
+    return one.seconds_per_problem.median
+
+
+def _longer(one: Measured, other: Measured) -> str:
+    ratio = _seconds(one) / max(_seconds(other), 1e-9)
+    return f"{ratio:.1f} times as long" if ratio >= 1.5 else f"{_percent(ratio - 1)} longer"
+
+
+def _percent(share: float) -> str:
+    return f"{max(1, round(share * 100))} %"
+
+
+def _rows(one: Measured) -> str:
+    if one.size is None:
+        return one.name
+    return f"{one.size} row{'' if one.size == 1 else 's'}"
+
+
+def _count(number: int, one: str, more: str) -> str:
+    return f"{number} {one if number == 1 else more}"
+
+
+def _joined(reasons: list[str]) -> str:
+    return "; ".join(reason for reason in reasons if reason)

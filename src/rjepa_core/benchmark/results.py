@@ -1,0 +1,218 @@
+"""What a measurement of batch sizes is asked for, and what it found."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+import attrs
+from attrs import validators as v
+
+from ..extraction import Survey
+from ..ports.backend import ModelInfo
+from ..ports.scheduler import Decision
+from ..settings import ExtractionSettings, StoreSettings
+
+# The problems of the original project's audit: GSM8K, MATH and HumanEval.
+AUDIT_PROBLEMS = 21456
+
+
+def _sizes(value: int | Iterable[int]) -> tuple[int, ...]:
+    return (value,) if isinstance(value, int) else tuple(value)
+
+
+def _check_sizes(_: object, __: object, sizes: tuple[int, ...]) -> None:
+    if not sizes:
+        raise ValueError("sizes must name at least one")
+    if min(sizes) < 1:
+        raise ValueError(f"sizes must be >= 1, got {min(sizes)}")
+    if len(set(sizes)) < len(sizes):
+        raise ValueError(f"sizes must differ, got {', '.join(map(str, sizes))}")
+
+
+@attrs.frozen(kw_only=True)
+class BenchSettings:
+    """What is compared.
+
+    Attributes:
+        sizes: numbers of rows to measure, each with the fixed scheduler.
+        rounds: how often everything is measured.
+        total: problems that the hours are projected for.
+    """
+
+    sizes: tuple[int, ...] = attrs.field(
+        default=(1, 4, 8, 16), converter=_sizes, validator=_check_sizes
+    )
+    rounds: int = attrs.field(default=2, validator=v.and_(v.instance_of(int), v.ge(1)))
+    total: int = attrs.field(default=AUDIT_PROBLEMS, validator=v.and_(v.instance_of(int), v.ge(1)))
+
+
+@attrs.frozen(kw_only=True)
+class BenchRunSettings(ExtractionSettings):
+    """All of one measurement: the extraction that is timed, and what is compared.
+
+    Its store and its run settings are not used: nothing is stored.
+    """
+
+    store: StoreSettings = attrs.field(factory=lambda: StoreSettings(path="-"))
+    bench: BenchSettings = attrs.field(factory=BenchSettings)
+
+
+@attrs.frozen
+class Batch:
+    """One generated batch.
+
+    Attributes:
+        at: seconds since its round began, at its end.
+        rows: how many.
+        new_tokens: generated.
+        seconds: that generating them took.
+        out_of_memory: it did not fit.
+    """
+
+    at: float
+    rows: int
+    new_tokens: int
+    seconds: float
+    out_of_memory: bool = False
+
+
+@attrs.frozen
+class Round:
+    """One contender's pass over the problems.
+
+    Attributes:
+        number: of the round, from 0.
+        place: which in its round, from 0.
+        seconds: wall time, all of the pipeline.
+        problems: done, the failed included.
+        failures: failed problems by reason.
+        steps: reasoning steps that were encoded.
+        prompt_tokens, new_tokens: read and generated.
+        peak_bytes: most that this process held; None where no probe tells.
+        used_bytes, limit_bytes: most that everyone used on the device, and what there is.
+        out_of_memory: batches that did not fit.
+        batches: as they were generated.
+        decisions: of a scheduler that explains itself, with the seconds since the round began.
+    """
+
+    number: int
+    place: int
+    seconds: float
+    problems: int
+    failures: dict[str, int]
+    steps: int
+    prompt_tokens: int
+    new_tokens: int
+    peak_bytes: int | None
+    used_bytes: int | None
+    limit_bytes: int | None
+    out_of_memory: int
+    batches: tuple[Batch, ...]
+    decisions: tuple[tuple[float, Decision], ...]
+
+
+@attrs.frozen
+class Spread:
+    """A quantity over the rounds."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(statistics.median(values), min(values), max(values))
+
+
+@attrs.frozen
+class Measured:
+    """A contender and its rounds, at least one.
+
+    Attributes:
+        name, size: as the contender's.
+        rounds: in order.
+    """
+
+    name: str
+    size: int | None
+    rounds: tuple[Round, ...]
+
+    @property
+    def seconds_per_problem(self) -> Spread:
+        return Spread.of([one.seconds / max(1, one.problems) for one in self.rounds])
+
+    @property
+    def tokens_per_second(self) -> Spread:
+        """Its median is that of the time turned over, so that the two tell the same."""
+        speeds = [one.new_tokens / max(one.seconds, 1e-9) for one in self.rounds]
+        done = max(1, sum(one.problems for one in self.rounds))
+        tokens = sum(one.new_tokens for one in self.rounds) / done
+        median = tokens / max(self.seconds_per_problem.median, 1e-9)
+        return Spread(median, min(*speeds, median), max(*speeds, median))
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """The most of any round."""
+        return max((one.peak_bytes for one in self.rounds if one.peak_bytes), default=None)
+
+    @property
+    def out_of_memory(self) -> int:
+        """Batches of all rounds that did not fit."""
+        return sum(one.out_of_memory for one in self.rounds)
+
+    @property
+    def failed(self) -> int:
+        """Failed problems of all rounds."""
+        return sum(sum(one.failures.values()) for one in self.rounds)
+
+    @property
+    def problems(self) -> int:
+        """Problems of all rounds, the failed included."""
+        return sum(one.problems for one in self.rounds)
+
+    @property
+    def batches(self) -> int:
+        """Batches of all rounds."""
+        return sum(len(one.batches) for one in self.rounds)
+
+    @property
+    def last_rows(self) -> int:
+        """Rows of the last batch that was full: where a scheduler that learns has got to."""
+        fitted = [b.rows for b in self.rounds[-1].batches if not b.out_of_memory]
+        return max(fitted[-2:], default=0)
+
+
+@attrs.frozen
+class BenchResult:
+    """What was measured.
+
+    Attributes:
+        settings: of the measurement.
+        info: of the model.
+        survey: of the problems.
+        measured: the fixed sizes, smallest first, then the scheduler that decides.
+        left_out: sizes that there are too few problems for.
+    """
+
+    settings: BenchRunSettings
+    info: ModelInfo
+    survey: Survey
+    measured: tuple[Measured, ...]
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def baseline(self) -> Measured | None:
+        """What speed-ups are against: the smallest size, one at a time if it was measured."""
+        return next((one for one in self.measured if one.size is not None), None)
+
+    def speed_up(self, one: Measured) -> float | None:
+        """How many times as fast as the baseline."""
+        if self.baseline is None:
+            return None
+        least = max(one.seconds_per_problem.median, 1e-9)
+        return self.baseline.seconds_per_problem.median / least
+
+    def hours(self, one: Measured) -> float:
+        """Projected for all the problems of `bench.total`."""
+        return one.seconds_per_problem.median * self.settings.bench.total / 3600

@@ -1,0 +1,301 @@
+"""Turn plain mappings (YAML, `--set`, an adapter's options) into settings classes, and back.
+
+Every mistake is named with its full key and the nearest right one.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import difflib
+import enum
+import re
+import types
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NewType,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+import attrs
+
+from .errors import ArgumentError, SettingsError
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+
+T = TypeVar("T")
+# A text that is taken as it stands: commas and white space in it are its own.
+Verbatim = NewType("Verbatim", str)
+# As a type; the stubs of attrs call it a function.
+_FACTORY: type[Any] = attrs.Factory  # type: ignore[assignment]
+
+
+def structure(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
+    """Build a settings class from a mapping.
+
+    A class with a field `options` takes keys that it does not know as options; whoever knows the
+    adapter's own class checks them. Text is accepted for numbers, truth values and (with commas)
+    lists, as it comes from a command line; `1%` is the number 0.01.
+
+    Raises:
+        SettingsError: unknown or missing key, wrong type, or a value out of range.
+    """
+    if not isinstance(data, Mapping):
+        raise SettingsError(f"{where or cls.__name__}: expected a section with keys, got {data!r}")
+    hints = get_type_hints(cls)
+    fields = [a for a in attrs.fields(cls) if a.init]  # type: ignore[arg-type]
+    known = [a.name for a in fields]
+    defaults = {a.name: a.default for a in fields}
+    values: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    for key, value in data.items():
+        path = _join(where, str(key))
+        if key == "options" and "options" in known:
+            options.update(value or {})
+        elif key in known:
+            value = _over_default(hints[key], defaults[key], value)
+            values[key] = _convert(hints[key], value, path)
+        elif "options" in known:
+            options[str(key)] = value
+        else:
+            raise SettingsError(unknown_key(path, known))
+    if "options" in known:
+        values["options"] = options
+    for field in fields:
+        if field.default is attrs.NOTHING and field.name not in values:
+            values[field.name] = _missing(hints[field.name], field.name, options, where)
+    try:
+        return cls(**values)
+    except SettingsError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise SettingsError(explain(error, where)) from None
+
+
+def unstructure(settings: Any) -> dict[str, Any]:
+    """A settings object as plain values, such that `structure` gives an equal one.
+
+    Options stand beside the keys of their section, as in YAML.
+    """
+    plain: dict[str, Any] = {}
+    for field in attrs.fields(type(settings)):
+        value = getattr(settings, field.name)
+        if field.name == "options":
+            plain.update(_plain(value))
+        else:
+            plain[field.name] = _plain(value)
+    return plain
+
+
+def as_section(cls: type[Any], value: Any) -> Any:
+    """`backend: template` is short for `backend: {name: template}`; nothing is an empty section."""
+    if isinstance(value, str):
+        required = [a.name for a in attrs.fields(cls) if a.default is attrs.NOTHING]
+        if len(required) == 1:
+            return {required[0]: value}
+    return {} if value is None else value
+
+
+def unknown_key(path: str, known: Sequence[str]) -> str:
+    """Message for a key that nobody knows, with the nearest of the known ones."""
+    parent, dot, key = path.rpartition(".")
+    near = difflib.get_close_matches(key, known, 1)
+    if near:
+        hint = f"did you mean {parent}{dot}{near[0]}?"
+    else:
+        hint = "known keys: " + (", ".join(known) or "none")
+    return f"{path}: unknown setting; {hint}"
+
+
+_OUT_OF_RANGE = re.compile(r"^'(?P<key>\w+)' must be (?P<wanted>[<>]=? .*): (?P<got>.*)$", re.S)
+_LENGTH = re.compile(r"^Length of '(?P<key>\w+)' must be (?P<wanted>[<>]=) (?P<n>\d+): (?P<got>.*)")
+_GOT = re.compile(r"^'(?P<key>\w+)' (?P<wanted>.*) \(got (?P<got>.*)\)\.?$", re.S)
+_CLASS = re.compile(r"<class '(?:builtins\.)?([\w.]+)'>")
+_NAMED = re.compile(r"^'?(?P<key>\w+)'? (?P<wanted>must .*)$", re.S)
+
+
+def explain(error: Exception, where: str) -> str:
+    """What a validator of attrs (or one's own) objects to, with the full key in front."""
+    text = str(error.args[0]) if error.args else str(error)
+    if found := _OUT_OF_RANGE.match(text):
+        wanted, got = _number(found["wanted"]), _number(found["got"])
+        return f"{_join(where, found['key'])}: must be {wanted}, got {got}"
+    if found := _LENGTH.match(text):
+        path, few = _join(where, found["key"]), found["wanted"] == ">="
+        if few and found["n"] == "1":
+            return f"{path}: must not be empty"
+        return f"{path}: must have at {'least' if few else 'most'} {found['n']}, got {found['got']}"
+    choices = error.args[2] if len(error.args) > 3 else None
+    if " must be in " in text and isinstance(choices, collections.abc.Iterable):
+        key, value = error.args[1].name, error.args[3]
+        return f"{_join(where, key)}: {_not_among(value, [str(c) for c in choices])}"
+    if found := _GOT.match(text):
+        message = f"{_join(where, found['key'])}: {found['wanted']}, got {found['got']}"
+        return _CLASS.sub(r"\1", message)
+    if found := _NAMED.match(text):
+        return f"{_join(where, found['key'])}: {found['wanted']}"
+    return f"{where}: {text}" if where else text
+
+
+def _not_among(value: Any, choices: Sequence[str]) -> str:
+    near = difflib.get_close_matches(str(value), choices, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    return f"must be one of {', '.join(choices)}; got {value!r}{hint}"
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _number(text: str) -> str:
+    return re.sub(r"\b(\d+)\.0\b", r"\1", text)
+
+
+def _over_default(hint: Any, default: Any, value: Any) -> Any:
+    """What a section must name and doesn't, it has from its default: `scheduler: {batch_size: 4}`
+    are settings of the default scheduler."""
+    if not attrs.has(hint) or not isinstance(default, _FACTORY):
+        return value
+    section = as_section(hint, value)
+    if not isinstance(section, Mapping):
+        return value
+    usual = default.factory()
+    required = [a.name for a in attrs.fields(hint) if a.default is attrs.NOTHING]
+    return {**{name: getattr(usual, name) for name in required}, **section}
+
+
+def _missing(hint: Any, name: str, options: Mapping[str, Any], where: str) -> Any:
+    """A required section may still consist of defaults; anything else is an error."""
+    path = _join(where, name)
+    if attrs.has(hint):
+        return structure(hint, {}, path)
+    near = difflib.get_close_matches(name, list(options), 1)
+    if near:
+        raise SettingsError(
+            f"{_join(where, near[0])}: unknown setting; did you mean {path}? It is missing"
+        )
+    raise SettingsError(f"{path}: missing; it has no default")
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        return _convert_union(args, value, path)
+    if origin is Literal:
+        chosen = next((a for a in args if value == a or str(value) == str(a)), None)
+        if chosen is None:
+            raise SettingsError(f"{path}: {_not_among(value, [str(a) for a in args])}")
+        return chosen
+    if attrs.has(hint):
+        if isinstance(value, hint):
+            return value
+        return structure(hint, as_section(hint, value), path)
+    if origin in (tuple, list, collections.abc.Sequence):
+        inner = args[0] if args else Any
+        whole = inner is Verbatim and isinstance(value, str)
+        given = [value] if whole else _items(value)
+        items = [_convert(inner, x, f"{path}[{i}]") for i, x in enumerate(given)]
+        return items if origin is list else tuple(items)
+    if origin in (dict, collections.abc.Mapping):
+        if not isinstance(value, Mapping):
+            raise SettingsError(f"{path}: expected keys and values, got {value!r}")
+        return {str(k): _convert(args[1], item, f"{path}.{k}") for k, item in value.items()}
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return _convert_enum(hint, value, path)
+    return _scalar(hint, value, path)
+
+
+def _convert_union(args: tuple[Any, ...], value: Any, path: str) -> Any:
+    nothing = value is None or (isinstance(value, str) and value.lower() in ("none", "null", ""))
+    if nothing and type(None) in args:
+        return None
+    candidates = [a for a in args if a is not type(None)]
+    for candidate in candidates[:-1]:
+        try:
+            return _convert(candidate, value, path)
+        except SettingsError:
+            continue
+    return _convert(candidates[-1], value, path)
+
+
+def _convert_enum(hint: type[enum.Enum], value: Any, path: str) -> enum.Enum:
+    for member in hint:
+        if value is member or str(value) in (member.name, str(member.value)):
+            return member
+    raise SettingsError(f"{path}: {_not_among(value, [str(m.value) for m in hint])}")
+
+
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+_WANTED = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+def _scalar(hint: Any, value: Any, path: str) -> Any:
+    hint = str if hint is Verbatim else hint
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is bool and isinstance(value, str) and value.lower() in _TRUE + _FALSE:
+        return value.lower() in _TRUE
+    if hint is float and number:
+        try:
+            return float(value)
+        except OverflowError:
+            raise SettingsError(f"{path}: expected a number, got one that is too large") from None
+    if hint in (int, float) and isinstance(value, str):
+        parsed = _parse_number(hint, value)
+        if parsed is not None:
+            return parsed
+    # YAML makes a date of 2026-11-03.
+    if hint is str and (number or isinstance(value, date)):
+        return str(value)
+    if hint in _WANTED and (not isinstance(value, hint) or (hint is int and not number)):
+        raise SettingsError(f"{path}: expected {_WANTED[hint]}, got {value!r}")
+    return value
+
+
+def _parse_number(hint: type[int] | type[float], text: str) -> int | float | None:
+    try:
+        if hint is float and text.strip().endswith("%"):
+            return float(text.strip()[:-1]) / 100
+        return hint(text)
+    except ValueError:
+        return None
+
+
+def _plain(value: Any) -> Any:
+    if attrs.has(type(value)):
+        return unstructure(value)
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value.value if isinstance(value, enum.Enum) else value
+
+
+def path_text(path: str | PathLike[str], name: str = "path") -> str:
+    """A path as text; `name` is the argument's.
+
+    Raises:
+        ArgumentError: it is neither a string nor an `os.PathLike` that gives one.
+    """
+    text = path
+    if not isinstance(path, str) and hasattr(type(path), "__fspath__"):
+        text = path.__fspath__()
+    if not isinstance(text, str):
+        raise ArgumentError(f"{name}: got {path!r:.80}, expected a string or a path")
+    return text

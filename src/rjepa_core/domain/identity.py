@@ -1,0 +1,304 @@
+"""What two runs must share so that their vectors may meet, and what they must not mix.
+
+A field that came later than the first version stands in `later()`: an identity which was written
+before lacks it, keeps its fingerprint, and agrees with any value that cannot be compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from ..errors import IdentityError
+
+_LATER = "later"
+_TELLS_OF_PART = 8
+T = TypeVar("T")
+
+
+def later(absent: Any = None, **more: Any) -> Any:
+    """A field that identities of older versions lack; in these it is `absent`.
+
+    While it is that, it is not written and not part of the fingerprint. None is unknown: it agrees
+    with every value, until `known_together` puts one in its place. Any other value of `absent` is
+    what the older version did, and agrees with itself alone.
+    """
+    return attrs.field(default=absent, metadata={_LATER: absent}, **more)
+
+
+@attrs.frozen
+class PromptIdentity:
+    """How problems are posed.
+
+    Attributes:
+        templates: user text a domain, with `{statement}` in it.
+        system: system text, if any.
+        thinking: whether models that can think before they answer are asked to.
+        chat_format: hash of the model's chat template, or `plain`.
+        date: the day that a chat template is told which reads the clock, `2026-11-03`; None where
+            it reads none, or where that is unknown.
+    """
+
+    templates: Mapping[str, str] = attrs.field(factory=dict)
+    system: str | None = None
+    thinking: bool = False
+    chat_format: str = "plain"
+    date: str | None = later()
+
+
+@attrs.frozen
+class LatentSpace:
+    """Vectors of different spaces must never meet; a world model belongs to one.
+
+    Attributes:
+        model: content of the LLM: a hash of its weights' files, or hub name and revision.
+        quantisation: `none`, `awq-4bit`, `gguf-Q4_1`, ….
+        compute_dtype, store_dtype: dtype of the forward pass and of the stored vectors.
+        layers: absolute indices, as transformers counts `hidden_states` (0 the embeddings).
+        pooling: `mean`, `last` or `max` over a step's tokens.
+        prompt: how problems were posed.
+        steps: the step strategy with the version of its rules (`auto-2`); none is the first.
+        hidden_size: D.
+        tokenizer: content of the LLM's tokenizer; None where it is unknown.
+    """
+
+    model: str
+    quantisation: str
+    compute_dtype: str
+    store_dtype: str
+    layers: tuple[int, ...]
+    pooling: str
+    prompt: PromptIdentity
+    steps: str
+    hidden_size: int
+    tokenizer: str | None = later()
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits, and behind them a part for each later field that is known.
+
+        Equal exactly when the spaces are; `fingerprints_agree` compares what both of two tell.
+        """
+        known = {key: text for key, text, unknowable in _settings(self) if unknowable and text}
+        parts = [_digest(self.to_json(comparable=True))[:16]]
+        for key, text in known.items():
+            name = key.rpartition(".")[2]
+            parts.append(name[0] + _digest(text)[:_TELLS_OF_PART])
+        return "-".join(parts)
+
+    def to_json(self, comparable: bool = False) -> dict[str, Any]:
+        """JSON values.
+
+        Args:
+            comparable: leave out what an older identity could not tell.
+        """
+        return _told(self, comparable)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LatentSpace:
+        """Inverse of `to_json`.
+
+        Raises:
+            IdentityError: a newer version wrote it.
+        """
+        space = dict(data)
+        space["prompt"] = _made(PromptIdentity, space["prompt"])
+        space["layers"] = tuple(space["layers"])
+        return _made(cls, space)
+
+
+def _ids(value: Any) -> tuple[int, ...] | None:
+    return None if value is None else tuple(sorted(value))
+
+
+def _ordered(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(texts)))
+
+
+@attrs.frozen
+class Generation:
+    """Where a store's traces come from. A store belongs to one; a world model does not care.
+
+    Attributes:
+        kind: `sampled` or `given`.
+        max_new_tokens, temperature, top_p, top_k, seed: of sampled traces; None for given ones.
+        keep_notes: whether given solutions kept their `<<…>>` calculator notes.
+        stop: texts that ended a sampled trace.
+        end_ids: tokens that end a sampled completion; None for given ones, or where unknown.
+        sampler: how the next token is drawn, with a version; None likewise.
+    """
+
+    kind: str
+    max_new_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    keep_notes: bool = False
+    stop: tuple[str, ...] = later((), converter=_ordered)
+    end_ids: tuple[int, ...] | None = later(converter=_ids)
+    sampler: str | None = later()
+
+
+@attrs.frozen
+class Identity:
+    """What a store's header keeps; every run on the store must bring one that agrees with it.
+
+    Attributes:
+        space, generation: see there.
+        logprobs: whether each step keeps its mean token log-probability.
+        labels: names for people (`model`, …); they may differ between runs.
+    """
+
+    space: LatentSpace
+    generation: Generation
+    logprobs: bool = False
+    labels: Mapping[str, str] = attrs.field(factory=dict, eq=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return _told(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Identity:
+        """Inverse of `to_json`.
+
+        Raises:
+            IdentityError: a newer version wrote it.
+        """
+        return cls(
+            LatentSpace.from_json(data["space"]),
+            _made(Generation, data["generation"]),
+            bool(data["logprobs"]),
+            dict(data.get("labels", {})),
+        )
+
+
+Compared = Identity | LatentSpace
+C = TypeVar("C", Identity, LatentSpace)
+
+
+def differences(ours: Compared, theirs: Compared) -> list[tuple[str, str, str]]:
+    """The settings in which two identities or spaces differ, as (key, ours, theirs).
+
+    Labels are left out, and what only one of them knows.
+    """
+    a, b = _by_key(ours), _by_key(theirs)
+    pairs = [(key, a.get(key, "-"), b.get(key, "-")) for key in {**a, **b}]
+    return [(k, x, y) for k, x, y in pairs if x is not None and y is not None and x != y]
+
+
+def unknown(ours: Compared, theirs: Compared) -> list[str]:
+    """Keys of the settings that `theirs` knows and `ours` does not."""
+    a, b = _by_key(ours), _by_key(theirs)
+    return [key for key, text in a.items() if text is None and b.get(key) is not None]
+
+
+def known_together(one: C, other: C) -> C:
+    """`one`, with what it does not know from `other`."""
+    found: C = _filled(one, other)
+    return found
+
+
+def fingerprints_agree(one: str, other: str) -> bool:
+    """Whether two fingerprints may be of one space: all that both tell is the same."""
+    (base, *parts), (other_base, *other_parts) = one.split("-"), other.split("-")
+    ours, theirs = ({part[:1]: part for part in some} for some in (parts, other_parts))
+    return base == other_base and all(ours[k] == theirs[k] for k in ours.keys() & theirs.keys())
+
+
+def check_same(run: Identity, store: Identity, where: str) -> None:
+    """Refuse a run on a store of another latent space or generation.
+
+    Raises:
+        IdentityError: with the settings that differ.
+    """
+    found = differences(run, store)
+    if not found:
+        return
+    named = "; ".join(f"{k} is {_short(b)} there and {_short(a)} in this run" for k, a, b in found)
+    raise IdentityError(
+        f"{where} holds another kind of records: {named}. "
+        "Use the store's settings, or another --store."
+    )
+
+
+def _settings(value: Any, prefix: str = "") -> Iterator[tuple[str, str | None, bool]]:
+    """Each setting's key, its value as text (None where it is unknown), and whether it may be."""
+    for field in attrs.fields(type(value)):
+        key, part = prefix + field.name, getattr(value, field.name)
+        unknowable = field.metadata.get(_LATER, ...) is None
+        if attrs.has(type(part)):
+            yield from _settings(part, f"{key}.")
+        elif isinstance(part, Mapping):
+            yield from ((f"{key}.{name}", _canonical(one), False) for name, one in part.items())
+        elif unknowable and part is None:
+            yield key, None, True
+        else:
+            yield key, _canonical(part), unknowable
+
+
+def _by_key(value: Compared) -> dict[str, str | None]:
+    return {key: text for key, text, _ in _settings(value) if not key.startswith("labels.")}
+
+
+def _told(value: Any, comparable: bool = False) -> dict[str, Any]:
+    def tells(field: attrs.Attribute[Any], found: Any) -> bool:
+        if _LATER not in field.metadata:
+            return True
+        absent = field.metadata[_LATER]
+        return not (found == absent or (comparable and absent is None))
+
+    return attrs.asdict(value, filter=tells)
+
+
+def _made(cls: type[T], fields: Mapping[str, Any]) -> T:
+    known = attrs.fields_dict(cls)  # type: ignore[arg-type]
+    strange = ", ".join(repr(name) for name in fields if name not in known)
+    if strange:
+        raise IdentityError(
+            f"the identity tells {strange}, which this version of rjepa does not know; update rjepa"
+        )
+    return cls(**fields)
+
+
+def _filled(one: Any, other: Any) -> Any:
+    changes = {}
+    for field in attrs.fields(type(one)):
+        ours, theirs = getattr(one, field.name), getattr(other, field.name)
+        if attrs.has(type(ours)):
+            changes[field.name] = _filled(ours, theirs)
+        elif ours is None and field.metadata.get(_LATER, ...) is None:
+            changes[field.name] = theirs
+    return attrs.evolve(one, **changes)
+
+
+def _digest(value: Any) -> str:
+    text = value if isinstance(value, str) else _canonical(value)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def _short(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 10]}…{text[-8:]}"
+
+
+def check_space(theirs: LatentSpace, space: LatentSpace, where: str, owner: str) -> None:
+    """Refuse latents of another space.
+
+    Raises:
+        IdentityError: with the settings that differ.
+    """
+    found = differences(space, theirs)
+    if found:
+        named = "; ".join(
+            f"{key} is {_short(there)} there and {_short(here)} in {owner}"
+            for key, here, there in found
+        )
+        raise IdentityError(f"{where} is of another latent space than {owner}: {named}")

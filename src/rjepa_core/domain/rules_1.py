@@ -1,0 +1,191 @@
+"""The first rules by which completions were cut into steps, for stores that were cut by them.
+
+What they give must never change: a store whose identity names them goes on with them.
+
+A cut is found in the text and then moved to a token boundary that is also a character boundary, so
+that a step's text is the decoding of its span. A token with text of two steps belongs to the
+earlier one; a space that shares its token with a step's first word goes with the word. The rules
+hold for the completion alone; the prompt is never looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+import attrs
+
+from ..settings import FIRST_STRATEGIES
+from .step_spans import Cut, boundary
+from .trace import Completion, Offsets, StepSpan, TokenIds
+
+_NUMBERED = r"(?:step[ \t]*\#?\d{1,3}\b|\d{1,3}[.)](?=\s|\*|$))"
+# At the start of a line, perhaps behind a heading, quote, bullet or emphasis: `## Step 3`.
+_LINE_MARKER = re.compile(rf"^[ \t]*(?:[#>\-*+]+[ \t]+)?[*_]{{0,3}}{_NUMBERED}", re.I | re.M)
+# In running text a step is announced only behind the end of a sentence, and with a colon.
+INLINE_MARKER = re.compile(
+    r"(?<=[.!?:;。！？])[ \t]+(?=[*_]{0,3}step[ \t]*\d{1,3}[*_]{0,3}:)", re.I
+)
+_LINE = re.compile(r"^.*\S.*$", re.M)
+_SENTENCE_END = re.compile(r"""[.!?…]+["'”’)\]*]*(?=\s)|[。！？]+["'”’）」』]*|\n""")
+# A full stop that ends no sentence: a title, an abbreviation, an initial, a list number.
+_NO_END = re.compile(
+    r"(?:(?:^|[\s(])(?:(?i:mr|mrs|ms|dr|prof|st|vs|e\.g|i\.e|cf|eq|fig|approx|resp)|[A-Z])|^\s*\d{1,3})\.$"
+)
+_LABEL = r"(?:the[ \t]+)?(?:final[ \t]+)?answer|ans|a"
+_ANSWER = re.compile(
+    rf"""[ \t]*(?:[-*>][ \t]+)?[*_$]{{0,4}}(?:
+        \#\#\#\#[ \t]*(?P<hashes>\S.*)
+      | (?:{_LABEL})[*_]{{0,3}}[ \t]*:[*_]{{0,3}}[ \t]*(?P<label>\S.*)
+      | (?:\\\(|\\\[)?[ \t]*\\boxed\{{(?P<boxed>.+)\}}[ \t]*(?:\\\)|\\\])?
+    )""",
+    re.I | re.X,
+)
+# A labelled line that goes on reasoning ("Answer: she has 3 left. Then …") is a step.
+_BARE_LENGTH = 60
+
+
+def cut(
+    ids: TokenIds, offsets: Offsets, text: str, strategy: str = "auto", *, finished: bool = True
+) -> Cut:
+    """Cut a completion into steps.
+
+    Args:
+        ids: int32 [T], the completion's tokens.
+        offsets: int32 [T, 2], characters of `text` that each token covers (see `Completion`).
+        text: the decoded completion.
+        strategy: `markers`, `lines`, `sentences`, or `auto` (markers if there are at least two,
+            else lines if there are at least two, else sentences).
+        finished: false if the text was cut off, so that its last line is no answer, as far as it
+            goes, but the beginning of something.
+
+    Returns:
+        ordered, disjoint, non-empty spans which together cover every token but leading and
+        trailing white space, tokens without text at the end, and a bare final-answer line.
+
+    Raises:
+        ValueError: unknown strategy, or offsets of another length than ids.
+    """
+    if len(ids) != len(offsets):
+        raise ValueError(f"{len(ids)} ids, but {len(offsets)} offsets")
+    start, stop, answer = _body(text, finished)
+    starts, strategy = _starts(text, start, stop, strategy)
+    return _spans(offsets, text, start, stop, starts, answer, strategy)
+
+
+def cut_completion(completion: Completion, strategy: str = "auto") -> Cut:
+    """Cut what a backend produced; a given solution's own steps stay as they were given."""
+    ids, offsets, text = completion.ids, completion.offsets, completion.text
+    # A line that ended before the limit came is whole.
+    finished = completion.finish_reason != "length" or text.endswith("\n")
+    if completion.step_starts is None:
+        found = cut(ids, offsets, text, strategy, finished=finished)
+    else:
+        start, stop, answer = _body(text, finished)
+        own = [max(p, start) for p in completion.step_starts if p < stop]
+        found = _spans(offsets, text, start, stop, own, answer, "given")
+    if completion.finish_reason == "length" and found.spans and found.answer is None:
+        last = attrs.evolve(found.spans[-1], truncated=True)
+        found = attrs.evolve(found, spans=(*found.spans[:-1], last))
+    return found
+
+
+def _body(text: str, finished: bool) -> tuple[int, int, str | None]:
+    """Where the reasoning starts and stops in `text`, and the final-answer line behind it."""
+    stop = len(text.rstrip())
+    line_start = max(text.rfind("\n", 0, stop), text.rfind("\r", 0, stop)) + 1
+    line = text[line_start:stop]
+    answer = None
+    if finished and is_answer(line):
+        answer, stop = line.strip(), len(text[:line_start].rstrip())
+    start = min(len(text) - len(text.lstrip()), stop)
+    return start, stop, answer
+
+
+def is_answer(line: str) -> bool:
+    match = _ANSWER.fullmatch(line.rstrip("*_$ \t."))
+    if match is None:
+        return False
+    value = match["label"] or match["hashes"]
+    if value is None:
+        return True
+    prose = len(value) > _BARE_LENGTH or re.search(r"[.!?]\s", value)
+    return not prose and not _LINE_MARKER.match(value)
+
+
+def _starts(text: str, start: int, stop: int, strategy: str) -> tuple[list[int], str]:
+    """Character positions at which steps start, and the strategy that found them."""
+    finders = {"markers": _markers, "lines": find_lines, "sentences": find_sentences}
+    if strategy == "auto":
+        for strategy in ("markers", "lines", "sentences"):
+            found = finders[strategy](text, start, stop)
+            if len(found) >= 2:
+                break
+        return found, strategy
+    if strategy not in finders:
+        raise ValueError(
+            f"unknown step strategy {strategy!r}; known: {', '.join(FIRST_STRATEGIES)}"
+        )
+    return finders[strategy](text, start, stop), strategy
+
+
+def _markers(text: str, start: int, stop: int) -> list[int]:
+    body = text[:stop]
+    found = {skip_space(text, m.start(), stop) for m in _LINE_MARKER.finditer(body, start)}
+    found |= {m.end() for m in INLINE_MARKER.finditer(body, start)}
+    return sorted(found)
+
+
+def find_lines(text: str, start: int, stop: int) -> list[int]:
+    return [skip_space(text, m.start(), stop) for m in _LINE.finditer(text[:stop], start)]
+
+
+_LONGEST_ABBREVIATION = 16
+
+
+def find_sentences(text: str, start: int, stop: int) -> list[int]:
+    found = [start] if start < stop else []
+    for match in _SENTENCE_END.finditer(text[:stop], start):
+        # Nothing that ends no sentence is longer than this.
+        begun = text[max(found[-1], match.end() - _LONGEST_ABBREVIATION) : match.end()]
+        following = skip_space(text, match.end(), stop)
+        if following < stop and not _NO_END.search(begun) and following > found[-1]:
+            found.append(following)
+    return found
+
+
+def skip_space(text: str, position: int, stop: int) -> int:
+    while position < stop and text[position].isspace():
+        position += 1
+    return position
+
+
+def _spans(
+    offsets: Offsets,
+    text: str,
+    start: int,
+    stop: int,
+    starts: Sequence[int],
+    answer: str | None,
+    strategy: str,
+) -> Cut:
+    """Move the cuts to token boundaries and leave out steps that no token is left for."""
+    if start >= stop:
+        return Cut((), (), answer, strategy)
+    begins = [int(o[0]) for o in offsets]
+    ends = [int(o[1]) for o in offsets]
+    total = len(begins)
+    first = next((i for i in range(total) if ends[i] > start), total)
+    last = boundary(begins, ends, stop)
+    # Text before the first start belongs to the first step, so the first start itself is no cut.
+    cuts = [boundary(begins, ends, p, text) for p in sorted(starts)[1:]]
+    kept = [first]
+    for here, following in pairwise([*cuts, last]):
+        # White space alone is no step: it stays with the step that it ends.
+        if kept[-1] < here < following and text[begins[here] : ends[following - 1]].strip():
+            kept.append(here)
+    kept.append(last)
+    spans = [StepSpan(a, b) for a, b in pairwise(kept) if a < b]
+    texts = [text[begins[s.start] : ends[s.stop - 1]] for s in spans]
+    return Cut(tuple(spans), tuple(texts), answer, strategy)

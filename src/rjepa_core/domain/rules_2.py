@@ -1,0 +1,224 @@
+"""The second rules by which completions are cut into steps.
+
+Thinking and answer are cut for themselves. Display mathematics, code and tables stay whole, and
+belong to the sentence that they continue. Within the answer, numbered lists that are nested, or
+stand under `Step 1:` headings, begin no steps of their own. The final answer is a last line or a
+last block with nothing else in it, which is no step, or else the last `\boxed{…}` in a block.
+"""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import attrs
+
+from .blocks import Block, find_blocks, has_content, last_boxed, only_delimiters, opens_something
+from .rules_1 import INLINE_MARKER, find_lines, find_sentences, is_answer, skip_space
+from .step_spans import Cut, Kind, Mark, place
+from .thinking import Region, find_regions
+from .trace import Offsets
+
+_MARKER = re.compile(
+    r"""^(?P<indent>[ \t]*)(?:[#>\-*+]+[ \t]+)?[*_]{0,3}
+    (?:(?P<named>step[ \t]*\#?\d{1,3}\b)|\d{1,3}[.)](?=\s|\*|$))""",
+    re.I | re.M | re.X,
+)
+# How far a list is indented that is nested in another.
+_NESTED = 2
+_BLANK_LINES = re.compile(r"\n[ \t\r]*\n\s*")
+_SENTENCE_ENDED = re.compile(r"""[.!?…。！？]["'”’）」』)\]*_]*\Z""")
+
+
+_THINKING_AUTO = ("paragraphs", "lines", "sentences")
+_ANSWER_AUTO = ("markers", "lines", "sentences")
+
+
+@attrs.frozen
+class _Part:
+    """A region with something in it, white space at its ends aside, and the blocks in there."""
+
+    start: int
+    stop: int
+    thinking: bool
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def of(cls, text: str, region: Region) -> _Part:
+        stop = len(text[: region.stop].rstrip())
+        start = skip_space(text, region.start, stop)
+        return cls(start, stop, region.thinking, tuple(find_blocks(text, start, stop)))
+
+    def block_at(self, position: int) -> Block | None:
+        """The block that the character at `position` is of."""
+        i = bisect.bisect_right(self.blocks, position, key=lambda block: block.start) - 1
+        return self.blocks[i] if i >= 0 and position < self.blocks[i].stop else None
+
+
+def cut(
+    offsets: Offsets,
+    text: str,
+    strategy: str,
+    *,
+    finished: bool,
+    keep_thinking: bool,
+    opened: str | None,
+) -> tuple[Cut, bool]:
+    """Cut a completion into steps.
+
+    Args:
+        offsets: int32 [T, 2], characters of `text` that each token covers.
+        text: of the completion.
+        strategy: one of `STRATEGIES`.
+        finished: false if the text was cut off, so that its last line is no answer.
+        keep_thinking: whether thinking is cut into steps; otherwise it is left out.
+        opened: the tag by which the prompt began thinking, if it did.
+
+    Returns:
+        the cut, and whether its last step goes up to the end of the text.
+    """
+    parts, marks = [], []
+    for region in find_regions(text, opened):
+        words = text[region.start : region.stop]
+        if not only_delimiters(words):
+            parts.append(_Part.of(text, region))
+        elif words.strip():
+            marks.append(Mark(region.start, Kind.LEFT_OUT))
+    answer = None
+    if parts and not parts[-1].thinking:
+        stop, answer = _answer(text, parts[-1], finished)
+        parts[-1] = attrs.evolve(parts[-1], stop=stop)
+        marks.append(Mark(stop, Kind.LEFT_OUT))
+    elif parts:
+        marks.append(Mark(parts[-1].stop, Kind.LEFT_OUT))
+    parts = [part for part in parts if part.start < part.stop]
+    used = ""
+    for thinking, auto in ((True, _THINKING_AUTO), (False, _ANSWER_AUTO)):
+        mine = [part for part in parts if part.thinking is thinking]
+        if thinking and not keep_thinking:
+            marks += [Mark(part.start, Kind.LEFT_OUT) for part in mine]
+        elif mine or not used:
+            choices = auto if strategy == "auto" else (strategy,)
+            found, used = _starts(text, mine, choices)
+            kind = Kind.THINKING if thinking else Kind.STEP
+            marks += [Mark(position, kind) for position in found]
+    if not parts:
+        return Cut((), (), answer, used), False
+    marks.sort(key=lambda mark: mark.position)
+    spans = place(offsets, text, marks)
+    texts = [text[offsets[s.start][0] : offsets[s.stop - 1][1]] for s in spans]
+    whole = parts[-1].stop == len(text.rstrip()) and (keep_thinking or not parts[-1].thinking)
+    return Cut(tuple(spans), tuple(texts), answer, used), whole
+
+
+def boxed_in_blocks(text: str) -> str | None:
+    """The last `\\boxed{…}` in display mathematics or code."""
+    return _boxed(text, find_blocks(text, 0, len(text)))
+
+
+def _boxed(text: str, blocks: Sequence[Block]) -> str | None:
+    found = (last_boxed(text[one.inner_start : one.inner_stop]) for one in reversed(blocks))
+    return next((boxed for boxed in found if boxed is not None), None)
+
+
+def _answer(text: str, part: _Part, finished: bool) -> tuple[int, str | None]:
+    """Where the reasoning of the last part stops, and the final answer."""
+    ends = max(text.rfind("\n", part.start, part.stop), text.rfind("\r", part.start, part.stop))
+    line = max(ends + 1, part.start)
+    block = part.blocks[-1] if part.blocks else None
+    # A block that nothing but a full stop follows.
+    if block is not None and text[block.stop : part.stop].strip(" \t.,;*_"):
+        block = None
+    inner = text[block.inner_start : block.inner_stop].strip() if block is not None else ""
+    if finished:
+        begin = None
+        if (block is None or not block.start < line) and is_answer(text[line : part.stop]):
+            begin = line
+        elif block is not None and _begins_line(text, block) and is_answer(inner):
+            begin = block.start
+        if begin is not None:
+            stop = max(part.start, len(text[:begin].rstrip()))
+            return stop, text[begin : part.stop].strip()
+    boxed = _boxed(text, part.blocks)
+    last = inner.rpartition("\n")[2].strip()
+    if boxed is None and block is not None and (finished or block.closed) and is_answer(last):
+        return part.stop, last
+    return part.stop, boxed
+
+
+def _begins_line(text: str, block: Block) -> bool:
+    return not text[text.rfind("\n", 0, block.start) + 1 : block.start].strip(" \t>")
+
+
+def _starts(text: str, parts: Sequence[_Part], choices: Sequence[str]) -> tuple[list[int], str]:
+    """Where steps start in parts of one kind, and the strategy: the first that finds several."""
+    for strategy in choices:
+        found = [_settled(text, part, strategy) for part in parts]
+        if sum(map(len, found)) >= 2:
+            break
+    # Text before a part's first step belongs to that step.
+    places = [[part.start, *own[1:]] for part, own in zip(parts, found, strict=True)]
+    return [position for own in places for position in own], strategy
+
+
+def _settled(text: str, part: _Part, strategy: str) -> list[int]:
+    """Where steps start in a part: none inside of a block, none that is delimiters alone."""
+    kept: list[int] = []
+    for position in _FINDERS[strategy](text, part):
+        block = part.block_at(position)
+        if block is not None and block.start < position:
+            continue
+        if block and kept and strategy in _JOINING and _goes_on(text, part, position):
+            continue
+        kept.append(position)
+    found: list[int] = []
+    waiting = False  # the step so far is a delimiter, and what comes is its content
+    for start, stop in pairwise([*kept, part.stop]):
+        words = text[start:stop]
+        bare = not has_content(words)
+        if waiting:
+            waiting = bare
+        elif not bare or not found or opens_something(words):
+            found.append(start)
+            waiting = bare
+    return found
+
+
+def _goes_on(text: str, part: _Part, position: int) -> bool:
+    """Whether the block at `position` goes on with the sentence before it."""
+    before = text[part.start : position].rstrip()
+    block = part.block_at(part.start + len(before) - 1)
+    return block is None and not _SENTENCE_ENDED.search(before[-8:])
+
+
+def _markers(text: str, part: _Part) -> list[int]:
+    body = text[: part.stop]
+    found = _MARKER.finditer(body, part.start)
+    outside = [m for m in found if not part.block_at(m.end() - 1)]
+    inline = [m.end() for m in INLINE_MARKER.finditer(body, part.start)]
+    inline = [position for position in inline if not part.block_at(position)]
+    named = [m for m in outside if m["named"]]
+    if len(named) + len(inline) >= 2:
+        # Numbers under headings that say `Step` are lists.
+        outside = named
+    depths = [len(m["indent"].expandtabs()) for m in outside]
+    starts = [skip_space(text, m.start(), part.stop) for m in outside]
+    least = min(depths, default=0)
+    top = [p for p, depth in zip(starts, depths, strict=True) if depth < least + _NESTED]
+    return sorted({*top, *inline})
+
+
+def _paragraphs(text: str, part: _Part) -> list[int]:
+    blank = _BLANK_LINES.finditer(text[: part.stop], part.start)
+    return [part.start, *(m.end() for m in blank)]
+
+
+_FINDERS: dict[str, Callable[[str, _Part], list[int]]] = {
+    "markers": _markers,
+    "lines": lambda text, part: find_lines(text, part.start, part.stop),
+    "sentences": lambda text, part: find_sentences(text, part.start, part.stop),
+    "paragraphs": _paragraphs,
+}
+_JOINING = ("lines", "sentences")

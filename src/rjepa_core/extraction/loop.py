@@ -1,0 +1,99 @@
+"""The extraction use case: work in, stored records out.
+
+The loop only admits and advances. It serves a backend that runs whole batches and an engine that
+refills a row the moment it ends; it sees its store as a sink and its problems as pending work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import attrs
+
+from ..domain.latents import LatentRecord
+from ..domain.trace import Failure
+from ..errors import BackendError
+from ..ports.backend import Session
+from ..ports.executor import Ending, Progress, WorkQueue
+from ..ports.probe import MemoryProbe
+from ..ports.scheduler import BatchScheduler, Decision, Explains
+from ..ports.store import RecordSink
+
+
+def extract(
+    pending: WorkQueue,
+    session: Session,
+    scheduler: BatchScheduler,
+    sink: RecordSink,
+    *,
+    probe: MemoryProbe | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    decided: Callable[[Decision], None] = lambda decision: None,
+    stop: Callable[[], bool] = lambda: False,
+    computing: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> tuple[Ending, Progress]:
+    """Do all pending work.
+
+    Args:
+        pending: (problem, sample) pairs.
+        session: rows in flight in a backend; closed by the caller.
+        scheduler: says how much there is room for.
+        sink: takes finished records and failures, and commits as it was set.
+        probe: reads memory after each step, for the scheduler.
+        report: called after each step.
+        decided: called with each change of size and its reason, before `report`, where the
+            scheduler explains itself.
+        stop: asked after each step; once it is true nothing more is admitted, and the run ends
+            when what is in flight has been finished.
+        computing: entered around each `advance`: the one place where an interrupt may strike.
+
+    Returns:
+        how it ended, and the counts. Whatever was finished is committed, also when an exception
+        (an interrupt, say) ends the run early.
+
+    Raises:
+        BackendError: the session makes no progress.
+    """
+    progress = Progress()
+    stopping = False
+    try:
+        while session.in_flight or (pending and not stopping):
+            room = scheduler.room(session.in_flight)
+            if not stopping:
+                taken = pending.take(room, session.cost, at_least_one=not session.in_flight)
+                session.admit(taken)
+            progress.in_flight = session.in_flight
+            if not progress.in_flight:
+                raise BackendError(
+                    "no work was admitted and none is in flight: the scheduler has "
+                    f"no room ({room})"
+                )
+            with computing():
+                step = session.advance(room)
+            pending.put_back(step.given_back)
+            sink.write(step.finished, step.failed)
+            _count(progress, step.finished, step.failed)
+            if step.observation is not None:
+                seen = step.observation
+                if probe is not None:
+                    seen = attrs.evolve(seen, memory=probe.read())
+                scheduler.observe(seen)
+                progress.see(seen)
+                if isinstance(scheduler, Explains):
+                    for decision in scheduler.changes():
+                        decided(decision)
+            report(progress)
+            stopping = stop() or stopping
+    finally:
+        sink.commit()
+    return (Ending.STOPPED if pending else Ending.DONE), progress
+
+
+def _count(progress: Progress, finished: Sequence[LatentRecord], failed: Sequence[Failure]) -> None:
+    progress.records += len(finished)
+    progress.steps += sum(len(record.trace.spans) for record in finished)
+    progress.tokens += sum(len(record.trace.completion_ids) for record in finished)
+    for failure in failed:
+        progress.failures += 1
+        progress.reasons[failure.reason] = progress.reasons.get(failure.reason, 0) + 1

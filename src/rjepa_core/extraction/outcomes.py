@@ -1,0 +1,113 @@
+"""What comes of admitted work: traces, records, failures. The one way for every kind of session."""
+
+from __future__ import annotations
+
+from ..domain.blocks import only_delimiters
+from ..domain.latents import Encoding, LatentRecord, UnstorableError, make_record
+from ..domain.problem import SOLUTION_DIGEST, GivenSolution
+from ..domain.segmentation import make_trace
+from ..domain.trace import (
+    ANSWER_ONLY,
+    EMPTY,
+    EMPTY_STEP,
+    THINKING_ONLY,
+    TOO_MANY_STEPS,
+    Completion,
+    Failure,
+    Trace,
+    Work,
+)
+from ..errors import BackendError
+from ..ports.backend import Refused, SessionSpec
+from .stop_texts import find_stop
+
+
+class Outcomes:
+    """Turns answers into traces and encodings into records, and keeps the failures between."""
+
+    def __init__(self, spec: SessionSpec) -> None:
+        self._spec = spec
+        self._failed: list[Failure] = []
+
+    def trace(self, work: Work, answer: Completion | Refused) -> Trace | None:
+        """The cut completion; None where there is nothing to encode, which is a failure.
+
+        Raises:
+            BackendError: the completion is longer than was asked for.
+        """
+        if isinstance(answer, Refused):
+            self.fail(work, answer.reason, answer.detail)
+            return None
+        if isinstance(work.given, GivenSolution):
+            empty = work.given.empty_step
+            if empty is not None:
+                detail = f"step {empty + 1} of {len(work.given.steps)} is empty; fill it or drop it"
+                self.fail(work, EMPTY_STEP, detail)
+                return None
+        limit = self._spec.sampling.max_new_tokens
+        if work.given is None and len(answer.ids) > limit:
+            raise BackendError(
+                f"the backend broke its promise: {len(answer.ids)} tokens of a completion, where "
+                f"sampling.max_new_tokens is {limit}"
+            )
+        stops = self._spec.sampling.stop
+        if work.given is None and (odd := find_stop(answer.text, stops)):
+            raise BackendError(
+                f"the backend broke its promise: {answer.text[slice(*odd)]!r} of sampling.stop is "
+                "in a completion"
+            )
+        found = self._spec.cut(answer)
+        if not found.spans:
+            if only_delimiters(answer.text):
+                self.fail(work, EMPTY, "the completion has no text")
+            elif found.answer is None:
+                detail = (
+                    "the completion ends before an answer, and steps.thinking leaves out what was "
+                    "thought; allow more new tokens, or keep the thinking"
+                )
+                self.fail(work, THINKING_ONLY, detail)
+            else:
+                detail = f"the completion is a final answer without steps: {found.answer}"
+                self.fail(work, ANSWER_ONLY, detail)
+            return None
+        most = self._spec.most_steps
+        if most is not None and len(found.spans) > most:
+            self.fail(work, TOO_MANY_STEPS, f"{len(found.spans)} steps, at most {most} are taken")
+            return None
+        given = work.given if isinstance(work.given, GivenSolution) else None
+        labels = {**given.metadata, SOLUTION_DIGEST: given.digest} if given else None
+        return make_trace(work.problem, work.sample, answer, found, labels)
+
+    def record(self, work: Work, trace: Trace, answer: Encoding | Refused) -> LatentRecord | None:
+        """The record; None where the vectors cannot be stored, which is a failure.
+
+        Raises:
+            BackendError: the encoding does not fit its trace.
+        """
+        if isinstance(answer, Refused):
+            self.fail(work, answer.reason, answer.detail)
+            return None
+        encoding = self._spec.encoding
+        try:
+            return make_record(trace, answer, encoding.store_dtype, encoding.logprobs)
+        except UnstorableError as error:
+            self.fail(work, error.reason, str(error))
+        except ValueError as error:
+            raise BackendError(
+                f"the backend broke its promise of one encoding a trace, in order: {error}"
+            ) from None
+        return None
+
+    def fail(self, work: Work, reason: str, detail: str, needed: int | None = None) -> None:
+        """Keep a failure."""
+        problem = work.problem
+        self._failed.append(Failure(work.key, problem.statement_hash, reason, detail, needed))
+
+    def __bool__(self) -> bool:
+        """Whether failures wait to be handed on."""
+        return bool(self._failed)
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Failures since last asked, oldest first."""
+        failed, self._failed = tuple(self._failed), []
+        return failed

@@ -1,0 +1,384 @@
+"""An extraction whose parts have been checked and opened: run it, or try it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from ..config import as_section, structure, unstructure
+from ..domain.identity import Identity, check_same
+from ..domain.trace import Work
+from ..errors import SettingsError, StoreExistsError
+from ..plugins import (
+    Adapter,
+    BackendAdapter,
+    ExecutorAdapter,
+    Registry,
+    SchedulerAdapter,
+    StoreAdapter,
+    find_store,
+    open_sources,
+    open_stored_traces,
+)
+from ..ports.backend import ModelInfo
+from ..ports.executor import Ending, Executor, Progress, Watch
+from ..ports.maintenance import StoreTools
+from ..ports.scheduler import Decision
+from ..ports.source import ProblemSource
+from ..ports.store import Discards, LatentStore, StoreStats
+from ..settings import DEFAULT_TEMPLATES, ExtractionSettings, PromptSettings
+from .disk import Room, check_room, expected_room, room_after_trial
+from .dry_run import AbsentStore, Scale, Trial
+from .engine import check_engine
+from .history import Journal, asked_entry, history_entry, run_name
+from .queue import Pending
+from .run_identity import as_stored, identity_of, with_day
+from .stored_prompts import compare_with_run
+from .work import Remaining, StoredTraces, Survey, Worklist, missing, remaining
+
+# Given solutions need no generating, so that a scheduler's rows say little of a batch of them.
+_TRIAL_GIVEN = 64
+
+
+@attrs.frozen
+class Summary:
+    """What a run did.
+
+    Attributes:
+        ending: done, or stopped early.
+        progress: counts of this run.
+        seconds: wall time of the loop, from the first batch to the last commit.
+        survey: what was asked for.
+        before: what the store held of it when the run began.
+        failed_in_store: failures among the asked-for work, earlier runs' included.
+        store: counts of the whole store afterwards.
+    """
+
+    ending: Ending
+    progress: Progress
+    seconds: float
+    survey: Survey
+    before: Remaining
+    failed_in_store: int
+    store: StoreStats
+
+
+@attrs.frozen(kw_only=True)
+class Extraction:
+    """An extraction whose input, store and model have been checked and opened.
+
+    Made by `open_extraction`; `run` does the work.
+
+    Attributes:
+        settings: of the run; for traces of a store, with the prompt and steps of that store.
+        survey: what was asked for.
+        before: what the store holds of it.
+        store: where the records go.
+        identity: what the store says of them.
+        room: what the run will take and what there is; None where the store does not tell.
+        doubts: what could not be compared with the store, or only in part.
+    """
+
+    settings: ExtractionSettings
+    survey: Survey
+    before: Remaining
+    store: LatentStore
+    identity: Identity
+    room: Room | None
+    _tools: tuple[StoreTools, str] | None
+    _work: Worklist | StoredTraces
+    _executor: Executor
+    doubts: Sequence[str] = ()
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the backend says of its model."""
+        return self._executor.info
+
+    def run(
+        self,
+        report: Callable[[Progress], None] = lambda progress: None,
+        stop: Callable[[], bool] = lambda: False,
+        computing: Callable[[], AbstractContextManager[None]] = nullcontext,
+        decided: Callable[[Decision], None] = lambda decision: None,
+    ) -> Summary:
+        """Do what the store lacks. An interrupt commits what is finished and is raised again.
+
+        Args:
+            report: called after each step of the session.
+            stop: asked after each step; once it is true the run finishes what is in flight and
+                ends, as it does after `max_hours`. Asked for each problem, too, while the store is
+                searched for what it lacks and holds, so that raising ends that in time.
+            computing: entered around each step of the session: whoever turns a signal into an
+                exception does it in there, so that it never hits the store while it writes.
+            decided: called with each change of size, where the scheduler explains itself.
+        """
+        settings = self.settings
+        began, started = time.perf_counter(), datetime.now(UTC)
+        limit = settings.run.max_hours
+        latest = Progress()
+        journal = Journal(run_name(started))
+
+        def passed() -> float:
+            return time.perf_counter() - began
+
+        def remember(progress: Progress) -> None:
+            nonlocal latest
+            latest = progress
+            journal.see(passed(), progress)
+            if journal.due(passed()):
+                self._keep(journal, passed())
+            report(progress)
+
+        def note(decision: Decision) -> None:
+            journal.decided(passed(), decision)
+            decided(decision)
+
+        def work() -> Iterator[Work]:
+            for item in self._work:
+                stop()
+                yield item
+
+        def should_stop() -> bool:
+            late = limit is not None and passed() > limit * 3600
+            return stop() or late
+
+        self.store.add_history(asked_entry(settings, self.info, self.survey, started))
+        pending = Pending(missing(work(), self.store, settings.run.retry_failed))
+        watch = Watch(report=remember, decided=note, stop=should_stop, computing=computing)
+        how = "interrupted"
+        try:
+            ending, latest = self._executor.run(
+                self.identity.space.layers, pending, self.before.missing, self.store, watch
+            )
+            how = ending.value
+        except Exception:
+            how = "failed"
+            raise
+        finally:
+            seconds = passed()
+            self._keep(journal, seconds)
+            self.store.add_history(
+                history_entry(settings, self.info, self.survey, started, seconds, how, latest)
+            )
+        after = remaining(work(), self.store, retry_failed=False)
+        return Summary(
+            ending, latest, seconds, self.survey, self.before, after.failed, self.store.stats()
+        )
+
+    def _keep(self, journal: Journal, seconds: float) -> None:
+        entry = journal.take(seconds)
+        if entry is not None:
+            self.store.add_history(entry)
+
+    def trial(self) -> Trial:
+        """Run the first rows that the store lacks without storing them, to tell time and room."""
+        rows = self._executor.rows
+        if self.settings.problems.traces:
+            rows = max(rows, _TRIAL_GIVEN)
+        work = missing(self._work, self.store, self.settings.run.retry_failed)
+        first = list(itertools.islice(work, rows))
+        sink = Scale()
+        began = time.perf_counter()
+        layers = self.identity.space.layers
+        _, progress = self._executor.run(layers, Pending(first), len(first), sink, Watch())
+        seconds = time.perf_counter() - began
+        done = progress.records + progress.failures
+        return Trial(
+            done, seconds, seconds / max(1, done), sink.bytes / max(1, progress.records), progress
+        )
+
+    def room_after(self, trial: Trial) -> Room | None:
+        """What the run will take, told from a trial."""
+        if self._tools is None:
+            return None
+        return room_after_trial(*self._tools, self.identity, trial, self.before.missing)
+
+
+@contextmanager
+def open_extraction(
+    settings: ExtractionSettings,
+    registry: Registry | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    dry: bool = False,
+    sources: Sequence[ProblemSource] | None = None,
+    vet: Callable[[Identity], None] = lambda identity: None,
+) -> Iterator[Extraction]:
+    """Check and open all that an extraction needs, cheapest first.
+
+    The input is read once before the store is made, and both before the model is loaded, so that a
+    mistake shows in seconds. A store that was made here goes again where something is wrong before
+    the run begins.
+
+    Args:
+        settings: of the run.
+        registry: finds the adapters.
+        say: told what goes on.
+        dry: only for `Extraction.trial`: the store is read, never made or changed.
+        sources: read in place of those that the settings name; the names stay in the history.
+        vet: asked with the run's identity before the store gets it; raises to refuse.
+
+    Raises:
+        UsageError: anything that the user can mend before hours are spent.
+    """
+    registry = registry or Registry()
+    with ExitStack() as stack:
+        check_engine(settings, registry)
+        executor_adapter = registry.find(ExecutorAdapter, settings.executor.name)
+        executor_options = executor_adapter.configure(settings.executor.options, "executor")
+        store_adapter, place = find_store(settings.store, registry)
+        store_options = store_adapter.configure(settings.store.options, "store")
+        traces = open_stored_traces(settings.problems, registry) if sources is None else None
+        work: Worklist | StoredTraces
+        if traces is not None:
+            stack.callback(traces.close)
+            settings = as_stored(settings, traces)
+            work = StoredTraces(traces, settings.problems.limit)
+        else:
+            work = Worklist(
+                open_sources(settings.problems, registry) if sources is None else sources,
+                settings.problems.samples,
+                settings.problems.limit,
+                given=bool(settings.problems.traces),
+            )
+        fresh = not store_adapter.exists(place)
+        if fresh:
+            check_samples(settings)
+        say("reading the problems")
+        survey = work.survey()
+        store = _open_target(store_adapter, place, store_options, dry)
+        stack.callback(_let_go, store, fresh)
+        if (len(store) or next(store.failures(), None)) and not settings.run.resume:
+            raise StoreExistsError(
+                f"{store.location} holds {len(store)} records; "
+                "add --resume to go on with it, or use another --store"
+            )
+        if store.identity is not None:
+            steps = settings.steps.going_on_with(store.identity.space.steps)
+            settings = attrs.evolve(settings, steps=steps)
+        settings = with_day(settings, store)
+        say(f"loading {settings.model.name}")
+        executor = executor_adapter.create(settings, registry, executor_options)
+        stack.callback(executor.close)
+        identity = identity_of(settings, executor.info, traces)
+        vet(identity)
+        doubts: list[str] = []
+        if store.identity is not None:
+            check_same(identity, store.identity, store.location)
+            doubts = compare_with_run(store, identity, executor)
+        before = remaining(work, store, settings.run.retry_failed, check=True)
+        tools = (store_adapter.tools(), place) if store_adapter.tools else None
+        room = None
+        if tools is not None:
+            room = expected_room(*tools, identity, settings, survey, store.stats(), before.missing)
+        if not dry:
+            check_room(room, store.location, settings.run.force)
+            store.begin(identity)
+        yield Extraction(
+            settings=settings,
+            survey=survey,
+            before=before,
+            store=store,
+            identity=identity,
+            room=room,
+            tools=tools,
+            work=work,
+            executor=executor,
+            doubts=doubts,
+        )
+
+
+def run_extraction(
+    settings: ExtractionSettings,
+    registry: Registry | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Summary:
+    """Problems in, stored latents out: open, run, close."""
+    with open_extraction(settings, registry) as extraction:
+        return extraction.run(report)
+
+
+def check_samples(settings: ExtractionSettings) -> None:
+    """Refuse to draw the same completion several times; a store that was begun so goes on.
+
+    Raises:
+        SettingsError: several samples at temperature 0.
+    """
+    samples = settings.problems.samples
+    if samples > 1 and settings.sampling.temperature == 0 and not settings.problems.traces:
+        raise SettingsError(
+            f"problems.samples: at temperature 0 all {samples} samples of a problem are the same; "
+            "take one, or a sampling.temperature above 0"
+        )
+
+
+def _let_go(store: LatentStore, fresh: bool) -> None:
+    """Close a store; one that was made for this run, which never began, is taken away."""
+    if fresh and isinstance(store, Discards):
+        store.discard()
+    else:
+        store.close()
+
+
+def _open_target(adapter: StoreAdapter, place: str, options: Any, dry: bool) -> LatentStore:
+    if not dry:
+        return adapter.create(place, "write", options)
+    if adapter.exists(place):
+        return adapter.create(place, "read", options)
+    return AbsentStore(place)
+
+
+_NAMED: tuple[tuple[str, type[Adapter]], ...] = (
+    ("backend", BackendAdapter),
+    ("scheduler", SchedulerAdapter),
+    ("executor", ExecutorAdapter),
+)
+
+
+def resolve_extraction(
+    values: Mapping[str, Any], registry: Registry | None = None
+) -> tuple[ExtractionSettings, dict[str, Any]]:
+    """The settings of an extraction, and the same as plain values with the adapters' own written
+    out.
+
+    Templates that are given stand beside the usual ones.
+
+    Args:
+        values: sections and keys, as YAML or JSON has them; `structure` tells what they may be.
+        registry: finds the adapters.
+
+    Raises:
+        UsageError: a setting is wrong, and the message names its full key; there is no such
+            adapter.
+    """
+    registry = registry or Registry()
+    settings = structure(ExtractionSettings, _with_usual_templates(values))
+    if settings.problems.traces and settings.problems.samples > 1:
+        raise SettingsError(
+            "problems.samples: --traces encodes each solution given once; leave it out"
+        )
+    plain = unstructure(settings)
+    adapters = {
+        section: registry.find(kind, getattr(settings, section).name) for section, kind in _NAMED
+    }
+    for section, adapter in (*adapters.items(), ("store", find_store(settings.store, registry)[0])):
+        own = adapter.configure(getattr(settings, section).options, section)
+        plain[section].update(unstructure(own))
+    return settings, plain
+
+
+def _with_usual_templates(values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        return values
+    prompt = as_section(PromptSettings, values.get("prompt"))
+    given = prompt.get("templates", {}) if isinstance(prompt, Mapping) else None
+    if not isinstance(prompt, Mapping) or not isinstance(given, Mapping):
+        # `structure` says what is wrong with it.
+        return values
+    return {**values, "prompt": {**prompt, "templates": {**DEFAULT_TEMPLATES, **given}}}

@@ -1,0 +1,231 @@
+"""From sources to work: what is asked for, checked once, and what the store still lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from ..domain.problem import SOLUTION_DIGEST, GivenSolution
+from ..domain.trace import Trace, Work
+from ..errors import InputError, StatementChangedError, UsageError
+from ..ports.source import ProblemSource, SourceRow
+from ..ports.store import Entry, LatentStore
+
+
+@attrs.frozen
+class Survey:
+    """What a run was asked for, counted by reading the sources once before anything is loaded.
+
+    Attributes:
+        problems: different problems, after `limit`.
+        work: (problem, sample) pairs of these.
+        duplicates: rows that repeat a problem (same id, same statement).
+        domains: problems a domain.
+        characters: of statements, and of solutions where they are given.
+        available: problems in the sources without `limit`; None if not counted.
+        steps: of given solutions, or their lines where they are not cut yet; 0 of none.
+    """
+
+    problems: int
+    work: int
+    duplicates: int
+    domains: dict[str, int]
+    characters: int
+    available: int | None
+    steps: int = 0
+
+
+@attrs.define
+class Worklist:
+    """The (problem, sample) pairs of a run, in the sources' order; it can be read again and again.
+
+    Attributes:
+        sources: read one after the other.
+        samples: traces a problem, where they are to be generated.
+        limit: only the first so many problems.
+        given: whether the sources' solutions are to be encoded instead of generating any.
+    """
+
+    sources: Sequence[ProblemSource]
+    samples: int = 1
+    limit: int | None = None
+    given: bool = False
+
+    def survey(self) -> Survey:
+        """Read everything once: counts, and every mistake of the input before hours are spent.
+
+        Raises:
+            InputError: a source cannot be read, holds no problem, or gives an id two statements.
+        """
+        problems = work = duplicates = characters = available = steps = 0
+        domains: dict[str, int] = {}
+        for item, row in self._rows():
+            available += item.first
+            duplicates += item.repeated
+            if not item.wanted:
+                continue
+            if item.first:
+                problems += 1
+                domain = row.problem.domain
+                domains[domain] = domains.get(domain, 0) + 1
+            for one in self._work(item, row):
+                work += 1
+                given = one.given
+                characters += len(row.problem.statement)
+                if isinstance(given, GivenSolution):
+                    characters += given.length
+                    steps += len(given.steps) or given.lines
+        if not available:
+            raise InputError("the sources hold no problem")
+        if not work:
+            raise InputError(
+                "the sources hold no solution; --traces needs a solution or steps a row"
+            )
+        return Survey(problems, work, duplicates, domains, characters, available, steps)
+
+    def __iter__(self) -> Iterator[Work]:
+        for item, row in self._rows():
+            # A later row may hold another solution of an early problem, never a new problem.
+            if item.past_limit and not self.given:
+                return
+            if item.wanted:
+                yield from self._work(item, row)
+
+    def _work(self, item: _Place, row: SourceRow) -> Iterator[Work]:
+        if self.given:
+            for i, solution in enumerate(row.solutions):
+                yield Work(row.problem, item.solutions_before + i, solution)
+        elif item.first:
+            for sample in range(self.samples):
+                yield Work(row.problem, sample)
+
+    def _rows(self) -> Iterator[tuple[_Place, SourceRow]]:
+        """Each row and where it stands: new problem or repeated, within the limit or not."""
+        seen: dict[str, _Seen] = {}
+        for source in self.sources:
+            for row in source.rows():
+                digest = row.problem.statement_hash
+                known = seen.get(row.problem.id)
+                if known is not None and known.digest != digest:
+                    raise InputError(
+                        f"{row.where}: problem {row.problem.id!r} is there already with another "
+                        f"statement ({known.where}); mend the ids or drop them with --field id="
+                    )
+                first = known is None
+                if known is None:
+                    known = seen[row.problem.id] = _Seen(digest, len(seen), row.where)
+                past = self.limit is not None and known.index >= self.limit
+                repeated = not first and not self.given
+                yield _Place(first, repeated, not past, past, known.solutions), row
+                known.solutions += len(row.solutions)
+
+
+@attrs.define
+class _Seen:
+    digest: str
+    index: int
+    where: str
+    solutions: int = 0
+
+
+@attrs.frozen
+class _Place:
+    first: bool
+    repeated: bool
+    wanted: bool
+    past_limit: bool
+    solutions_before: int
+
+
+@attrs.frozen
+class Remaining:
+    """What a store says of a run's work before it starts."""
+
+    stored: int
+    failed: int
+    missing: int
+
+
+def missing(work: Iterable[Work], store: LatentStore, retry_failed: bool) -> Iterator[Work]:
+    """The work that the store lacks. There is no other list of what is done."""
+    for item in work:
+        entry = store.entry(item.key)
+        if entry is None:
+            yield item
+            continue
+        if entry.failed and retry_failed:
+            yield item
+
+
+def remaining(
+    work: Iterable[Work], store: LatentStore, retry_failed: bool, check: bool = False
+) -> Remaining:
+    """Count what is stored, failed and missing.
+
+    With `check`, what is stored must also be what is asked for; only given solutions are read for
+    that, vectors and all, because their sample index is their place in the file.
+
+    Raises:
+        StatementChangedError: a known id has another statement, or a known sample another solution.
+    """
+    stored = failed = lacking = 0
+    for item in work:
+        entry = store.entry(item.key)
+        if check and entry is not None:
+            _check_known(item, entry, store)
+        stored += entry is not None and not entry.failed
+        failed += entry is not None and entry.failed and not retry_failed
+        lacking += entry is None or (entry.failed and retry_failed)
+    return Remaining(stored, failed, lacking)
+
+
+def _check_known(item: Work, entry: Entry, store: LatentStore) -> None:
+    if entry.statement_hash != item.problem.statement_hash:
+        raise StatementChangedError(
+            f"problem {item.problem.id!r} is in {store.location} with another statement; "
+            "use another --store, or give the changed problem another id"
+        )
+    if isinstance(item.given, GivenSolution) and not entry.failed:
+        known = store.get(item.key).trace.metadata.get(SOLUTION_DIGEST)
+        if known is not None and known != item.given.digest:
+            raise StatementChangedError(
+                f"solution {item.sample} of problem {item.problem.id!r} is in {store.location} "
+                "with another text: it was changed, or the solutions changed places; use "
+                "another --store"
+            )
+
+
+@attrs.define
+class StoredTraces:
+    """The traces of a store as work, to be encoded again; it can be read again and again."""
+
+    store: LatentStore
+    limit: int | None = None
+
+    def survey(self) -> Survey:
+        """Count problems and traces."""
+        domains: dict[str, int] = {}
+        problems: dict[str, str] = {}
+        work = characters = steps = 0
+        for item in self:
+            work += 1
+            assert isinstance(item.given, Trace)
+            characters += len(item.given.completion) + len(item.problem.statement)
+            steps += len(item.given.spans)
+            if item.problem.id not in problems:
+                problems[item.problem.id] = item.problem.domain
+                domains[item.problem.domain] = domains.get(item.problem.domain, 0) + 1
+        if not work:
+            raise UsageError(f"{self.store.location} holds no records to encode")
+        available = self.store.stats().problems
+        return Survey(len(problems), work, 0, domains, characters, available, steps)
+
+    def __iter__(self) -> Iterator[Work]:
+        seen: set[str] = set()
+        for key in self.store.keys():  # noqa: SIM118  not a mapping
+            if key.problem_id not in seen and len(seen) == self.limit:
+                continue
+            seen.add(key.problem_id)
+            trace = self.store.get(key).trace
+            yield Work(trace.problem, trace.sample, trace)

@@ -1,0 +1,240 @@
+"""Names to open adapters: stores, sources, world models, probes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from ..config import path_text, unknown_key
+from ..errors import (
+    InputError,
+    SettingsError,
+    StoreNotFoundError,
+    UnknownAdapterError,
+    UnsupportedError,
+    UsageError,
+)
+from ..ports.maintenance import StoreTools
+from ..ports.probe import MemoryProbe
+from ..ports.source import ProblemSource
+from ..ports.store import LatentStore, StoreMode, check_mode
+from ..ports.world_model import WorldModel
+from ..settings import ProblemSettings, StoreSettings
+from .hooks import ProbeAdapter, SourceAdapter, StoreAdapter, WorldModelAdapter
+from .registry import STORE_NAME, Registry
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+
+DEFAULT_STORE = "lmdb"
+
+
+@attrs.frozen
+class StorePlace:
+    """Where a store is or will be, before it is opened.
+
+    Attributes:
+        path: as it was named, a path or `NAME:PLACE`.
+        adapter: that keeps it.
+        place: the adapter's own name for it.
+    """
+
+    path: str
+    adapter: StoreAdapter
+    place: str
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a store."""
+        return self.adapter.exists(self.place)
+
+    def open(
+        self, mode: StoreMode = "read", options: Mapping[str, Any] | None = None
+    ) -> LatentStore:
+        """The store; in mode `write` it is made if it is not there.
+
+        Raises:
+            ArgumentError: there is no such mode.
+        """
+        check_mode(mode)
+        settings = self.adapter.configure(options or {}, "store")
+        return self.adapter.create(self.place, mode, settings)
+
+    def require(self) -> None:
+        """Raise `StoreNotFoundError` unless there is a store."""
+        if not self.exists:
+            # The adapter knows best what is wrong with the place.
+            self.open("read").close()
+            raise StoreNotFoundError(f"{self.path}: there is no store; check the path")
+
+    def tools(self) -> StoreTools:
+        """What the adapter offers for whole stores.
+
+        Raises:
+            UnsupportedError: nothing.
+        """
+        if self.adapter.tools is None:
+            raise UnsupportedError(
+                f"{self.path}: the store {self.adapter.name!r} has no tools to verify, repair, "
+                "merge, export, import or compact its stores"
+            )
+        return self.adapter.tools()
+
+
+def locate(path: str | PathLike[str], registry: Registry | None = None) -> StorePlace:
+    """The place that a path (LMDB) or `NAME:PLACE` names; nothing is opened.
+
+    Raises:
+        ArgumentError: it is neither a string nor a path.
+        UnknownAdapterError: no adapter has that name.
+    """
+    path = path_text(path)
+    return StorePlace(path, *_find(path, DEFAULT_STORE, registry or Registry()))
+
+
+def open_store(
+    path: str | PathLike[str],
+    mode: StoreMode = "read",
+    registry: Registry | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> LatentStore:
+    """Open a store by its place: a path (LMDB), or `NAME:PLACE` for another adapter.
+
+    Args:
+        path: a string, or a path of `pathlib`.
+        mode: `read`, or `write` to make the store if it is not there and be its one writer.
+        registry: finds the adapter.
+        options: settings of the adapter, by name.
+
+    Raises:
+        ArgumentError: path or mode is none.
+        UnknownAdapterError, SettingsError: there is no such adapter, or option of it.
+        StoreNotFoundError: mode `read`, and there is no store.
+        StoreLockedError: mode `write`, and another writer has the store.
+    """
+    return locate(path, registry).open(mode, options)
+
+
+def split_location(path: str, default: str = DEFAULT_STORE) -> tuple[str, str]:
+    """Adapter's name and place. A single letter before the colon is a Windows drive."""
+    name, colon, place = path.partition(":")
+    return (name, place) if colon and STORE_NAME.fullmatch(name) else (default, path)
+
+
+def find_store(settings: StoreSettings, registry: Registry) -> tuple[StoreAdapter, str]:
+    """The adapter of a run's store, and the store's place."""
+    return _find(settings.path, settings.name, registry)
+
+
+def _find(path: str, default: str, registry: Registry) -> tuple[StoreAdapter, str]:
+    name, place = split_location(path, default)
+    try:
+        return registry.find(StoreAdapter, name), place
+    except UnknownAdapterError as error:
+        if place == path:
+            raise
+        # `runs:2` may be a directory's name.
+        adapter = registry.find(StoreAdapter, default)
+        if adapter.exists(path):
+            return adapter, path
+        raise UnknownAdapterError(f"{path}: {error}; for a path with a colon: ./{path}") from None
+
+
+def is_store(location: str, registry: Registry) -> bool:
+    """Whether a store is there, and not a file, a dataset or nothing."""
+    try:
+        return locate(location, registry).exists
+    except UnknownAdapterError:
+        return False
+
+
+def open_sources(problems: ProblemSettings, registry: Registry) -> list[ProblemSource]:
+    """The sources of a run, in order.
+
+    Raises:
+        UsageError: none are named, or both kinds are.
+        InputError: no adapter reads one of them.
+    """
+    adapters = registry.each(SourceAdapter)
+    check_options(problems, adapters)
+    if problems.traces and problems.sources:
+        raise UsageError("give either --problems or --traces, not both")
+    if not problems.traces and not problems.sources:
+        raise UsageError("no problems: add --problems FILE (or --problems demo)")
+    sources = []
+    for location in problems.traces or problems.sources:
+        adapter = next((a for a in adapters if a.claims(location)), None)
+        if adapter is None:
+            raise InputError(
+                f"{location}: no such file, or a directory or file that no source reads; "
+                f"known kinds: {', '.join(a.name for a in adapters)}"
+            )
+        options = adapter.configure(
+            problems.options.get(adapter.name, {}), f"problems.{adapter.name}"
+        )
+        sources.append(adapter.create(location, problems, options))
+    return sources
+
+
+def check_options(problems: ProblemSettings, adapters: list[SourceAdapter]) -> None:
+    """A source's settings stand under its name; any other key is a misspelt one."""
+    names = [a.name for a in adapters]
+    known = [a.name for a in attrs.fields(ProblemSettings) if a.name != "options"]
+    for key, value in problems.options.items():
+        if key not in names:
+            raise SettingsError(unknown_key(f"problems.{key}", known + names))
+        if not isinstance(value, Mapping):
+            raise SettingsError(
+                f"problems.{key}: expected the settings of source {key!r}, got {value!r}"
+            )
+
+
+def open_stored_traces(problems: ProblemSettings, registry: Registry) -> LatentStore | None:
+    """The store behind `--traces`, if it is one."""
+    for location in problems.traces:
+        if is_store(location, registry):
+            if len(problems.traces) > 1 or problems.sources:
+                raise UsageError(f"--traces {location} is a store; give it alone")
+            store = open_store(location, "read", registry)
+            if store.identity is None:
+                store.close()
+                raise UsageError(f"{location} holds no records to encode")
+            bare = next((key for key, entry in store.entries() if not entry.tokens), None)
+            if bare is not None:
+                store.close()
+                raise UnsupportedError(
+                    f"{location} cannot be encoded again: {bare} was imported without token ids; "
+                    "extract from the problems or solutions themselves"
+                )
+            return store
+    return None
+
+
+def open_world_model(
+    location: str, device: str = "auto", registry: Registry | None = None
+) -> WorldModel:
+    """A trained world model: a run's folder, or another place that an adapter knows.
+
+    Raises:
+        InputError: no adapter knows the place.
+    """
+    adapters = (registry or Registry()).each(WorldModelAdapter)
+    adapter = next((one for one in adapters if one.claims(location)), None)
+    if adapter is None:
+        known = ", ".join(one.name for one in adapters) or "none"
+        raise InputError(
+            f"{location}: there is no trained world model: neither the folder of a run nor "
+            f"anything else that {known} can open"
+        )
+    return adapter.open(location, device)
+
+
+def find_probe(registry: Registry, device: str) -> MemoryProbe | None:
+    """A probe that watches the device, if any adapter has one."""
+    for adapter in registry.each(ProbeAdapter):
+        if adapter.claims(device):
+            return adapter.create(device, adapter.configure({}, "probe"))
+    return None

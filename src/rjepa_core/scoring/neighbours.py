@@ -1,0 +1,129 @@
+"""Real steps near a prediction: what a world model expected, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from ..domain.trace import RecordKey
+from ..errors import InputError
+from ..ports.store import LatentStore
+from ..ports.world_model import Floats, WorldModel
+from ..stores import layer_in
+from .refusals import each_by_itself, reason_of
+from .surprise import in_batches
+from .text_encoder import sequence_of
+
+MOST_STEPS = 200_000
+
+
+@attrs.frozen
+class Near:
+    """A stored step near a prediction.
+
+    Attributes:
+        key: of its record.
+        step: which of the record's steps.
+        distance: mean over E of the squared difference to the prediction, in target space.
+    """
+
+    key: RecordKey
+    step: int
+    distance: float
+
+
+class NearestSteps:
+    """The targets of a store's steps, searched by squared distance.
+
+    Held as float16: E × 2 bytes a step.
+
+    Args:
+        keys: of the records.
+        records: int32 [N], the record of each step.
+        steps: int32 [N], its place there.
+        targets: float16 [N, E].
+        refused: records that the world model refused, and why.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[RecordKey],
+        records: NDArray[np.int32],
+        steps: NDArray[np.int32],
+        targets: NDArray[np.float16],
+        refused: Mapping[RecordKey, str] | None = None,
+    ) -> None:
+        self.refused = refused or {}
+        self._keys, self._records, self._steps, self._targets = keys, records, steps, targets
+        # Rows as they are kept, so that a distance is never below 0.
+        self._squares = _in_parts(targets, lambda part: np.square(part).sum(1))
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @classmethod
+    def of(
+        cls, store: LatentStore, world_model: WorldModel, most: int = MOST_STEPS
+    ) -> NearestSteps:
+        """Of a store's first steps, `most` of them at most, in the order of its keys.
+
+        Raises:
+            IdentityError: the store is of another latent space than the world model.
+        """
+        info = world_model.info
+        layer = layer_in(store, info.space, info.location)
+        keys: list[RecordKey] = []
+        records: list[int] = []
+        steps: list[int] = []
+        targets: list[NDArray[np.float16]] = []
+        refused: dict[RecordKey, str] = {}
+        waiting = (key for key, entry in store.entries() if not entry.failed)
+        read = ((key, sequence_of(store.get(key), layer)) for key in waiting)
+        for batch in in_batches(read, lambda one: len(one[1].latents)) if most else ():
+            rows = each_by_itself(world_model.targets, [sequence for _, sequence in batch])
+            for (key, _), found in zip(batch, rows, strict=True):
+                if isinstance(found, InputError):
+                    refused[key] = reason_of(found)
+                    continue
+                room = most - len(steps)
+                with np.errstate(over="ignore"):
+                    kept = found[:room].astype(np.float16)
+                if not np.isfinite(kept).all():
+                    refused[key] = "the values of its targets are too large"
+                    continue
+                records += [len(keys)] * len(kept)
+                steps += range(len(kept))
+                keys.append(key)
+                targets.append(kept)
+            if len(steps) >= most:
+                break
+        width = info.target_size
+        every = np.concatenate(targets) if targets else np.empty((0, width), np.float16)
+        return cls(keys, np.array(records, np.int32), np.array(steps, np.int32), every, refused)
+
+    def find(self, prediction: Floats, count: int) -> list[Near]:
+        """The `count` steps nearest to a prediction [E], the nearest first."""
+        if not len(self) or count < 1:
+            return []
+        wanted = prediction.astype(np.float32)
+        products = _in_parts(self._targets, lambda part: part @ wanted)
+        distances = (self._squares - 2 * products + wanted @ wanted) / len(wanted)
+        first = np.argsort(distances, kind="stable")[:count]
+        return [
+            Near(self._keys[self._records[i]], int(self._steps[i]), max(0.0, float(distances[i])))
+            for i in first
+        ]
+
+
+def _in_parts(
+    targets: NDArray[np.float16], call: Callable[[Floats], Floats], size: int = 8192
+) -> Floats:
+    """float32 [N]: what `call` makes of the rows, widened a part at a time."""
+    parts = [
+        call(targets[begin : begin + size].astype(np.float32))
+        for begin in range(0, len(targets), size)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, np.float32)

@@ -1,0 +1,64 @@
+"""What can be chosen: one set of attrs classes for the library, the command line and YAML files.
+
+Settings of adapters stand beside their adapters; those of scoring, evaluation and benchmarks with
+their use cases.
+"""
+
+from .extraction import (
+    CODE_TEMPLATE,
+    DEFAULT_TEMPLATES,
+    MATH_TEMPLATE,
+    PLACEHOLDER,
+    POOLINGS,
+    STORE_DTYPES,
+    AdapterSettings,
+    EncodingSettings,
+    ExtractionSettings,
+    ModelSettings,
+    ProblemSettings,
+    PromptSettings,
+    RunSettings,
+    SamplingSettings,
+    StepSettings,
+    StoreSettings,
+    check_template,
+)
+from .strategies import FIRST_STRATEGIES, KEEP, STORED_STRATEGIES, rules_of
+from .training import (
+    MASKS,
+    DataSettings,
+    MaskerSettings,
+    TrainingSettings,
+    TrainSettings,
+    WorldModelSettings,
+)
+
+__all__ = [
+    "CODE_TEMPLATE",
+    "DEFAULT_TEMPLATES",
+    "FIRST_STRATEGIES",
+    "KEEP",
+    "MASKS",
+    "MATH_TEMPLATE",
+    "PLACEHOLDER",
+    "POOLINGS",
+    "STORED_STRATEGIES",
+    "STORE_DTYPES",
+    "AdapterSettings",
+    "DataSettings",
+    "EncodingSettings",
+    "ExtractionSettings",
+    "MaskerSettings",
+    "ModelSettings",
+    "ProblemSettings",
+    "PromptSettings",
+    "RunSettings",
+    "SamplingSettings",
+    "StepSettings",
+    "StoreSettings",
+    "TrainSettings",
+    "TrainingSettings",
+    "WorldModelSettings",
+    "check_template",
+    "rules_of",
+]

@@ -1,0 +1,206 @@
+"""Settings of training a world model, in the sections of `train.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import validators as v
+
+from ..config import unknown_key
+from ..errors import SettingsError
+
+OBJECTIVES = ("frozen", "ema", "sigreg")
+MASKS = ("leave_one_out", "contiguous", "random", "causal")
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _whole(least: int) -> Any:
+    return v.and_(v.instance_of(int), v.ge(least))
+
+
+def _share(least: float = 0.0, most: float = 1.0) -> Any:
+    return v.and_(v.ge(least), v.le(most))
+
+
+def _masks(_: object, attribute: attrs.Attribute[Any], value: Mapping[str, float]) -> None:
+    for name, weight in value.items():
+        if name not in MASKS:
+            raise SettingsError(unknown_key(f"masker.{attribute.name}.{name}", MASKS))
+        if not weight >= 0:
+            raise SettingsError(f"masker.{attribute.name}.{name}: must be >= 0, got {weight}")
+    if not sum(value.values()) > 0:
+        raise ValueError(f"{attribute.name} must give one of the masks a weight above 0")
+
+
+@attrs.frozen(kw_only=True)
+class WorldModelSettings:
+    """The world model.
+
+    Attributes:
+        objective: what is predicted. `frozen`: the standardised LLM latents; `ema`: the output of
+            an averaged copy of the encoder; `sigreg`: the encoder's own output, kept from
+            collapsing by a regulariser.
+        width, depth, heads: of the context encoder.
+        predictor_width, predictor_depth, predictor_heads: of the predictor, the narrower part.
+        dropout: in the blocks.
+        input_dropout: of the latents' own dimensions, while training.
+        linear_path: add a linear map from the neighbouring steps, their mean and the prompt.
+        ridge: strength of the ridge regression that the linear path starts from (`frozen`); 0
+            starts from nothing.
+        prompt: let the encoder see the prompt's latent.
+        domains: tell the encoder the problem's domain.
+        standardise: scale each dimension by its spread over the training set.
+        max_steps: longest trace that has a position of its own for each step.
+    """
+
+    objective: str = attrs.field(default="frozen", validator=v.in_(OBJECTIVES))
+    width: int = attrs.field(default=256, validator=_whole(8))
+    depth: int = attrs.field(default=3, validator=_whole(0))
+    heads: int = attrs.field(default=4, validator=_whole(1))
+    predictor_width: int = attrs.field(default=192, validator=_whole(8))
+    predictor_depth: int = attrs.field(default=2, validator=_whole(1))
+    predictor_heads: int = attrs.field(default=4, validator=_whole(1))
+    dropout: float = attrs.field(default=0.1, validator=_share(0.0, 0.9))
+    input_dropout: float = attrs.field(default=0.0, validator=_share(0.0, 0.9))
+    linear_path: bool = True
+    ridge: float = attrs.field(default=1000.0, validator=v.ge(0.0))
+    prompt: bool = True
+    domains: bool = False
+    standardise: bool = True
+    max_steps: int = attrs.field(default=64, validator=_whole(2))
+
+    def __attrs_post_init__(self) -> None:
+        for width, heads in (("width", "heads"), ("predictor_width", "predictor_heads")):
+            if getattr(self, width) % getattr(self, heads):
+                raise ValueError(
+                    f"{width} must be a multiple of {heads}, "
+                    f"got {getattr(self, width)} and {getattr(self, heads)}"
+                )
+
+
+@attrs.frozen(kw_only=True)
+class MaskerSettings:
+    """Which steps are hidden while training.
+
+    Attributes:
+        masks: weight of each kind: `leave_one_out`, `contiguous`, `random`, `causal`.
+        min_ratio, max_ratio: share of a trace's steps that `contiguous` and `random` hide.
+        known_length: share of the `causal` masks with which the model is told how many steps the
+            trace has, as it is wherever a step is predicted from all others.
+        swap: share of the visible steps that are swapped for a step of another trace, so that one
+            step which does not belong there does not spoil the prediction of all others.
+    """
+
+    masks: Mapping[str, float] = attrs.field(
+        factory=lambda: {"leave_one_out": 0.35, "contiguous": 0.25, "causal": 0.4},
+        validator=_masks,
+    )
+    min_ratio: float = attrs.field(default=0.3, validator=_share())
+    max_ratio: float = attrs.field(default=0.7, validator=_share())
+    known_length: float = attrs.field(default=0.5, validator=_share())
+    swap: float = attrs.field(default=0.0, validator=_share(0.0, 0.9))
+
+    def __attrs_post_init__(self) -> None:
+        if self.min_ratio > self.max_ratio:
+            raise ValueError(f"min_ratio must be at most max_ratio, {self.max_ratio}")
+
+
+@attrs.frozen(kw_only=True)
+class TrainingSettings:
+    """How it is trained.
+
+    Attributes:
+        batch_size: traces a step of the optimiser, on all devices and accumulations together.
+        accumulate: parts that a batch is computed in.
+        num_workers: processes that read the stores; 0 reads in the training process.
+        lr: highest learning rate.
+        min_lr_ratio: the last learning rate, as a share of `lr`.
+        warmup_epochs: in which the learning rate rises from 0.
+        weight_decay: of AdamW.
+        max_epochs: passes over the training part.
+        select: what makes an epoch the best: `retrieval`, the mean reciprocal rank of validation's
+            steps, or `loss`, which is comparable from epoch to epoch for fixed targets alone.
+        patience: epochs without a better validation after which training stops; 0 never.
+        grad_clip: largest norm of the gradient; 0 leaves it.
+        regression: weight of the error of the prediction.
+        loss: of `regression`: `mse`, `l1` or `smooth_l1`.
+        contrastive: weight of telling the true step from the batch's other steps (InfoNCE).
+        temperature: of `contrastive`, to start with.
+        detection: weight of naming a step that was replaced by another trace's, by its surprise.
+        variance: weight of the term that keeps each dimension's spread (`ema`).
+        sigreg: weight of the isotropic-Gaussian regulariser (`sigreg`).
+        momentum: of the averaged encoder at the start (`ema`); it rises to 1. 1 never moves it.
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the device computes in it.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ….
+        compile: use `torch.compile`.
+        seed: of weights, order and masks.
+        evaluate_every: epochs between retrieval on validation.
+        checkpoint_minutes: between checkpoints in mid-epoch; one is written each epoch, too.
+        keep_last: checkpoints to keep beside the best.
+    """
+
+    batch_size: int = attrs.field(default=64, validator=_whole(1))
+    accumulate: int = attrs.field(default=1, validator=_whole(1))
+    num_workers: int = attrs.field(default=0, validator=_whole(0))
+    lr: float = attrs.field(default=1e-3, validator=v.gt(0.0))
+    min_lr_ratio: float = attrs.field(default=0.01, validator=_share())
+    warmup_epochs: float = attrs.field(default=2.0, validator=v.ge(0.0))
+    weight_decay: float = attrs.field(default=0.05, validator=v.ge(0.0))
+    max_epochs: int = attrs.field(default=12, validator=_whole(1))
+    select: str = attrs.field(default="retrieval", validator=v.in_(("retrieval", "loss")))
+    patience: int = attrs.field(default=10, validator=_whole(0))
+    grad_clip: float = attrs.field(default=1.0, validator=v.ge(0.0))
+    regression: float = attrs.field(default=4.0, validator=v.ge(0.0))
+    loss: str = attrs.field(default="mse", validator=v.in_(("mse", "l1", "smooth_l1")))
+    contrastive: float = attrs.field(default=0.25, validator=v.ge(0.0))
+    temperature: float = attrs.field(default=0.1, validator=v.gt(0.0))
+    detection: float = attrs.field(default=0.0, validator=v.ge(0.0))
+    variance: float = attrs.field(default=1.0, validator=v.ge(0.0))
+    sigreg: float = attrs.field(default=0.05, validator=v.ge(0.0))
+    momentum: float = attrs.field(default=0.996, validator=_share())
+    precision: str = attrs.field(default="auto", validator=v.in_(PRECISIONS))
+    device: str = "auto"
+    compile: bool = False
+    seed: int = attrs.field(default=0, validator=_whole(0))
+    evaluate_every: int = attrs.field(default=1, validator=_whole(1))
+    checkpoint_minutes: float = attrs.field(default=10.0, validator=v.ge(0.0))
+    keep_last: int = attrs.field(default=2, validator=_whole(1))
+
+    def __attrs_post_init__(self) -> None:
+        if not self.regression + self.contrastive > 0:
+            raise ValueError("regression and contrastive must not both be 0")
+
+
+@attrs.frozen(kw_only=True)
+class DataSettings:
+    """What it is trained on.
+
+    Attributes:
+        stores: with the latents, all of one latent space.
+        layer: which of the stored layers, as an absolute index; needed where there are several.
+        domains: use these alone; empty uses all.
+        correct: use only solutions labelled correct (`true`) or wrong (`false`).
+        min_steps: shortest trace that is used.
+    """
+
+    stores: tuple[str, ...] = attrs.field(default=(), converter=_several)
+    layer: int | None = None
+    domains: tuple[str, ...] = attrs.field(default=(), converter=_several)
+    correct: bool | None = None
+    min_steps: int = attrs.field(default=2, validator=_whole(1))
+
+
+@attrs.frozen(kw_only=True)
+class TrainSettings:
+    """All of one training run."""
+
+    model: WorldModelSettings = attrs.field(factory=WorldModelSettings)
+    masker: MaskerSettings = attrs.field(factory=MaskerSettings)
+    training: TrainingSettings = attrs.field(factory=TrainingSettings)
+    data: DataSettings = attrs.field(factory=DataSettings)

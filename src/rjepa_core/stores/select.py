@@ -1,0 +1,153 @@
+"""Records and failures by id or failure reason, as people name them."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Sequence, Set
+
+import attrs
+
+from ..domain.trace import LARGEST_SAMPLE, RecordKey
+from ..errors import UsageError
+from ..ports.store import LatentStore
+
+EMPTY_ID = "the id is empty; give a problem's id or ID#SAMPLE"
+_NEAR_KEYS_AMONG = 20_000
+_MOST_DIGITS = len(str(LARGEST_SAMPLE))
+_NAMES_SHOWN = 5
+
+
+@attrs.frozen
+class Selection:
+    """Keys that were meant.
+
+    Attributes:
+        records: keys of records.
+        failures: keys of failures.
+    """
+
+    records: tuple[RecordKey, ...]
+    failures: tuple[RecordKey, ...]
+
+    def __len__(self) -> int:
+        return len(self.records) + len(self.failures)
+
+    @property
+    def keys(self) -> tuple[RecordKey, ...]:
+        return (*self.records, *self.failures)
+
+
+def select(store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] = ()) -> Selection:
+    """The committed records and failures that are named.
+
+    Args:
+        ids: problem ids, each for all its samples, or `ID#SAMPLE` for one.
+        reasons: failure reasons, as they are stored.
+
+    Raises:
+        UsageError: nothing is named, or a name fits nothing, or both a problem and another one's
+            sample.
+    """
+    wanted, causes = set(ids), set(reasons)
+    if not wanted and not causes:
+        raise UsageError("nothing is named: give ids or failure reasons")
+    named = _Named(wanted)
+    known: set[str] = set()
+    records = [key for key in store.keys() if named.meets(key)]  # noqa: SIM118  not a mapping
+    failures = []
+    for failure in store.failures():
+        known.add(failure.reason)
+        if named.meets(failure.key) or failure.reason in causes:
+            failures.append(failure.key)
+    if unknown := sorted(causes - known):
+        has = ", ".join(map(repr, sorted(known))) or "none"
+        raise UsageError(
+            f"{store.location}: no failure has the reason {unknown[0]!r}; its reasons: {has}"
+        )
+    if both := sorted(named.problems.keys() & named.samples.keys()):
+        text = both[0]
+        raise ambiguous(store, text, named.problems[text], named.samples[text])
+    if "" in wanted - named.problems.keys() - named.samples.keys():
+        raise UsageError(EMPTY_ID)
+    if unknown := sorted(wanted - named.problems.keys() - named.samples.keys()):
+        raise UsageError(
+            f"{store.location} has neither record nor failure {', '.join(unknown[:5])}"
+            f"{near_ids(store, unknown[0])}"
+        )
+    return Selection(tuple(records), tuple(failures))
+
+
+def sample_named(text: str) -> RecordKey | None:
+    """The key that a text names if it is `ID#SAMPLE`; zeros in front of the sample mean nothing."""
+    problem_id, sign, sample = text.rpartition("#")
+    digits = sample.lstrip("0") or sample[:1]
+    if not (sign and digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS):
+        return None
+    return RecordKey(problem_id, int(digits)) if int(digits) <= LARGEST_SAMPLE else None
+
+
+def ambiguous(
+    store: LatentStore, text: str, problem: Sequence[RecordKey], sample: RecordKey
+) -> UsageError:
+    """The error for a text that names a problem and another one's sample, with names for both.
+
+    Args:
+        problem: keys that the store has of the problem of that id.
+        sample: the other one's key.
+    """
+    ids = {key.problem_id for key in store.keys()}  # noqa: SIM118  not a mapping
+    ids |= {failure.key.problem_id for failure in store.failures()}
+    names = [_sure_name(key, ids) for key in problem[:_NAMES_SHOWN]]
+    names += ["…"] if len(problem) > _NAMES_SHOWN else []
+    return UsageError(
+        f"{store.location} has a problem {text} and a sample {sample.sample} of "
+        f"{sample.problem_id}; say {' '.join(names)} for the problem, or "
+        f"{_sure_name(sample, ids)} for the sample"
+    )
+
+
+def near_ids(store: LatentStore, text: str) -> str:
+    """What may have been meant, to be put behind a message; else how many records there are."""
+    keys = itertools.islice(store.keys(), _NEAR_KEYS_AMONG)
+    near = difflib.get_close_matches(text, {key.problem_id: None for key in keys}, 3)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; it has {len(store):,} records"
+
+
+@attrs.define
+class _Named:
+    """What texts name, gathered while the keys of a store go by.
+
+    Attributes:
+        texts: a problem's id, or `ID#SAMPLE`.
+        problems: keys met by texts that are their problem's id.
+        samples: the key met by a text that names its sample.
+    """
+
+    texts: set[str]
+    problems: dict[str, list[RecordKey]] = attrs.field(factory=dict)
+    samples: dict[str, RecordKey] = attrs.field(factory=dict)
+    _by_key: dict[RecordKey, list[str]] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        for text in self.texts:
+            if (key := sample_named(text)) is not None:
+                self._by_key.setdefault(key, []).append(text)
+
+    def meets(self, key: RecordKey) -> bool:
+        """Whether one of the texts names the key."""
+        texts = self._by_key.get(key, ())
+        for text in texts:
+            self.samples[text] = key
+        if key.problem_id in self.texts:
+            self.problems.setdefault(key.problem_id, []).append(key)
+            return True
+        return bool(texts)
+
+
+def _sure_name(key: RecordKey, ids: Set[str]) -> str:
+    """`ID#SAMPLE` with as many zeros in front of the sample as make it no problem's id."""
+    digits = str(key.sample)
+    while (name := f"{key.problem_id}#{digits}") in ids:
+        digits = f"0{digits}"
+    return name

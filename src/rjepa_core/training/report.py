@@ -1,0 +1,115 @@
+"""What a training run ended with, as facts and as lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from ..ports.trainer import TrainSummary
+from ..text import count, duration, number, shell_word
+
+Facts = dict[str, Any]
+_MOST_ROWS, _MOST_COLUMNS, _MOST_VALUES = 24, 9, 6
+_ENDINGS = {
+    "done": "all epochs done",
+    "early": "stopped early: validation got no better",
+    "stopped": "stopped",
+    "interrupted": "interrupted",
+}
+
+
+def facts_of(summary: TrainSummary, interrupted: bool = False) -> Facts:
+    """The run's end as JSON values; a number that is not finite becomes null."""
+    facts: Facts = attrs.asdict(summary)
+    facts["curve"] = [{k: _plain(v) for k, v in row.items()} for row in summary.curve]
+    facts["best"] = _plain(summary.best)
+    if interrupted:
+        facts["ending"] = "interrupted"
+    return facts
+
+
+def lines(facts: Facts) -> list[str]:
+    """A table of the epochs, the best of them marked, and where everything is."""
+    told = [*_table(facts["curve"], facts["best_epoch"]), ending_line(facts)]
+    if facts["best"] is not None and facts["best_epoch"] > 0:
+        told.append(f"best: epoch {facts['best_epoch']}, {facts['best']:.4g}")
+    told.append(f"world model: {shell_word(facts['run'])}")
+    if facts["report"]:
+        told.append(f"report: {shell_word(facts['report'])}")
+    return told
+
+
+def epoch_line(row: Mapping[str, Any]) -> str:
+    """What an epoch brought, in one line; the rest is in its row of `metrics.csv`."""
+    numbers = {
+        name: value
+        for name, value in row.items()
+        if name != "epoch" and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    shown = [f"{name} {number(value)}" for name, value in list(numbers.items())[:_MOST_VALUES]]
+    begin = f"epoch {int(row['epoch'])}: " if "epoch" in row else ""
+    return begin + ", ".join(shown)
+
+
+def ending_line(facts: Facts) -> str:
+    """How it ended, and after how much."""
+    ending = _ENDINGS.get(facts["ending"], facts["ending"])
+    return (
+        f"{ending}: {count(facts['epochs'], 'epoch')}, {count(facts['steps'], 'step')}, "
+        f"{count(facts['samples'], 'sample')}; {duration(facts['seconds'])} in this run"
+    )
+
+
+def curve_rows(curve: Sequence[Facts], best: int) -> list[list[str]]:
+    """A head and rows of cells, some of them where there are many epochs; the best, which has a
+    mark in its first cell, and the last always. Empty without an epoch."""
+    if not curve:
+        return []
+    names = _columns(curve)
+    every = math.ceil(len(curve) / _MOST_ROWS)
+    rows = [["", *names]]
+    for i, row in enumerate(curve):
+        if i % every == 0 or row.get("epoch") == best or i == len(curve) - 1:
+            mark = "*" if row.get("epoch") == best else ""
+            rows.append([mark, *(_cell(name, row.get(name)) for name in names)])
+    return rows
+
+
+def _table(curve: Sequence[Facts], best: int) -> list[str]:
+    rows = curve_rows(curve, best)
+    if not rows:
+        return []
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    told = [_line(row, widths) for row in rows]
+    if len(rows) - 1 < len(curve):
+        told.append(f"({len(rows) - 1} of {len(curve)} epochs; all are in metrics.csv)")
+    return [*told, ""]
+
+
+def _columns(curve: Iterable[Facts]) -> list[str]:
+    """Names of values, the epoch first, as many as a line holds."""
+    names = dict.fromkeys(
+        name
+        for row in curve
+        for name, value in row.items()
+        if value is None or isinstance(value, int | float)
+    )
+    others = [name for name in names if name != "epoch"]
+    return (["epoch"] if "epoch" in names else []) + others[: _MOST_COLUMNS - 1]
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    return str(int(value)) if name == "epoch" else number(value)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

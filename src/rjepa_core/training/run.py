@@ -1,0 +1,36 @@
+"""Train a world model from Python, by the adapter that its settings name."""
+
+from __future__ import annotations
+
+from ..errors import UnsupportedError
+from ..plugins import Registry, WorldModelAdapter
+from ..ports.trainer import TrainSummary, TrainWatch
+from ..settings import TrainSettings
+
+DEFAULT_TRAINER = "jepa"
+
+
+def train_world_model(
+    run: str,
+    settings: TrainSettings,
+    watch: TrainWatch | None = None,
+    registry: Registry | None = None,
+    trainer: str = DEFAULT_TRAINER,
+) -> TrainSummary:
+    """Train a world model into the folder `run`; `opening.open_world_model` opens it.
+
+    Args:
+        run: folder, new unless `watch.resume`.
+        settings: of the run.
+        watch: how the caller follows it.
+        registry: finds the adapter.
+        trainer: its name.
+
+    Raises:
+        UsageError: anything that the user can mend before anything is computed.
+        DiskFullError: a checkpoint did not fit; those before it are whole.
+    """
+    adapter = (registry or Registry()).find(WorldModelAdapter, trainer)
+    if adapter.train is None:
+        raise UnsupportedError(f"world model {adapter.name!r} cannot be trained")
+    return adapter.train(run, settings, watch or TrainWatch())

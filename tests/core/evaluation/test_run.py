@@ -1,0 +1,333 @@
+"""The use case over real stores of the seeded backend, with a ridge world model of the port."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evaluation_stores import (
+    encode_solutions,
+    make_run,
+    make_store,
+    registry,
+    write_labelled,
+    write_solutions,
+)
+
+from rjepa_core.domain.split import Split, split_of
+from rjepa_core.errors import IdentityError, InputError, UsageError
+from rjepa_core.evaluation import EvaluateRunSettings, EvaluateSettings, Evaluation, Watch, evaluate
+from rjepa_core.evaluation.corpus import Corpus
+from rjepa_core.plugins.locate import open_store, open_world_model
+from rjepa_core.settings.extraction import AdapterSettings, ModelSettings
+from rjepa_core.testing.memory_store import MemoryStore
+from rjepa_core.testing.samples import sample_identity, sample_record, told_identity
+
+Made = tuple[Path, str, str]
+
+
+def run(
+    store: str, world_model: str, model: str | None = "m", watch: Watch | None = None, **asked: Any
+) -> Evaluation:
+    usual = {"world_models": (world_model,), "stores": (store,), "draws": 50, "seed": 1}
+    settings = EvaluateRunSettings(
+        evaluate=EvaluateSettings(**{**usual, **asked}),
+        model=None if model is None else ModelSettings(name=model),
+        backend=AdapterSettings(name="seeded"),
+    )
+    return evaluate(settings, registry(), watch)
+
+
+@pytest.fixture
+def own(made: Made, tmp_path: Path) -> tuple[str, str]:
+    """A copy of the store, beside which siblings may be made, and the run."""
+    shutil.copytree(made[1], tmp_path / "s")
+    return str(tmp_path / "s"), made[2]
+
+
+# retrieval
+
+
+def test_retrieval_both_ways(made: Made) -> None:
+    _, store, world_model = made
+    found = run(store, world_model, model=None, parts=("retrieval",))
+    assert [table.name for table in found.tables] == ["retrieval/others", "retrieval/past"]
+    table = found.table("retrieval/others")
+    assert table.columns == ("top-1", "MRR")
+    assert [line.method for line in table.lines] == [
+        "world model",
+        "ridge regression",
+        "mean of the context",
+        "copy of the previous step",
+    ]
+    with_store = open_store(store)
+    entries = [e for _, e in with_store.entries() if split_of(e.statement_hash) is Split.TEST]
+    with_store.close()
+    assert table.items == sum(e.steps for e in entries if e.steps > 1)
+    assert table.problems == len({e.statement_hash for e in entries})
+    # Trained on all, it knows the test part by heart; the baseline saw the training part alone.
+    ours, ridge = table.line("world model"), table.line("ridge regression")
+    assert ours.figures["MRR"].value > ridge.figures["MRR"].value
+    difference = ours.differences["ridge regression"]["MRR"]
+    expected = ours.figures["MRR"].value - ridge.figures["MRR"].value
+    assert difference.value == pytest.approx(expected)
+    assert difference.low <= difference.value <= difference.high
+    assert found.facts["ridge_strength"].keys() == {"others", "past"}
+
+
+def test_the_batch_size_does_not_matter(made: Made) -> None:
+    _, store, world_model = made
+    one, many = (
+        run(store, world_model, parts=("retrieval",), batch_size=size).to_json()
+        for size in (1, 256)
+    )
+    for a, b in zip(one["tables"], many["tables"], strict=True):
+        for x, y in zip(a["lines"], b["lines"], strict=True):
+            assert x["figures"]["MRR"]["value"] == pytest.approx(y["figures"]["MRR"]["value"])
+
+
+def test_several_world_models_stand_side_by_side(made: Made, tmp_path: Path) -> None:
+    _, store, world_model = made
+    noisy = make_run(store, tmp_path / "noisy", noise=3.0)
+    found = run(store, "", parts=("retrieval",), world_models=(world_model, noisy))
+    table = found.table("retrieval/others")
+    good, bad = (table.line(f"world model {place}") for place in (world_model, noisy))
+    assert good.figures["MRR"].value > bad.figures["MRR"].value + 0.05
+    assert list(found.world_models) == [good.method, bad.method]
+
+
+# damaged solutions
+
+
+def test_damaged_solutions_are_encoded_once(own: tuple[str, str]) -> None:
+    store, world_model = own
+    encoded = []
+
+    def encode(extraction: Any) -> None:
+        encoded.append(extraction.store.location)
+        extraction.run()
+
+    parts = ("foreign", "slip")
+    first = run(store, world_model, parts=parts, watch=Watch(encode=encode))
+    assert [place.removeprefix(store) for place in encoded] == [
+        ".tampered-foreign-test",
+        ".tampered-foreign-validation",
+        ".tampered-slip-test",
+        ".tampered-slip-validation",
+    ]
+    again = run(store, world_model, model=None, parts=parts, watch=Watch(encode=encode))
+    assert len(encoded) == 4
+    assert again.to_json() == first.to_json()
+    table = first.table("foreign/others")
+    assert table.columns == ("named", "AUROC max", "AUROC mean", "AUROC fitted")
+    names = [line.method for line in table.lines]
+    assert names[-3:] == [
+        "log-probability",
+        "world model + log-probability",
+        "ridge regression + log-probability",
+    ]
+    combined = table.line("world model + log-probability")
+    assert combined.kind == "combined"
+    assert combined.differences.keys() == {
+        "log-probability",
+        "ridge regression + log-probability",
+        "world model",
+    }
+    assert 0.2 <= table.chance["named"] <= 0.5
+
+
+def test_the_sibling_is_of_the_stores_space_and_steps(own: tuple[str, str]) -> None:
+    store, world_model = own
+    run(store, world_model, parts=("foreign",))
+    ours, theirs = open_store(store), open_store(f"{store}.tampered-foreign-test")
+    assert ours.identity is not None
+    assert theirs.identity is not None
+    assert theirs.identity.space == ours.identity.space
+    assert theirs.identity.logprobs
+    count = 0
+    for key, _ in theirs.entries():
+        damaged = theirs.get(key).trace
+        clean = ours.get(next(k for k, _ in ours.entries() if str(k) == key.problem_id)).trace
+        changed = int(damaged.metadata["changed_step"])
+        same = [a == b for a, b in zip(clean.step_texts, damaged.step_texts, strict=True)]
+        assert [i for i, one in enumerate(same) if not one] == [changed]
+        assert damaged.problem.statement == clean.problem.statement
+        count += 1
+    assert count
+    for opened in (ours, theirs):
+        opened.close()
+
+
+def test_a_sibling_goes_on_where_it_stopped(own: tuple[str, str]) -> None:
+    store, world_model = own
+    run(store, world_model, parts=("foreign",), limit=5)
+    place = f"{store}.tampered-foreign-test"
+    few = open_store(place)
+    before = {key: few.get(key).trace.completion for key, _ in few.entries()}
+    few.close()
+    assert len(before) == 5
+    with pytest.raises(UsageError, match=r"tampered-foreign-test lacks \d+ damaged.*--model"):
+        run(store, world_model, model=None, parts=("foreign",))
+    run(store, world_model, parts=("foreign",))
+    many = open_store(place)
+    assert len(many) > 5
+    assert {key: many.get(key).trace.completion for key in before} == before
+    many.close()
+
+
+def test_another_llm_is_refused_and_leaves_nothing_behind(own: tuple[str, str]) -> None:
+    store, world_model = own
+    with pytest.raises(IdentityError, match=r"--model other is of another latent space.*model is"):
+        run(store, world_model, model="other", parts=("foreign",))
+    assert run(store, world_model, parts=("foreign",)).tables
+
+
+def test_on_validation_the_models_are_fitted_crosswise(tmp_path: Path) -> None:
+    store = make_store(tmp_path, count=250)
+    found = run(store, make_run(store, tmp_path / "run"), parts=("slip",), split="validation")
+    table = found.table("slip/past")
+    assert any("one half" in note for note in table.notes)
+    assert "AUROC fitted" in table.line("world model").figures
+    assert not Path(f"{store}.tampered-slip-test").exists()
+
+
+def test_too_few_problems_to_fit_on(own: tuple[str, str]) -> None:
+    store, world_model = own
+    found = run(store, world_model, parts=("slip",), split="validation")
+    table = found.table("slip/past")
+    assert any("too few problems" in note for note in table.notes)
+    assert "AUROC fitted" not in table.line("world model").figures
+
+
+def test_without_log_probabilities(tmp_path: Path) -> None:
+    store = make_store(tmp_path, logprobs=False)
+    found = run(store, make_run(store, tmp_path / "run"), parts=("foreign",))
+    table = found.table("foreign/others")
+    assert all("log-probability" not in line.method for line in table.lines)
+    assert any("not kept" in note for note in table.notes)
+
+
+# labelled solutions and probe
+
+
+def test_labelled_solutions(own: tuple[str, str], tmp_path: Path) -> None:
+    store, world_model = own
+    write_labelled(tmp_path / "labels.jsonl", 12)
+    asked = {"parts": ("correctness",), "labelled": str(tmp_path / "labels.jsonl")}
+    first = run(store, world_model, **asked)
+    assert Path(f"{store}.labelled-labels").is_dir()
+    assert run(store, world_model, model=None, **asked).to_json() == first.to_json()
+    table = first.table("correctness/others")
+    # A limit holds whatever is there already.
+    assert run(store, world_model, model=None, limit=5, **asked).table(table.name).items == 10
+    assert table.items == 24
+    assert table.problems == 12
+    assert "12 wrong and 12 right solutions; 12 pairs" in table.notes[-1]
+    assert {"length in steps", "length in tokens"} <= {line.method for line in table.lines}
+    assert set(table.columns) == {
+        "AUROC max", "AUROC mean", "AUROC fitted", "within max", "within mean", "within fitted",
+    }  # fmt: skip
+
+
+def test_labelled_problems_of_the_training_part_are_left_out(
+    own: tuple[str, str], tmp_path: Path
+) -> None:
+    store, world_model = own
+    write_labelled(tmp_path / "labels.jsonl", 12)
+    write_solutions(tmp_path / "known.jsonl", 30)
+    known = (tmp_path / "known.jsonl").read_text()
+    known = known.replace('"solution"', '"correct": true, "solution"')
+    (tmp_path / "labels.jsonl").write_text((tmp_path / "labels.jsonl").read_text() + known)
+    found = run(store, world_model, parts=("correctness",), labelled=str(tmp_path / "labels.jsonl"))
+    notes = found.table("correctness/past").notes
+    assert any("in the training part" in note for note in notes)
+
+
+def test_labels_of_one_kind_alone(own: tuple[str, str], tmp_path: Path) -> None:
+    store, world_model = own
+    write_solutions(tmp_path / "labels.jsonl", 3, first=500)
+    with pytest.raises(InputError, match="both right and wrong"):
+        run(store, world_model, parts=("correctness",), labelled=str(tmp_path / "labels.jsonl"))
+
+
+def test_the_probe_says_what_its_label_is(made: Made) -> None:
+    _, store, world_model = made
+    found = run(store, world_model, parts=("probe",))
+    for table in found.tables:
+        assert "the step's" in table.title
+        assert [line.method for line in table.lines] == ["raw latents", "world model"]
+        assert table.columns[0] == "30"
+
+
+# what is refused
+
+
+def test_a_store_of_another_space_is_refused(made: Made, tmp_path: Path) -> None:
+    other = make_store(tmp_path, pooling="last")
+    with pytest.raises(IdentityError, match='pooling is "last" there and "mean" in the world'):
+        run(other, made[2], parts=("retrieval",))
+
+
+def test_what_the_world_model_does_not_know_the_stores_must_agree_on() -> None:
+    stores = {}
+    identities = (sample_identity(), told_identity("one"), told_identity("other"))
+    for name, identity in zip(("old", "one", "other"), identities, strict=True):
+        stores[name] = MemoryStore()
+        stores[name].begin(identity)
+        stores[name].write([sample_record(identity, name)])
+        stores[name].commit()
+    space, owner = sample_identity().space, "the world model"
+    corpus = Corpus([stores["old"], stores["one"]], space, owner)
+    assert corpus.space == told_identity("one").space
+    for names in (("one", "old", "other"), ("other", "one")):
+        with pytest.raises(IdentityError, match="tokenizer is"):
+            Corpus([stores[name] for name in names], space, owner)
+
+
+def test_another_layer_is_refused_and_one_of_several_is_used(made: Made, tmp_path: Path) -> None:
+    _, store, world_model = made
+    both = make_store(tmp_path, "both", layers=(1, 3))
+    found = run(both, world_model, parts=("retrieval",))
+    expected = run(store, world_model, parts=("retrieval",))
+    assert found.table("retrieval/others").lines == expected.table("retrieval/others").lines
+    other = make_store(tmp_path, "other", layers=(1,))
+    with pytest.raises(IdentityError, match=r"layers is \[1\] there and \[3\]"):
+        run(other, world_model, parts=("retrieval",))
+
+
+def test_an_empty_store_is_refused(made: Made, tmp_path: Path) -> None:
+    open_store(str(tmp_path / "empty"), "write").close()
+    with pytest.raises(UsageError, match="empty: holds no records"):
+        run(str(tmp_path / "empty"), made[2])
+
+
+def test_one_step_traces_alone(made: Made, tmp_path: Path) -> None:
+    path = tmp_path / "s.jsonl"
+    path.write_text('{"question": "a?", "solution": "One step = 1"}\n')
+    store = encode_solutions(path, tmp_path / "s")
+    with pytest.raises(InputError, match="no trace has 2 steps or more"):
+        run(store, made[2])
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"world_models": ()}, "--world-model RUN"),
+        ({"stores": ()}, "--store DIR"),
+        ({"parts": ("correctness",)}, "--labelled FILE"),
+        ({"world_models": ("a", "a")}, "named twice"),
+        ({"world_models": ("nowhere",)}, "nowhere: there is no trained world model"),
+    ],
+)
+def test_what_is_missing_is_said(made: Made, asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        run(made[1], made[2], **asked)
+
+
+def test_world_models_are_opened_by_whoever_claims_them(made: Made) -> None:
+    model = open_world_model(made[2], registry=registry())
+    assert model.info.objective == "ridge"
+    assert np.isfinite(model.info.hidden_size)
