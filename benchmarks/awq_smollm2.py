@@ -18,8 +18,8 @@ import numpy as np
 
 from common import GSM8K, problems
 from reporting import table, write_section
+from rjepa_adapters.huggingface.checkpoints import content_of, find_checkpoint
 from rjepa_adapters.huggingface.gguf import as_checkpoint
-from rjepa_adapters.huggingface.naming import content_of, find_checkpoint
 from rjepa_core import open_store
 
 ROOT = Path(__file__).parents[1]

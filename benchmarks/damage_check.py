@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rjepa_adapters.lmdb_store import inspector
+from rjepa_adapters.lmdb_store.recovery import inspector
 from rjepa_core import LatentRecord, RJepaError, open_store
 from rjepa_core.testing.samples import record_differences
 

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 from common import prompts
-from rjepa_adapters.huggingface import held_prompts, slot_batch
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
-from rjepa_adapters.huggingface.fused_session import FusedSession
+from rjepa_adapters.huggingface.fused import prompts as held_prompts
+from rjepa_adapters.huggingface.fused import slots as slot_batch
+from rjepa_adapters.huggingface.fused.session import FusedSession
 from rjepa_adapters.huggingface.sampling import RowSampler, draw_uniforms
 from rjepa_adapters.huggingface.settings import DOUBLE_PASS, FUSED
-from rjepa_adapters.huggingface.text import Rendered
+from rjepa_adapters.huggingface.tokenizer import Rendered
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
 from rjepa_core.domain.problem import Problem
 from rjepa_core.domain.prompt import pose

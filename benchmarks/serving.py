@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reporting import table, write_section
-from rjepa_adapters.remote import wire
-from rjepa_adapters.world_model.run import JepaWorldModel
+from rjepa_adapters.remote import protocol as wire
+from rjepa_adapters.world_model.inference import JepaWorldModel
 from rjepa_core.ports.world_model import Context, LatentSequence
 from serving_sides import (
     ALONE,

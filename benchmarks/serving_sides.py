@@ -13,8 +13,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from rjepa_adapters.remote import wire
-from rjepa_adapters.world_model.training_run import train
+from rjepa_adapters.remote import protocol as wire
+from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure
 from rjepa_core.plugins import open_store
 from rjepa_core.ports.world_model import Context, LatentSequence

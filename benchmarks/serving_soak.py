@@ -37,8 +37,8 @@ import psutil
 from numpy.typing import NDArray
 
 from reporting import table, write_section
-from rjepa_adapters.remote import wire
-from rjepa_adapters.world_model.run import JepaWorldModel
+from rjepa_adapters.remote import protocol as wire
+from rjepa_adapters.world_model.inference import JepaWorldModel
 from serving_load import answer, request
 from serving_sides import DEFAULT, make_run, sequences
 

@@ -31,10 +31,10 @@ from click.testing import CliRunner
 
 from damage_check import Forked, Original, read_in_child
 from reporting import table, write_section
-from rjepa_adapters.lmdb_store import watching
-from rjepa_adapters.lmdb_store.place import DATA
-from rjepa_adapters.lmdb_store.repairing import repair, verify
-from rjepa_adapters.lmdb_store.trees import PageFile
+from rjepa_adapters.lmdb_store.directory import DATA
+from rjepa_adapters.lmdb_store.recovery import subprocess as watching
+from rjepa_adapters.lmdb_store.recovery.repair import repair, verify
+from rjepa_adapters.lmdb_store.recovery.trees import PageFile
 from rjepa_cli.main import main as rjepa_cli
 from rjepa_core import open_store
 

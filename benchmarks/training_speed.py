@@ -31,9 +31,9 @@ from rjepa_adapters.world_model.index import open_index
 from rjepa_adapters.world_model.masks import Masker
 from rjepa_adapters.world_model.model import Block
 from rjepa_adapters.world_model.network import Network
+from rjepa_adapters.world_model.normalise import Standardiser
 from rjepa_adapters.world_model.objectives import squared_distances
-from rjepa_adapters.world_model.optimising import optimiser_of
-from rjepa_adapters.world_model.statistics import Standardiser
+from rjepa_adapters.world_model.optimiser import optimiser_of
 from rjepa_adapters.world_model.workers import Loader
 from rjepa_core.domain.split import Split
 from rjepa_core.settings import TrainSettings

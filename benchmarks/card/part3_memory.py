@@ -200,7 +200,7 @@ def limited(device: str, allowed: int) -> Iterator[None]:
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
         return
-    from rjepa_adapters.huggingface.decoding import Decoder
+    from rjepa_adapters.huggingface.fused.decoder import Decoder
 
     plain = Decoder.run
 

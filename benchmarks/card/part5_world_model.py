@@ -16,8 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from figures import Figures, Row
 from kit import limits, main
-from rjepa_adapters.world_model.run import JepaWorldModel
-from rjepa_adapters.world_model.training_run import train
+from rjepa_adapters.world_model.inference import JepaWorldModel
+from rjepa_adapters.world_model.run import train
 from rjepa_core import TrainSettings, open_store
 from rjepa_core.config import structure
 from rjepa_core.ports.trainer import TrainProgress, TrainWatch

@@ -29,7 +29,7 @@ def test_no_room(home: Path, extract: Invoke, monkeypatch: pytest.MonkeyPatch) -
     assert "10 records of about 8 steps need about" in only_line(huge.stderr)
     assert "--force" in huge.stderr
     # The place is not spoilt for a run that fits.
-    from rjepa_adapters.lmdb_store.tools import LmdbTools
+    from rjepa_adapters.lmdb_store.maintenance import LmdbTools
 
     monkeypatch.setattr(LmdbTools, "room_free", lambda self, location: 1000)
     small = extract()
@@ -65,7 +65,7 @@ def test_short_completions(
 def test_a_guess_refuses_nothing(
     home: Path, extract: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rjepa_adapters.lmdb_store.tools import LmdbTools
+    from rjepa_adapters.lmdb_store.maintenance import LmdbTools
 
     monkeypatch.setattr(LmdbTools, "room_free", lambda self, location: 60_000)
     write_problems(home / "many.jsonl", 30)

@@ -13,7 +13,7 @@ import pytest
 from evaluation_stores import encode_solutions, solution
 from services import make_trained, opened, running
 
-from rjepa_adapters.world_model.run import JepaWorldModel
+from rjepa_adapters.world_model.inference import JepaWorldModel
 from rjepa_core.domain.trace import RecordKey
 from rjepa_core.plugins.locate import open_store, open_world_model
 from rjepa_core.ports.world_model import LatentSequence

@@ -138,7 +138,7 @@ def test_a_merge_of_other_statements_says_so(
 def test_an_interrupted_merge_goes_on(
     home: Path, halves: tuple[str, str, str], invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rjepa_adapters.lmdb_store.tools import LmdbTools
+    from rjepa_adapters.lmdb_store.maintenance import LmdbTools
 
     whole, one, two = halves
     merge = LmdbTools.merge
@@ -176,7 +176,7 @@ def test_import_of_a_store(store: str, invoke: Invoke) -> None:
 
 
 def test_an_interrupted_import(store: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rjepa_adapters.lmdb_store.tools import LmdbTools
+    from rjepa_adapters.lmdb_store.maintenance import LmdbTools
 
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt

@@ -15,9 +15,9 @@ import yaml
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 
-from rjepa_adapters.huggingface.naming import content_of
+from rjepa_adapters.huggingface.checkpoints import content_of
 from rjepa_adapters.lmdb_store.store import LmdbStore
-from rjepa_adapters.world_model.training_run import train
+from rjepa_adapters.world_model.run import train
 from rjepa_cli.main import main
 from rjepa_core.config import structure
 from rjepa_core.domain.latents import LatentRecord

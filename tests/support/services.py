@@ -15,7 +15,7 @@ from evaluation_stores import make_store
 from rjepa_adapters.service.app import make_app
 from rjepa_adapters.service.server import address_of, listen, server_of
 from rjepa_adapters.service.settings import HttpSettings
-from rjepa_adapters.world_model.training_run import train
+from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure
 from rjepa_core.ports.trainer import TrainWatch
 from rjepa_core.scoring.serving import Served, ServeRunSettings, ServeSettings, open_served

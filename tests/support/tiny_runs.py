@@ -11,8 +11,7 @@ from typing import Any
 import attrs
 from hf_checkpoints import CHAT
 
-from rjepa_adapters.lmdb_store.layout import write_identity
-from rjepa_adapters.lmdb_store.sidecar import write_sidecar
+from rjepa_adapters.lmdb_store.metadata import write_identity, write_sidecar
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_core.domain.identity import Identity
 from rjepa_core.domain.latents import LatentRecord

@@ -28,7 +28,7 @@ def test_the_demo_problems_with_one_device_lost(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The model's session raises in mid-run, as a lost device does."""
-    from rjepa_adapters.huggingface.fused_session import FusedSession
+    from rjepa_adapters.huggingface.fused.session import FusedSession
 
     real, finished, lost = FusedSession.advance, [], []
 

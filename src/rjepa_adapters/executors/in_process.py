@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from rjepa_core.extraction import open_engine
-from rjepa_core.plugins import NoSettings, Registry
+from rjepa_core.plugins import ExecutorAdapter, NoSettings, Registry, hookimpl
 from rjepa_core.ports.backend import ModelInfo
-from rjepa_core.ports.executor import Ending, Progress, Watch, WorkQueue
+from rjepa_core.ports.executor import Ending, Executor, Progress, Watch, WorkQueue
 from rjepa_core.ports.store import RecordSink
 from rjepa_core.settings import ExtractionSettings
 
@@ -39,3 +42,20 @@ class InProcessExecutor:
 
     def close(self) -> None:
         self._engine.close()
+
+
+def _create(settings: ExtractionSettings, registry: Registry, own: Any) -> Executor:
+    pass
+
+    return InProcessExecutor(settings, registry, own)
+
+
+@hookimpl
+def rjepa_executors() -> Iterable[ExecutorAdapter]:
+    return [
+        ExecutorAdapter(
+            name="in-process",
+            summary="one session, in the process that was called",
+            create=_create,
+        )
+    ]

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from rjepa_core.errors import UsageError
 
-from .naming import Checkpoint
-from .pretrained import explained, model_of
+from .checkpoints import Checkpoint, explained, model_of
 from .settings import HuggingFaceSettings
 from .weights import check_filled, refuse_missing, stored_elements, weight_files
 

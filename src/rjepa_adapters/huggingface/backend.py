@@ -24,18 +24,18 @@ from rjepa_core.extraction import BatchBackend, end_at_stop
 from rjepa_core.ports.backend import ModelInfo, Refused, Session, SessionSpec
 from rjepa_core.settings import EncodingSettings, SamplingSettings
 
-from .decoding import Decoder
-from .encoding import LayerReader, encode_batch
-from .fused_session import FusedSession
-from .generating import generate_batch
+from .checkpoints import context_of
+from .fused.decoder import Decoder
+from .fused.session import FusedSession
+from .generate import generate_batch
+from .hidden_states import LayerReader, encode_batch
 from .library_log import heard
 from .loading import Loaded
 from .memory import guarded
-from .pretrained import context_of
 from .sampling import SAMPLER
 from .settings import DOUBLE_PASS, HuggingFaceSettings
 from .stop_texts import StopFinder, StopTexts
-from .text import Rendered, TextCodec
+from .tokenizer import Rendered, TextCodec
 
 
 class HuggingFaceBackend(BatchBackend):

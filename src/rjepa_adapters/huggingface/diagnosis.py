@@ -11,7 +11,7 @@ import torch
 from rjepa_core.errors import UsageError
 
 from .awq import awq_path
-from .naming import SMOLLM2, find_checkpoint
+from .checkpoints import SMOLLM2, find_checkpoint
 
 
 def diagnose() -> Mapping[str, str]:

@@ -20,8 +20,7 @@ import xxhash
 
 from rjepa_core.errors import UsageError
 
-from .naming import Checkpoint, refuse_parts
-from .pretrained import explained, model_of, tokenizer_of
+from .checkpoints import Checkpoint, explained, model_of, refuse_parts, tokenizer_of
 from .settings import HuggingFaceSettings
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,19 @@ from rjepa_core.errors import BackendError, UsageError
 from rjepa_core.settings import ModelSettings
 
 from ..probes.host import free_bytes as free_host_bytes
+from .checkpoints import (
+    SHAPE,
+    Checkpoint,
+    config_of,
+    content_of,
+    context_of,
+    explained,
+    find_checkpoint,
+    model_of,
+    tokenizer_of,
+)
 from .library_log import heard
 from .lora import adapted_content, adapter_folder, base_of, merged, texts_of
-from .naming import SHAPE, Checkpoint, content_of, find_checkpoint
-from .pretrained import config_of, context_of, explained, model_of, tokenizer_of
 from .settings import HuggingFaceSettings
 
 GIB = 1 << 30

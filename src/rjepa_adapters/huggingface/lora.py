@@ -17,8 +17,7 @@ import attrs
 from rjepa_core.errors import UsageError
 from rjepa_core.text import count
 
-from .naming import ADAPTER, Checkpoint, find_checkpoint
-from .pretrained import explained
+from .checkpoints import ADAPTER, Checkpoint, explained, find_checkpoint
 from .settings import HuggingFaceSettings
 from .weights import first, stored_elements
 

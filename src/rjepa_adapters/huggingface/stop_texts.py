@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from .text import REPLACEMENT, TextCodec
+from .tokenizer import REPLACEMENT, TextCodec
 
 
 class StopFinder:

@@ -25,14 +25,14 @@ def create(location: str, mode: StoreMode, settings: LmdbSettings) -> LatentStor
 
 def exists(location: str) -> bool:
     """Whether the directory `location` holds the files of a store."""
-    from .place import has_store
+    from .directory import has_store
 
     return has_store(location)
 
 
 def tools() -> StoreTools:
     """Verify, repair, merge and the like."""
-    from .tools import LmdbTools
+    from .maintenance import LmdbTools
 
     return LmdbTools()
 

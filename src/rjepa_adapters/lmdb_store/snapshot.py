@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
-from rjepa_core.domain.latents import LatentRecord, Vectors
-from rjepa_core.domain.trace import Failure, RecordKey
-from rjepa_core.errors import StoreClosedError
+from rjepa_core.domain.latents import LatentRecord, Vectors, check_buffers
+from rjepa_core.domain.trace import Failure, RecordKey, check_keys, list_keys
+from rjepa_core.errors import ArgumentError, StoreClosedError
 from rjepa_core.ports.store import Entry
 
-from .batches import read_latents
-from .layout import read_tally
-from .reading import Reader
+from .format.checksum import MismatchError
+from .format.head import Block, decode_block
+from .format.record import check_block, encode_key
+from .metadata import read_tally
+from .reader import Reader
 
 T = TypeVar("T")
 
@@ -64,3 +68,93 @@ class LmdbSnapshot:
         for item in items:
             yield item
             self._open()
+
+
+_Found = tuple[Block, int, RecordKey, bytes]
+
+
+def read_latents(
+    reader: Reader, keys: Iterable[RecordKey], latents: Vectors, prompts: Vectors | None
+) -> NDArray[np.int64]:
+    """See `LatentStore.read_latents`."""
+    keys = list_keys(keys)
+    check_buffers(len(keys), latents, prompts)
+    fetcher = reader.environment.fetcher
+    try:
+        raw_keys = [encode_key(key) for key in keys]
+    except ArgumentError:
+        check_keys(keys)  # It tells which.
+        raise
+    if fetcher.wanted:
+        fetcher.ask_heads(raw_keys)
+    found = _find(reader, keys, raw_keys)
+    # In the order on disk, so that the disk's head moves one way.
+    found.sort()
+    steps = np.empty(len(found), np.int64)
+    began = time.perf_counter()
+    if fetcher.wanted:
+        fetcher.ask([block.number for block, _, _, _ in found])
+    _copy(reader, found, latents, prompts, steps)
+    fetcher.took(time.perf_counter() - began, len(found))
+    return steps
+
+
+def _find(reader: Reader, keys: list[RecordKey], raw_keys: list[bytes]) -> list[_Found]:
+    get, index = reader.txn.get, reader.environment.table("index")
+    found: list[_Found] = []
+    key = None
+    try:
+        for row, (key, raw_key) in enumerate(zip(keys, raw_keys, strict=True)):
+            value = get(raw_key, db=index)
+            if value is None:
+                raise KeyError(f"{reader.environment.path} holds no record {key}")
+            found.append((decode_block(raw_key, value), row, key, raw_key))
+    except lmdb.Error as error:
+        reader.broken(str(key), f"LMDB cannot read its page ({error})")
+    except MismatchError as error:
+        reader.broken(str(key), str(error))
+    return found
+
+
+def _copy(
+    reader: Reader,
+    found: list[_Found],
+    latents: Vectors,
+    prompts: Vectors | None,
+    steps: NDArray[np.int64],
+) -> None:
+    get, vectors = reader.txn.get, reader.environment.table("vectors")
+    layers, room, width = latents.shape[1:]
+    key = None
+    try:
+        for place, row, key, raw_key in found:
+            count = place.steps
+            if place.layers != layers or place.width != width or count > room:
+                raise ArgumentError(
+                    f"latents: got rows [{layers}, {room}, {width}], expected room for {key}, "
+                    f"which is [{place.layers}, {count}, {place.width}]"
+                )
+            block = get(place.number, db=vectors)
+            if block is None:
+                reader.broken(str(key), "its vectors are missing")
+            if len(block) != place.size:
+                raise MismatchError("its vectors are cut off")
+            values = np.frombuffer(block, place.dtype, layers * (count + 1) * width)
+            end = layers * count * width
+            row_of_buffer = latents[row]
+            if count == room:
+                row_of_buffer[...] = values[:end].reshape(layers, count, width)
+            else:
+                row_of_buffer[:, :count] = values[:end].reshape(layers, count, width)
+                row_of_buffer[:, count:] = 0
+            if prompts is not None:
+                prompts[row] = values[end:].reshape(layers, width)
+            steps[row] = count
+            if reader.verify:
+                # Behind the copy, which has brought the block close to the processor. What does
+                # not match is never returned: this raises.
+                check_block(raw_key, block, place.vectors_sum, place.size, "vectors")
+    except lmdb.Error as error:
+        reader.broken(str(key), f"LMDB cannot read its page ({error})")
+    except MismatchError as error:
+        reader.broken(str(key), str(error))

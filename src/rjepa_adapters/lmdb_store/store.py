@@ -18,11 +18,10 @@ from rjepa_core.domain.trace import Failure, RecordKey, check_key, check_keys
 from rjepa_core.errors import StoreClosedError, StoreError, StoreNotFoundError
 from rjepa_core.ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
 
-from .batches import read_latents
-from .codec import EncodedRecord
-from .commits import Commits, require_current
+from .directory import DATA, OWN_FILES, WriterLock, make_place, require_store, sync_directory
 from .environment import Environment
-from .layout import (
+from .format.record import EncodedRecord
+from .metadata import (
     Tally,
     append_history,
     check_header,
@@ -31,16 +30,14 @@ from .layout import (
     read_identity,
     read_tally,
     write_identity,
+    write_sidecar,
 )
-from .place import DATA, OWN_FILES, make_place, require_store, sync_directory
-from .reading import Reader, Reading
+from .reader import Reader, Reading
+from .recovery.integrity import check_data
 from .settings import LmdbSettings
-from .sharing import acquire, release
-from .sidecar import write_sidecar
-from .snapshot import LmdbSnapshot
-from .wholeness import check_data
-from .writer_lock import WriterLock
-from .writing import Batch, apply_delete
+from .shared_environment import acquire, release
+from .snapshot import LmdbSnapshot, read_latents
+from .writer import Batch, Commits, apply_delete, require_current
 
 T = TypeVar("T")
 

@@ -27,8 +27,8 @@ from rjepa_core.ports.world_model import (
 )
 
 from .describing import info_from_json
+from .protocol import MEDIA, WireError, pack, pack_values, unpack_values
 from .retrying import ServiceError, ask
-from .wire import MEDIA, WireError, pack, pack_values, unpack_values
 
 TOKEN_VARIABLE = "RJEPA_TOKEN"
 _PATIENCE, _ANSWER_SECONDS = 30.0, 120.0

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
 from attrs import validators as v
 
+from rjepa_core.plugins import SchedulerAdapter, hookimpl
 from rjepa_core.ports.backend import InFlight, Observation, Room
 from rjepa_core.ports.scheduler import Decision
 
 from .amounts import parse_bytes
-from .ceiling import Ceiling
-from .climb import Climb
+from .hill_climb import Climb
 from .ladder import Ladder
-from .measuring import Measuring
-from .memory import MemoryWatch
+from .memory_limits import Ceiling, MemoryWatch
+from .speed_model import Measuring
 
 # Rows to start with where nothing is said: the larger size of the audit.
 _START = 16
@@ -262,3 +263,15 @@ class AdaptiveScheduler:
 def _batches(seen: Observation) -> float:
     """How much of a whole batch an observation covers."""
     return 1.0 if seen.ended is None else min(1.0, seen.ended / max(1, seen.rows))
+
+
+@hookimpl
+def rjepa_schedulers() -> Iterable[SchedulerAdapter]:
+    return [
+        SchedulerAdapter(
+            name="adaptive",
+            summary="finds the fastest number of rows that fits, all through the run",
+            settings=AdaptiveSettings,
+            create=AdaptiveScheduler,
+        )
+    ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import attrs
 from attrs import validators as v
 
+from rjepa_core.plugins import SchedulerAdapter, hookimpl
 from rjepa_core.ports.backend import InFlight, Observation, Room
 
 
@@ -55,3 +58,15 @@ class FixedScheduler:
             self._ended += observation.rows if observation.ended is None else observation.ended
             if self._ended >= self._retry_size:
                 self._retry_size = self._size
+
+
+@hookimpl
+def rjepa_schedulers() -> Iterable[SchedulerAdapter]:
+    return [
+        SchedulerAdapter(
+            name="fixed",
+            summary="the same number of rows every time",
+            settings=FixedSettings,
+            create=FixedScheduler,
+        )
+    ]

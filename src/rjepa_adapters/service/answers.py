@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from rjepa_adapters.remote import wire
+from rjepa_adapters.remote import protocol as wire
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import StepSpan
 from rjepa_core.ports.world_model import Floats, WorldModelInfo

@@ -13,8 +13,8 @@ import numpy as np
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from rjepa_adapters.remote import wire
-from rjepa_adapters.remote.wire import WireError
+from rjepa_adapters.remote import protocol as wire
+from rjepa_adapters.remote.protocol import WireError
 from rjepa_core.domain.identity import fingerprints_agree
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldModelInfo
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
-from rjepa_adapters.remote import wire
+from rjepa_adapters.remote import protocol as wire
 from rjepa_core import __version__
 
 from . import problems

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from rjepa_adapters.remote import wire
+from rjepa_adapters.remote import protocol as wire
 from rjepa_core.errors import UnsupportedError
 from rjepa_core.ports.world_model import Floats, TargetSpace
 

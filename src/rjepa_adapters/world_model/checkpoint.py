@@ -25,8 +25,8 @@ from torch import Tensor
 from rjepa_core.errors import DiskFullError, UsageError
 from rjepa_core.ports.trainer import UNFINISHED
 
-from .files import is_utf8, write_whole
-from .files import sync as _sync
+from .run_files import is_utf8, write_whole
+from .run_files import sync as _sync
 
 VERSION = 2
 FOLDER, MODEL, TRAINING, STATE, BEST = (

@@ -13,8 +13,8 @@ from rjepa_core.settings import TrainSettings
 from .batches import Share
 from .masks import Mask
 from .model import Jepa, RowDropout
+from .normalise import Standardiser
 from .objectives import Losses, Objective
-from .statistics import Standardiser
 
 _STATISTICS = "statistics."
 

@@ -14,7 +14,7 @@ from rjepa_core.settings import TrainSettings
 def _open(location: str, device: str) -> WorldModel:
     import warnings
 
-    from .run import JepaWorldModel
+    from .inference import JepaWorldModel
 
     return JepaWorldModel(location, device, lambda line: warnings.warn(line, stacklevel=2))
 
@@ -25,7 +25,7 @@ def _claims(location: str) -> bool:
 
 
 def _train(run: str, settings: TrainSettings, watch: TrainWatch) -> TrainSummary:
-    from .training_run import train
+    from .run import train
 
     return train(run, settings, watch)
 

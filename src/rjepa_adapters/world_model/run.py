@@ -1,259 +1,259 @@
-"""A trained run as a world model, and training as its adapter offers it."""
+"""A training run's folder: begun, gone on with, and ended with a report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import attrs
 import torch
-from torch import Tensor
+import yaml
 
-from rjepa_core.errors import InputError, UnsupportedError, UsageError
-from rjepa_core.ports.world_model import (
-    Context,
-    Floats,
-    LatentSequence,
-    TargetSpace,
-    WorldModelInfo,
-)
-from rjepa_core.scoring import check_finite
+from rjepa_core.config import structure, unstructure
+from rjepa_core.domain.identity import differences
+from rjepa_core.domain.split import Split
+from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.ports.trainer import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
+from rjepa_core.settings import TrainSettings
 
+from ..reports.picture import latent_picture
+from ..reports.training import write_report
 from . import checkpoint
-from .checkpoint import DamagedCheckpointError
-from .masks import split
+from .batches import LONG, LengthBatches
+from .dataset import LatentDataset
+from .distributed import Processes, joined
+from .index import Index, open_index
+from .inference import MOST_STEPS, device_of, find_checkpoint
 from .network import Network
-from .run_state import check_fits, check_values, read_state
-from .scoring import MOST_STEPS, predict_each, predict_masked, surprise
+from .normalise import Standardiser, measured
+from .ridge import start_from_ridge
+from .run_files import write_whole
+from .run_state import RunState, read_state
+from .trainer import Trainer
+from .workers import Loader
 
-# Steps of one batch of equally long traces, at most; or of a part of a trace.
-_STEPS = 8192
-
-
-class JepaWorldModel:
-    """Fills `rjepa_core.ports.world_model.WorldModel` from a run's best checkpoint.
-
-    Args:
-        run: the run's folder.
-        device: `auto`, `cpu`, `cuda`, ….
-        warn: told if the best checkpoint is damaged and another one is used.
-
-    Raises:
-        UsageError: it is no run, or no checkpoint of it is whole.
-    """
-
-    def __init__(
-        self, run: str, device: str = "auto", warn: Callable[[str], None] = lambda line: None
-    ) -> None:
-        found = find_checkpoint(Path(run), warn)
-        state = read_state(found)
-        settings = self.settings = state.settings
-        self._domains = list(state.domains)
-        self._device = device_of(device)
-        self._network = Network.of(settings, found.model, len(self._domains)).to(self._device)
-        self._network.eval().requires_grad_(False)
-        frozen = settings.model.objective == "frozen"
-        self.info = WorldModelInfo(
-            location=run,
-            space=state.space,
-            hidden_size=len(self._network.step_mean),
-            target_size=self._network.jepa.target_size,
-            target_space=TargetSpace.LLM if frozen else TargetSpace.MODEL,
-            objective=settings.model.objective,
-            quantiles={int(steps): values for steps, values in state.quantiles.items()},
-        )
-
-    def predict(
-        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
-    ) -> list[Floats]:
-        """As the port."""
-        return self._by_length(
-            sequences,
-            lambda steps, prompt, domain: predict_each(
-                self._network.jepa, steps, prompt, domain, context
-            ),
-        )
-
-    def predict_masked(
-        self, sequences: Sequence[LatentSequence], masked: Sequence[Sequence[int]]
-    ) -> list[Floats]:
-        """As the port."""
-        if len(masked) != len(sequences):
-            raise InputError(f"{len(sequences)} sequences, but masks for {len(masked)}")
-        found = []
-        for number, (sequence, hidden) in enumerate(zip(sequences, masked, strict=True)):
-            count = len(sequence.latents)
-            places = sorted(set(hidden))
-            if not places or len(places) != len(hidden) or places[0] < 0 or places[-1] >= count:
-                raise InputError(
-                    f"sequence {number}: masked steps {list(hidden)} are not different steps of "
-                    f"0 to {count - 1}"
-                )
-            mask = split(torch.tensor([places]), count)
-            made = self._by_length(
-                [sequence],
-                lambda steps, prompt, domain, mask=mask: predict_masked(  # type: ignore[misc]
-                    self._network.jepa, steps, prompt, domain, mask
-                ),
-                number,
-            )[0]
-            found.append(made[np.argsort(np.argsort(np.asarray(hidden)))])
-        return found
-
-    def targets(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
-        """As the port."""
-
-        def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
-            # Each step by itself.
-            pieces = torch.split(steps, _STEPS, 1)
-            return torch.cat([self._network.targets(piece) for piece in pieces], 1)
-
-        return self._by_length(sequences, of, most_steps=None)
-
-    def surprise(
-        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
-    ) -> list[Floats]:
-        """As the port."""
-
-        def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
-            made = predict_each(self._network.jepa, steps, prompt, domain, context)
-            return surprise(made, self._network.targets(steps), self._network.target_std)
-
-        return self._by_length(sequences, of)
-
-    def embeddings(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
-        """As the port."""
-
-        def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
-            places = torch.arange(steps.shape[1], device=steps.device).expand(len(steps), -1)
-            made: Tensor = self._network.jepa.encoder(steps, places, prompt, domain, steps.shape[1])
-            return made[:, 1:]
-
-        return self._by_length(sequences, of)
-
-    def unstandardise(self, predictions: Floats) -> Floats:
-        """As the port."""
-        if self.info.target_space is not TargetSpace.LLM:
-            raise UnsupportedError(
-                f"{self.info.location} predicts in a space of its own (objective "
-                f"{self.info.objective}); only objective frozen leads back to the LLM's latents"
-            )
-        std, mean = self._network.step_std.cpu().numpy(), self._network.step_mean.cpu().numpy()
-        return np.asarray(predictions * std + mean, np.float32)
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-    @torch.inference_mode()
-    def _by_length(
-        self,
-        sequences: Sequence[LatentSequence],
-        call: Callable[[Tensor, Tensor, Tensor], Tensor],
-        first: int = 0,
-        most_steps: int | None = MOST_STEPS,
-    ) -> list[Floats]:
-        """Call on batches of equally long sequences; answers in the order of the sequences."""
-        groups: dict[int, list[int]] = {}
-        for number, one in enumerate(sequences):
-            self._check(one, first + number, most_steps)
-            groups.setdefault(len(one.latents), []).append(number)
-        found: dict[int, Floats] = {}
-        for count, numbers in sorted(groups.items()):
-            size = max(1, _STEPS // count)
-            for begin in range(0, len(numbers), size):
-                these = numbers[begin : begin + size]
-                made = call(*self._tensors([sequences[i] for i in these]))
-                rows = made.float().cpu().numpy()
-                for row, number in zip(rows, these, strict=True):
-                    found[number] = row.copy()
-        every = [found[i] for i in range(len(sequences))]
-        check_finite(every, first)
-        return every
-
-    def _tensors(self, sequences: Sequence[LatentSequence]) -> tuple[Tensor, Tensor, Tensor]:
-        latents = torch.from_numpy(np.stack([one.latents for one in sequences]))
-        prompts = torch.from_numpy(np.stack([one.prompt for one in sequences]))
-        steps, prompt = self._network.standardise(
-            latents.float().to(self._device), prompts.float().to(self._device)
-        )
-        known = self.settings.model.domains
-        places = [self._domains.index(one.domain) if known else 0 for one in sequences]
-        return steps, prompt, torch.tensor(places, device=self._device)
-
-    def _check(self, one: LatentSequence, number: int, most_steps: int | None) -> None:
-        width = self.info.hidden_size
-        if one.latents.ndim != 2 or not len(one.latents) or one.latents.shape[1] != width:
-            raise InputError(
-                f"sequence {number}: latents {list(one.latents.shape)}, expected [steps, {width}]"
-            )
-        if most_steps is not None and len(one.latents) > most_steps:
-            raise InputError(
-                f"sequence {number}: {len(one.latents):,} steps, at most {most_steps:,} are "
-                "predicted from each other; cut it into longer steps, or into several traces"
-            )
-        if one.prompt.shape != (width,):
-            raise InputError(
-                f"sequence {number}: prompt {list(one.prompt.shape)}, expected [{width}]"
-            )
-        if not (np.isfinite(one.latents).all() and np.isfinite(one.prompt).all()):
-            raise InputError(f"sequence {number}: a value is NaN or infinite")
-        if self.settings.model.domains and one.domain not in self._domains:
-            raise InputError(
-                f"sequence {number}: domain {one.domain!r} was not trained on; "
-                f"known: {', '.join(self._domains)}"
-            )
+_RIDGE_BATCH = 128
+# May differ between the parts of a run: they change how it is computed, not what.
+_FREE = ("num_workers", "device", "checkpoint_minutes", "keep_last")
+# Kept in a run's checkpoints: its order of traces follows from them. Older runs have none.
+_LIMITS = {"long": LONG, "most_steps": MOST_STEPS}
 
 
-def find_checkpoint(
-    run: Path, warn: Callable[[str], None], latest: bool = False
-) -> checkpoint.Checkpoint:
-    """The best whole checkpoint, or the latest; a damaged one is told of and passed over.
+def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) -> TrainSummary:
+    """Train a world model into the folder `run`, or go on with it.
 
     Raises:
-        UsageError: there is none.
+        UsageError: anything that the user can mend; nothing was computed yet.
+        DiskFullError: a checkpoint did not fit; those before it are whole.
     """
-    wanted = [place for _, place in reversed(checkpoint.steps(run))]
-    if not latest:
-        try:
-            first = checkpoint.best(run)
-        except DamagedCheckpointError as error:
-            warn(f"{error}; the latest checkpoint is used")
-            first = None
-        wanted = [place for place in (first, *wanted) if place is not None]
-    if not wanted:
-        raise UsageError(f"{run}: no checkpoint was written there yet")
-    damage = None
-    for place in dict.fromkeys(wanted):
-        try:
-            return _read(place)
-        except DamagedCheckpointError as error:
-            damage = error
-            warn(f"{error}; the one before it is used")
-    raise UsageError(f"{run}: none of its checkpoints is whole; the last one: {damage}")
+    watch = watch or TrainWatch()
+    with joined(settings.training.device) as processes:
+        if not processes.first:
+            # One of them speaks.
+            watch = TrainWatch(resume=watch.resume, stop=watch.stop, reading=watch.reading)
+        return _train(run, settings, watch, processes)
 
 
-def _read(place: Path) -> checkpoint.Checkpoint:
-    """A checkpoint whose model can be made, and scores."""
-    found = checkpoint.read(place, check_fits)
-    check_values(found)
-    return found
-
-
-def device_of(name: str) -> torch.device:
-    """`auto` is a card where there is one.
-
-    Raises:
-        UsageError: torch has no such device here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+def _train(
+    run: str, settings: TrainSettings, watch: TrainWatch, processes: Processes
+) -> TrainSummary:
+    _check_processes(settings, processes)
+    place = Path(run)
+    found = _begun(place, settings, watch)
+    device = device_of(processes.device(settings.training.device))
+    watch.say("reading the stores")
+    state = None if found is None else read_state(found)
+    limits = _LIMITS if state is None else state.limits
+    known = state.domains if state is not None and settings.model.domains else None
+    with watch.reading():
+        data, held_out = _indices(settings, known, watch, limits.get("most_steps"))
+    if state is not None:
+        _check_alike(unstructure(state.settings), settings, place)
+        _check_same(data, state, run)
+    training, validation = LatentDataset(data), LatentDataset(held_out)
+    watch.say(
+        f"{len(data):,} traces with {int(data.steps.sum()):,} steps to train on, "
+        f"{len(held_out):,} with {int(held_out.steps.sum()):,} to validate on"
+    )
+    torch.manual_seed(settings.training.seed)
+    if found is not None:
+        network = Network.of(settings, found.model, len(data.domains)).to(device)
+    else:
+        watch.say("reading the statistics of the training part")
+        with watch.reading():
+            statistics = _statistics(training, settings, watch)
+        network = Network(settings, statistics, len(data.domains)).to(device)
+        if _starts_from_ridge(settings):
+            watch.say("ridge regression for the linear path")
+            ordered = LengthBatches(data.steps, _RIDGE_BATCH, ordered=True)
+            workers = settings.training.num_workers
+            with (
+                closing(Loader(training, ordered, workers, warn=watch.warn)) as batches,
+                watch.reading(),
+            ):
+                start_from_ridge(network, batches, settings.model.ridge)
+    # Only now may the folder hold a run.
+    processes.meet()
+    facts = {**_facts(data, settings), "limits": limits}
+    trainer = Trainer(place, settings, network, training, validation, facts, watch, processes)
+    if found is not None:
+        trainer.restore(found)
+        watch.say(f"going on at epoch {trainer.standing.epoch + 1}, step {trainer.standing.step}")
+    elif processes.first:
+        _begin(place, settings)
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        summary = trainer.fit()
+    finally:
+        training.close()
+        validation.close()
+    if processes.first:
+        watch.say("writing the report")
+        report = _report(place, settings, trainer, summary)
+        return attrs.evolve(summary, report=str(report))
+    return summary
+
+
+def _indices(
+    settings: TrainSettings,
+    known: Sequence[str] | None,
+    watch: TrainWatch,
+    most_steps: int | None,
+) -> tuple[Index, Index]:
+    """The records to train on, and those to validate on."""
+    with_domains = settings.model.domains
+    whole = partial(open_index, settings.data, most_steps=most_steps)
+    data = whole(Split.TRAIN, with_domains, known)
+    held_out = whole(Split.VALIDATION, with_domains, known or data.domains)
+    if left_out := data.too_long + held_out.too_long:
+        watch.warn(
+            f"{left_out:,} traces of more than {most_steps:,} steps are left out: a world model "
+            "takes none so long"
+        )
+    return data, held_out
+
+
+def _check_processes(settings: TrainSettings, processes: Processes) -> None:
+    """What looks across the rows of a batch cannot be shared out."""
+    if processes.world == 1:
+        return
+    for key, value in (
+        ("training.detection", settings.training.detection),
+        ("masker.swap", settings.masker.swap),
+    ):
+        if value:
+            raise UsageError(
+                f"{key} {value:g}: works with one process only; there are {processes.world}"
+            )
+
+
+def _starts_from_ridge(settings: TrainSettings) -> bool:
+    """Targets that the model learns itself have no closed form."""
+    model = settings.model
+    return model.objective == "frozen" and model.linear_path and model.ridge > 0
+
+
+def _begun(place: Path, settings: TrainSettings, watch: TrainWatch) -> checkpoint.Checkpoint | None:
+    """The checkpoint to go on from; None for a new run.
+
+    Raises:
+        UsageError: the folder holds another run, or none at all to go on with.
+    """
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"{place}: is not a folder; give another --out")
+    begun = (place / RUN_CONFIG).exists()
+    if not watch.resume:
+        if begun:
+            raise UsageError(
+                f"{place}: holds a run already; go on with it (--resume), or give another --out"
+            )
+        if place.exists() and any(one.suffix != UNFINISHED for one in place.iterdir()):
+            raise UsageError(f"{place}: is not empty, and no run; give another --out")
+        return None
+    if not begun:
+        raise UsageError(f"{place}: holds no run to resume; leave --resume out to begin one")
+    _check_settings(place, settings)
+    if not checkpoint.steps(place):
+        watch.say("no checkpoint was written yet; beginning anew")
+        return None
+    return find_checkpoint(place, watch.warn, latest=True)
+
+
+def _check_settings(place: Path, settings: TrainSettings) -> None:
+    try:
+        kept = yaml.safe_load((place / RUN_CONFIG).read_text(encoding="utf-8"))
+        before = unstructure(structure(TrainSettings, kept))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, SettingsError) as error:
         reason = str(error).splitlines()[0]
-        raise UsageError(f"training.device {name}: cannot be used here: {reason}") from None
-    if device.type == "cuda":
-        # cuDNN's attention makes a plan for each number of steps, visible and masked, anew.
-        torch.backends.cuda.enable_cudnn_sdp(False)
-    return device
+        raise UsageError(f"{place / RUN_CONFIG}: cannot be read ({reason})") from None
+    _check_alike(before, settings, place)
+
+
+def _check_alike(before: Mapping[str, Any], settings: TrainSettings, place: Path) -> None:
+    differing = [
+        f"{section}.{key} was {before[section][key]!r} and is {value!r}"
+        for section, values in unstructure(settings).items()
+        for key, value in values.items()
+        if before[section][key] != value and not (section == "training" and key in _FREE)
+    ]
+    if differing:
+        raise UsageError(
+            f"{place}: the run was begun with other settings: {'; '.join(differing)}. "
+            "Resume it with its own, or begin another run"
+        )
+
+
+def _check_same(data: Index, state: RunState, run: str) -> None:
+    """The data of the checkpoint must be there: order and statistics follow from it."""
+    if differing := differences(data.space, state.space):
+        named = "; ".join(f"{key} is {ours} and was {was}" for key, ours, was in differing)
+        raise UsageError(f"{run}: was trained on another latent space: {named}")
+    if len(data) != state.traces:
+        raise UsageError(
+            f"{run}: was begun with {state.traces:,} traces to train on, now there are "
+            f"{len(data):,}; begin another run to use them"
+        )
+
+
+def _statistics(data: LatentDataset, settings: TrainSettings, watch: TrainWatch) -> Standardiser:
+    workers = settings.training.num_workers
+    with closing(Loader(data, measured(data), workers, warn=watch.warn)) as batches:
+        found = Standardiser.fit(data, batches)
+    if settings.model.standardise:
+        return found
+    # Centred, and one scale for all dimensions: what a run without standardising is trained on.
+    scale = float(found.step_std.mean())
+    return attrs.evolve(
+        found,
+        step_std=found.step_std * 0 + scale,
+        prompt_std=found.prompt_std * 0 + float(found.prompt_std.mean()),
+    )
+
+
+def _facts(data: Index, settings: TrainSettings) -> dict[str, Any]:
+    return {
+        "settings": unstructure(settings),
+        "space": data.space.to_json(),
+        "domains": list(data.domains),
+        "traces": len(data),
+    }
+
+
+def _begin(place: Path, settings: TrainSettings) -> None:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(unstructure(settings), sort_keys=False, allow_unicode=True)
+        write_whole(place / RUN_CONFIG, text)
+    except OSError as error:
+        raise UsageError(f"{place}: the run cannot be begun there: {error.strerror}") from None
+
+
+def _report(place: Path, settings: TrainSettings, trainer: Trainer, summary: TrainSummary) -> Path:
+    seen, picture = trainer.last_look, None
+    if seen is not None:
+        picture = latent_picture(seen.traces, "targets of the validation part")
+    return write_report(
+        place, summary.curve, settings, None, picture, best_epoch=summary.best_epoch
+    )

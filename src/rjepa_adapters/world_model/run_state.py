@@ -18,8 +18,8 @@ from rjepa_core.errors import UsageError
 from rjepa_core.settings import TrainSettings
 
 from .checkpoint import MODEL, STATE, Checkpoint, DamagedCheckpointError, Shapes, shapes_of
+from .logs import Standing
 from .network import Network
-from .standing import Standing
 
 _PERCENTILES = 101
 _count = v.and_(v.instance_of(int), v.ge(0))

@@ -21,10 +21,12 @@ from . import checkpoint
 from .batches import LengthBatches
 from .checkpoint import DamagedCheckpointError, Shapes
 from .dataset import Batch, LatentDataset
+from .distributed import ALONE, Processes
+from .logs import Kept, Silent, Standing, Writer
 from .masks import Masker
 from .network import Network
 from .objectives import Losses
-from .optimising import (
+from .optimiser import (
     check_optimiser,
     computes_in_bfloat16,
     learning_rate,
@@ -32,11 +34,9 @@ from .optimising import (
     optimiser_tensors,
     restore_optimiser,
 )
-from .processes import ALONE, Processes
 from .random_states import RandomStates
 from .run_state import read_state
 from .signals import deferred
-from .standing import Kept, Silent, Standing, Writer
 from .validation import Validation, collapse_on, look, loss_on
 from .workers import Loader
 

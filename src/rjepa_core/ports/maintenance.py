@@ -236,3 +236,7 @@ class StoreTools(Protocol):
     def room_free(self, location: str) -> int:
         """Bytes that can still be written where the store is or will be."""
         ...
+
+
+def ignore(progress: ToolProgress) -> None:
+    """A report that nobody reads."""

@@ -15,10 +15,10 @@ from hf_checkpoints import backend_of, gpt2, llama, metaspace, qwen3, save
 from hf_traces import problems
 
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
-from rjepa_adapters.huggingface.decoding import Decoder
-from rjepa_adapters.huggingface.fused_session import FusedSession
+from rjepa_adapters.huggingface.fused.decoder import Decoder
+from rjepa_adapters.huggingface.fused.kv_cache import SlotLayer
+from rjepa_adapters.huggingface.fused.session import FusedSession
 from rjepa_adapters.huggingface.settings import DOUBLE_PASS
-from rjepa_adapters.huggingface.slot_cache import SlotLayer
 from rjepa_adapters.schedulers.adaptive import AdaptiveScheduler, AdaptiveSettings
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
 from rjepa_core.domain.latents import LatentRecord

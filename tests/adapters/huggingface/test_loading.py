@@ -14,8 +14,8 @@ from hf_checkpoints import backend_of, qwen3
 
 from rjepa_adapters.huggingface import gguf, loading, shapes
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
+from rjepa_adapters.huggingface.checkpoints import content_of, find_checkpoint
 from rjepa_adapters.huggingface.loading import check_placement, pick_device, pick_dtype
-from rjepa_adapters.huggingface.naming import content_of, find_checkpoint
 from rjepa_adapters.huggingface.settings import HuggingFaceSettings
 from rjepa_core.errors import BackendError, UsageError
 from rjepa_core.settings.extraction import ModelSettings, SamplingSettings

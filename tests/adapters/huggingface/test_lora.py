@@ -14,8 +14,8 @@ import torch
 from hf_checkpoints import backend_of, llama
 from safetensors.torch import load_file, save_file
 
+from rjepa_adapters.huggingface.checkpoints import ADAPTER
 from rjepa_adapters.huggingface.lora import adapted_content
-from rjepa_adapters.huggingface.naming import ADAPTER
 from rjepa_core.errors import UsageError
 
 WEIGHTS = "adapter_model.safetensors"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rjepa_adapters.lmdb_store import writing
+from rjepa_adapters.lmdb_store import writer as writing
+from rjepa_adapters.lmdb_store.maintenance import LmdbTools
 from rjepa_adapters.lmdb_store.store import LmdbStore
-from rjepa_adapters.lmdb_store.tools import LmdbTools
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.errors import InputError
 from rjepa_core.testing.samples import sample_failure, sample_identity, sample_record

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rjepa_adapters.lmdb_store.codec import encode_key, encode_record
-from rjepa_adapters.lmdb_store.place import DATA
-from rjepa_adapters.lmdb_store.repairing import repair, verify
+from rjepa_adapters.lmdb_store.directory import DATA
+from rjepa_adapters.lmdb_store.format.record import encode_key, encode_record
+from rjepa_adapters.lmdb_store.recovery.repair import repair, verify
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_core.domain.latents import LatentRecord
@@ -220,7 +220,7 @@ def test_flips_are_never_returned_as_data(
 
 def test_a_trapped_or_crashed_reader_is_damage(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that reads is watched: silence and signals are reported, not waited for."""
-    from rjepa_adapters.lmdb_store import watching
+    from rjepa_adapters.lmdb_store.recovery import subprocess as watching
 
     script = path.parent / "fake.py"
     monkeypatch.setattr(watching.sys, "executable", str(script))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rjepa_adapters.lmdb_store.repairing import repair, verify
-from rjepa_adapters.lmdb_store.sidecar import read_sidecar, write_sidecar
+from rjepa_adapters.lmdb_store.metadata import read_sidecar, write_sidecar
+from rjepa_adapters.lmdb_store.recovery.repair import repair, verify
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_core.errors import IdentityError
 from rjepa_core.testing.samples import sample_identity, sample_record, told_identity
@@ -57,7 +57,7 @@ def test_a_reader_learns_nothing(old: Path) -> None:
 
 
 def test_a_copy_of_the_store_keeps_what_it_knows(old: Path, tmp_path: Path) -> None:
-    from rjepa_adapters.lmdb_store.compacting import compact
+    from rjepa_adapters.lmdb_store.compact import compact
 
     with LmdbStore(str(old), "write") as store:
         store.begin(NEW)

@@ -11,11 +11,11 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from rjepa_adapters.lmdb_store.place import DATA, SIDECAR
-from rjepa_adapters.lmdb_store.repairing import repair, verify
+from rjepa_adapters.lmdb_store.directory import DATA, SIDECAR
+from rjepa_adapters.lmdb_store.recovery.integrity import find_cut
+from rjepa_adapters.lmdb_store.recovery.repair import repair, verify
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
-from rjepa_adapters.lmdb_store.wholeness import find_cut
 from rjepa_core.errors import StoreError, StoreNotFoundError
 from rjepa_core.testing.samples import sample_failure, sample_identity, sample_record
 

@@ -15,13 +15,13 @@ from typing import Any
 import lmdb
 import pytest
 
-from rjepa_adapters.lmdb_store.layout import VERSION
-from rjepa_adapters.lmdb_store.place import DATA
+from rjepa_adapters.lmdb_store.directory import DATA
+from rjepa_adapters.lmdb_store.maintenance import LmdbTools
+from rjepa_adapters.lmdb_store.metadata import VERSION
 from rjepa_adapters.lmdb_store.plugin import rjepa_stores
-from rjepa_adapters.lmdb_store.repairing import verify
+from rjepa_adapters.lmdb_store.recovery.repair import verify
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
-from rjepa_adapters.lmdb_store.tools import LmdbTools
 from rjepa_core import open_store
 from rjepa_core.errors import (
     ArgumentError,
@@ -128,7 +128,7 @@ def test_a_begun_store_without_a_header_is_made_whole(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rjepa_adapters.lmdb_store.layout.VERSION", VERSION + 1)
+    monkeypatch.setattr("rjepa_adapters.lmdb_store.metadata.VERSION", VERSION + 1)
     make(tmp_path / "a")
     monkeypatch.undo()
     with pytest.raises(StoreError, match=f"format version {VERSION + 1}.*update rjepa"):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rjepa_adapters.lmdb_store.repairing import verify
+from rjepa_adapters.lmdb_store.recovery.repair import verify
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_core.domain.trace import RecordKey

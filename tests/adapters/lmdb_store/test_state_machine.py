@@ -19,9 +19,9 @@ from hypothesis.stateful import (
     rule,
 )
 
+from rjepa_adapters.lmdb_store.maintenance import LmdbTools
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
-from rjepa_adapters.lmdb_store.tools import LmdbTools
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import UsageError

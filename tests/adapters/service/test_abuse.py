@@ -22,7 +22,7 @@ from raw_http import (
 from served_process import ServedProcess
 from services import client
 
-from rjepa_adapters.remote import wire
+from rjepa_adapters.remote import protocol as wire
 from rjepa_adapters.remote.client import RemoteWorldModel
 from rjepa_core.testing.world_model_suite import sequences
 

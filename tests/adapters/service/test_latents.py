@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from services import client, opened, problem, running
 
-from rjepa_adapters.remote import wire
+from rjepa_adapters.remote import protocol as wire
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldModel
 from rjepa_core.scoring.serving import Served
 from rjepa_core.scoring.surprise import percentile

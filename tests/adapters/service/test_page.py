@@ -119,7 +119,7 @@ def real(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def small_real(shared_data: Path, home: Path) -> tuple[str, str]:
     """A store of 150 GSM8K solutions and a world model of it, in about two minutes."""
-    from rjepa_adapters.world_model.training_run import train
+    from rjepa_adapters.world_model.run import train
     from rjepa_core.config import structure
     from rjepa_core.extraction.run import run_extraction
     from rjepa_core.settings.extraction import ExtractionSettings, ProblemSettings

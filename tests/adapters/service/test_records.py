@@ -16,7 +16,7 @@ import pytest
 from evaluation_stores import solution
 from services import client, opened, problem, running
 
-from rjepa_adapters.lmdb_store import reading
+from rjepa_adapters.lmdb_store import reader as reading
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_adapters.service.problems import ProblemError

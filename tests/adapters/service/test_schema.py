@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from services import client, make_trained, opened, running
 
-from rjepa_adapters.remote import wire
+from rjepa_adapters.remote import protocol as wire
 from rjepa_core.ports.world_model import WorldModel
 from rjepa_core.testing.world_model_suite import sequences
 

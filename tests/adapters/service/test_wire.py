@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from rjepa_adapters.remote.wire import WireError, pack, pack_values, unpack, unpack_values
+from rjepa_adapters.remote.protocol import WireError, pack, pack_values, unpack, unpack_values
 from rjepa_core.ports.world_model import LatentSequence
 
 

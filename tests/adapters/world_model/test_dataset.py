@@ -14,7 +14,7 @@ from latent_stores import make_store
 from rjepa_adapters.world_model.batches import LengthBatches, Rows
 from rjepa_adapters.world_model.dataset import Batch, LatentDataset
 from rjepa_adapters.world_model.index import open_index
-from rjepa_adapters.world_model.statistics import Standardiser, measured
+from rjepa_adapters.world_model.normalise import Standardiser, measured
 from rjepa_adapters.world_model.workers import Loader
 from rjepa_core.errors import StoreError
 from rjepa_core.plugins.locate import open_store
@@ -135,7 +135,7 @@ def test_statistics_are_those_of_numpy(dataset: LatentDataset) -> None:
 
 
 def test_large_means_and_still_dimensions() -> None:
-    from rjepa_adapters.world_model.statistics import _Moments
+    from rjepa_adapters.world_model.normalise import _Moments
 
     rows = np.random.default_rng(0).standard_normal((1000, 4)).astype(np.float32)
     rows = (rows * [1e-2, 1, 100, 0] + [3000, 0, -5000, 7]).astype(np.float32)

@@ -9,10 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rjepa_adapters.world_model.detection import damage, detection_loss
 from rjepa_adapters.world_model.masks import past, split
 from rjepa_adapters.world_model.model import Jepa
-from rjepa_adapters.world_model.objectives import Objective, sigreg, squared_distances
+from rjepa_adapters.world_model.objectives import (
+    Objective,
+    damage,
+    detection_loss,
+    sigreg,
+    squared_distances,
+)
 from rjepa_core.settings.training import OBJECTIVES, TrainingSettings, WorldModelSettings
 
 WIDTH = 12

@@ -12,10 +12,10 @@ from latent_stores import make_store
 from rjepa_adapters.world_model.batches import LengthBatches
 from rjepa_adapters.world_model.dataset import LatentDataset
 from rjepa_adapters.world_model.index import open_index
+from rjepa_adapters.world_model.inference import predict_each
 from rjepa_adapters.world_model.network import Network
+from rjepa_adapters.world_model.normalise import Standardiser
 from rjepa_adapters.world_model.ridge import start_from_ridge
-from rjepa_adapters.world_model.scoring import predict_each
-from rjepa_adapters.world_model.statistics import Standardiser
 from rjepa_adapters.world_model.workers import Loader
 from rjepa_core.evaluation.baselines import NormalEquations, Ridge, Standards
 from rjepa_core.ports.world_model import Context, LatentSequence

@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from rjepa_adapters.world_model import checkpoint
 from rjepa_adapters.world_model.checkpoint import MODEL, STATE, TRAINING
-from rjepa_adapters.world_model.run import JepaWorldModel
-from rjepa_adapters.world_model.training_run import train
+from rjepa_adapters.world_model.inference import JepaWorldModel
+from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure
 from rjepa_core.errors import UsageError
 from rjepa_core.ports.trainer import TrainWatch

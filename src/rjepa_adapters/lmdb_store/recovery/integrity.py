@@ -1,0 +1,113 @@
+"""Whether a data file holds all that its last commit wrote.
+
+LMDB maps the file into memory and asks nothing: what reads behind the end of a file that was cut
+off is killed by a signal. So the end is compared with the meta pages before LMDB opens the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+
+from rjepa_core.errors import StoreError, StoreNotFoundError
+from rjepa_core.text import shell_word
+
+from ..directory import DATA, SIDECAR
+from .pages import Meta, page_size, read_metas
+from .trees import OddPageError, PageFile
+
+# A running writer may change the pages while they are read: what it has changed is whole later.
+_TRIES = 3
+
+
+@attrs.frozen
+class Cut:
+    """A file that ends too early.
+
+    Attributes:
+        size: bytes that it has.
+        whole: bytes that it had.
+    """
+
+    size: int
+    whole: int
+
+    def __str__(self) -> str:
+        return f"{DATA} is cut off: {self.size:,} of {self.whole:,} bytes are there"
+
+
+def find_cut(path: Path) -> Cut | None:
+    """How the data file of the store at `path` is cut off, if it is.
+
+    Without two sound meta pages nothing can be said; LMDB refuses to open such a file.
+    """
+    cut = None
+    for _ in range(_TRIES):
+        cut = _look(path)
+        if cut is None:
+            return None
+    return cut
+
+
+def check_data(path: Path, location: str, writing: bool) -> None:
+    """Refuse a data file that is cut off or empty.
+
+    A file of 0 bytes is what a crash between its making and LMDB's first write leaves, so a writer
+    may begin there; but not where the copy of the identity tells that the store was in use.
+
+    Raises:
+        StoreError: it is cut off, or was emptied.
+        StoreNotFoundError: it was never written, and is to be read.
+    """
+    data = path / DATA
+    if not data.exists():
+        return
+    if data.stat().st_size == 0:
+        if (path / SIDECAR).exists():
+            raise StoreError(
+                f"{location}: {DATA} is empty, and all that the store held is gone; bring a copy "
+                "of it back, or remove the directory and start over"
+            )
+        if not writing:
+            raise StoreNotFoundError(
+                f"{location}: a store was begun here, never written ({DATA} has 0 bytes); check "
+                "the path"
+            )
+        return
+    cut = find_cut(path)
+    if cut is not None:
+        raise StoreError(
+            f"{location}: {cut}; save what is left: rjepa-cli store repair "
+            f"{shell_word(location)} NEW_STORE"
+        )
+
+
+def _look(path: Path) -> Cut | None:
+    metas = read_metas(path)
+    size = (path / DATA).stat().st_size
+    if not metas or not all(meta.sound for meta in metas):
+        return None
+    last = max(metas, key=lambda meta: meta.commit)
+    whole = (last.last_page + 1) * page_size(path)
+    if size >= whole and len(metas) == 2:
+        return None
+    # Pages at the end that were freed by the commit that took them are never written.
+    return None if len(metas) == 2 and _all_there(path, last, size) else Cut(size, whole)
+
+
+def _all_there(path: Path, meta: Meta, size: int) -> bool:
+    """Whether all pages of all tables lie within the file."""
+    file = PageFile(path)
+    try:
+        roots = [meta.free, meta.main, *(root for root, _ in file.trees(meta.main).values())]
+        for root in roots:
+            for _, leaves in file.leaf_pages(root):
+                for leaf in leaves:
+                    if leaf.page and leaf.page * file.page_size + 16 + leaf.size > size:
+                        return False
+    except OddPageError:
+        return False
+    finally:
+        file.close()
+    return True

@@ -1,0 +1,158 @@
+"""LMDB's pages read as plain bytes, never through LMDB: what is wrong in them, and what is on them.
+
+Only what every 64-bit LMDB 0.9 file has in common is used: a header of 16 bytes a page (number,
+flags, bounds of the free room), the two meta pages, and nodes of 8 bytes before key and data.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import attrs
+
+from ..directory import DATA
+
+_PAGE = struct.Struct("<QHHHH")
+_META = struct.Struct("<IIQQ")
+_META_END = struct.Struct("<QQ")
+_NODE = struct.Struct("<HHHH")
+_DB = struct.Struct("<IHHQQQQQ")
+_MAGIC = 0xBEEFC0DE
+_LEAF, _META_FLAG = 0x02, 0x08
+_LEAF_FLAGS = (0x02, 0x42)
+_BIG = 0x01
+_ROOTS = 96
+_MOST_NODES = 340
+
+
+@attrs.frozen
+class Node:
+    """A key and its value on a leaf page, live or left over.
+
+    Attributes:
+        key: the key.
+        size: of the value.
+        value: the value, if it is on the page; else None.
+        page: number of the page at which the value starts otherwise.
+    """
+
+    key: bytes
+    size: int
+    value: bytes | None
+    page: int = 0
+
+
+@attrs.frozen
+class Meta:
+    """A meta page, of which the one with the larger number of commit counts.
+
+    Attributes:
+        sound: whether its marks are those of a meta page; if not, the rest means nothing.
+        commit: number of LMDB's commit that wrote it.
+        free, main: root pages of the free list and of the table of tables.
+        last_page: the last page that the commit knows.
+    """
+
+    sound: bool
+    commit: int
+    free: int
+    main: int
+    last_page: int
+
+
+def read_metas(path: Path) -> list[Meta]:
+    """The meta pages, two of them unless the file ends before."""
+    found = []
+    size = page_size(path)
+    with open(path / DATA, "rb") as file:
+        for page in (0, 1):
+            file.seek(page * size)
+            raw = file.read(_PAGE.size + _META.size + _ROOTS + _META_END.size)
+            if len(raw) < _PAGE.size + _META.size + _ROOTS + _META_END.size:
+                break
+            number, _, flags, _, _ = _PAGE.unpack_from(raw)
+            magic, version, _, _ = _META.unpack_from(raw, _PAGE.size)
+            free, main = (
+                _DB.unpack_from(raw, _PAGE.size + _META.size + i * _DB.size)[-1] for i in (0, 1)
+            )
+            last, commit = _META_END.unpack_from(raw, _PAGE.size + _META.size + _ROOTS)
+            sound = (number, flags, magic, version) == (page, _META_FLAG, _MAGIC, 1)
+            found.append(Meta(sound, commit, free, main, last))
+    return found
+
+
+def meta_problems(path: Path) -> list[str]:
+    """What is wrong with the two meta pages, which commits write in turn."""
+    metas = read_metas(path)
+    if len(metas) < 2:
+        return [f"meta page {len(metas)} is cut off"]
+    found = [f"meta page {i} has wrong marks" for i, meta in enumerate(metas) if not meta.sound]
+    first, second = (meta.commit for meta in metas)
+    if first or second:
+        in_turn = abs(first - second) == 1 and first % 2 == 0
+        # Before its second commit, a new file has one meta page that was never written again.
+        fresh = max(first, second) <= 2
+        if not in_turn and not fresh:
+            found.append(f"the meta pages' commits, {first} and {second}, do not follow each other")
+    return found
+
+
+def page_size(path: Path) -> int:
+    """Size of a page: what either meta page says, or 4,096."""
+    with open(path / DATA, "rb") as file:
+        head = file.read(_PAGE.size + _META.size + 8)
+    if len(head) < _PAGE.size + _META.size + 8:
+        return 4096
+    size = int.from_bytes(head[_PAGE.size + _META.size :][:4], "little")
+    return size if 512 <= size <= 65536 and size & (size - 1) == 0 else 4096
+
+
+def leaf_nodes(path: Path) -> Iterator[tuple[int, int, Node]]:
+    """All nodes that can be made out, with page number and number of pages in the file.
+
+    Pages that are no longer part of the store are among them; the caller has to judge by the
+    values' checksums.
+    """
+    size = page_size(path)
+    total = (path / DATA).stat().st_size // size
+    with open(path / DATA, "rb") as file:
+        for number in range(2, total):
+            file.seek(number * size)
+            raw = file.read(size)
+            flags = _PAGE.unpack_from(raw)[2]
+            # The header itself may be what is damaged: one bit may differ.
+            if any((flags ^ wanted).bit_count() <= 1 for wanted in _LEAF_FLAGS):
+                for node in nodes_of(raw, size):
+                    if node.page < total:
+                        yield number, total, node
+
+
+def read_value(file: BinaryIO, size: int, node: Node) -> bytes:
+    """A node's value, from the open data file with pages of `size` bytes."""
+    if node.value is not None:
+        return node.value
+    file.seek(node.page * size + _PAGE.size)
+    return file.read(node.size)
+
+
+def nodes_of(raw: bytes, size: int) -> Iterator[Node]:
+    """Nodes behind all that may be their offsets; the number of them may be damaged, too."""
+    for at in range(_PAGE.size, min(_PAGE.size + 2 * _MOST_NODES, size - 1), 2):
+        offset = int.from_bytes(raw[at : at + 2], "little")
+        if offset < _PAGE.size or offset + _NODE.size > size:
+            continue
+        low, high, flags, key_size = _NODE.unpack_from(raw, offset)
+        start = offset + _NODE.size
+        length = low | high << 16
+        key = raw[start : start + key_size]
+        start += key_size
+        if len(key) < key_size:
+            continue
+        if flags & _BIG and start + 8 <= size:
+            page = int.from_bytes(raw[start : start + 8], "little")
+            yield Node(key, length, None, page)
+        elif start + length <= size:
+            yield Node(key, length, raw[start : start + length])

@@ -1,0 +1,181 @@
+"""Verify and repair: the inspection of a store in another process, gathered into a report."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rjepa_core.errors import StoreError, UsageError
+from rjepa_core.ports.maintenance import (
+    Damage,
+    RepairReport,
+    Report,
+    ToolProgress,
+    VerifyReport,
+    ignore,
+)
+
+from ...unfinished import unfinished
+from ..directory import DATA, has_store, require_store
+from ..format.record import name_key
+from ..store import LmdbStore
+from .subprocess import SILENCE, watch
+
+# A page that kills LMDB may be met on the way to many records.
+_MOST_ATTEMPTS = 40
+
+
+def verify(location: str, report: Report = ignore, silence: float = SILENCE) -> VerifyReport:
+    """Read everything in a store and name each damage.
+
+    Args:
+        silence: seconds without progress after which the pages are taken to be damaged.
+
+    Raises:
+        StoreNotFoundError: there is no store.
+    """
+    path = require_store(location).resolve()
+    began = time.monotonic()
+    gathered = _Gathered(report)
+    ended = watch(["verify", str(path)], gathered.take, silence)
+    if ended.result is None:
+        gathered.damages.append(
+            Damage("pages", "store", f"{ended.why}: the structure of LMDB's pages is damaged")
+        )
+    counts = ended.result or {}
+    return VerifyReport(
+        location,
+        counts.get("records", 0),
+        counts.get("failures", 0),
+        gathered.unique(),
+        tuple(gathered.notes),
+        time.monotonic() - began,
+    )
+
+
+def repair(
+    location: str, target: str, report: Report = ignore, silence: float = SILENCE
+) -> RepairReport:
+    """Save every readable record and failure of a store into a new one; the old is not touched.
+
+    Raises:
+        StoreNotFoundError: there is no store.
+        UsageError: there is a store at `target` already.
+        StoreError: not even the store's identity can be read.
+    """
+    path = require_store(location).resolve()
+    if has_store(target):
+        raise UsageError(f"{target}: there is a store already; name a new directory")
+    with unfinished(target, DATA) as part:
+        return _repair(location, path, target, part, report, silence)
+
+
+def _repair(
+    location: str, path: Path, target: str, part: Path, report: Report, silence: float
+) -> RepairReport:
+    gathered = _Gathered(report)
+    skipped: list[str] = []
+    with tempfile.NamedTemporaryFile("w", suffix=".skip") as file:
+        for _ in range(_MOST_ATTEMPTS):
+            arguments = ["salvage", str(path), str(part), file.name]
+            ended = watch(arguments, gathered.take, silence)
+            if ended.result is not None:
+                break
+            at = ended.at or "tables"
+            if at in skipped or len(skipped) == _MOST_ATTEMPTS - 2:
+                at = "tables"
+            kind = "pages" if at == "tables" else "record"
+            gathered.damages.append(Damage(kind, at, ended.why))
+            skipped.append(at)
+            file.write(at + "\n")
+            file.flush()
+    if ended.result is None:
+        raise StoreError(f"{location}: nothing can be saved ({ended.why})")
+    result = ended.result
+    found = gathered.unique()
+    lost = _lost(str(part), found)
+    lost += _doubtful(str(part), gathered.doubtful, lost, result)
+    others = tuple(d for d in found if d.kind not in ("record", "failure", "history"))
+    missing = _missing(result, sum(damage.kind != "history" for damage in lost))
+    return RepairReport(
+        location, target, result["records"], result["failures"], lost, missing, others
+    )
+
+
+def _missing(result: Mapping[str, Any], named: int) -> int | None:
+    """How many records and failures are lost beside those that are named; None if unknown."""
+    if result["equal"] and result["certain"]:
+        return 0
+    if result["expected"] is None:
+        return None
+    missing: int = result["expected"] - result["records"] - result["failures"] - named
+    # Where nothing is named, what was saved is not what was counted: a removed record may have come
+    # back in place of a lost one.
+    known = missing > 0 or (result["certain"] and named)
+    return max(0, missing) if known else None
+
+
+class _Gathered:
+    """What an inspection has sent."""
+
+    def __init__(self, report: Report) -> None:
+        self.damages: list[Damage] = []
+        self.doubtful: list[Damage] = []
+        self.notes: list[str] = []
+        self._report = report
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        if "progress" in line:
+            self._report(ToolProgress(*line["progress"]))
+        elif "damage" in line:
+            self.damages.append(Damage(*line["damage"]))
+        elif "doubtful" in line:
+            self.doubtful.append(Damage(*line["doubtful"]))
+        elif "note" in line:
+            self.notes.append(line["note"])
+
+    def unique(self) -> tuple[Damage, ...]:
+        """One damage a kind and name, the first that was sent."""
+        found: dict[tuple[str, str], Damage] = {}
+        for damage in self.damages:
+            found.setdefault((damage.kind, damage.name), damage)
+        return tuple(found.values())
+
+
+def _lost(target: str, damages: tuple[Damage, ...]) -> tuple[Damage, ...]:
+    """What the new store does not have of records, failures and history, by readable names."""
+    lost = []
+    with LmdbStore(target) as store:
+        for damage in damages:
+            if damage.kind == "history":
+                lost.append(damage)
+            if damage.kind not in ("record", "failure"):
+                continue
+            raw_key = bytes.fromhex(damage.name)
+            if damage.kind == "record" and store.has_record(raw_key):
+                continue
+            lost.append(Damage(damage.kind, name_key(raw_key), damage.why))
+    return tuple(lost)
+
+
+def _doubtful(
+    target: str, damages: Sequence[Damage], lost: Sequence[Damage], result: Mapping[str, Any]
+) -> tuple[Damage, ...]:
+    """Which of the doubtful to name as lost: as many as the counts leave room for.
+
+    They stand under keys that may be damaged themselves, or may be records that were removed.
+    """
+    named = {(damage.kind, damage.name) for damage in lost}
+    counted = sum(damage.kind != "history" for damage in lost)
+    room = len(damages)
+    if result["certain"]:
+        saved = result["records"] + result["failures"]
+        room = max(0, result["expected"] - saved - counted)
+    chosen: dict[tuple[str, str], Damage] = {}
+    for damage in _lost(target, tuple(damages)):
+        if (damage.kind, damage.name) not in named:
+            chosen.setdefault((damage.kind, damage.name), damage)
+    return tuple(chosen.values())[:room]

@@ -1,0 +1,99 @@
+"""Searches all pages of a damaged store, as bytes, for records and failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..directory import DATA
+from ..format.checksum import MismatchError
+from ..format.head import Head, decode_head
+from ..format.record import LONGEST_KEY, EncodedRecord, check_block, encode_sequence
+from ..format.texts import decode_texts
+from ..format.values import decode_failure, true_failure_key
+from ..store import LmdbStore
+from .pages import Node, leaf_nodes, page_size, read_value
+from .subprocess import Wire
+
+
+class PageSearch:
+    """Writes into `store` what the pages of the store at `path` hold and it has not.
+
+    Args:
+        keep_entry: given key and value of every small node; true if it is an entry of the run
+            history, which it keeps.
+    """
+
+    def __init__(
+        self, path: Path, store: LmdbStore, wire: Wire, keep_entry: Callable[[bytes, Any], bool]
+    ) -> None:
+        self._path = path
+        self._store = store
+        self._wire = wire
+        self._keep_entry = keep_entry
+
+    def run(self) -> list[bytes]:
+        """Search; keys of the records of which only heads were found, in the order of writing."""
+        heads: dict[bytes, Head] = {}
+        blocks: dict[bytes, list[Node]] = {}
+        bare = []
+        with self._wire.alive("pages"):
+            for page, total, node in leaf_nodes(self._path):
+                self._wire.progress("pages", page, total)
+                # A short id's key may have the eight bytes of a block's number.
+                if len(node.key) == 8:
+                    blocks.setdefault(node.key, []).append(node)
+                if node.value is not None and 5 < len(node.key) <= LONGEST_KEY:
+                    self._meet(node, heads)
+            size = page_size(self._path)
+            with open(self._path / DATA, "rb") as file:
+                for raw_key, head in sorted(heads.items(), key=lambda item: item[1].sequence):
+                    found = [
+                        read_value(file, size, node)
+                        for node in blocks.get(encode_sequence(head.sequence), ())
+                        if node.size in (head.vectors_bytes, head.texts_bytes)
+                    ]
+                    record = _assemble(raw_key, head, found)
+                    if record is not None:
+                        self._store.write_encoded([record])
+                    else:
+                        bare.append(raw_key)
+        return bare
+
+    def _meet(self, node: Node, heads: dict[bytes, Head]) -> None:
+        """Keep the newest head of each key that is not saved yet; failures are saved at once."""
+        if self._keep_entry(node.key, node.value) or self._store.has_record(node.key):
+            return
+        try:
+            head = decode_head(node.key, node.value)
+        except MismatchError:
+            try:
+                failure = decode_failure(true_failure_key(node.value) or node.key, node.value)
+            except MismatchError:
+                return
+            if self._store.entry(failure.key) is None:
+                self._store.write_encoded([], [failure])
+            return
+        known = heads.get(node.key)
+        if known is None or known.sequence < head.sequence:
+            heads[node.key] = head
+
+
+def _assemble(raw_key: bytes, head: Head, found: list[bytes]) -> EncodedRecord | None:
+    """A record from its head and whichever of the blocks found match its checksums."""
+    parts = []
+    for total, size, what in (
+        (head.vectors_sum, head.vectors_bytes, "vectors"),
+        (head.texts_sum, head.texts_bytes, "texts"),
+    ):
+        for block in found:
+            try:
+                check_block(raw_key, block, total, size, what)
+            except MismatchError:
+                continue
+            parts.append(block)
+            break
+    if len(parts) < 2:
+        return None
+    return EncodedRecord(decode_texts(parts[1]).key, raw_key, head, *parts)

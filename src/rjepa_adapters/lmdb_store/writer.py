@@ -1,0 +1,334 @@
+"""Writing: what is collected for a commit, and how a transaction applies it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import attrs
+
+from rjepa_core.domain.identity import Identity
+from rjepa_core.domain.latents import LatentRecord, check_fits
+from rjepa_core.domain.trace import Failure, RecordKey, check_key
+from rjepa_core.errors import StatementChangedError, StoreError, StoreGoneError
+from rjepa_core.ports.store import Entry
+from rjepa_core.text import count
+
+from .environment import Environment
+from .format.checksum import checksum
+from .format.head import Head, encode_head
+from .format.record import EncodedRecord, encode_key, encode_place, encode_record, encode_sequence
+from .format.values import encode_failure
+from .metadata import Tally, read_tally, write_tally
+from .reader import Reader
+from .settings import LmdbSettings
+
+
+@attrs.define
+class Pending:
+    """Records and failures that wait for the next commit; at most one of them a key."""
+
+    records: dict[RecordKey, EncodedRecord] = attrs.field(factory=dict)
+    failures: dict[RecordKey, Failure] = attrs.field(factory=dict)
+    bytes: int = 0
+    since_commit: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.failures)
+
+    def entry(self, key: RecordKey) -> Entry | None:
+        if key in self.records:
+            head = self.records[key].head
+            return Entry(head.statement_hash, steps=head.steps, tokens=head.tokens)
+        if key in self.failures:
+            return Entry(self.failures[key].statement_hash, failed=True)
+        return None
+
+    def add(self, records: Sequence[EncodedRecord], failures: Iterable[Failure]) -> None:
+        for record in records:
+            self.records[record.key] = record
+            self.failures.pop(record.key, None)
+            self.bytes += len(record.vectors) + len(record.texts)
+            self.since_commit += 1
+        for failure in failures:
+            self.failures[failure.key] = failure
+            self.since_commit += 1
+
+
+@attrs.define
+class Batch:
+    """What one call writes, checked and encoded before any of it is taken.
+
+    Attributes:
+        location: of the store, for messages.
+        identity: of the store.
+        entry: what the store has of a key.
+        records, failures: to be taken.
+    """
+
+    location: str
+    identity: Identity
+    entry: Callable[[RecordKey], Entry | None]
+    records: list[EncodedRecord] = attrs.field(factory=list)
+    failures: list[Failure] = attrs.field(factory=list)
+    _known: dict[RecordKey, Entry] = attrs.field(factory=dict, init=False)
+
+    def add_record(self, record: LatentRecord) -> None:
+        """Raises `ArgumentError` and `StatementChangedError` as `LatentStore.write` does."""
+        check_fits(record, self.identity)
+        digest = record.trace.problem.statement_hash
+        self._same_statement(record.key, digest)
+        self._known[record.key] = Entry(digest)
+        self.records.append(encode_record(record))
+
+    def add_failure(self, failure: Failure) -> None:
+        """Left out where its key has a record; raises as `add_record`."""
+        check_key(failure.key, "the failure's key")
+        entry = self._same_statement(failure.key, failure.statement_hash)
+        if entry is None or entry.failed:
+            self._known[failure.key] = Entry(failure.statement_hash, failed=True)
+            self.failures.append(failure)
+
+    def _same_statement(self, key: RecordKey, statement_hash: str) -> Entry | None:
+        entry = self._known.get(key) or self.entry(key)
+        if entry is not None and entry.statement_hash != statement_hash:
+            raise StatementChangedError(
+                f"{self.location}: {key} is stored with another statement; use another store, or "
+                "give the changed problem another id"
+            )
+        return entry
+
+
+class Writer:
+    """Applies changes in one write transaction and writes the tally at its end."""
+
+    def __init__(self, environment: Environment, txn: Any) -> None:
+        self._table = environment.table
+        self._environment = environment
+        self._txn = txn
+        self._reader = Reader(environment, txn)
+        self._tally = read_tally(environment, txn)
+        self._sequence = self._tally.next_sequence
+        self._changes: Counter[str] = Counter()
+
+    def put_record(self, record: EncodedRecord) -> None:
+        """Store a record in place of the record or failure of its key."""
+        self.remove_failure(record.key, record.raw_key)
+        self.remove_record(record.key, record.raw_key)
+        head, sequence = record.head, self._sequence
+        number = encode_sequence(sequence)
+        new_problem = not self._has_problem(record.raw_key)
+        # Numbers only grow: appending fills pages whole and keeps blocks in order on disk.
+        self._txn.put(number, record.vectors, db=self._table("vectors"), append=True)
+        self._txn.put(number, record.texts, db=self._table("texts"), append=True)
+        place = encode_place(number, record.raw_key)
+        self._txn.put(number, place, db=self._table("order"), append=True)
+        value = encode_head(record.raw_key, head, sequence)
+        self._txn.put(record.raw_key, value, db=self._table("index"))
+        self._count(1, record.raw_key, head, new_problem)
+        self._sequence += 1
+
+    def put_failure(self, failure: Failure) -> None:
+        """Store a failure, unless its key has a record."""
+        raw_key, value = encode_failure(failure)
+        if self._txn.get(raw_key, db=self._table("index")) is not None:
+            return
+        self.remove_failure(failure.key, raw_key)
+        self._txn.put(raw_key, value, db=self._table("failures"))
+        self._change(1, failures=1, failures_digest=_failure_digest(raw_key, value))
+
+    def remove_record(self, key: RecordKey, raw_key: bytes) -> bool:
+        """Remove the record of a key; whether there was one."""
+        value = self._txn.get(raw_key, db=self._table("index"))
+        if value is None:
+            return False
+        head = self._reader.head(raw_key, value, str(key))
+        number = encode_sequence(head.sequence)
+        for table in ("vectors", "texts", "order"):
+            self._txn.delete(number, db=self._table(table))
+        self._txn.delete(raw_key, db=self._table("index"))
+        self._count(-1, raw_key, head, not self._has_problem(raw_key))
+        return True
+
+    def remove_failure(self, key: RecordKey, raw_key: bytes) -> bool:
+        """Remove the failure of a key; whether there was one."""
+        value = self._txn.get(raw_key, db=self._table("failures"))
+        if value is None:
+            return False
+        self._reader.failure(raw_key, value, str(key))
+        digest = _failure_digest(raw_key, value)
+        self._txn.delete(raw_key, db=self._table("failures"))
+        self._change(-1, failures=1, failures_digest=digest)
+        return True
+
+    def finish(self) -> Tally:
+        """Write the tally; the last thing in the transaction."""
+        tally = attrs.evolve(
+            self._tally.changed(1, **self._changes),
+            commit=self._tally.commit + 1,
+            next_sequence=self._sequence,
+        )
+        write_tally(self._environment, self._txn, tally)
+        return tally
+
+    def _has_problem(self, raw_key: bytes) -> bool:
+        """Whether any sample of the key's problem has a record."""
+        prefix = raw_key[:-4]
+        with self._txn.cursor(self._table("index")) as cursor:
+            return bool(cursor.set_range(prefix)) and bytes(cursor.key())[:-4] == prefix
+
+    def _change(self, sign: int, **amounts: int) -> None:
+        for name, amount in amounts.items():
+            self._changes[name] += sign * amount
+
+    def _count(self, sign: int, raw_key: bytes, head: Head, problem: bool) -> None:
+        self._change(
+            sign,
+            records=1,
+            problems=int(problem),
+            steps=head.steps,
+            tokens=head.tokens,
+            records_digest=head.digest(raw_key),
+        )
+
+
+def apply_pending(environment: Environment, txn: Any, pending: Pending) -> Tally:
+    """Everything that is pending, in one transaction."""
+    writer = Writer(environment, txn)
+    for record in pending.records.values():
+        writer.put_record(record)
+    for failure in pending.failures.values():
+        writer.put_failure(failure)
+    return writer.finish()
+
+
+def apply_delete(environment: Environment, txn: Any, keys: Iterable[RecordKey]) -> int:
+    """Remove records and failures; how many there were."""
+    writer = Writer(environment, txn)
+    count = 0
+    for key in keys:
+        raw_key = encode_key(key)
+        count += writer.remove_record(key, raw_key) + writer.remove_failure(key, raw_key)
+    writer.finish()
+    return count
+
+
+def _failure_digest(raw_key: bytes, value: Any) -> int:
+    return int.from_bytes(checksum(raw_key, value), "little")
+
+
+# A commit's records wait in memory; bounding their size keeps merge and import flat.
+_MOST_BYTES = 64 * 2**20
+
+
+class Commits:
+    """Gathers what is written and commits it when it is due, on a thread of its own if need be.
+
+    Attributes:
+        mutex: held while what waits is looked at or changed.
+    """
+
+    def __init__(self, environment: Environment, settings: LmdbSettings) -> None:
+        self.mutex = threading.RLock()
+        self._environment = environment
+        self._settings = settings
+        self._pending = Pending()
+        self._timer: threading.Timer | None = None
+        self._last = time.monotonic()
+        self._stopped = False
+
+    def take(self, records: Sequence[EncodedRecord], failures: Sequence[Failure]) -> None:
+        """Add to what waits; commit if it is time."""
+        with self.mutex:
+            self._pending.add(records, failures)
+            if self._due():
+                self.commit()
+            elif self._pending and self._timer is None:
+                self._start_timer()
+
+    def commit(self) -> None:
+        """Commit what waits.
+
+        Raises:
+            DiskFullError: no room; it keeps waiting.
+            StoreGoneError: the store is no longer at its path; see `require_current`.
+        """
+        with self.mutex:
+            self._stop_timer()
+            pending = self._pending
+            try:
+                require_current(self._environment)
+                if pending:
+                    self._environment.write(
+                        lambda txn: apply_pending(self._environment, txn, pending)
+                    )
+                    self._pending = Pending()
+            except StoreError as error:
+                if not pending.records:
+                    raise
+                waiting = count(len(pending.records), "record")
+                raise type(error)(
+                    f"{error} (not stored: {waiting} since the last commit)"
+                ) from None
+            self._last = time.monotonic()
+
+    def entry(self, key: RecordKey) -> Entry | None:
+        """What waits under a key."""
+        return self._pending.entry(key)
+
+    def waiting(self) -> list[RecordKey]:
+        """Keys of the records that wait."""
+        with self.mutex:
+            return list(self._pending.records)
+
+    def stop(self) -> None:
+        """Commit nothing by itself any more."""
+        self._stopped = True
+        self._stop_timer()
+
+    def _due(self) -> bool:
+        if self._pending.bytes > _MOST_BYTES:
+            return True
+        every = self._settings.checkpoint_every
+        if every is not None:
+            return self._pending.since_commit >= every
+        return time.monotonic() - self._last >= self._settings.checkpoint_seconds
+
+    def _start_timer(self) -> None:
+        """Commit on time even if nothing more is written; with `checkpoint_every` there is none."""
+        if self._settings.checkpoint_every is not None:
+            return
+        left = self._last + self._settings.checkpoint_seconds - time.monotonic()
+        self._timer = threading.Timer(max(0.0, left), self._on_time)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _on_time(self) -> None:
+        with self.mutex:
+            self._timer = None
+            try:
+                if not self._stopped:
+                    self.commit()
+            except StoreError:
+                pass  # It keeps waiting: the next write or the closing tries again and tells.
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def require_current(environment: Environment) -> None:
+    """Refuse to write where nobody would find it: LMDB writes on into a file that was deleted.
+
+    Raises:
+        StoreGoneError: the file at the store's path is not the one that is open.
+    """
+    if not environment.is_current():
+        raise StoreGoneError(
+            f"{environment.path}: the store is gone: it was deleted, moved or replaced while it "
+            "was open; put it back, or start anew in another place"
+        )

@@ -1,0 +1,113 @@
+"""Stores as shards of safetensors and Parquet, the original project's layout.
+
+`shard-0000.safetensors` holds a tensor `ID` [S, D] ([L, S, D] for several layers), `ID/prompt`
+([D] or [L, D]) and, where they are kept, `ID/logprobs` [S] a record; `shard-0000.parquet` a row a
+record; `identity.json` latent space, generation, run history and what belongs to the export;
+`failures.jsonl` the failures. `shard_import` reads them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import attrs
+import numpy as np
+
+from rjepa_core.domain.identity import Identity
+from rjepa_core.domain.latents import Vectors
+from rjepa_core.domain.trace import RecordKey
+from rjepa_core.errors import UsageError
+from rjepa_core.ports.maintenance import CopyReport, Report, ToolProgress, ignore
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.settings import STORE_DTYPES
+from rjepa_core.stores.merge import chunked
+
+from ..unfinished import unfinished
+from .manifest import FAILURES, MANIFEST, write_manifest
+from .rows import arrow_schema, need, tensor_name, to_row
+from .tensors import TensorSpec, write_tensors
+
+_ROWS = 256
+
+
+def export_shards(
+    store: LatentStore, target: str, per_shard: int = 1000, report: Report = ignore
+) -> CopyReport:
+    """Write a store's committed records and failures as shards into the new directory `target`.
+
+    Raises:
+        UsageError: `target` holds something already, or pyarrow is missing.
+    """
+    need("pyarrow.parquet", "store export")
+    identity = store.identity
+    if identity is None:
+        raise UsageError(f"{store.location}: it was never written to; there is nothing to export")
+    with unfinished(target, MANIFEST) as folder:
+        return _export(store, identity, folder, per_shard, report)
+
+
+def _export(
+    store: LatentStore, identity: Identity, folder: Path, per_shard: int, report: Report
+) -> CopyReport:
+    pa = need("pyarrow", "store export")
+    parquet = need("pyarrow.parquet", "store export")
+    files: list[str] = []
+    done = failures = shards = 0
+    with store.snapshot() as snapshot:
+        total = len(snapshot)
+        for entries in chunked(snapshot.entries(), per_shard):
+            stem = folder / f"shard-{shards:04d}"
+            specs = [s for key, entry in entries for s in _specs(identity, key, entry.steps)]
+            schema = arrow_schema(pa)
+            with (
+                write_tensors(stem.with_suffix(".safetensors"), specs) as tensors,
+                # Arrow opens no path whose bytes are not UTF-8.
+                open(stem.with_suffix(".parquet"), "wb") as rows_file,
+                parquet.ParquetWriter(rows_file, schema) as table,
+            ):
+                for keys in chunked((key for key, _ in entries), _ROWS):
+                    rows = []
+                    for key in keys:
+                        record = snapshot.get(key)
+                        tensors.put(_thin(record.latents))
+                        tensors.put(_thin(record.prompt_latent))
+                        if record.logprobs is not None:
+                            tensors.put(record.logprobs)
+                        rows.append(to_row(record))
+                        done += 1
+                        report(ToolProgress("exporting", done, total))
+                    table.write_table(pa.Table.from_pylist(rows, schema=schema))
+            files += [stem.name + ".safetensors", stem.name + ".parquet"]
+            shards += 1
+        with open(folder / FAILURES, "w", encoding="utf-8") as out:
+            for failure in snapshot.failures():
+                out.write(json.dumps(attrs.asdict(failure)) + "\n")
+                failures += 1
+                report(ToolProgress("exporting failures", failures))
+    files.append(FAILURES)
+    counts = {"records": done, "failures": failures, "shards": shards}
+    write_manifest(folder, identity, store.history(), counts, files)
+    files.append(MANIFEST)
+    size = sum((folder / name).stat().st_size for name in files)
+    return CopyReport(done, failures, tuple(files), size)
+
+
+def _specs(identity: Identity, key: RecordKey, steps: int) -> list[TensorSpec]:
+    """Tensors of a record, in the order in which they are written."""
+    space = identity.space
+    dtype = STORE_DTYPES[space.store_dtype]
+    several = (len(space.layers),) if len(space.layers) > 1 else ()
+    name = tensor_name(key)
+    specs = [
+        TensorSpec(name, dtype, (*several, steps, space.hidden_size)),
+        TensorSpec(f"{name}/prompt", dtype, (*several, space.hidden_size)),
+    ]
+    if identity.logprobs:
+        specs.append(TensorSpec(f"{name}/logprobs", np.dtype(np.float32), (steps,)))
+    return specs
+
+
+def _thin(vectors: Vectors) -> Vectors:
+    """Without the dimension of layers where there is one layer."""
+    return vectors[0] if vectors.shape[0] == 1 else vectors

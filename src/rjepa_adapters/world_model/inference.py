@@ -1,0 +1,348 @@
+"""Predictions and surprise of a trained model, part by part. All of it is deterministic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rjepa_core.errors import InputError, UnsupportedError, UsageError
+from rjepa_core.ports.world_model import (
+    Context,
+    Floats,
+    LatentSequence,
+    TargetSpace,
+    WorldModelInfo,
+)
+from rjepa_core.scoring import check_finite
+
+from . import checkpoint
+from .checkpoint import DamagedCheckpointError
+from .masks import Mask, each_past, split
+from .model import Block, Jepa
+from .network import Network
+from .run_state import check_fits, check_values, read_state
+
+# Rows of one forward pass, (trace, masked step) pairs, and the memory that they may take.
+_ROWS = 512
+PASS_BYTES = 256 * 2**20
+_FLOAT = 4
+# A trace of more is refused: S steps take S passes over S steps each.
+MOST_STEPS = 4096
+
+
+def predict_each(
+    model: Jepa,
+    steps_BSD: Tensor,
+    prompt_BD: Tensor,
+    domain_B: Tensor,
+    context: Context,
+    places_K: Tensor | None = None,
+) -> Tensor:
+    """[B, K, E]: each step, or each at those places, predicted from its context."""
+    rows, count, _ = steps_BSD.shape
+    device = steps_BSD.device
+    places = torch.arange(count) if places_K is None else places_K
+    masks = len(places)
+    size = pairs_at_once(masks, row_bytes(model, count))
+    found = []
+    for begin, stop in parts(rows * masks, size):
+        pair = torch.arange(begin, stop)
+        # From the past, steps of one place stand together: little is filled up.
+        past = context is Context.PAST
+        trace, place = (pair % rows, places[pair // rows]) if past else divided(pair, places)
+        mask = each_past(place) if past else split(place[:, None], count)
+        # What comes later need not be carried along.
+        seen = steps_BSD[:, : int(place.max()) + 1] if past else steps_BSD
+        trace = trace.to(device)
+        made = model(seen[trace], prompt_BD[trace], domain_B[trace], mask.to(device))
+        found.append(made[:, 0])
+    made = torch.cat(found)
+    if context is Context.PAST:
+        return made.view(masks, rows, -1).transpose(0, 1)
+    return made.view(rows, masks, -1)
+
+
+def predict_masked(
+    model: Jepa,
+    steps_BSD: Tensor,
+    prompt_BD: Tensor,
+    domain_B: Tensor,
+    mask: Mask,
+) -> Tensor:
+    """[B, M, E]: one mask a trace, all masked steps from the visible ones."""
+    return model(steps_BSD, prompt_BD, domain_B, mask.to(steps_BSD.device))
+
+
+def pairs_at_once(masks: int, each: int) -> int:
+    """(trace, masked step) pairs of one pass: whole traces of `masks` pairs where they fit, and no
+    more than the memory for activations holds at `each` bytes."""
+    return max(1, min(max(1, _ROWS // masks) * masks, PASS_BYTES // each))
+
+
+def divided(pair: Tensor, places_K: Tensor) -> tuple[Tensor, Tensor]:
+    """Trace and place of each pair, where the pairs go through trace after trace."""
+    return pair // len(places_K), places_K[pair % len(places_K)]
+
+
+def row_bytes(model: Jepa, steps: int) -> int:
+    """What one row of a forward pass takes at most, its steps repeated for it included."""
+    width = model.encoder.step_in.in_features
+    # Repeated, those that are visible, and, for the linear path, with zeros at the others.
+    vectors = 4 * steps * width
+    blocks = [one for one in model.modules() if isinstance(one, Block)]
+    tokens = steps + 1
+    within = max((14 * tokens * b.out.in_features + b.heads * tokens**2 for b in blocks), default=0)
+    return _FLOAT * (vectors + within)
+
+
+def parts(count: int, size: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of parts of `size` at most."""
+    return ((i, min(i + size, count)) for i in range(0, count, size))
+
+
+def surprise(predicted: Tensor, targets: Tensor, target_std: Tensor) -> Tensor:
+    """[...]: the mean over E of the squared error in the standardised target space."""
+    return ((predicted.float() - targets.float()) / target_std).square().mean(-1)
+
+
+def percentiles(values: Sequence[float]) -> list[float]:
+    """The 0th to 100th percentile, 101 values."""
+    points = torch.linspace(0, 1, 101, dtype=torch.float64)
+    return torch.quantile(torch.tensor(values, dtype=torch.float64), points).tolist()
+
+
+# Steps of one batch of equally long traces, at most; or of a part of a trace.
+_STEPS = 8192
+
+
+class JepaWorldModel:
+    """Fills `rjepa_core.ports.world_model.WorldModel` from a run's best checkpoint.
+
+    Args:
+        run: the run's folder.
+        device: `auto`, `cpu`, `cuda`, ….
+        warn: told if the best checkpoint is damaged and another one is used.
+
+    Raises:
+        UsageError: it is no run, or no checkpoint of it is whole.
+    """
+
+    def __init__(
+        self, run: str, device: str = "auto", warn: Callable[[str], None] = lambda line: None
+    ) -> None:
+        found = find_checkpoint(Path(run), warn)
+        state = read_state(found)
+        settings = self.settings = state.settings
+        self._domains = list(state.domains)
+        self._device = device_of(device)
+        self._network = Network.of(settings, found.model, len(self._domains)).to(self._device)
+        self._network.eval().requires_grad_(False)
+        frozen = settings.model.objective == "frozen"
+        self.info = WorldModelInfo(
+            location=run,
+            space=state.space,
+            hidden_size=len(self._network.step_mean),
+            target_size=self._network.jepa.target_size,
+            target_space=TargetSpace.LLM if frozen else TargetSpace.MODEL,
+            objective=settings.model.objective,
+            quantiles={int(steps): values for steps, values in state.quantiles.items()},
+        )
+
+    def predict(
+        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+    ) -> list[Floats]:
+        """As the port."""
+        return self._by_length(
+            sequences,
+            lambda steps, prompt, domain: predict_each(
+                self._network.jepa, steps, prompt, domain, context
+            ),
+        )
+
+    def predict_masked(
+        self, sequences: Sequence[LatentSequence], masked: Sequence[Sequence[int]]
+    ) -> list[Floats]:
+        """As the port."""
+        if len(masked) != len(sequences):
+            raise InputError(f"{len(sequences)} sequences, but masks for {len(masked)}")
+        found = []
+        for number, (sequence, hidden) in enumerate(zip(sequences, masked, strict=True)):
+            count = len(sequence.latents)
+            places = sorted(set(hidden))
+            if not places or len(places) != len(hidden) or places[0] < 0 or places[-1] >= count:
+                raise InputError(
+                    f"sequence {number}: masked steps {list(hidden)} are not different steps of "
+                    f"0 to {count - 1}"
+                )
+            mask = split(torch.tensor([places]), count)
+            made = self._by_length(
+                [sequence],
+                lambda steps, prompt, domain, mask=mask: predict_masked(  # type: ignore[misc]
+                    self._network.jepa, steps, prompt, domain, mask
+                ),
+                number,
+            )[0]
+            found.append(made[np.argsort(np.argsort(np.asarray(hidden)))])
+        return found
+
+    def targets(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
+        """As the port."""
+
+        def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
+            # Each step by itself.
+            pieces = torch.split(steps, _STEPS, 1)
+            return torch.cat([self._network.targets(piece) for piece in pieces], 1)
+
+        return self._by_length(sequences, of, most_steps=None)
+
+    def surprise(
+        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+    ) -> list[Floats]:
+        """As the port."""
+
+        def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
+            made = predict_each(self._network.jepa, steps, prompt, domain, context)
+            return surprise(made, self._network.targets(steps), self._network.target_std)
+
+        return self._by_length(sequences, of)
+
+    def embeddings(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
+        """As the port."""
+
+        def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
+            places = torch.arange(steps.shape[1], device=steps.device).expand(len(steps), -1)
+            made: Tensor = self._network.jepa.encoder(steps, places, prompt, domain, steps.shape[1])
+            return made[:, 1:]
+
+        return self._by_length(sequences, of)
+
+    def unstandardise(self, predictions: Floats) -> Floats:
+        """As the port."""
+        if self.info.target_space is not TargetSpace.LLM:
+            raise UnsupportedError(
+                f"{self.info.location} predicts in a space of its own (objective "
+                f"{self.info.objective}); only objective frozen leads back to the LLM's latents"
+            )
+        std, mean = self._network.step_std.cpu().numpy(), self._network.step_mean.cpu().numpy()
+        return np.asarray(predictions * std + mean, np.float32)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    @torch.inference_mode()
+    def _by_length(
+        self,
+        sequences: Sequence[LatentSequence],
+        call: Callable[[Tensor, Tensor, Tensor], Tensor],
+        first: int = 0,
+        most_steps: int | None = MOST_STEPS,
+    ) -> list[Floats]:
+        """Call on batches of equally long sequences; answers in the order of the sequences."""
+        groups: dict[int, list[int]] = {}
+        for number, one in enumerate(sequences):
+            self._check(one, first + number, most_steps)
+            groups.setdefault(len(one.latents), []).append(number)
+        found: dict[int, Floats] = {}
+        for count, numbers in sorted(groups.items()):
+            size = max(1, _STEPS // count)
+            for begin in range(0, len(numbers), size):
+                these = numbers[begin : begin + size]
+                made = call(*self._tensors([sequences[i] for i in these]))
+                rows = made.float().cpu().numpy()
+                for row, number in zip(rows, these, strict=True):
+                    found[number] = row.copy()
+        every = [found[i] for i in range(len(sequences))]
+        check_finite(every, first)
+        return every
+
+    def _tensors(self, sequences: Sequence[LatentSequence]) -> tuple[Tensor, Tensor, Tensor]:
+        latents = torch.from_numpy(np.stack([one.latents for one in sequences]))
+        prompts = torch.from_numpy(np.stack([one.prompt for one in sequences]))
+        steps, prompt = self._network.standardise(
+            latents.float().to(self._device), prompts.float().to(self._device)
+        )
+        known = self.settings.model.domains
+        places = [self._domains.index(one.domain) if known else 0 for one in sequences]
+        return steps, prompt, torch.tensor(places, device=self._device)
+
+    def _check(self, one: LatentSequence, number: int, most_steps: int | None) -> None:
+        width = self.info.hidden_size
+        if one.latents.ndim != 2 or not len(one.latents) or one.latents.shape[1] != width:
+            raise InputError(
+                f"sequence {number}: latents {list(one.latents.shape)}, expected [steps, {width}]"
+            )
+        if most_steps is not None and len(one.latents) > most_steps:
+            raise InputError(
+                f"sequence {number}: {len(one.latents):,} steps, at most {most_steps:,} are "
+                "predicted from each other; cut it into longer steps, or into several traces"
+            )
+        if one.prompt.shape != (width,):
+            raise InputError(
+                f"sequence {number}: prompt {list(one.prompt.shape)}, expected [{width}]"
+            )
+        if not (np.isfinite(one.latents).all() and np.isfinite(one.prompt).all()):
+            raise InputError(f"sequence {number}: a value is NaN or infinite")
+        if self.settings.model.domains and one.domain not in self._domains:
+            raise InputError(
+                f"sequence {number}: domain {one.domain!r} was not trained on; "
+                f"known: {', '.join(self._domains)}"
+            )
+
+
+def find_checkpoint(
+    run: Path, warn: Callable[[str], None], latest: bool = False
+) -> checkpoint.Checkpoint:
+    """The best whole checkpoint, or the latest; a damaged one is told of and passed over.
+
+    Raises:
+        UsageError: there is none.
+    """
+    wanted = [place for _, place in reversed(checkpoint.steps(run))]
+    if not latest:
+        try:
+            first = checkpoint.best(run)
+        except DamagedCheckpointError as error:
+            warn(f"{error}; the latest checkpoint is used")
+            first = None
+        wanted = [place for place in (first, *wanted) if place is not None]
+    if not wanted:
+        raise UsageError(f"{run}: no checkpoint was written there yet")
+    damage = None
+    for place in dict.fromkeys(wanted):
+        try:
+            return _read(place)
+        except DamagedCheckpointError as error:
+            damage = error
+            warn(f"{error}; the one before it is used")
+    raise UsageError(f"{run}: none of its checkpoints is whole; the last one: {damage}")
+
+
+def _read(place: Path) -> checkpoint.Checkpoint:
+    """A checkpoint whose model can be made, and scores."""
+    found = checkpoint.read(place, check_fits)
+    check_values(found)
+    return found
+
+
+def device_of(name: str) -> torch.device:
+    """`auto` is a card where there is one.
+
+    Raises:
+        UsageError: torch has no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"training.device {name}: cannot be used here: {reason}") from None
+    if device.type == "cuda":
+        # cuDNN's attention makes a plan for each number of steps, visible and masked, anew.
+        torch.backends.cuda.enable_cudnn_sdp(False)
+    return device

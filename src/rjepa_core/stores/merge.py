@@ -1,0 +1,176 @@
+"""Merge stores, and remove records from one, through the store port alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations, islice
+from typing import Any, TypeVar
+
+import attrs
+
+from ..domain.identity import check_same
+from ..domain.latents import LatentRecord
+from ..domain.trace import RecordKey
+from ..errors import MergeConflictError, UsageError
+from ..ports.maintenance import MergeReport, Report, ToolProgress, Winner, ignore
+from ..ports.store import LatentStore
+from ..stores import check_prompts_alike, select
+
+_CHUNK = 32
+T = TypeVar("T")
+
+
+def merge(
+    target: LatentStore,
+    sources: Sequence[LatentStore],
+    winner: Winner = "refuse",
+    report: Report = ignore,
+) -> MergeReport:
+    """Add the records and failures of `sources` to `target`, a new store or one of equal identity.
+
+    A record replaces a failure of its key, whichever store it is in. The sources' run histories are
+    appended.
+
+    Raises:
+        IdentityError: the stores' identities differ; nothing is changed.
+        MergeConflictError: with `refuse`, a key has different records; nothing is changed.
+        UsageError: a source is empty of identity.
+    """
+    for source in sources:
+        if source.identity is None:
+            raise UsageError(f"{source.location}: it was never written to; leave it out")
+    # All pairs: what one does not know must not hide a difference between two others.
+    for store, other in combinations([target, *sources], 2):
+        if store.identity is not None and other.identity is not None:
+            check_same(other.identity, store.identity, store.location)
+    check_prompts_alike([target, *sources])
+    if winner == "refuse":
+        _refuse_conflicts([target, *sources], report)
+    result = MergeReport()
+    for source in sources:
+        assert source.identity is not None
+        target.begin(source.identity)
+        result = _merge_one(target, source, winner, result, report)
+    target.add_history(
+        {
+            "kind": "merge",
+            "sources": [source.location for source in sources],
+            "winner": winner,
+            **attrs.asdict(result),
+        }
+    )
+    return result
+
+
+def _merge_one(
+    target: LatentStore, source: LatentStore, winner: Winner, result: MergeReport, report: Report
+) -> MergeReport:
+    counts = attrs.asdict(result)
+    total = len(source)
+    replaced: list[RecordKey] = []
+    with source.snapshot() as snapshot:
+        for done, keys in enumerate(chunked(snapshot.keys(), _CHUNK)):
+            report(ToolProgress(f"merging {source.location}", done * _CHUNK, total))
+            records = []
+            for key in keys:
+                record = snapshot.get(key)
+                entry = target.entry(key)
+                if entry is None or entry.failed:
+                    counts["added"] += 1
+                elif same_record(record, _stored(target, key)):
+                    counts["equal"] += 1
+                    continue
+                elif winner == "source":
+                    counts["replaced"] += 1
+                    replaced.append(key)
+                else:
+                    counts["kept"] += 1
+                    continue
+                records.append(record)
+            if replaced:
+                # The statement may be another, which a mere writing would refuse.
+                target.delete(replaced)
+                replaced.clear()
+            target.write(records)
+        for done, failure in enumerate(snapshot.failures()):
+            if done % _CHUNK == 0:
+                report(ToolProgress(f"merging failures of {source.location}", done))
+            if target.entry(failure.key) is None:
+                counts["failures"] += 1
+                target.write([], [failure])
+    for run in source.history():
+        target.add_history({**run, "merged_from": source.location})
+    target.commit()
+    return MergeReport(**counts)
+
+
+def _refuse_conflicts(stores: Sequence[LatentStore], report: Report) -> None:
+    """Look for a key with different records in any two of the stores."""
+    conflicts: list[str] = []
+    for later, store in enumerate(stores[1:], 1):
+        for done, (key, _) in enumerate(store.entries()):
+            if done % 1000 == 0:
+                report(ToolProgress(f"comparing {store.location}", done, len(store)))
+            for earlier in stores[:later]:
+                entry = earlier.entry(key)
+                if entry is None or entry.failed:
+                    continue
+                ours, theirs = _stored(earlier, key), _stored(store, key)
+                if not same_record(theirs, ours):
+                    where = f"{earlier.location}, {store.location}"
+                    same = ours.trace.problem.statement == theirs.trace.problem.statement
+                    what = "" if same else ": their problem statements differ"
+                    conflicts.append(f"{key} ({where}{what})")
+                break
+            if len(conflicts) > 3:
+                break
+    if conflicts:
+        shown = "; ".join(conflicts[:3]) + ("; …" if len(conflicts) > 3 else "")
+        raise MergeConflictError(
+            f"different records of the same key: {shown}; say which side wins, target or source"
+        )
+
+
+def _stored(store: LatentStore, key: RecordKey) -> LatentRecord:
+    """A record that may still wait for its commit."""
+    try:
+        return store.get(key)
+    except KeyError:
+        store.commit()
+        return store.get(key)
+
+
+def same_record(a: LatentRecord, b: LatentRecord) -> bool:
+    """Whether two records are equal, bit for bit."""
+    return all(_same(getattr(a, f.name), getattr(b, f.name)) for f in attrs.fields(type(a)))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if attrs.has(type(a)) and not hasattr(a, "dtype"):
+        return type(a) is type(b) and all(
+            _same(getattr(a, f.name), getattr(b, f.name)) for f in attrs.fields(type(a))
+        )
+    if hasattr(a, "tobytes") and hasattr(b, "tobytes"):
+        same_kind = a.dtype == b.dtype and a.shape == b.shape
+        return bool(same_kind and a.tobytes() == b.tobytes())
+    return bool(a == b)
+
+
+def remove(store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] = ()) -> int:
+    """Remove records and failures, so that a resumed run computes them again; how many there were.
+
+    Args:
+        ids: problem ids, each for all its samples, or `ID#SAMPLE` for one.
+        reasons: failure reasons, as they are stored.
+
+    Raises:
+        UsageError: an id or reason that nothing in the store has; nothing is removed.
+    """
+    return store.delete(select(store, ids, reasons).keys)
+
+
+def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of at most `size`."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

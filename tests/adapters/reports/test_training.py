@@ -1,0 +1,115 @@
+"""The page of a training run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from rjepa_adapters.reports.picture import latent_picture
+from rjepa_adapters.reports.svg import curves
+from rjepa_adapters.reports.training import Table, write_report
+from rjepa_core.settings.training import DataSettings, TrainSettings, WorldModelSettings
+
+SVG = "{http://www.w3.org/2000/svg}"
+REMOTE = re.compile(
+    r"""(?:src|href)\s*=|url\(|@import|https?://(?!www\.w3\.org/2000/svg)|<script"""
+)
+CURVE = [
+    {
+        "epoch": i + 1,
+        "step": 10 * (i + 1),
+        "train_loss": 1 / (i + 1),
+        "val_loss": 1.1 / (i + 1) if i else float("nan"),
+        "rank_targets": 40.0 - i,
+        "rank_predictions": 20.0 + i,
+        **({"top1": 0.1 * i} if i % 3 == 0 else {}),
+        "seconds": 3.5,
+    }
+    for i in range(7)
+]
+
+
+def page(path: Path) -> tuple[str, ElementTree.Element]:
+    text = path.read_text("utf-8")
+    assert not REMOTE.search(text)
+    return text, ElementTree.fromstring(text.removeprefix("<!DOCTYPE html>\n"))
+
+
+def test_all_of_it(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    settings = TrainSettings(
+        model=WorldModelSettings(objective="ema"), data=DataSettings(stores=("<b>&\x1b", "y"))
+    )
+    evaluation = [Table("Masked-step <retrieval>", ("who", "top-1"), (("ridge", "61 %"),), "note")]
+    path = write_report(
+        tmp_path,
+        CURVE,
+        settings,
+        evaluation,
+        latent_picture([random.standard_normal((s % 11 + 1, 16)) for s in range(60)]),
+        {"records": "60"},
+        ["collapsed & so on"],
+        best_epoch=5,
+    )
+    text, root = page(path)
+    assert path == tmp_path / "report.html"
+    labels = [svg.get("aria-label") for svg in root.iter(f"{SVG}svg")]
+    assert [label.split(",")[0] for label in labels if label] == [
+        "Loss", "Effective rank (RankMe)", "Retrieval of the masked step",
+        "step embeddings of 345 steps",
+    ]  # fmt: skip
+    circles = [c for c in root.iter(f"{SVG}circle") if c.get("r") == "2.5"]
+    assert len(circles) == 345
+    assert {c.get("class") for c in circles} == {f"p{i}" for i in range(8)}
+    for part in (
+        "masker.min_ratio",
+        "&lt;b&gt;&amp;\\x1b, y",
+        "Masked-step &lt;retrieval&gt;",
+        "61 %",
+        "collapsed &amp; so on",
+        "step 8 and later",
+        "leave_one_out 0.35",
+        '<tr class="best"><td>5</td>',
+    ):
+        assert part in text, part
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_but_settings(tmp_path: Path) -> None:
+    text, root = page(write_report(tmp_path, [], TrainSettings()))
+    assert "Not evaluated yet" in text
+    assert "No epoch was finished" in text
+    assert not list(root.iter(f"{SVG}svg"))
+
+
+@pytest.mark.parametrize(
+    "values", [[0.0], [5.0, 5.0], [None, None], [1e-9, 3e9], [-3.0, 4.0], [float("inf"), 1.0]]
+)
+def test_curves_of_any_values(values: list[float | None]) -> None:
+    drawn = ElementTree.fromstring(curves("t", list(range(len(values))), {"a": values}))
+    for element in drawn.iter():
+        for name in ("x", "y", "cx", "cy", "d"):
+            assert "nan" not in element.get(name, "")
+            assert "inf" not in element.get(name, "")
+
+
+def test_the_picture_is_the_plane_of_largest_spread() -> None:
+    random = np.random.default_rng(1)
+    scale = np.array([0.1, 5, 0.1, 2, 0.1])
+    sequences = [(random.standard_normal((4, 5)) * scale + 7) for _ in range(100)]
+    made = latent_picture(sequences, most=300)
+    assert made.points.shape == (300, 2)
+    assert made.positions.max() == 3
+    np.testing.assert_allclose(made.points.std(0), [5, 2], rtol=0.15)
+    assert sum(made.explained) == pytest.approx(1, abs=0.01)
+    again = latent_picture(sequences, most=300)
+    np.testing.assert_array_equal(made.points, again.points)
+    one = latent_picture([np.ones((1, 1), np.float32)])
+    assert one.points.shape == (1, 2)
+    for wrong in ([], [np.full((2, 3), np.nan, np.float32)]):
+        with pytest.raises(ValueError, match="a picture needs"):
+            latent_picture(wrong)
