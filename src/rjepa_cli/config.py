@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import attrs
+import click
 import yaml
+from click.core import ParameterSource
 
 from rjepa_core.config import as_section
 from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.text import visible
 
-from .words import visible
+from .options import Flag
 
 Tree = dict[str, Any]
 # Far more than any settings take.
@@ -213,3 +216,51 @@ def _words(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(str(v) for v in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+CONFIG_OPTIONS = (
+    click.Option(["--config"], metavar="FILE", help="YAML of settings; flags and --set go over it"),
+    click.Option(
+        ["--set"],
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any setting, an adapter's too: model.dtype=float32. Repeatable",
+    ),
+    click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks"),
+)
+
+
+def gather(ctx: click.Context, root: type[Any], flags: Sequence[Flag]) -> Layers:
+    """All that was given, in layers: defaults, YAML file, then flags and `--set`."""
+    layers = Layers(root, flags={flag.key: flag.name for flag in flags})
+    params = ctx.params
+    if params["config"]:
+        layers.add_file(params["config"])
+    given: list[tuple[str, str, Any]] = []
+    for flag in flags:
+        if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE:
+            value = params[flag.parameter]
+            given.append((flag.key, flag.name, list(value) if type(value) is tuple else value))
+    layers.add_given(params["set"], given)
+    return layers
+
+
+def field_pairs(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Our field's name and the source's, of each `OURS=THEIRS`; `OURS=` drops it."""
+    for pair in pairs:
+        ours, equals, theirs = pair.partition("=")
+        if not equals or not re.fullmatch(r"\w+", ours):
+            raise SettingsError(
+                f"--field {pair!r}: write it as OURS=THEIRS, for example statement=question"
+            )
+        yield ours, theirs
+
+
+def template_files(values: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Domain, where it comes from, and text, of each `[DOMAIN=]FILE`."""
+    for value in values:
+        domain, equals, file = value.partition("=")
+        if not equals or not re.fullmatch(r"[\w-]+", domain) or Path(value).exists():
+            domain, file = "default", value
+        text = read_text(file, "--prompt-template").rstrip("\n")
+        yield domain, f"--prompt-template {file}", text

@@ -12,7 +12,7 @@ import yaml
 from rjepa_core.config import unstructure
 
 from .config import is_visible
-from .flags import choices_of, describe
+from .options import choices_of, describe
 
 _WIDTH = 96
 

@@ -17,17 +17,23 @@ from .streams import LastingStream, take_over
 
 # name: (module, one line for --help). The module holds a click command named `command`.
 COMMANDS = {
-    "extract": ("rjepa_cli.extract", "Problems in, stored step latents out."),
-    "show": ("rjepa_cli.show", "What a store holds, or one of its records."),
-    "store": ("rjepa_cli.store", "Look after stores: verify, repair, merge, export and more."),
-    "train": ("rjepa_cli.train", "Train a world model on the latents of stores."),
-    "evaluate": ("rjepa_cli.evaluate", "A trained world model beside its baselines."),
-    "score": ("rjepa_cli.score", "Surprise of each step of stored records or solutions."),
-    "rank": ("rjepa_cli.rank", "Solutions of a problem, the least surprising first."),
-    "serve": ("rjepa_cli.serve", "A world model behind HTTP, with a page to look at."),
-    "bench": ("rjepa_cli.bench", "How many rows at a time are fastest here, measured."),
-    "plugins": ("rjepa_cli.plugins", "The plugins found: adapters, versions, what failed and why."),
-    "doctor": ("rjepa_cli.doctor", "Versions, devices, memory: what would run here."),
+    "extract": ("rjepa_cli.commands.extract", "Problems in, stored step latents out."),
+    "show": ("rjepa_cli.commands.show", "What a store holds, or one of its records."),
+    "store": (
+        "rjepa_cli.commands.store.group",
+        "Look after stores: verify, repair, merge, export and more.",
+    ),
+    "train": ("rjepa_cli.commands.train", "Train a world model on the latents of stores."),
+    "evaluate": ("rjepa_cli.commands.evaluate", "A trained world model beside its baselines."),
+    "score": ("rjepa_cli.commands.score", "Surprise of each step of stored records or solutions."),
+    "rank": ("rjepa_cli.commands.rank", "Solutions of a problem, the least surprising first."),
+    "serve": ("rjepa_cli.commands.serve", "A world model behind HTTP, with a page to look at."),
+    "bench": ("rjepa_cli.commands.bench", "How many rows at a time are fastest here, measured."),
+    "plugins": (
+        "rjepa_cli.commands.plugins",
+        "The plugins found: adapters, versions, what failed and why.",
+    ),
+    "doctor": ("rjepa_cli.commands.doctor", "Versions, devices, memory: what would run here."),
 }
 
 # What knows `--resume`.
@@ -101,7 +107,7 @@ class Cli(click.Group):
         try:
             code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
         except BaseException as error:
-            from .failing import exit_code
+            from .errors import exit_code
 
             called = next((word for word in arguments if not word.startswith("-")), "")
             code = exit_code(error, "--debug" in arguments, resumable=called in RESUMABLE)
@@ -115,7 +121,7 @@ def _with_output(code: int) -> int:
         return code
     from rjepa_core.extraction.report import FAILED
 
-    from .failing import say
+    from .errors import say
 
     if out.given:
         say(f"error: stdout: {out.reason}; what belongs there is not whole")

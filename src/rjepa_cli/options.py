@@ -1,7 +1,13 @@
-"""The options of `rjepa-cli extract` that do not depend on an adapter."""
+"""Flags made from settings classes: names, defaults and help stand there and nowhere else."""
 
 from __future__ import annotations
 
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import attrs
 import click
 
 from rjepa_core.settings import (
@@ -17,7 +23,172 @@ from rjepa_core.settings import (
     StoreSettings,
 )
 
-from .flags import Flag
+
+@attrs.frozen
+class Flag:
+    """A flag and the setting that it sets.
+
+    Attributes:
+        name: `--top-p`.
+        key: full key of the setting, `sampling.top_p`.
+        cls: the settings class that the key's last part belongs to.
+        on: the flag takes no value and means true.
+        metavar: what help shows for the value; made from the type where not given.
+        extra: appended to the setting's own description.
+    """
+
+    name: str
+    key: str
+    cls: type[Any]
+    on: bool = False
+    metavar: str | None = None
+    extra: str = ""
+
+    @property
+    def parameter(self) -> str:
+        """Name under which click gives the value."""
+        return self.name.removeprefix("--").replace("-", "_")
+
+    @property
+    def field(self) -> attrs.Attribute[Any]:
+        return getattr(attrs.fields(self.cls), self.key.rpartition(".")[2])
+
+    def option(self) -> click.Option:
+        """The click option. Values stay text; the settings class checks them."""
+        hint = get_type_hints(self.cls)[self.field.name]
+        text = describe(self.cls).get(self.field.name, "")
+        text = ". ".join(part for part in (text[:1].upper() + text[1:], self.extra) if part)
+        default = default_text(self.field)
+        if default not in ("", "false") and not self.on:
+            text = f"{text}  [default: {default}]"
+        if self.on:
+            return click.Option([self.name], is_flag=True, default=None, help=text)
+        if hint is bool and self.metavar is None:
+            off = self.name.replace("--", "--no-", 1)
+            return click.Option([f"{self.name}/{off}"], is_flag=True, default=None, help=text)
+        return click.Option(
+            [self.name],
+            metavar=self.metavar or _metavar(hint, self.field),
+            multiple=is_list(hint),
+            default=None,
+            help=text,
+        )
+
+
+def flags_of(sections: Iterable[tuple[str, type[Any]]], taken: Iterable[str]) -> list[Flag]:
+    """Flags for adapters' own settings, given as (section, settings class).
+
+    A name that another flag bears already gets its section in front (`--scheduler-window`), for
+    both where two adapters share it; what still clashes is left to `--set`.
+    """
+    sections = list(sections)
+    used = set(taken)
+    wanted = [
+        (section, cls, field, f"--{field.name.replace('_', '-')}")
+        for section, cls in sections
+        for field in attrs.fields(cls)
+        if field.init and _is_simple(get_type_hints(cls)[field.name])
+    ]
+    names = [name for *_, name in wanted]
+    flags = []
+    for section, cls, field, name in wanted:
+        if name in used or names.count(name) > 1:
+            name = f"--{section}-{name.removeprefix('--')}"
+        if name not in used:
+            used.add(name)
+            flags.append(Flag(name, f"{section}.{field.name}", cls))
+    return flags
+
+
+_ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
+
+
+def describe(cls: type[Any]) -> Mapping[str, str]:
+    """What a class's docstring says under `Attributes:` of each attribute."""
+    texts: dict[str, str] = {}
+    current: tuple[str, ...] = ()
+    for line in _attribute_lines(cls.__doc__ or ""):
+        if found := _ENTRY.match(line):
+            current = tuple(found[1].split(", "))
+            texts.update(dict.fromkeys(current, found[2]))
+        else:
+            texts.update({name: f"{texts[name]} {line}" for name in current})
+    return {name: text.rstrip(".") for name, text in texts.items()}
+
+
+def type_text(hint: Any, field: attrs.Attribute[Any]) -> str:
+    """A setting's type in words, or its choices."""
+    choices = choices_of(hint, field)
+    if choices:
+        return " | ".join(choices)
+    names = {int: "whole number", float: "number", str: "text", bool: "true | false"}
+    if get_origin(hint) in (Union, types.UnionType):
+        inner = [a for a in get_args(hint) if a is not type(None)]
+        none = " or none" if len(inner) < len(get_args(hint)) else ""
+        return " | ".join(type_text(a, field) for a in inner) + none
+    if is_list(hint):
+        inner = get_args(hint)[0]
+        return f"list of {names.get(getattr(inner, '__supertype__', inner), 'value')}s"
+    if get_origin(hint) is not None:
+        return "keys and values"
+    return names.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def choices_of(hint: Any, field: attrs.Attribute[Any]) -> tuple[str, ...]:
+    """The values allowed, where they are few and known."""
+    if get_origin(hint) is Literal:
+        return tuple(str(a) for a in get_args(hint))
+    options = getattr(field.validator, "options", None)
+    if isinstance(options, list | tuple | set | frozenset):
+        return tuple(str(o) for o in options)
+    return ()
+
+
+def default_text(field: attrs.Attribute[Any]) -> str:
+    """A setting's default as one would write it; empty where there is none."""
+    default: Any = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        return ""
+    if default is attrs.NOTHING or default is None:
+        return ""
+    if isinstance(default, tuple | list):
+        return ",".join(str(v) for v in default)
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def is_list(hint: Any) -> bool:
+    """Whether a setting takes several values."""
+    return get_origin(hint) in (tuple, list)
+
+
+def _is_simple(hint: Any) -> bool:
+    """Mappings and nested classes are left to YAML and `--set`."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return all(_is_simple(a) for a in get_args(hint))
+    if get_origin(hint) is Literal or is_list(hint):
+        return True
+    return hint in (int, float, str, bool, type(None))
+
+
+def _metavar(hint: Any, field: attrs.Attribute[Any]) -> str:
+    choices = choices_of(hint, field)
+    if choices:
+        return f"[{'|'.join(choices)}]"
+    inner = [a for a in get_args(hint) if a is not type(None)] or [hint]
+    return {int: "N", float: "X"}.get(inner[0], "TEXT")
+
+
+def _attribute_lines(doc: str) -> Iterator[str]:
+    inside, indent = False, 0
+    for line in doc.expandtabs().splitlines():
+        stripped = line.strip()
+        if stripped == "Attributes:":
+            inside, indent = True, len(line) - len(line.lstrip())
+        elif inside and stripped:
+            if len(line) - len(line.lstrip()) <= indent:
+                return
+            yield stripped
+
 
 # As the settings classes have them.
 _PLAIN = ExtractionSettings(model=ModelSettings(name="-"), store=StoreSettings(path="-"))

@@ -15,11 +15,11 @@ from xml.etree import ElementTree
 import pytest
 from click.testing import CliRunner, Result
 
-from rjepa_cli.bench import BENCH_FLAGS, OTHER_OPTIONS
-from rjepa_cli.bench_charts import Bar, bars, steps
-from rjepa_cli.bench_facts import lines
-from rjepa_cli.bench_report import html
+from rjepa_adapters.reports.bench import html
+from rjepa_adapters.reports.charts import Bar, bars, steps
+from rjepa_cli.commands.bench import BENCH_FLAGS, OTHER_OPTIONS
 from rjepa_cli.main import main
+from rjepa_core.benchmark.report import lines
 
 from .conftest import Invoke, command, only_line, write_problems
 from .test_lazy import HEAVY, imported

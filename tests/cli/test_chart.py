@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rjepa_cli.chart import chart
+from rjepa_cli.views.history import chart
 
 HEIGHTS = {bar: i for i, bar in enumerate(" ▁▂▃▄▅▆▇█")}
 

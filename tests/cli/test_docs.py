@@ -13,14 +13,13 @@ import click
 import pytest
 
 from rjepa_adapters.service.settings import HttpSettings
+from rjepa_cli.commands.serve import SERVE_FLAGS, service_flags
+from rjepa_cli.commands.train import OTHER_OPTIONS as TRAIN_OPTIONS
+from rjepa_cli.commands.train import TRAIN_FLAGS
 from rjepa_cli.config import read_yaml
 from rjepa_cli.config_comments import commented
-from rjepa_cli.flags import Flag, default_text, describe, type_text
-from rjepa_cli.options import FLAGS, OTHER_OPTIONS
-from rjepa_cli.score_options import RANK_FLAGS
-from rjepa_cli.serve import SERVE_FLAGS, service_flags
-from rjepa_cli.train import OTHER_OPTIONS as TRAIN_OPTIONS
-from rjepa_cli.train import TRAIN_FLAGS
+from rjepa_cli.options import FLAGS, OTHER_OPTIONS, Flag, default_text, describe, type_text
+from rjepa_cli.scoring_options import RANK_FLAGS
 from rjepa_core.config import structure
 from rjepa_core.plugins.hooks import (
     BackendAdapter,
@@ -131,7 +130,7 @@ def test_example_of_training_is_the_default() -> None:
 
 
 def test_every_option_of_the_store_commands() -> None:
-    from rjepa_cli.store import COMMANDS, command
+    from rjepa_cli.commands.store.group import COMMANDS, command
 
     text = (REFERENCE / "cli.md").read_text()
     context = click.Context(command)

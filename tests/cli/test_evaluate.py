@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import rjepa_core.plugins.registry
-from rjepa_cli.evaluate import EVALUATE_FLAGS, OTHER_OPTIONS
-from rjepa_cli.evaluate_report import html
+from rjepa_adapters.reports.evaluation import html
+from rjepa_cli.commands.evaluate import EVALUATE_FLAGS, OTHER_OPTIONS
 from rjepa_cli.main import main
 from rjepa_core.evaluation.text import lines, markdown
 

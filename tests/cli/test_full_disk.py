@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rjepa_cli.failing import explain
+from rjepa_cli.errors import explain
 from rjepa_core import open_store
 
 from .conftest import command, in_own_process, only_line, write_problems

@@ -84,7 +84,7 @@ def test_second_signal_kills(home: Path) -> None:
     """While the store is held by a slow write the first waits; the second does not."""
     code = (
         "import os, signal, time\n"
-        "from rjepa_cli.interrupts import Interrupts\n"
+        "from rjepa_cli.signals import Interrupts\n"
         "with Interrupts() as interrupts, interrupts.holding():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('still here', flush=True)\n"
@@ -100,7 +100,7 @@ def test_second_signal_kills(home: Path) -> None:
 def test_held_signal_strikes_where_the_model_computes(home: Path) -> None:
     code = (
         "import os, signal\n"
-        "from rjepa_cli.interrupts import Interrupts\n"
+        "from rjepa_cli.signals import Interrupts\n"
         "with Interrupts() as interrupts, interrupts.holding():\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    print('written', flush=True)\n"

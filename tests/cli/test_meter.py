@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from rjepa_cli import meter
-from rjepa_cli.interrupts import Interrupts
-from rjepa_cli.meter import ToolMeter
-from rjepa_cli.screen import Screen
+from rjepa_cli import progress as meter
+from rjepa_cli.console import Screen
+from rjepa_cli.progress import ToolMeter
+from rjepa_cli.signals import Interrupts
 from rjepa_core.ports.maintenance import ToolProgress
 
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from click.testing import Result
 
-from rjepa_cli.meter import Meter
-from rjepa_cli.screen import Screen
+from rjepa_cli.console import Screen
+from rjepa_cli.progress import Meter
 from rjepa_core import RecordKey
 
 from .conftest import in_own_process, install_plugin

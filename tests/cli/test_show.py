@@ -115,7 +115,7 @@ def test_failures(home: Path, extract: Invoke, invoke: Invoke) -> None:
 def test_a_big_store_is_not_read_record_by_record(
     store: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rjepa_cli import show
+    from rjepa_cli.commands import show
 
     monkeypatch.setattr(show, "_COUNT_DOMAINS_UP_TO", 5)
     shown = invoke("show", store).stdout

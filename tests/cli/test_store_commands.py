@@ -26,7 +26,7 @@ Invoke = Callable[..., Result]
 
 
 def test_help_has_examples(invoke: Invoke) -> None:
-    from rjepa_cli.store import COMMANDS
+    from rjepa_cli.commands.store.group import COMMANDS
 
     group = invoke("store", "--help").stdout
     for name in COMMANDS:

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import pytest
 
-from rjepa_cli.meter import Meter
-from rjepa_cli.screen import Screen
+from rjepa_cli.console import Screen
+from rjepa_cli.progress import Meter
 from rjepa_cli.streams import LastingStream
 from rjepa_core import open_store
 

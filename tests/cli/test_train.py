@@ -16,9 +16,9 @@ import pytest
 import yaml
 from click.testing import Result
 
-from rjepa_cli import train as train_module
-from rjepa_cli.screen import Screen
-from rjepa_cli.train_progress import TrainProgressReport
+from rjepa_cli.commands import train as train_module
+from rjepa_cli.commands.train import TrainProgressReport
+from rjepa_cli.console import Screen
 from rjepa_core.config import unstructure
 from rjepa_core.plugins.hooks import GROUP, WorldModelAdapter, hookimpl
 from rjepa_core.plugins.registry import Registry

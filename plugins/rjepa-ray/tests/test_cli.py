@@ -15,7 +15,7 @@ import psutil
 import pytest
 from rjepa_ray.settings import RaySettings
 
-from rjepa_cli.flags import default_text, describe, type_text
+from rjepa_cli.options import default_text, describe, type_text
 from rjepa_core import RJepaError, open_store
 from rjepa_core.testing.samples import record_differences
 

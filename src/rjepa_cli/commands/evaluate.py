@@ -1,0 +1,236 @@
+"""`rjepa-cli evaluate`: a trained world model beside its baselines, with intervals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import click
+from click.core import ParameterSource
+
+from rjepa_core.config import structure
+from rjepa_core.errors import UsageError
+from rjepa_core.evaluation.settings import PARTS, EvaluateRunSettings, EvaluateSettings
+from rjepa_core.evaluation.text import Facts, lines, markdown
+from rjepa_core.extraction import Extraction
+from rjepa_core.plugins import Registry
+from rjepa_core.ports.executor import Ending
+from rjepa_core.ports.maintenance import ToolProgress
+from rjepa_core.settings import ModelSettings
+from rjepa_core.text import count, duration
+
+from ..config import Layers
+from ..console import Screen
+from ..errors import InterruptedRunError
+from ..options import FLAGS, Flag
+from ..out_folder import new_reports, write_reports
+from ..progress import Meter, ProgressReport
+from ..signals import Interrupts
+
+DONE, FAILED, SOME_LEFT_OUT = 0, 1, 3
+JSON_FILE, TABLE_FILE, REPORT_FILE = "evaluation.json", "evaluation.md", "evaluation.html"
+_KEY = "evaluate."
+EVALUATE_FLAGS = (
+    Flag(
+        "--world-model",
+        f"{_KEY}world_models",
+        EvaluateSettings,
+        metavar="RUN",
+        extra="Repeatable",
+    ),
+    Flag("--store", f"{_KEY}stores", EvaluateSettings, metavar="[NAME:]PLACE", extra="Repeatable"),
+    Flag("--model", "model.name", ModelSettings, metavar="NAME"),
+    Flag("--labelled", f"{_KEY}labelled", EvaluateSettings, metavar="FILE"),
+    Flag("--split", f"{_KEY}split", EvaluateSettings),
+    Flag(
+        "--parts",
+        f"{_KEY}parts",
+        EvaluateSettings,
+        metavar="PART,…",
+        extra=f"Of {', '.join(PARTS)}",
+    ),
+    Flag("--limit", f"{_KEY}limit", EvaluateSettings),
+    Flag("--draws", f"{_KEY}draws", EvaluateSettings),
+    Flag("--seed", f"{_KEY}seed", EvaluateSettings),
+    Flag("--device", f"{_KEY}device", EvaluateSettings),
+    *(flag for flag in FLAGS if flag.name in ("--backend", "--scheduler")),
+)
+OTHER_OPTIONS = (
+    click.Option(
+        ["--out"],
+        metavar="DIR",
+        help=f"Write {JSON_FILE}, {TABLE_FILE} and {REPORT_FILE}, a report, there",
+    ),
+    click.Option(["--config"], metavar="FILE", help="YAML of settings; flags and --set go over it"),
+    click.Option(
+        ["--set"],
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any setting, an adapter's too: model.dtype=float32. Repeatable",
+    ),
+    click.Option(["--json"], is_flag=True, help="Print one JSON object instead of text"),
+    click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks"),
+)
+EPILOG = """\b
+Examples:
+  rjepa-cli evaluate --world-model runs/wm --store runs/gsm8k --parts retrieval
+  rjepa-cli evaluate --world-model runs/wm --store runs/gsm8k --model smollm2 \\
+      --labelled solutions.jsonl --split test --out report
+  rjepa-cli evaluate --world-model runs/ema --world-model runs/frozen \\
+      --store runs/gsm8k --split validation   (side by side)
+
+\b
+Damaged solutions are encoded once, with --model, into stores beside --store:
+  runs/gsm8k.tampered-foreign-test        one step is a step of another problem
+  runs/gsm8k.tampered-slip-test           one digit of a result is another
+  runs/gsm8k.tampered-foreign-validation  what the combined scores are fitted on
+  runs/gsm8k.labelled-solutions           the solutions of --labelled solutions.jsonl
+Interrupted, the same command goes on; once they are whole, --model may be left out.
+"""
+
+
+@click.command(
+    "evaluate", params=[*(flag.option() for flag in EVALUATE_FLAGS), *OTHER_OPTIONS], epilog=EPILOG
+)
+@click.pass_context
+def command(ctx: click.Context, /, **params: Any) -> int:
+    """What a trained world model is worth: masked steps found again, foreign steps and slips
+    named, wrong solutions told from right ones, and what a linear probe reads.
+
+    Each figure stands beside those of its baselines (ridge regression, mean of the context, copy
+    of the previous step, the LLM's log-probability, length), with its 95 % interval from a paired
+    bootstrap over problems.
+    """
+    layers = gather(ctx)
+    screen = Screen()
+    try:
+        settings = structure(EvaluateRunSettings, layers.tree)
+        out = new_reports(params["out"], (JSON_FILE, TABLE_FILE, REPORT_FILE))
+        facts = _evaluate(settings, screen)
+    except UsageError as error:
+        raise layers.annotate(error) from None
+    told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
+    if out is not None:
+        _write(out, facts, screen)
+    if not told and out is None:
+        return FAILED
+    return SOME_LEFT_OUT if facts["facts"]["left_out"] else DONE
+
+
+def gather(ctx: click.Context) -> Layers:
+    """All that was given, in layers: defaults, YAML file, then flags and `--set`."""
+    layers = Layers(EvaluateRunSettings, flags={flag.key: flag.name for flag in EVALUATE_FLAGS})
+    params = ctx.params
+    if params["config"]:
+        layers.add_file(params["config"])
+    given: list[tuple[str, str, Any]] = []
+    for flag in EVALUATE_FLAGS:
+        if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE:
+            value = params[flag.parameter]
+            if flag.name == "--parts":
+                value = [part.strip() for text in value for part in text.split(",")]
+            given.append((flag.key, flag.name, list(value) if type(value) is tuple else value))
+    layers.add_given(params["set"], given)
+    return layers
+
+
+def _evaluate(settings: EvaluateRunSettings, screen: Screen) -> Facts:
+    from rjepa_core.evaluation import Watch, evaluate
+
+    pass
+
+    with (
+        screen,
+        Interrupts("encoded solutions are kept") as interrupts,
+    ):
+        try:
+            with Stages(screen, interrupts) as stages:
+                watch = Watch(
+                    say=lambda text: screen.say(f"{text} …"),
+                    warn=screen.warn,
+                    report=stages.report,
+                    encode=stages.encode,
+                )
+                return evaluate(settings, Registry(), watch).to_json()
+        except KeyboardInterrupt:
+            raise InterruptedRunError(
+                "interrupted; damaged and labelled solutions that were encoded are kept for the "
+                "next time; the rest begins anew"
+            ) from None
+
+
+def _write(out: Path, facts: Facts, screen: Screen) -> None:
+    from rjepa_adapters.reports.evaluation import html
+
+    text = json.dumps(facts, indent=2, ensure_ascii=True, default=str)
+    write_reports(
+        out, {JSON_FILE: text + "\n", TABLE_FILE: markdown(facts), REPORT_FILE: html(facts)}
+    )
+    screen.say(f"written: {', '.join(str(out / n) for n in (JSON_FILE, TABLE_FILE, REPORT_FILE))}")
+
+
+# Seconds without a line.
+_SHORT = 5.0
+
+
+class Stages:
+    """Entered around an evaluation; `report` and `encode` are handed to it."""
+
+    def __init__(self, screen: Screen, interrupts: Interrupts) -> None:
+        self._screen, self._interrupts = screen, interrupts
+        self._meter: Meter | None = None
+        self._phase = ""
+
+    def report(self, progress: ToolProgress) -> None:
+        """A phase goes on."""
+        self._interrupts.check()
+        if self._meter is None:
+            self._meter = Meter(self._screen, short=_SHORT, stays=False)
+            self._meter.__enter__()
+            self._phase = ""
+        meter = self._meter
+        if progress.phase != self._phase:
+            self._phase = progress.phase
+            meter.restart(progress.total)
+        meter.show(progress.done, lambda: _status(progress, meter.seconds))
+
+    def encode(self, extraction: Extraction) -> None:
+        """Run an extraction, shown as `rjepa-cli extract` shows it."""
+        self._leave()
+        with (
+            ProgressReport(self._screen, extraction.before.missing) as progress,
+            self._interrupts.holding(),
+            self._screen.noted(extraction.store.add_history),
+        ):
+            summary = extraction.run(
+                progress, self._interrupts.check, self._interrupts.computing, progress.decided
+            )
+        assert summary.ending is Ending.DONE
+        if summary.progress.failures:
+            failed = count(summary.progress.failures, "solution")
+            self._screen.warn(f"{failed} could not be encoded and will be left out")
+
+    def _leave(self) -> None:
+        if self._meter is not None:
+            self._meter.__exit__(None, None, None)
+            self._meter = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._leave()
+
+
+def _status(progress: ToolProgress, seconds: float) -> str:
+    left = progress.total - progress.done
+    if not progress.done or left <= 0:
+        return progress.phase
+    return f"{progress.phase}, {duration(left * seconds / progress.done)} left"

@@ -1,0 +1,319 @@
+"""`rjepa-cli extract`: problems in, stored step latents out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import click
+from click.core import ParameterSource
+
+from rjepa_core.errors import RJepaError, UsageError
+from rjepa_core.extraction import Extraction, open_extraction, resolve_extraction
+from rjepa_core.extraction import report as report
+from rjepa_core.extraction.report import DONE, PROBLEMS_FAILED, STOPPED, exit_code, too_many_failed
+from rjepa_core.plugins import (
+    Adapter,
+    BackendAdapter,
+    ExecutorAdapter,
+    Registry,
+    SchedulerAdapter,
+    StoreAdapter,
+    find_store,
+)
+from rjepa_core.settings import ExtractionSettings, StoreSettings
+from rjepa_core.text import shell_word, visible
+
+from ..config import Layers, field_pairs, template_files, to_yaml
+from ..console import Screen
+from ..errors import InterruptedRunError
+from ..options import DEFAULTS, FLAGS, GROUPS, OTHER_OPTIONS, Flag, flags_of
+from ..progress import ProgressReport
+from ..signals import Interrupts
+
+SECTIONS: tuple[tuple[str, type[Adapter]], ...] = (
+    ("backend", BackendAdapter),
+    ("scheduler", SchedulerAdapter),
+    ("executor", ExecutorAdapter),
+    ("store", StoreAdapter),
+)
+_NAMING = ("--backend", "--scheduler", "--executor", "--store")
+EPILOG = """\b
+Examples:
+  rjepa-cli extract --problems demo --model smollm2 --store runs/demo
+  rjepa-cli extract --problems gsm8k.jsonl --problems math.jsonl \\
+      --model Qwen/Qwen3-8B-AWQ --store runs/qwen --batch-size 8 --resume
+  rjepa-cli extract --traces solutions.jsonl --model smollm2 --store runs/given
+  rjepa-cli extract --traces runs/given --layer -2 --layer -8 \\
+      --model smollm2 --store runs/two-layers
+  rjepa-cli extract --config extract.yaml --set scheduler.batch_size=16 --dry-run
+  rjepa-cli extract --backend seeded --help      (the flags of another adapter)
+"""
+
+
+@attrs.define
+class Chosen:
+    """The adapters of a call, and the flags that their settings add."""
+
+    registry: Registry
+    names: dict[str, str]
+    flags: list[Flag]
+    trouble: str = ""
+    arguments: tuple[str, ...] = ()
+
+
+class ExtractCommand(click.Command):
+    """Its options depend on the adapters that the arguments name."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        glance = super().make_context(
+            info_name,
+            list(args),
+            parent,
+            resilient_parsing=True,
+            ignore_unknown_options=True,
+            allow_extra_args=True,
+            **extra,
+        )
+        chosen = _choose(glance.params, helping="--help" in args or "-h" in args)
+        chosen.arguments = tuple(args)
+        ready = _ReadyCommand(
+            self.name,
+            params=[*self.params, *(flag.option() for flag in chosen.flags)],
+            callback=self.callback,
+            help=self.help,
+            epilog=self.epilog,
+            context_settings=self.context_settings,
+        )
+        return ready.make_context(info_name, args, parent, obj=chosen, **extra)
+
+
+class _ReadyCommand(click.Command):
+    """Help in groups: the settings' sections, then each adapter's own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        chosen = ctx.find_object(Chosen)
+        assert chosen is not None
+        flags = {flag.parameter: flag for flag in (*FLAGS, *chosen.flags)}
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            line = parameter.get_help_record(ctx)
+            if line is not None:
+                flag = flags.get(parameter.name or "")
+                groups.setdefault(_group(parameter, flag, chosen), []).append(line)
+        order = [*GROUPS.values(), *sorted(set(groups) - {*GROUPS.values(), "Other"}), "Other"]
+        for title in order:
+            if title in groups:
+                with formatter.section(title):
+                    formatter.write_dl(groups[title])
+        if chosen.trouble:
+            with formatter.section("Not shown"):
+                formatter.write_text(visible(chosen.trouble))
+
+
+def _group(parameter: click.Parameter, flag: Flag | None, chosen: Chosen) -> str:
+    if flag is None:
+        special = {"field": "problems", "prompt_template": "prompt"}
+        return GROUPS.get(special.get(parameter.name or "", ""), "Other")
+    section = flag.key.partition(".")[0]
+    if section in GROUPS:
+        return GROUPS[section]
+    return visible(f"{section.capitalize()} ({chosen.names[section]})")
+
+
+def _choose(params: dict[str, Any], helping: bool) -> Chosen:
+    """Find the adapters which arguments and YAML file name; for help, as far as it goes."""
+    registry = Registry()
+    names = dict(DEFAULTS)
+    chosen = Chosen(registry, names, [])
+    sections: list[tuple[str, type[Any]]] = []
+    try:
+        names.update(_names(params, registry))
+        for section, kind in SECTIONS:
+            sections.append((section, registry.find(kind, names[section]).settings))
+    except RJepaError as error:
+        if not helping:
+            raise
+        chosen.trouble = str(error)
+    taken = [flag.name for flag in FLAGS] + [o.opts[0] for o in OTHER_OPTIONS]
+    chosen.flags = flags_of(sections, taken)
+    return chosen
+
+
+def _names(params: dict[str, Any], registry: Registry) -> dict[str, str]:
+    layers = Layers(ExtractionSettings)
+    if params.get("config"):
+        layers.add_file(params["config"])
+    wanted = [
+        (flag.key, flag.name, params[flag.parameter])
+        for flag in FLAGS
+        if flag.name in _NAMING and params.get(flag.parameter)
+    ]
+    layers.add_given(params.get("set") or (), wanted)
+    names = {}
+    for section, _ in SECTIONS:
+        values = layers.tree.get(section)
+        if isinstance(values, dict) and isinstance(values.get("name"), str):
+            names[section] = values["name"]
+    store = layers.tree.get("store")
+    if isinstance(store, dict) and isinstance(store.get("path"), str):
+        place = StoreSettings(path=store["path"], name=names.get("store", DEFAULTS["store"]))
+        names["store"] = find_store(place, registry)[0].name
+    return names
+
+
+def gather(ctx: click.Context, chosen: Chosen) -> Layers:
+    """All that was given, in layers: defaults, YAML file, then flags and `--set`."""
+    flags = [*FLAGS, *chosen.flags]
+    layers = Layers(ExtractionSettings, flags={flag.key: flag.name for flag in flags})
+    params = ctx.params
+    if params["config"]:
+        layers.add_file(params["config"])
+    given: list[tuple[str, str, Any]] = [
+        (flag.key, flag.name, _value(params[flag.parameter]))
+        for flag in flags
+        if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE
+    ]
+    given.extend(
+        (f"problems.fields.{ours}", "--field", theirs)
+        for ours, theirs in field_pairs(params["field"])
+    )
+    given.extend(
+        (f"prompt.templates.{domain}", where, text)
+        for domain, where, text in template_files(params["prompt_template"])
+    )
+    layers.add_given(params["set"], given)
+    return layers
+
+
+def _value(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def resolve(layers: Layers, chosen: Chosen) -> tuple[ExtractionSettings, dict[str, Any]]:
+    """The settings, and the same as plain values with the adapters' own written out.
+
+    Raises:
+        SettingsError: naming key, place and what is wrong.
+    """
+    try:
+        return resolve_extraction(layers.tree, chosen.registry)
+    except UsageError as error:
+        raise layers.annotate(error) from None
+
+
+@click.command(
+    "extract",
+    cls=ExtractCommand,
+    params=[*(flag.option() for flag in FLAGS), *OTHER_OPTIONS],
+    epilog=EPILOG,
+)
+@click.pass_context
+def command(ctx: click.Context, /, **params: Any) -> int:
+    """Problems in, stored step latents out.
+
+    The LLM solves each problem, or reads the solutions given with --traces; each step becomes one
+    vector, and records go into the store as they are finished. Ctrl-C keeps what is finished;
+    --resume goes on.
+    """
+    chosen = ctx.find_object(Chosen)
+    assert chosen is not None
+    layers = gather(ctx, chosen)
+    settings, plain = resolve(layers, chosen)
+    if params["print_config"]:
+        click.echo(to_yaml(plain).rstrip())
+        return 0
+    pass
+
+    screen = Screen()
+    try:
+        if params["dry_run"]:
+            return try_out(settings, chosen.registry, screen, params["json"])
+        return run(settings, chosen.registry, screen, chosen.arguments, params["json"])
+    except UsageError as error:
+        raise layers.annotate(error) from None
+
+
+def run(
+    settings: ExtractionSettings,
+    registry: Registry,
+    screen: Screen,
+    arguments: Sequence[str],
+    as_json: bool,
+) -> int:
+    """Do what the store lacks; the exit code."""
+    with screen, Interrupts() as interrupts:
+        try:
+            with (
+                open_extraction(settings, registry, lambda text: screen.say(f"{text} …")) as it,
+                screen.noted(it.store.add_history),
+            ):
+                planned = _show_plan(it, settings, screen)
+                with (
+                    ProgressReport(screen, it.before.missing) as progress,
+                    interrupts.holding(),
+                ):
+                    try:
+                        summary = it.run(
+                            progress, interrupts.check, interrupts.computing, progress.decided
+                        )
+                    except KeyboardInterrupt:
+                        facts = report.progress_facts(progress.latest, progress.seconds)
+                        if as_json:
+                            screen.json({"ending": "interrupted", **facts, "plan": planned})
+                        raise
+                code = exit_code(summary, settings.run.allow_failures)
+                facts = report.outcome(summary, code)
+                if as_json:
+                    screen.json({**facts, "plan": planned})
+                else:
+                    screen.result(*report.outcome_lines(facts, planned, settings.store))
+        except KeyboardInterrupt:
+            again = f"; go on with: {resume_command(arguments)}"
+            raise InterruptedRunError(
+                "interrupted" + ("" if report.in_memory(settings.store) else again)
+            ) from None
+    if code == STOPPED and not report.in_memory(settings.store):
+        screen.say(f"go on with: {resume_command(arguments)}")
+    if code == PROBLEMS_FAILED:
+        screen.say(too_many_failed(summary, settings))
+    return code
+
+
+def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as_json: bool) -> int:
+    """`--dry-run`: one batch that is not stored, and what the whole would take."""
+    with (
+        screen,
+        open_extraction(settings, registry, lambda text: screen.say(f"{text} …"), dry=True) as it,
+    ):
+        planned = _show_plan(it, settings, screen)
+        facts = report.forecast(it, it.trial())
+        for line in report.room_warnings(facts):
+            screen.warn(line)
+    if as_json:
+        screen.json({"ending": "dry run", **facts, "plan": planned})
+    else:
+        screen.result(*report.forecast_lines(facts))
+    return DONE
+
+
+def resume_command(arguments: Sequence[str], command: str = "extract") -> str:
+    """The command that goes on where this one stopped, ready to be pasted."""
+    words = ["rjepa-cli", command, *arguments]
+    return " ".join(map(shell_word, words if "--resume" in words else [*words, "--resume"]))
+
+
+def _show_plan(it: Extraction, settings: ExtractionSettings, screen: Screen) -> report.Facts:
+    planned = report.plan(it)
+    for line in report.plan_lines(planned):
+        screen.say(line)
+    for line in report.warnings_of(it, settings):
+        screen.warn(line)
+    return planned

@@ -1,0 +1,85 @@
+"""`rjepa-cli rank`: the solutions of each problem, the least surprising first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from rjepa_core.errors import UsageError
+from rjepa_core.plugins import Registry
+from rjepa_core.scoring import Ranking, rank_all, score_all
+
+from ..console import Screen
+from ..scoring_options import (
+    DONE,
+    DROPPING,
+    OTHER_OPTIONS,
+    RANK_FLAGS,
+    SOME_FAILED,
+    as_line,
+    failed_facts,
+    lines_to,
+    read_settings,
+    solution_facts,
+)
+from ..signals import Interrupts
+
+EPILOG = """\b
+Examples:
+  rjepa-cli rank runs/samples --world-model runs/wm
+  rjepa-cli rank solutions.jsonl --world-model runs/wm --model smollm2 --by max
+"""
+
+
+@click.command(
+    "rank",
+    params=[click.Argument(["file"]), *(flag.option() for flag in RANK_FLAGS), *OTHER_OPTIONS],
+    epilog=EPILOG,
+)
+@click.pass_context
+def command(ctx: click.Context, /, file: str, **params: Any) -> int:
+    """Order the solutions of each problem in FILE (a store, or a file with several solutions).
+
+    One JSON object a problem, on one line: its solutions from the least surprising to the most.
+    The order says how expected a solution is to the world model; docs/explanation/world-model.md
+    tells how little that says of its answer being right.
+    """
+    settings, layers = read_settings(ctx, RANK_FLAGS, file)
+    screen = Screen(only_output=True)
+    try:
+        with screen, Interrupts(DROPPING):
+            found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
+            rankings = rank_all(found, settings.score.by)
+            with lines_to(params["out"], screen.out) as lines:
+                for one in rankings:
+                    lines.line(as_line(_facts(one, settings.score.by)))
+    except UsageError as error:
+        raise layers.annotate(error) from None
+    solutions, failed = (
+        sum(len(one.solutions) for one in rankings),
+        sum(len(one.failed) for one in rankings),
+    )
+    more = f", {failed:,} could not be" if failed else ""
+    if not screen.out.lost:
+        screen.say(f"{solutions:,} solutions of {len(rankings):,} problems ranked{more}")
+    return SOME_FAILED if failed else DONE
+
+
+def _facts(one: Ranking, by: str) -> dict[str, Any]:
+    ranked = [
+        {"score": float(f"{score:.9g}"), **solution_facts(solution)}
+        for solution, score in zip(one.solutions, one.scores, strict=True)
+    ]
+    for facts in ranked:
+        del facts["problem_id"]
+    found: dict[str, Any] = {
+        "problem_id": one.problem_id,
+        "problem": one.statement,
+        "by": by,
+        "order": [solution.trace.sample for solution in one.solutions],
+        "ranked": ranked,
+    }
+    if one.failed:
+        found["failed"] = [failed_facts(failure) for failure in one.failed]
+    return found

@@ -1,0 +1,88 @@
+"""`rjepa-cli serve`: a trained world model behind HTTP, and a page to see where it is surprised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from rjepa_core.config import structure
+from rjepa_core.errors import UsageError
+from rjepa_core.plugins import Registry, ServiceAdapter
+from rjepa_core.scoring import ServeRunSettings, ServeSettings, named, open_served
+from rjepa_core.settings import ModelSettings
+
+from ..config import CONFIG_OPTIONS, gather
+from ..console import Screen
+from ..options import FLAGS, Flag, flags_of
+from ..signals import hangup_as_term
+
+DONE = 0
+_KEY = "serve."
+SERVE_FLAGS = (
+    Flag("--world-model", f"{_KEY}world_model", ServeSettings, metavar="RUN"),
+    Flag("--model", "model.name", ModelSettings, metavar="NAME", extra="Needed to score texts"),
+    Flag("--store", f"{_KEY}store", ServeSettings, metavar="[NAME:]PLACE"),
+    Flag("--device", f"{_KEY}device", ServeSettings),
+    *(flag for flag in FLAGS if flag.name in ("--dtype", "--backend")),
+)
+EPILOG = """\b
+Examples:
+  rjepa-cli serve --world-model runs/wm
+  rjepa-cli serve --world-model runs/wm --model smollm2 --store runs/gsm8k
+  curl -s localhost:8100/score_text -H 'content-type: application/json' \\
+      -d '{"problem": "Ann has 3 boxes of 12 eggs and uses 6. How many are left?",
+           "solution": "Ann has 3*12 = 36 eggs.\\nShe has 36-6 = 30 eggs left."}'
+
+\b
+The page is at / and the endpoints are described at /docs. SIGTERM or Ctrl-C
+finishes what was accepted, and ends with exit code 0. RJEPA_TOKEN in the
+environment, or --token-file, has callers name a token.
+"""
+
+
+def service_flags() -> list[Flag]:
+    """Flags of the service's own settings."""
+    name = ServeRunSettings().service.name
+    adapter = Registry().find(ServiceAdapter, name)
+    return flags_of([("service", adapter.settings)], [flag.name for flag in SERVE_FLAGS])
+
+
+class _Command(click.Command):
+    """Its service's flags are made when they are needed."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        own = [flag.option() for flag in service_flags()]
+        return [*super().get_params(ctx), *own]
+
+
+@click.command(
+    "serve",
+    cls=_Command,
+    params=[*(flag.option() for flag in SERVE_FLAGS), *CONFIG_OPTIONS],
+    epilog=EPILOG,
+)
+@click.pass_context
+def command(ctx: click.Context, /, **params: Any) -> int:
+    """Score reasoning as a service: latents or texts in, the surprise of each step out.
+
+    Requests that come together are run together; the same input gets the same score.
+    """
+    layers = gather(ctx, ServeRunSettings, [*SERVE_FLAGS, *service_flags()])
+    screen = Screen()
+    try:
+        settings = structure(ServeRunSettings, layers.tree)
+        registry = Registry()
+        service = registry.find(ServiceAdapter, settings.service.name)
+        options = service.configure(settings.service.options, "service")
+        service.check(options)
+        with screen, open_served(settings, registry, lambda text: screen.say(f"{text} …")) as it:
+            if it.stored is not None:
+                for line in named(it.stored.nearest.refused, "its steps are no neighbours of any"):
+                    screen.warn(line)
+            with hangup_as_term():
+                service.serve(it, options, screen.say)
+            screen.say("stopped; all that was accepted is answered")
+    except UsageError as error:
+        raise layers.annotate(error) from None
+    return DONE

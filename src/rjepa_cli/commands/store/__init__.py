@@ -1,0 +1,1 @@
+"""`rjepa-cli store`: check, repair, move, merge and prune whole stores."""

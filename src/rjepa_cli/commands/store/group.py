@@ -1,0 +1,68 @@
+"""`rjepa-cli store`: check, mend, move, merge and prune whole stores."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from ...main import unknown_command
+
+# name: (module, name of the click command in it, one line for --help).
+COMMANDS = {
+    "verify": ("store_care", "verify", "Read everything and name each damaged record."),
+    "repair": ("store_care", "repair", "Save what can be read into a new store."),
+    "compact": ("store_care", "compact", "Give back the room that removed records left."),
+    "rm": ("store_care", "remove", "Remove records or failures, to compute them again."),
+    "export": ("store_moves", "export", "Write shards, or a Hugging Face dataset."),
+    "import": ("store_import", "command", "Read shards into a new store."),
+    "merge": ("store_moves", "merge", "Add the records of other stores to one."),
+}
+
+EPILOG = """\b
+Examples:
+  rjepa-cli store verify runs/qwen
+  rjepa-cli store repair runs/qwen runs/qwen-mended
+  rjepa-cli store merge runs/all runs/machine-1 runs/machine-2
+  rjepa-cli store export runs/qwen shards
+  rjepa-cli store rm runs/qwen --reason "out of memory"
+"""
+
+
+class StoreGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        found: Any = getattr(importlib.import_module(f"rjepa_cli.{module}"), name)
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise unknown_command(args[0], COMMANDS, ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group("store", cls=StoreGroup, epilog=EPILOG, invoke_without_command=True)
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Look after whole stores: check, mend, move, merge, prune.
+
+    STORE is a directory (LMDB), or NAME:PLACE for another adapter.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

@@ -1,0 +1,198 @@
+"""`rjepa-cli store export` and `merge`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import combinations
+from typing import Any
+
+import attrs
+import click
+
+from rjepa_core.domain.identity import differences
+from rjepa_core.errors import IdentityError, MergeConflictError, UsageError
+from rjepa_core.plugins import Registry, StorePlace, locate
+from rjepa_core.ports.maintenance import MergeReport, StoreTools
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.stores import check_prompts_alike
+from rjepa_core.text import count, shell_word, size
+
+from ...console import Screen
+from ...errors import InterruptedRunError
+from ...progress import ToolMeter
+from ...signals import Interrupts
+from .options import LEAVING, opened, usual_options
+
+
+@click.command(
+    "export",
+    epilog="""\b
+Examples:
+  rjepa-cli store export runs/qwen shards
+  rjepa-cli store export runs/qwen shards --per-shard 5000
+  rjepa-cli store export runs/qwen dataset --format dataset
+""",
+)
+@click.argument("store", metavar="STORE")
+@click.argument("folder", metavar="DIR")
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["shards", "dataset"]),
+    default="shards",
+    show_default=True,
+    help="Shards of safetensors and Parquet, or a Hugging Face dataset on disk.",
+)
+@click.option(
+    "--per-shard",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Records a shard.",
+)
+@usual_options
+def export(store: str, folder: str, layout: Any, per_shard: int, as_json: bool) -> int:
+    """Write the records and failures of STORE into the new directory DIR.
+
+    Shards can be read back with `rjepa-cli store import`; a dataset, with datasets.load_from_disk.
+    """
+    screen = Screen()
+    with screen, Interrupts(LEAVING) as interrupts:
+        place = locate(store)
+        tools = place.tools()
+        with (
+            opened(place) as source,
+            ToolMeter(screen, interrupts) as meter,
+            interrupts.holding(),
+        ):
+            report = tools.export(source, folder, layout, per_shard, meter)
+    if as_json:
+        screen.json({"store": store, "folder": folder, "format": layout, **attrs.asdict(report)})
+    else:
+        screen.result(
+            f"exported {count(report.records, 'record')} and {count(report.failures, 'failure')} "
+            f"to {folder}: {count(len(report.files), 'file')}, {size(report.bytes)}"
+        )
+    return 0
+
+
+@click.command(
+    "merge",
+    epilog="""\b
+Examples:
+  rjepa-cli store merge runs/all runs/machine-1 runs/machine-2
+  rjepa-cli store merge runs/all runs/redone --on-conflict source
+""",
+)
+@click.argument("target", metavar="TARGET")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.option(
+    "--on-conflict",
+    "winner",
+    type=click.Choice(["refuse", "target", "source"]),
+    default="refuse",
+    show_default=True,
+    help="Whose record is kept where two differ. Of several sources the last one counts.",
+)
+@usual_options
+def merge(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -> int:
+    """Add the records and failures of the SOURCE stores to TARGET, a new store or one like them.
+
+    All must have the same latent space and generation. A record replaces a failure; equal records
+    are skipped. The sources are not changed.
+    """
+    screen = Screen()
+    with screen, Interrupts() as interrupts:
+        registry = Registry()
+        into = locate(target, registry)
+        tools = into.tools()
+        places = [locate(source, registry) for source in sources]
+        _distinct([into, *places])
+        with ExitStack() as stack:
+            stores = [stack.enter_context(opened(place)) for place in places]
+            if into.exists:
+                with opened(into) as before:
+                    _same_identity([before, *stores])
+            else:
+                _same_identity(stores)
+            report = None
+            with _target(into, tools) as whole, screen.noted(whole.add_history):
+                with (
+                    suppress(KeyboardInterrupt),
+                    _advising(),
+                    ToolMeter(screen, interrupts) as meter,
+                    interrupts.holding(),
+                ):
+                    report = tools.merge(whole, stores, winner, meter)
+                stats = whole.stats()
+            if report is None:
+                raise InterruptedRunError(
+                    "interrupted; the same command goes on: what was merged counts as equal"
+                )
+    if as_json:
+        facts = {"sources": list(sources), **attrs.asdict(report), "total": stats.records}
+        screen.json({"target": target, **facts, "total_failures": stats.failures})
+    else:
+        screen.result(*_merge_lines(report, target, stats.records))
+    return 0
+
+
+@contextmanager
+def _target(into: StorePlace, tools: StoreTools) -> Iterator[LatentStore]:
+    """The store to merge into; a new one is there once the merge has not been refused."""
+    with opened(into, "write") if into.exists else tools.build(into.place) as whole:
+        yield whole
+
+
+@contextmanager
+def _advising() -> Iterator[None]:
+    """A refused merge says which option decides."""
+    try:
+        yield
+    except MergeConflictError as error:
+        raise MergeConflictError(f"{error} (--on-conflict)") from None
+
+
+def _distinct(places: Sequence[StorePlace]) -> None:
+    seen: set[tuple[str, str]] = set()
+    for place in places:
+        where = (place.adapter.name, os.path.realpath(place.place))
+        if where in seen:
+            raise UsageError(f"{place.path} is named twice; a store is not merged with itself")
+        seen.add(where)
+
+
+def _same_identity(stores: Sequence[LatentStore]) -> None:
+    """Refuse before the target is made.
+
+    Raises:
+        IdentityError: naming the settings that differ.
+    """
+    known = [(store, store.identity) for store in stores if store.identity is not None]
+    for (first, ours), (store, identity) in combinations(known, 2):
+        if found := differences(ours, identity):
+            named = "; ".join(f"{key} is {a:.60} and {b:.60}" for key, a, b in found)
+            raise IdentityError(
+                f"{first.location} and {store.location} hold different kinds of records, which "
+                f"cannot be merged: {named}"
+            )
+    check_prompts_alike(stores)
+
+
+def _merge_lines(report: MergeReport, target: str, total: int) -> list[str]:
+    parts = [f"{count(report.added, 'record')} added"]
+    for number, what in (
+        (report.equal, "equal"),
+        (report.replaced, "replaced by the source's"),
+        (report.kept, "kept as the target's"),
+    ):
+        if number:
+            parts.append(f"{number:,} {what}")
+    if report.failures:
+        parts.append(f"{count(report.failures, 'failure')} added")
+    return [
+        f"merged: {', '.join(parts)}; {target} holds {count(total, 'record')}",
+        f"look at it: rjepa-cli show {shell_word(target)}",
+    ]

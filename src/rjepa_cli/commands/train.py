@@ -1,0 +1,255 @@
+"""`rjepa-cli train`: the latents of stores in, a trained world model out."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import click
+from click.core import ParameterSource
+
+from rjepa_core.config import structure
+from rjepa_core.errors import UnsupportedError, UsageError
+from rjepa_core.plugins import Registry, WorldModelAdapter
+from rjepa_core.ports.trainer import RUN_CONFIG, UNFINISHED, TrainProgress, TrainSummary, TrainWatch
+from rjepa_core.settings import DataSettings, TrainingSettings, TrainSettings, WorldModelSettings
+from rjepa_core.text import duration, rate
+from rjepa_core.training import DEFAULT_TRAINER
+from rjepa_core.training.report import epoch_line, facts_of, lines
+
+from ..config import Layers
+from ..config_comments import commented
+from ..console import Screen
+from ..errors import InterruptedRunError
+from ..options import Flag
+from ..progress import Meter
+from ..signals import Interrupts
+from .extract import resume_command
+
+DONE = 0
+TRAINER = DEFAULT_TRAINER
+_ARGUMENTS = "rjepa_cli.arguments"
+TRAIN_FLAGS = (
+    Flag("--store", "data.stores", DataSettings, metavar="[NAME:]PLACE", extra="Repeatable"),
+    Flag("--layer", "data.layer", DataSettings),
+    Flag("--objective", "model.objective", WorldModelSettings),
+    Flag("--epochs", "training.max_epochs", TrainingSettings),
+    Flag("--batch-size", "training.batch_size", TrainingSettings),
+    Flag("--lr", "training.lr", TrainingSettings),
+    Flag("--seed", "training.seed", TrainingSettings),
+    Flag("--device", "training.device", TrainingSettings),
+    Flag("--workers", "training.num_workers", TrainingSettings),
+)
+OTHER_OPTIONS = (
+    click.Option(["--out"], metavar="RUN", help="Folder of the run, made if it is not there"),
+    click.Option(
+        ["--resume"], is_flag=True, help="Go on with the run that --out holds, by its own settings"
+    ),
+    click.Option(["--config"], metavar="FILE", help="YAML of settings; flags and --set go over it"),
+    click.Option(
+        ["--set"],
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Any setting: masker.max_ratio=0.6. Repeatable",
+    ),
+    click.Option(["--print-config"], is_flag=True, help="Print the settings as YAML and exit"),
+    click.Option(["--json"], is_flag=True, help="Print one JSON object instead of text"),
+    click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks"),
+)
+EPILOG = """\b
+Examples:
+  rjepa-cli train --store runs/first --out runs/world-model
+  rjepa-cli train --store runs/a --store runs/b --out runs/ema --objective ema --epochs 50
+  rjepa-cli train --store runs/first --out runs/wide --config train.yaml \\
+      --set training.lr=3e-4 --set model.width=512
+  rjepa-cli train --out runs/world-model --resume
+  rjepa-cli train --print-config > train.yaml
+"""
+
+
+class _Remembering(click.Command):
+    """Keeps what was given, for the command that goes on."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(
+    "train",
+    cls=_Remembering,
+    params=[*(flag.option() for flag in TRAIN_FLAGS), *OTHER_OPTIONS],
+    epilog=EPILOG,
+)
+@click.pass_context
+def command(ctx: click.Context, /, **params: Any) -> int:
+    """Train a world model on the latents of stores.
+
+    It learns to predict steps of a solution from the others. Problems are parted into train,
+    validation and test by their statements; training stops when validation gets no better. Ctrl-C
+    writes a checkpoint; --resume goes on from the last one, with the same losses as a run that was
+    never interrupted.
+    """
+    if params["resume"] and params["out"] and not Path(params["out"]).exists():
+        raise UsageError(
+            f"--out {params['out']}: there is no such folder to resume; leave --resume out to "
+            "begin a run there"
+        )
+    layers = gather(ctx)
+    try:
+        settings = structure(TrainSettings, layers.tree)
+        if params["print_config"]:
+            click.echo(commented(settings))
+            return DONE
+        return _train(ctx, settings, Screen())
+    except UsageError as error:
+        raise _in_flags(layers.annotate(error)) from None
+
+
+def _in_flags(error: UsageError) -> UsageError:
+    """The same error, with flags where it advises settings that have one."""
+    text = str(error)
+    for flag in TRAIN_FLAGS:
+        text = text.replace(f"{flag.key}=", f"{flag.name} ")
+    return type(error)(text)
+
+
+def gather(ctx: click.Context) -> Layers:
+    """All that was given, in layers: YAML file or the run's own, then flags and `--set`."""
+    layers = Layers(TrainSettings, flags={flag.key: flag.name for flag in TRAIN_FLAGS})
+    params = ctx.params
+    if params["config"]:
+        layers.add_file(params["config"])
+    elif params["resume"] and params["out"] and (Path(params["out"]) / RUN_CONFIG).is_file():
+        # A run knows what it was begun with.
+        layers.add_file(str(Path(params["out"]) / RUN_CONFIG))
+    given = [
+        (flag.key, flag.name, list(value) if isinstance(value, tuple) else value)
+        for flag in TRAIN_FLAGS
+        if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE
+        for value in (params[flag.parameter],)
+    ]
+    layers.add_given(params["set"], given)
+    return layers
+
+
+def _train(ctx: click.Context, settings: TrainSettings, screen: Screen) -> int:
+    params = ctx.params
+    adapter = Registry().find(WorldModelAdapter, TRAINER)
+    if adapter.train is None:
+        raise UnsupportedError(f"world model {adapter.name!r} cannot be trained")
+    if not settings.data.stores:
+        raise UsageError("no latents to train on: add --store DIR, or data.stores to --config")
+    run = _place(params["out"], params["resume"], adapter)
+    arguments = tuple(ctx.meta[_ARGUMENTS])
+    with screen, Interrupts("writing a checkpoint") as interrupts:
+        try:
+            # A step is short: it is let finish, so that every checkpoint is a whole one.
+            with interrupts.holding(), TrainProgressReport(screen) as progress:
+                summary = adapter.train(
+                    run,
+                    settings,
+                    TrainWatch(
+                        resume=params["resume"],
+                        say=screen.say,
+                        warn=screen.warn,
+                        report=progress,
+                        kept=lambda row: screen.say(epoch_line(row)),
+                        stop=lambda: interrupts.asked,
+                        reading=interrupts.computing,
+                    ),
+                )
+        except KeyboardInterrupt:
+            if not (Path(run) / RUN_CONFIG).exists():
+                raise InterruptedRunError("interrupted; no run was begun yet") from None
+            raise _interrupted(arguments) from None
+        stopped = interrupts.asked and summary.ending == "stopped"
+    if summary.rank == 0:
+        _tell(summary, screen, params["json"], stopped)
+    if stopped:
+        raise _interrupted(arguments)
+    return DONE
+
+
+def _tell(summary: TrainSummary, screen: Screen, as_json: bool, stopped: bool) -> None:
+    facts = facts_of(summary, stopped)
+    if as_json:
+        screen.json(facts)
+    else:
+        screen.result(*lines(facts))
+
+
+def _interrupted(arguments: tuple[str, ...]) -> InterruptedRunError:
+    return InterruptedRunError(f"interrupted; go on with: {resume_command(arguments, 'train')}")
+
+
+def _place(out: str | None, resume: bool, adapter: WorldModelAdapter) -> str:
+    """The run's folder.
+
+    Raises:
+        UsageError: it is not named, cannot be made, or holds something while nothing is resumed.
+    """
+    if not out:
+        raise UsageError("no place for the run: add --out RUN, a new folder")
+    place = Path(out)
+    if place.exists() and not place.is_dir():
+        raise UsageError(f"--out {out}: is not a folder")
+    holds = place.is_dir() and any(one.suffix != UNFINISHED for one in place.iterdir())
+    if not resume and holds:
+        if adapter.claims(out):
+            raise UsageError(
+                f"--out {out}: holds a run already; go on with it by --resume, or name a new folder"
+            )
+        raise UsageError(
+            f"--out {out}: the folder is not empty; name a new one, or add --resume if a run was "
+            "begun there"
+        )
+    return out
+
+
+_LAST = 50
+
+
+class TrainProgressReport:
+    """Entered around a training run, and called after each step of its optimiser."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._meter = Meter(screen)
+        self._first: TrainProgress | None = None
+        self._losses: deque[float] = deque(maxlen=_LAST)
+
+    def __call__(self, progress: TrainProgress) -> None:
+        self._losses.append(progress.loss)
+        if self._first is None:
+            # What came before, reading and compiling, says nothing of the time left.
+            self._first = progress
+            self._meter.restart(progress.steps)
+        self._meter.show(progress.step, lambda: self.status(progress))
+
+    def status(self, progress: TrainProgress) -> str:
+        """Epoch, mean loss of the last steps, samples a second, time left."""
+        assert self._first is not None
+        loss = sum(self._losses) / len(self._losses)
+        parts = [f"epoch {progress.epoch + 1}/{progress.epochs}", f"loss {loss:.4g}"]
+        seconds = self._meter.seconds
+        done = progress.step - self._first.step
+        if done and seconds:
+            parts.append(f"{rate((progress.samples - self._first.samples) / seconds)} samples/s")
+            left = (progress.steps - progress.step) * seconds / done
+            if left >= 1:
+                parts.append(f"{duration(left)} left at most")
+        return ", ".join(parts)
+
+    def __enter__(self) -> Self:
+        self._meter.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._meter.__exit__(kind, error, trace)

@@ -1,0 +1,187 @@
+"""Numbers as people write them, and texts that do nothing to a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from rjepa_core.errors import StoreError
+from rjepa_core.extraction.history import OUTPUT
+from rjepa_core.text import count as count
+from rjepa_core.text import duration as duration
+from rjepa_core.text import number as number
+from rjepa_core.text import rate as rate
+from rjepa_core.text import shell_word as shell_word
+from rjepa_core.text import size as size
+from rjepa_core.text import visible as visible
+from rjepa_core.text import visible_json as visible_json
+
+from .streams import LastingStream, lasting
+
+_LONGEST_NAME, _TAIL = 80, 16
+
+
+def short_name(name: object) -> str:
+    """A name for a listing: visible, and a long one without its middle."""
+    text = visible(str(name), keep="")
+    if len(text) <= _LONGEST_NAME:
+        return text
+    return f"{text[: _LONGEST_NAME - _TAIL - 1]}…{text[-_TAIL:]}"
+
+
+_QUIET_WARNINGS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning)
+_OUR_LOGGERS = ("rjepa_core", "rjepa_adapters", "rjepa")
+_KEPT_LINES = 200
+
+
+class Screen:
+    """Entered by a command while it works.
+
+    Inside, what libraries print is swallowed (and shown if something unexpected happens), while
+    warnings and the log lines of R-JEPA and its plugins are written as lines of their own.
+
+    Args:
+        only_output: what the command writes to stdout is all that it makes. Where stdout takes no
+            more, that is an error then; what another command did is told on stderr.
+    """
+
+    def __init__(self, only_output: bool = False) -> None:
+        self.out, self.err = lasting("stdout"), lasting("stderr")
+        self._only_output = only_output
+        if only_output:
+            # Whoever reads it slowly is to get all of it.
+            self.out.patience = None
+        self.write_line: Callable[[str], None] = self._print
+        self._noise = _Noise(self.err)
+        self._handler = _Lines(self)
+        self._seen: set[str] = set()
+
+    @property
+    def terminal(self) -> bool:
+        """Whether someone watches stderr."""
+        return self.err.isatty()
+
+    def say(self, text: str) -> None:
+        """A line on stderr."""
+        self.write_line(visible(text))
+
+    def warn(self, text: str) -> None:
+        """A warning on stderr, once."""
+        if text not in self._seen:
+            self._seen.add(text)
+            self.say(f"rjepa-cli: warning: {text}")
+
+    def result(self, *lines: str) -> bool:
+        """The command's result, on stdout, line by line; whether someone was told."""
+        return self._tell("\n".join(map(visible, lines)))
+
+    def _tell(self, text: str) -> bool:
+        self.out.line(text)
+        if not self.out.lost or self.out.reader_gone or self._only_output:
+            return True
+        self.out.lost = False
+        self.warn(f"stdout takes nothing ({self.out.reason}); what belongs there:")
+        self.write_line(text)
+        return not self.err.lost
+
+    def json(self, facts: Any) -> bool:
+        """The command's result as one JSON object, on stdout; whether someone was told."""
+        encoding = self.out.encoding.lower().replace("-", "")
+        text = json.dumps(facts, ensure_ascii=encoding != "utf8", indent=2, default=str)
+        return self._tell(visible_json(text))
+
+    @contextmanager
+    def noted(self, add_history: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
+        """Afterwards, have a run history say which streams took no more."""
+        try:
+            yield
+        finally:
+            for stream in (self.out, self.err):
+                if stream.failure is not None:
+                    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+                    facts = {"stream": stream.title, "why": stream.reason}
+                    # A store that takes no more has an error of its own.
+                    with suppress(StoreError):
+                        add_history({"kind": OUTPUT, "started": now, **facts})
+
+    def __enter__(self) -> Self:
+        self._caught = warnings.catch_warnings()
+        self._caught.__enter__()
+        warnings.showwarning = self._on_warning
+        self._levels = {name: logging.getLogger(name).level for name in _OUR_LOGGERS}
+        for name in _OUR_LOGGERS:
+            logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger().addHandler(self._handler)
+        sys.stdout = sys.stderr = self._noise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        sys.stdout, sys.stderr = self.out, self.err
+        logging.getLogger().removeHandler(self._handler)
+        for name, level in self._levels.items():
+            logging.getLogger(name).setLevel(level)
+        self._caught.__exit__(kind, error, trace)
+        if error is not None and self._noise.lines:
+            error.add_note("printed meanwhile:\n" + "\n".join(self._noise.lines))
+
+    def _print(self, text: str) -> None:
+        self.err.line(text)
+
+    def _on_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: object = None,
+        line: str | None = None,
+    ) -> None:
+        if not issubclass(category, _QUIET_WARNINGS):
+            self.warn(" ".join(str(message).split()))
+
+
+class _Lines(logging.Handler):
+    """Log records as lines: ours from INFO, others' from WARNING."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(logging.INFO)
+        self._screen = screen
+
+    def emit(self, record: logging.LogRecord) -> None:
+        ours = record.name.split(".")[0] in _OUR_LOGGERS
+        text = " ".join(record.getMessage().split())
+        if record.levelno >= logging.WARNING:
+            self._screen.warn(text)
+        elif ours:
+            self._screen.say(text)
+
+
+class _Noise(io.TextIOBase):
+    """Takes what libraries print and keeps the last of it."""
+
+    def __init__(self, stream: LastingStream) -> None:
+        self.lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._stream = stream
+        self._rest = ""
+
+    def write(self, text: str) -> int:
+        *lines, self._rest = (self._rest + text).replace("\r", "\n").split("\n")
+        self.lines.extend(line for line in lines if line.strip())
+        return len(text)
+
+    def fileno(self) -> int:
+        return self._stream.fileno()

@@ -1,0 +1,87 @@
+"""Whatever ends a command early: one line on stderr, and an exit code."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+
+import click
+
+from rjepa_core.extraction import report as endings
+from rjepa_core.extraction.report import FAILED, INTERRUPTED, USAGE
+from rjepa_core.text import visible
+
+from .streams import lasting
+
+
+class InterruptedRunError(Exception):
+    """Ctrl-C or SIGTERM, with what there is to say about it."""
+
+
+def exit_code(error: BaseException, debug: bool = False, resumable: bool = False) -> int:
+    """Say what happened on stderr; the exit code that fits.
+
+    Args:
+        resumable: the command knows `--resume`.
+    """
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else FAILED
+    if debug and not isinstance(error, click.ClickException):
+        told = "".join(traceback.format_exception(error)).rstrip()
+        lasting("stderr").line(visible(told, keep="\n\t"))
+    if isinstance(error, InterruptedRunError | KeyboardInterrupt | click.Abort):
+        say(str(error) or "interrupted")
+        return INTERRUPTED
+    text, code = explain(error, resumable)
+    if text is None:
+        where = "above" if debug else _keep_traceback(error)
+        text = f"unexpected {_first_line(error)}; the traceback is {where}"
+    say(f"error: {text}")
+    return code
+
+
+def explain(error: BaseException, resumable: bool = False) -> tuple[str | None, int]:
+    """Text and exit code of an error that a user can meet; no text for an unexpected one."""
+    if isinstance(error, click.ClickException):
+        return _usage(error), USAGE
+    return endings.explain(error, resumable)
+
+
+def _usage(error: click.ClickException) -> str:
+    text = error.format_message().strip().rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        text = f"no such option: {error.option_name}"
+        if error.possibilities:
+            text += f"; did you mean {error.possibilities[0]}?"
+    text = text[:1].lower() + text[1:]
+    ctx = getattr(error, "ctx", None)
+    return f"{text} (see {ctx.command_path} --help)" if ctx is not None else text
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _keep_traceback(error: BaseException) -> str:
+    """Put it into a file where that can be, else on stderr; where it is."""
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w",
+            prefix="rjepa-cli-",
+            suffix=".log",
+            delete=False,
+            encoding="utf-8",
+            errors="backslashreplace",
+        ) as file:
+            file.write(" ".join(sys.argv) + "\n\n")
+            traceback.print_exception(error, file=file)
+    except OSError:
+        traceback.print_exception(error)
+        return "above"
+    return f"in {file.name} (or use --debug)"
+
+
+def say(text: str) -> None:
+    """A line on stderr, under the command's name."""
+    lasting("stderr").line("rjepa-cli: " + visible(text, keep="\n\t"))

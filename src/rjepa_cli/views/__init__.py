@@ -1,0 +1,1 @@
+"""Records, histories and scores as lines for a terminal."""

@@ -1,0 +1,142 @@
+"""One record, as facts and as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import RecordKey
+from rjepa_core.plugins import open_world_model
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.scoring import score
+
+from ..console import short_name
+
+Facts = dict[str, Any]
+
+
+def record_facts(record: LatentRecord, store: LatentStore) -> Facts:
+    """All that a record holds, vectors as norms."""
+    trace, identity = record.trace, store.identity
+    layers = identity.space.layers if identity else range(len(record.latents))
+    norms = np.linalg.norm(record.latents.astype(np.float32), axis=-1)
+    prompt_norms = np.linalg.norm(record.prompt_latent.astype(np.float32), axis=-1)
+    # Imported records may have vectors alone.
+    spans = trace.spans or (None,) * norms.shape[1]
+    texts = trace.step_texts or (None,) * norms.shape[1]
+    steps = [
+        {
+            "text": text,
+            "span": [span.start, span.stop] if span else None,
+            "truncated": bool(span and span.truncated),
+            "thinking": bool(span and span.thinking),
+            "norms": {str(layer): _short(norms[i, j]) for i, layer in enumerate(layers)},
+            "logprob": _short(record.logprobs[j]) if record.logprobs is not None else None,
+        }
+        for j, (span, text) in enumerate(zip(spans, texts, strict=True))
+    ]
+    return {
+        "id": str(record.key),
+        "domain": trace.problem.domain,
+        "statement": trace.problem.statement,
+        "reference_answer": trace.problem.answer,
+        "prompt": trace.prompt_text,
+        "prompt_tokens": len(trace.prompt_ids),
+        "prompt_norms": {
+            str(layer): _short(n) for layer, n in zip(layers, prompt_norms, strict=True)
+        },
+        "completion_tokens": len(trace.completion_ids),
+        "strategy": trace.strategy,
+        "finish_reason": trace.finish_reason,
+        "answer": trace.answer,
+        "metadata": {**trace.problem.metadata, **trace.metadata},
+        "latents": list(record.latents.shape),
+        "dtype": str(record.latents.dtype),
+        "steps": steps,
+    }
+
+
+def record_lines(facts: Facts) -> list[str]:
+    """The same for people."""
+    layers, steps, width = facts["latents"]
+    lines = [
+        f"record   {facts['id']} ({facts['domain']}): "
+        f"{layers} × {steps} × {width} {facts['dtype']}",
+        f"prompt   {facts['prompt_tokens']} tokens; |latent| {_norms(facts['prompt_norms'])}",
+        *_indented(facts["prompt"] or facts["statement"]),
+        f"steps    {steps} by {facts['strategy']}, {facts['completion_tokens']} tokens, "
+        f"finish {facts['finish_reason']}",
+    ]
+    largest = max((step.get("surprise", 0.0) for step in facts["steps"]), default=0.0)
+    for number, step in enumerate(facts["steps"], 1):
+        where = "thinking, " if step["thinking"] else ""
+        where += "tokens {}:{}, ".format(*step["span"]) if step["span"] else ""
+        logprob = f", logprob {step['logprob']}" if step["logprob"] is not None else ""
+        cut = ", cut off" if step["truncated"] else ""
+        norms = _norms(step["norms"])
+        lines.append(f"  {number}. {where}|latent| {norms}{logprob}{cut}")
+        lines += _indented(step["text"] or "", 5)
+        if "surprise" in step:
+            lines.append(" " * 5 + surprise_line(step, largest))
+    if facts["answer"] is not None:
+        lines += _labelled("answer", facts["answer"])
+    if facts["reference_answer"] is not None:
+        lines += _labelled("expected", facts["reference_answer"])
+    if facts["metadata"]:
+        lines.append("metadata " + ", ".join(f"{k}={v}" for k, v in facts["metadata"].items()))
+    if facts["other_samples"]:
+        lines.append(f"also     {', '.join(map(short_name, facts['other_samples']))}")
+    return lines
+
+
+def _norms(norms: dict[str, float]) -> str:
+    if len(norms) == 1:
+        return f"{next(iter(norms.values()))}"
+    return ", ".join(f"{norm} (layer {layer})" for layer, norm in norms.items())
+
+
+def _short(value: Any) -> float:
+    return float(f"{float(value):.4g}")
+
+
+def _labelled(label: str, text: str) -> list[str]:
+    first, *more = _indented(text)
+    return [f"{label:<9}{first.strip()}", *more]
+
+
+def _indented(text: str, by: int = 9) -> list[str]:
+    return [" " * by + line for line in text.strip().replace("\r\n", "\n").split("\n")]
+
+
+_WIDTH = 24
+_PARTS = " ▏▎▍▌▋▊▉█"
+
+
+def add_surprise(
+    facts: dict[str, Any], store: LatentStore, key: RecordKey, world_model: str
+) -> None:
+    """Put each step's surprise, and where it stands among validation's, into a record's facts."""
+    opened = open_world_model(world_model)
+    try:
+        [scored] = score(store, [key], opened)
+    finally:
+        opened.close()
+    facts["world_model"] = world_model
+    for number, step in enumerate(facts["steps"]):
+        step["surprise"] = float(f"{scored.surprise[number]:.4g}")
+        if scored.percentiles is not None:
+            step["surprise_percentile"] = round(scored.percentiles[number])
+
+
+def surprise_line(step: Mapping[str, Any], largest: float) -> str:
+    """A bar, the number, and what share of validation's steps surprised less."""
+    share = step["surprise"] / largest if largest > 0 else 0.0
+    eighths = round(share * _WIDTH * 8)
+    bar = _PARTS[8] * (eighths // 8) + (_PARTS[eighths % 8] if eighths % 8 else "")
+    place = step.get("surprise_percentile")
+    among = f", above {place} % of validation's steps" if place is not None else ""
+    most = "  <- the most surprising" if step["surprise"] == largest else ""
+    return f"surprise {step['surprise']:<6} {bar:<{_WIDTH}}{among}{most}".rstrip()

@@ -1,0 +1,217 @@
+"""A measurement as facts for JSON, and as the audit's table for people."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from rjepa_cli.commands.doctor import torch_facts, version_of
+
+from ..config import unstructure
+from ..ports.backend import RANDOM, ModelInfo
+from ..text import count, rate, size, visible
+from .advice import Advice
+from .results import BenchResult, Measured, Round, Spread
+
+Facts = dict[str, Any]
+_DISTRIBUTIONS = ("rjepa", "torch", "transformers", "autoawq", "gptqmodel", "triton")
+INTERRUPTED = "INTERRUPTED: not all was measured; the figures are of the rounds that ended."
+_UNUSED = ("store", "run")
+_FIGURES = 4
+
+
+def random_warning(info: ModelInfo) -> str | None:
+    """What must be said of a model that was never trained."""
+    if not info.random:
+        return None
+    shape = info.content.removeprefix(RANDOM)
+    return (
+        f"RANDOM WEIGHTS: this is the architecture of {shape}, and nothing in it was learned. "
+        "Times and memory are that architecture's; every completion is noise, and all are of the "
+        "full length, where real answers end sooner"
+    )
+
+
+def facts_of(
+    result: BenchResult, advice: Advice, started: datetime, interrupted: bool = False
+) -> Facts:
+    """All that was measured, as JSON values."""
+    settings, info, survey = result.settings, result.info, result.survey
+    plain = unstructure(settings)
+    return {
+        "kind": "bench",
+        "started": started.isoformat(timespec="seconds"),
+        "interrupted": interrupted,
+        "random_weights": info.random,
+        "warning": random_warning(info),
+        "recommendation": {
+            "name": advice.name,
+            "sentence": advice.sentence,
+            "doubts": list(advice.doubts),
+        },
+        "model": {**attrs.asdict(info), "notes": dict(info.notes)},
+        "problems": {
+            "count": survey.problems,
+            "available": survey.available,
+            "domains": survey.domains,
+        },
+        "total": settings.bench.total,
+        "baseline": result.baseline.name if result.baseline else None,
+        "left_out": list(result.left_out),
+        "contenders": [_contender(result, one) for one in result.measured],
+        "machine": _machine(),
+        "settings": {key: value for key, value in plain.items() if key not in _UNUSED},
+    }
+
+
+def _contender(result: BenchResult, one: Measured) -> Facts:
+    return {
+        "name": one.name,
+        "size": one.size,
+        "seconds_per_problem": _spread(one.seconds_per_problem),
+        "tokens_per_second": _spread(one.tokens_per_second),
+        "peak_bytes": one.peak_bytes,
+        "speed_up": _short(result.speed_up(one)),
+        "hours": _short(result.hours(one)),
+        "out_of_memory": one.out_of_memory,
+        "failed": one.failed,
+        "last_rows": one.last_rows,
+        "rounds": [_round(round_) for round_ in one.rounds],
+    }
+
+
+def _round(one: Round) -> Facts:
+    plain = {key: value for key, value in attrs.asdict(one).items() if key != "decisions"}
+    plain["seconds"] = round(one.seconds, 4)
+    plain["batches"] = [
+        {**attrs.asdict(b), "at": round(b.at, 4), "seconds": round(b.seconds, 4)}
+        for b in one.batches
+    ]
+    plain["decisions"] = [{"at": round(at, 1), **attrs.asdict(d)} for at, d in one.decisions]
+    return plain
+
+
+def _spread(spread: Spread) -> Facts:
+    return {key: _short(value) for key, value in attrs.asdict(spread).items()}
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.{_FIGURES}g}")
+
+
+def _machine() -> Facts:
+    found = torch_facts()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": found["cpus"],
+        "threads": found["threads"],
+        "cuda": found["cuda"],
+        "devices": {device["name"]: device["what"] for device in found["devices"]},
+        "versions": {name: version_of(name) for name in _DISTRIBUTIONS},
+    }
+
+
+def columns(facts: Facts) -> list[str]:
+    """Headings of the audit's table."""
+    base = facts["baseline"]
+    against = "" if base in ("1", None) else f" over {base} rows"
+    return [
+        "rows",
+        "s/problem",
+        "token/s",
+        "peak memory",
+        f"speed-up{against}",
+        f"hours for {facts['total']:,}",
+    ]
+
+
+def cells(one: Mapping[str, Any]) -> list[str]:
+    """A contender's line of it."""
+    peak = one["peak_bytes"]
+    return [
+        one["name"],
+        spread_text(one["seconds_per_problem"], len(one["rounds"])),
+        spread_text(one["tokens_per_second"], len(one["rounds"])),
+        "unknown" if peak is None else size(peak),
+        f"{one['speed_up']:.1f}" if one["speed_up"] is not None else "",
+        rate(one["hours"]),
+    ]
+
+
+def remark(one: Mapping[str, Any]) -> str:
+    """What went wrong with a contender, if anything did."""
+    parts = []
+    if one["out_of_memory"]:
+        times = "once" if one["out_of_memory"] == 1 else f"{one['out_of_memory']} times"
+        parts.append(f"out of memory {times}")
+    if one["failed"]:
+        parts.append(f"{count(one['failed'], 'problem')} failed")
+    return ", ".join(parts)
+
+
+def spread_text(spread: Mapping[str, float], rounds: int) -> str:
+    """`5.67 (5.5–5.8)`; without the range where there is one value alone."""
+    least, most = spread["least"], spread["most"]
+    if rounds == 1:
+        return rate(spread["median"])
+    # As many digits behind the point as the largest needs.
+    places = max(0, 2 - math.floor(math.log10(most))) if 0 < most < 100 else 0
+    median, low, high = (f"{x:,.{places}f}" for x in (spread["median"], least, most))
+    return f"{median} ({low}–{high})"
+
+
+def lines(facts: Facts) -> list[str]:
+    """The table, the advice, and what there is to doubt."""
+    rows = [columns(facts), *(cells(one) for one in facts["contenders"])]
+    remarks = ["", *(remark(one) for one in facts["contenders"])]
+    text = [
+        f"{title(facts)}: {what_was_run(facts)}",
+        *([f"WARNING: {facts['warning']}"] if facts["warning"] else []),
+        *([INTERRUPTED] if facts["interrupted"] else []),
+        "",
+        *(f"{line}  {note}".rstrip() for line, note in zip(aligned(rows), remarks, strict=True)),
+        "",
+        facts["recommendation"]["sentence"],
+        *(f"note: {doubt}" for doubt in facts["recommendation"]["doubts"]),
+    ]
+    return [visible(line) for line in text]
+
+
+def title(facts: Facts) -> str:
+    """Model and device."""
+    model = facts["model"]
+    precision = model["compute_dtype"]
+    if model["quantisation"] != "none":
+        precision += f", {model['quantisation']}"
+    card = facts["machine"]["devices"].get(model["device"], "")
+    where = model["device"] + (f" ({card})" if card else "")
+    return f"{model['name']}, {precision}, on {where}"
+
+
+def what_was_run(facts: Facts) -> str:
+    """Problems, tokens and rounds."""
+    tokens = facts["settings"]["sampling"]["max_new_tokens"]
+    rounds = facts["settings"]["bench"]["rounds"]
+    several = "" if rounds == 1 else "; median (smallest–largest)"
+    return (
+        f"{count(facts['problems']['count'], 'problem')}, at most {tokens:,} new tokens, "
+        f"{count(rounds, 'round')}{several}"
+    )
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns side by side; the first to the left, figures to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
