@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from rjepa_core.extraction import BatchBackend
 from rjepa_core.plugins import registry as plugins
 from rjepa_core.ports import backend as llm_backend
 from rjepa_core.ports import executor, world_model
@@ -25,7 +26,7 @@ PAGE = Path(__file__).with_suffix(".md")
 # Of each kind of adapter: the port's classes, and the suites that test it.
 PORTS: dict[str, tuple[list[type], list[str]]] = {
     "backend": (
-        [llm_backend.LLMBackend, llm_backend.Session, llm_backend.BatchBackend],
+        [llm_backend.LLMBackend, llm_backend.Session, BatchBackend],
         ["backend_suite.BackendContract"],
     ),
     "store": (

@@ -30,8 +30,7 @@ from .settings import (
     WorldModelSettings,
 )
 from .training import train_world_model
-
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 __all__ = [
     "AdapterSettings",

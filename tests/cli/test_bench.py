@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rjepa_adapters.reports.bench import html
-from rjepa_adapters.reports.charts import Bar, bars, steps
+from rjepa_adapters.reports.svg import Bar, bars, levels
 from rjepa_cli.commands.bench import BENCH_FLAGS, OTHER_OPTIONS
 from rjepa_cli.main import main
 from rjepa_core.benchmark.report import lines
@@ -264,7 +264,7 @@ def test_bars_are_as_long_as_their_values() -> None:
 
 
 def test_steps_stay_inside_the_picture() -> None:
-    chart = ElementTree.fromstring(steps("t", [1.0, 2.5, 4.0], [16, 8, 64], [2.5]))
+    chart = ElementTree.fromstring(levels("t", [1.0, 2.5, 4.0], [16, 8, 64], [2.5]))
     [line] = [p for p in chart.iter(f"{SVG}path") if p.get("class") == "line"]
     across = [float(x) for x in re.findall(r"[MLH]([\d.]+)", line.get("d", ""))]
     up = [float(y) for y in re.findall(r"[ML][\d.]+ ([\d.]+)", line.get("d", ""))]

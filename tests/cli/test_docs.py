@@ -171,7 +171,7 @@ def test_every_option_of_scoring_and_serving(name: str) -> None:
     section = section[: section.index("## `rjepa-cli bench`")]
     if name == "rank":
         section = text[text.index("## `rjepa-cli score`") :]
-    command = importlib.import_module(f"rjepa_cli.{name}").command
+    command = importlib.import_module(f"rjepa_cli.commands.{name}").command
     for option in command.get_params(click.Context(command)):
         if isinstance(option, click.Option) and not {"--debug", "--help"} & set(option.opts):
             own = f"`{option.opts[0]}`" in settings

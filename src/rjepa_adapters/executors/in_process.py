@@ -45,8 +45,6 @@ class InProcessExecutor:
 
 
 def _create(settings: ExtractionSettings, registry: Registry, own: Any) -> Executor:
-    pass
-
     return InProcessExecutor(settings, registry, own)
 
 

@@ -18,6 +18,7 @@ from rjepa_core.ports.maintenance import (
     Report,
     VerifyReport,
     Winner,
+    ignore,
 )
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import STORE_DTYPES
@@ -28,7 +29,6 @@ from ..shards import export as shards
 from ..shards import load as shard_import
 from ..unfinished import unfinished
 from . import compact as compacting
-from . import maintenance as building
 from .directory import DATA
 from .recovery import repair as repairing
 from .store import LmdbStore
@@ -42,16 +42,16 @@ _PAGE, _PAGE_HEAD = 4096, 16
 class LmdbTools:
     """See `StoreTools`."""
 
-    def verify(self, location: str, report: Report = repairing.ignore) -> VerifyReport:
+    def verify(self, location: str, report: Report = ignore) -> VerifyReport:
         return repairing.verify(location, report)
 
-    def repair(self, location: str, target: str, report: Report = repairing.ignore) -> RepairReport:
+    def repair(self, location: str, target: str, report: Report = ignore) -> RepairReport:
         return repairing.repair(location, target, report)
 
     def build(self, location: str) -> AbstractContextManager[LatentStore]:
-        return building.build(location)
+        return build(location)
 
-    def compact(self, location: str, report: Report = repairing.ignore) -> int:
+    def compact(self, location: str, report: Report = ignore) -> int:
         return compacting.compact(location, report)
 
     def merge(
@@ -59,7 +59,7 @@ class LmdbTools:
         target: LatentStore,
         sources: Sequence[LatentStore],
         winner: Winner = "refuse",
-        report: Report = repairing.ignore,
+        report: Report = ignore,
     ) -> MergeReport:
         return merging.merge(target, sources, winner, report)
 
@@ -69,7 +69,7 @@ class LmdbTools:
         target: str,
         format: ExportFormat = "shards",
         per_shard: int = 1000,
-        report: Report = repairing.ignore,
+        report: Report = ignore,
     ) -> CopyReport:
         if per_shard < 1:
             raise UsageError(f"per_shard: {per_shard} records a shard; at least 1")
@@ -83,7 +83,7 @@ class LmdbTools:
         store: LatentStore,
         identity: Identity | None = None,
         problems: Mapping[str, Problem] | None = None,
-        report: Report = repairing.ignore,
+        report: Report = ignore,
     ) -> CopyReport:
         return shard_import.import_shards(source, store, identity, problems, report)
 

@@ -1,53 +1,48 @@
-"""An evaluation as one HTML page with charts: no network, no script, fit to be printed."""
+"""An evaluation as an HTML page with charts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from markupsafe import Markup
 
 from rjepa_core.evaluation.text import LESS, figure, heading, notes, rows_of
 
-from .bench import CSS
-from .charts import Bar, bars, escaped
+from .page import render
+from .svg import Bar, bars
 
 Facts = Mapping[str, Any]
 _LABEL = 260
-_MORE_CSS = """
-body { max-width: 1080px; } figure { max-width: 780px; }
-tr.less td { color: var(--faint); } td.less { padding-left: 1.5em; }
-td { white-space: nowrap; } .wide { overflow-x: auto; } .wide table { font-size: .87em; }
-@media print { .wide table { font-size: .7em; } }
-"""
 
 
 def html(facts: Facts) -> str:
-    """The whole page. It is well-formed XML, too, so that any tool can read it."""
-    title = "What the world model is worth"
-    body = [
-        f"<h1>{title}</h1>",
-        *(f'<p class="faint">{escaped(line)}</p>' for line in heading(facts)),
-        *(part for table in facts["tables"] for part in _section(table)),
-    ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
-        f"<title>{title}</title>\n<style>{CSS}{_MORE_CSS}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
+    """Return the whole page for the facts of an `Evaluation`."""
+    return render(
+        "evaluation.html",
+        heading="What the world model is worth",
+        wide=True,
+        lines=list(heading(facts)),
+        sections=[
+            {
+                "title": table["title"],
+                "charts": list(_charts(table)),
+                "columns": ["", *table["columns"]],
+                "rows": list(_rows(table)),
+                "note": f"{'; '.join(notes(table))}.",
+            }
+            for table in facts["tables"]
+        ],
     )
 
 
-def _section(table: Facts) -> Iterator[str]:
-    yield f"<h2>{escaped(table['title'])}</h2>"
+def _charts(table: Facts) -> Iterator[tuple[Markup, str]]:
     for column in table["columns"]:
         found = [_bar(line, column) for line in table["lines"] if column in line["figures"]]
         shown = [bar for bar in found if bar is not None]
         if shown:
             caption = f"{column}; the dashed line is chance."
-            chart = bars(caption, shown, _LABEL, table["chance"][column])
-            yield f"<figure>{chart}<figcaption>{escaped(caption)}</figcaption></figure>"
-    yield _table(table)
-    yield f'<p class="faint">{escaped("; ".join(notes(table)))}.</p>'
+            yield bars(caption, shown, _LABEL, table["chance"][column]), caption
 
 
 def _bar(line: Facts, column: str) -> Bar | None:
@@ -58,19 +53,9 @@ def _bar(line: Facts, column: str) -> Bar | None:
     return Bar(line["method"], one["value"], figure(one), one["low"], one["high"], chosen)
 
 
-def _table(table: Facts) -> str:
-    head = "".join(f"<th>{escaped(name)}</th>" for name in ["", *table["columns"]])
+def _rows(table: Facts) -> Iterator[tuple[str, Sequence[str]]]:
+    """Each row's class in the style sheet, and its cells."""
     models = {line["method"] for line in table["lines"] if line["kind"] == "world model"}
-    rows = []
     for first, *cells in rows_of(table):
         less = first.strip().startswith(LESS)
-        kind = ' class="less"' if less else ' class="chosen"' if first in models else ""
-        label = f"<td{kind if less else ''}>{escaped(first.strip())}</td>"
-        rows.append(
-            f"<tr{kind}>{label}" + "".join(f"<td>{escaped(cell)}</td>" for cell in cells) + "</tr>"
-        )
-    body = "".join(rows)
-    return (
-        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>{body}</tbody>\n</table></div>"
-    )
+        yield "less" if less else "chosen" if first in models else "", [first.strip(), *cells]

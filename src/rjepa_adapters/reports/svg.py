@@ -1,58 +1,158 @@
-"""Charts as SVG text: curves and a scatter. Colours come from the page's CSS."""
+"""Draw charts as SVG: bars with ranges, levels over time, curves over epochs, a scatter.
+
+Colours come from the page's style sheet, by class.
+"""
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeGuard
 
+import attrs
 import numpy as np
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from rjepa_core.text import visible
+from rjepa_core.text import rate, visible
 
 WIDTH = 720
+# Lines and positions that the style sheet has colours for.
 CURVES, POSITIONS = 6, 8
-_HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 220, 64, 12, 30, 30
 _TICKS = 4
+# Of `bars`: room for labels and for values, height of a bar, space between two.
+_LABEL, _VALUE, _BAR, _GAP = 90, 190, 22, 10
+# Height of a plot with axes, and its margins: left, right, top, bottom.
+_LEVELS = (150, 56, 10, 12, 26)
+_CURVES = (220, 64, 12, 30, 30)
 _LEGEND = 160
 
 
-def escaped(text: object) -> str:
-    """Text for HTML and SVG: no markup, nothing that a reader obeys rather than shows."""
-    return html.escape(visible(str(text), keep=""))
+@attrs.frozen
+class Bar:
+    """One bar.
+
+    Attributes:
+        label: in front of it.
+        value: its length.
+        text: after it.
+        least, most: ends of the range drawn over it; None for none.
+        chosen: stands out.
+        bad: cannot be used.
+    """
+
+    label: str
+    value: float
+    text: str
+    least: float | None = None
+    most: float | None = None
+    chosen: bool = False
+    bad: bool = False
+
+
+def bars(title: str, rows: Sequence[Bar], label: int = _LABEL, mark: float | None = None) -> Markup:
+    """Draw horizontal bars from 0.
+
+    Args:
+        title: what is plotted, for those who cannot see it.
+        rows: the bars.
+        label: room for the labels, of a width of 720.
+        mark: a value at which a line is drawn from top to bottom.
+    """
+    height = _GAP + len(rows) * (_BAR + _GAP)
+    top = max([max(row.value, row.most or 0.0) for row in rows] + [mark or 0.0], default=0.0) or 1.0
+    scale = (WIDTH - label - _VALUE) / top
+    parts = []
+    for i, row in enumerate(rows):
+        y, middle = _GAP + i * (_BAR + _GAP), _GAP + i * (_BAR + _GAP) + _BAR / 2
+        kind = "bar bad" if row.bad else "bar chosen" if row.chosen else "bar"
+        width = max(1.0, row.value * scale)
+        parts.append(text(label - 10, middle, row.label, "end", "chosen" if row.chosen else ""))
+        parts.append(
+            f'<rect class="{kind}" x="{label}" y="{y}" width="{width:.1f}" height="{_BAR}" rx="2"/>'
+        )
+        end = width
+        if row.least is not None and row.most is not None and row.most > row.least:
+            a, b = label + row.least * scale, label + row.most * scale
+            end = max(end, row.most * scale)
+            parts.append(
+                f'<path class="range" d="M{a:.1f} {middle}H{b:.1f}M{a:.1f} {middle - 5}v10'
+                f'M{b:.1f} {middle - 5}v10"/>'
+            )
+        parts.append(text(label + end + 8, middle, row.text, "start", "bad" if row.bad else ""))
+    parts.append(f'<path class="axis" d="M{label} 0V{height}"/>')
+    if mark is not None:
+        parts.append(f'<path class="mark" d="M{label + mark * scale:.1f} 0V{height}"/>')
+    return svg(title, WIDTH, height, parts)
+
+
+def levels(
+    title: str, ends: Sequence[float], values: Sequence[float], marks: Sequence[float]
+) -> Markup:
+    """Draw a quantity over time, one level for each stretch.
+
+    Args:
+        title: what is plotted, for those who cannot see it.
+        ends: seconds at which each stretch ends, ascending.
+        values: of each stretch.
+        marks: seconds at which a line is drawn from top to bottom.
+    """
+    height, left, right, top, bottom = _LEVELS
+    inner, floor = WIDTH - left - right, height - bottom
+    across = inner / (ends[-1] or 1.0)
+    ticks = _ticks(0.0, max(values) if max(values) > 0 else 1.0)
+    up = (floor - top) / ticks[-1]
+    parts = []
+    for tick in ticks:
+        y = floor - tick * up
+        parts.append(f'<path class="grid" d="M{left} {y:.1f}h{inner}"/>')
+        parts.append(text(left - 8, y, rate(tick), "end"))
+    for mark in marks:
+        parts.append(f'<path class="mark" d="M{left + mark * across:.1f} {top}V{floor}"/>')
+    path, begin = "", 0.0
+    for i, (end, value) in enumerate(zip(ends, values, strict=True)):
+        y = floor - value * up
+        path += f"{'M' if i == 0 else 'L'}{left + begin * across:.1f} {y:.1f}"
+        path += f"H{left + end * across:.1f}"
+        begin = end
+    parts.append(f'<path class="line" d="{path}"/>')
+    for tick in _ticks(0.0, ends[-1] if ends[-1] > 0 else 1.0):
+        if tick <= ends[-1]:
+            parts.append(text(left + tick * across, height - 10, f"{rate(tick)} s", "middle"))
+    return svg(title, WIDTH, height, parts)
 
 
 def curves(
     title: str, across: Sequence[float], series: Mapping[str, Sequence[float | None]]
-) -> str:
-    """Several quantities over the epochs; where one has no value, its line goes on without.
+) -> Markup:
+    """Draw several quantities over the epochs; a line goes on past an epoch without a value.
 
     Args:
         title: what is plotted, for those who cannot see it.
         across: position of each value, ascending.
         series: at most six, each as long as `across`; None and what is not finite are left out.
     """
+    height, left, right, top, bottom = _CURVES
     values = [v for line in series.values() for v in line if _finite(v)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    ticks = _ticks(low, high)
-    inner, floor = WIDTH - _LEFT - _RIGHT, _HEIGHT - _BOTTOM
+    # From 0 if that is near.
+    ticks = _ticks(0.0 if 0 < low < 0.5 * high else low, high)
+    inner, floor = WIDTH - left - right, height - bottom
     first, last = (across[0], across[-1]) if across else (0.0, 1.0)
     scale_x = inner / ((last - first) or 1.0)
-    scale_y = (floor - _TOP) / (ticks[-1] - ticks[0])
+    scale_y = (floor - top) / (ticks[-1] - ticks[0])
 
     def at(x: float, y: float) -> tuple[float, float]:
-        return _LEFT + (x - first) * scale_x, floor - (y - ticks[0]) * scale_y
+        return left + (x - first) * scale_x, floor - (y - ticks[0]) * scale_y
 
     parts = []
     for tick in ticks:
         y = at(first, tick)[1]
-        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}h{inner}"/>')
-        parts.append(text(_LEFT - 8, y, f"{tick:.4g}", "end"))
+        parts.append(f'<path class="grid" d="M{left} {y:.1f}h{inner}"/>')
+        parts.append(text(left - 8, y, f"{tick:.4g}", "end"))
     for x in sorted({first, (first + last) // 2, last}):
-        parts.append(text(at(x, ticks[0])[0], _HEIGHT - 12, f"{x:g}", "middle"))
-    offset = float(_LEFT)
+        parts.append(text(at(x, ticks[0])[0], height - 12, f"{x:g}", "middle"))
+    offset = float(left)
     for i, (name, line) in enumerate(series.items()):
         points = [at(x, v) for x, v in zip(across, line, strict=True) if _finite(v)]
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
@@ -64,11 +164,11 @@ def curves(
         parts.append(f'<path class="line c{i % CURVES}" d="M{offset:.0f} 12h16"/>')
         parts.append(text(offset + 22, 12, name, "start"))
         offset += 40 + 7.2 * len(name)
-    return svg(title, _HEIGHT, parts)
+    return svg(title, WIDTH, height, parts)
 
 
-def scatter(title: str, points: NDArray[np.float64], positions: NDArray[np.int64]) -> str:
-    """Points [N, 2] with a colour for each position [N] from 0; the last colour has the rest."""
+def scatter(title: str, points: NDArray[np.float64], positions: NDArray[np.int64]) -> Markup:
+    """Draw points [N, 2], coloured by position [N] from 0; the last colour has the rest."""
     side = WIDTH - _LEGEND
     low, high = points.min(0), points.max(0)
     span = max(float((high - low).max()), 1e-12)
@@ -84,22 +184,27 @@ def scatter(title: str, points: NDArray[np.float64], positions: NDArray[np.int64
         more = " and later" if kind == POSITIONS - 1 and most >= POSITIONS else ""
         parts.append(f'<circle class="p{kind}" cx="{side + 10}" cy="{y}" r="5"/>')
         parts.append(text(side + 22, y, f"step {kind + 1}{more}", "start"))
-    return svg(title, side, parts)
+    return svg(title, WIDTH, side, parts)
 
 
-def text(x: float, y: float, words: str, anchor: str) -> str:
-    """Words in an SVG."""
+def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> str:
+    """Return the SVG of a line of text, centred on `y`, escaped."""
+    of_kind = f' class="{kind}"' if kind else ""
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" dominant-baseline="central">'
-        f"{escaped(words)}</text>"
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" dominant-baseline="central"'
+        f"{of_kind}>{escape(visible(words, keep=''))}</text>"
     )
 
 
-def svg(title: str, height: float, parts: Sequence[str]) -> str:
-    """A picture as wide as the page."""
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:g}" '
-        f'role="img" aria-label="{escaped(title)}">\n' + "\n".join(parts) + "\n</svg>"
+def svg(title: str, width: float, height: float, parts: Iterable[str], style: str = "") -> Markup:
+    """Return an SVG of its parts; with a `style` it stands alone, and has its size in pixels."""
+    size = f' width="{width:g}" height="{height:g}"' if style else ""
+    own = f"<style>{style}</style>\n" if style else ""
+    return Markup(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}"{size} '
+        f'role="img" aria-label="{escape(visible(title, keep=""))}">\n{own}'
+        + "\n".join(parts)
+        + "\n</svg>"
     )
 
 
@@ -108,9 +213,7 @@ def _finite(value: float | None) -> TypeGuard[float]:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Around the values, in steps of 1, 2 or 5 times a power of ten; from 0 if that is near."""
-    if 0 < low < 0.5 * high:
-        low = 0.0
+    """Return ticks around the values, in steps of 1, 2 or 5 times a power of ten."""
     spread = (high - low) or abs(high) or 1.0
     rough = spread / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))

@@ -14,7 +14,7 @@ from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.errors import UsageError
 from rjepa_core.ports.maintenance import CopyReport, Report, ToolProgress, ignore
 from rjepa_core.ports.store import LatentStore
-from rjepa_core.stores import chunked
+from rjepa_core.stores.merge import chunked
 
 from ..unfinished import unfinished
 from .rows import arrow_schema, need, to_row

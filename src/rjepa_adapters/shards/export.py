@@ -21,7 +21,7 @@ from rjepa_core.errors import UsageError
 from rjepa_core.ports.maintenance import CopyReport, Report, ToolProgress, ignore
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import STORE_DTYPES
-from rjepa_core.stores import chunked
+from rjepa_core.stores.merge import chunked
 
 from ..unfinished import unfinished
 from .manifest import FAILURES, MANIFEST, write_manifest

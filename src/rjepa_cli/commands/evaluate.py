@@ -139,8 +139,6 @@ def gather(ctx: click.Context) -> Layers:
 def _evaluate(settings: EvaluateRunSettings, screen: Screen) -> Facts:
     from rjepa_core.evaluation import Watch, evaluate
 
-    pass
-
     with (
         screen,
         Interrupts("encoded solutions are kept") as interrupts,

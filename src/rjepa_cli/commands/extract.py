@@ -230,8 +230,6 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     if params["print_config"]:
         click.echo(to_yaml(plain).rstrip())
         return 0
-    pass
-
     screen = Screen()
     try:
         if params["dry_run"]:

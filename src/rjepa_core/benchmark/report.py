@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
-
-from rjepa_cli.commands.doctor import torch_facts, version_of
 
 from ..config import unstructure
 from ..ports.backend import RANDOM, ModelInfo
@@ -19,7 +16,6 @@ from .advice import Advice
 from .results import BenchResult, Measured, Round, Spread
 
 Facts = dict[str, Any]
-_DISTRIBUTIONS = ("rjepa", "torch", "transformers", "autoawq", "gptqmodel", "triton")
 INTERRUPTED = "INTERRUPTED: not all was measured; the figures are of the rounds that ended."
 _UNUSED = ("store", "run")
 _FIGURES = 4
@@ -38,9 +34,13 @@ def random_warning(info: ModelInfo) -> str | None:
 
 
 def facts_of(
-    result: BenchResult, advice: Advice, started: datetime, interrupted: bool = False
+    result: BenchResult,
+    advice: Advice,
+    started: datetime,
+    machine: Mapping[str, Any],
+    interrupted: bool = False,
 ) -> Facts:
-    """All that was measured, as JSON values."""
+    """Return all that was measured, as JSON values; `machine` is what it was measured on."""
     settings, info, survey = result.settings, result.info, result.survey
     plain = unstructure(settings)
     return {
@@ -64,7 +64,7 @@ def facts_of(
         "baseline": result.baseline.name if result.baseline else None,
         "left_out": list(result.left_out),
         "contenders": [_contender(result, one) for one in result.measured],
-        "machine": _machine(),
+        "machine": dict(machine),
         "settings": {key: value for key, value in plain.items() if key not in _UNUSED},
     }
 
@@ -102,19 +102,6 @@ def _spread(spread: Spread) -> Facts:
 
 def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.{_FIGURES}g}")
-
-
-def _machine() -> Facts:
-    found = torch_facts()
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": found["cpus"],
-        "threads": found["threads"],
-        "cuda": found["cuda"],
-        "devices": {device["name"]: device["what"] for device in found["devices"]},
-        "versions": {name: version_of(name) for name in _DISTRIBUTIONS},
-    }
 
 
 def columns(facts: Facts) -> list[str]:

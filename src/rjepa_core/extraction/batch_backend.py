@@ -215,8 +215,6 @@ class BatchBackend(abc.ABC):
         return len(text) // 3 + 1
 
     def open_session(self, spec: SessionSpec) -> Session:
-        pass
-
         return BatchSession(self, spec)
 
     def close(self) -> None:  # noqa: B027  a backend without resources has nothing to do

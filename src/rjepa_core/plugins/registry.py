@@ -22,6 +22,7 @@ import attrs
 import pluggy
 
 from ..errors import AmbiguousPluginError, IncompatiblePluginError, PluginError, UnknownAdapterError
+from ..version import __version__
 from .hooks import (
     GROUP,
     HOOKS_VERSION,
@@ -237,8 +238,6 @@ def usable(entries: Iterable[EntryPoint]) -> list[EntryPoint]:
 
 def refusal(entry: EntryPoint) -> str | None:
     """Why a plugin cannot be used and what to do, in one line; None if it can."""
-    from .. import __version__
-
     made_for = version_of(entry.group)
     if made_for is None or made_for == HOOKS_VERSION:
         return None

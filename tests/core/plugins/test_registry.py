@@ -188,7 +188,7 @@ def test_another_version_of_the_hooks_is_refused_by_name(place: Place) -> None:
 
 
 def test_an_older_version_is_told_to_upgrade(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rjepa_core.plugins.hooks.HOOKS_VERSION", 2)
+    monkeypatch.setattr("rjepa_core.plugins.registry.HOOKS_VERSION", 2)
     place.add("older", "mine", offers("mine"))
     (plugin,) = place.registry().plugins()
     assert plugin.state == "refused"

@@ -11,13 +11,13 @@ from ...main import unknown_command
 
 # name: (module, name of the click command in it, one line for --help).
 COMMANDS = {
-    "verify": ("store_care", "verify", "Read everything and name each damaged record."),
-    "repair": ("store_care", "repair", "Save what can be read into a new store."),
-    "compact": ("store_care", "compact", "Give back the room that removed records left."),
-    "rm": ("store_care", "remove", "Remove records or failures, to compute them again."),
-    "export": ("store_moves", "export", "Write shards, or a Hugging Face dataset."),
-    "import": ("store_import", "command", "Read shards into a new store."),
-    "merge": ("store_moves", "merge", "Add the records of other stores to one."),
+    "verify": ("care", "verify", "Read everything and name each damaged record."),
+    "repair": ("care", "repair", "Save what can be read into a new store."),
+    "compact": ("care", "compact", "Give back the room that removed records left."),
+    "rm": ("care", "remove", "Remove records or failures, to compute them again."),
+    "export": ("moves", "export", "Write shards, or a Hugging Face dataset."),
+    "import": ("import_", "command", "Read shards into a new store."),
+    "merge": ("moves", "merge", "Add the records of other stores to one."),
 }
 
 EPILOG = """\b
@@ -40,7 +40,7 @@ class StoreGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, name, _ = COMMANDS[cmd_name]
-        found: Any = getattr(importlib.import_module(f"rjepa_cli.{module}"), name)
+        found: Any = getattr(importlib.import_module(f"rjepa_cli.commands.store.{module}"), name)
         assert isinstance(found, click.Command)
         return found
 

@@ -1,0 +1,34 @@
+"""Render a report: a jinja2 template over the one skeleton and style sheet."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from rjepa_core.text import visible
+
+
+def render(template: str, **values: Any) -> str:
+    """Return the page that `template` makes of the values.
+
+    The page is well-formed XML as well, so that any tool can read it. Text is escaped, and what a
+    reader would obey rather than show (controls, changes of direction) is written out; only what
+    is `Markup` already, such as the drawings of `svg`, is taken as it is.
+    """
+    return _templates().get_template(template).render(**values)
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("rjepa_adapters.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: value if isinstance(value, Markup) else visible(str(value), keep=""),
+    )
