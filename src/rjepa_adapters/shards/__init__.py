@@ -1,1 +1,4 @@
-"""Stores as shards of safetensors and Parquet and as Hugging Face datasets, through the store port alone."""
+"""Stores as shards of safetensors and Parquet, or as Hugging Face datasets.
+
+All of it knows the store port alone, so that any store can be exported and imported.
+"""

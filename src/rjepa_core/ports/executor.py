@@ -1,7 +1,8 @@
 """The executor port: where the extraction loop runs, and how many of it side by side.
 
 What an executor promises is tested by `rjepa_core.testing.executor_suite`. Each of its workers is
-an `Engine` (`rjepa_core.extraction.engine`): a loaded LLM with a session and a scheduler of its own.
+an `Engine` (`rjepa_core.extraction.Engine`): a loaded LLM with a session and a scheduler of its
+own.
 """
 
 from __future__ import annotations

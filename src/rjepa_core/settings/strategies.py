@@ -1,8 +1,8 @@
 """The step strategies there are, and what an identity says of one.
 
-The rules of a strategy have a version, which an identity names (`auto-2`), so that what was cut in two
-ways never has one fingerprint. A strategy without a version means the newest; an identity without one
-was written before there were any, and means the first.
+The rules of a strategy have a version, which an identity names (`auto-2`), so that what was cut in
+two ways never has one fingerprint. A strategy without a version means the newest; an identity
+without one was written before there were any, and means the first.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """An executor: the plain loop, which rests between steps on a machine that others use.
 
-An executor with many workers opens an engine in each of them (`rjepa_core.extraction.engine.open_engine`), and
-writes what they bring into the one sink; `plugins/rjepa-ray` is one.
+An executor with many workers opens an engine in each of them (`rjepa_core.extraction.open_engine`),
+and writes what they bring into the one sink; `plugins/rjepa-ray` is one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Reads a whole store, in a process of its own: `python -m rjepa_adapters.lmdb_store.recovery.inspector`.
+"""Read a whole store, in a process of its own.
+
+`python -m rjepa_adapters.lmdb_store.recovery.inspector`.
 
 Started and watched by `watching.watch`.
 """
