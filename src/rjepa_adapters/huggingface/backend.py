@@ -30,8 +30,7 @@ from .fused.session import FusedSession
 from .generate import generate_batch
 from .hidden_states import LayerReader, encode_batch
 from .library_log import heard
-from .loading import Loaded
-from .memory import guarded
+from .placement import Loaded, guarded
 from .sampling import SAMPLER
 from .settings import DOUBLE_PASS, HuggingFaceSettings
 from .stop_texts import StopFinder, StopTexts

@@ -18,7 +18,7 @@ import torch
 from rjepa_core.errors import BackendError, RJepaError, UsageError
 
 from .library_log import not_converted
-from .memory import is_out_of_memory
+from .placement import is_out_of_memory
 from .settings import HuggingFaceSettings
 from .weights import check_filled, refuse_unconverted, stored_elements, weight_files
 

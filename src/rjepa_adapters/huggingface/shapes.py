@@ -23,7 +23,7 @@ from rjepa_core.settings import ModelSettings
 
 from .awq import awq_path, dequantised, empty_model, fill, replace_linears, say_dequantised
 from .checkpoints import SHAPE
-from .loading import Loaded, check_placement, check_room, pick_dtype
+from .placement import Loaded, check_placement, check_room, pick_dtype
 from .settings import HuggingFaceSettings
 from .shape_tokenizer import shape_tokenizer
 

@@ -26,9 +26,9 @@ from rjepa_core.settings import TrainingSettings, WorldModelSettings
 
 from .batches import Share
 from .distributed import ALONE, Processes
-from .inference import divided
 from .masks import Mask, split
 from .model import Jepa, StepEncoder
+from .prediction import divided
 
 _DIRECTIONS = 256
 # Surprise differs by some tenths between steps.

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from .dataset import Batch
-from .inference import PASS_BYTES, divided, parts
 from .masks import Mask, past, split
 from .model import LinearPath
 from .network import Network
+from .prediction import PASS_BYTES, divided, parts
 
 # What a step that is left out takes: the trace's steps, repeated for it, with zeros and without.
 _COPIES, _FLOAT = 4, 4

@@ -26,9 +26,10 @@ from .batches import LONG, LengthBatches
 from .dataset import LatentDataset
 from .distributed import Processes, joined
 from .index import Index, open_index
-from .inference import MOST_STEPS, device_of, find_checkpoint
+from .inference import device_of, find_checkpoint
 from .network import Network
 from .normalise import Standardiser, measured
+from .prediction import MOST_STEPS
 from .ridge import start_from_ridge
 from .run_files import write_whole
 from .run_state import RunState, read_state

@@ -12,10 +12,10 @@ from torch import Tensor
 from rjepa_core.ports.world_model import Context, Floats
 
 from .dataset import Batch
-from .inference import percentiles, predict_each, surprise
 from .masks import Masker, split
 from .network import Network
 from .objectives import squared_distances
+from .prediction import percentiles, predict_each, surprise
 
 # Steps among which the true one is looked for while training; `evaluate` uses all.
 _CANDIDATES = 4096

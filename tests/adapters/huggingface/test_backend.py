@@ -15,12 +15,7 @@ from hf_checkpoints import CHAT, backend_of
 from hf_traces import generated, given, problems, prompts_of
 
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
-from rjepa_adapters.huggingface.memory import (
-    asked_bytes,
-    guarded,
-    held_bytes,
-    is_out_of_memory,
-)
+from rjepa_adapters.huggingface.placement import asked_bytes, guarded, held_bytes, is_out_of_memory
 from rjepa_core.domain.latents import UnstorableError, make_record
 from rjepa_core.domain.problem import GivenSolution, Problem
 from rjepa_core.domain.trace import NOT_FINITE, TEMPLATE, Completion, Prompt, RecordKey

@@ -12,10 +12,10 @@ import pytest
 import torch
 from hf_checkpoints import backend_of, qwen3
 
-from rjepa_adapters.huggingface import gguf, loading, shapes
+from rjepa_adapters.huggingface import gguf, loading, placement, shapes
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.checkpoints import content_of, find_checkpoint
-from rjepa_adapters.huggingface.loading import check_placement, pick_device, pick_dtype
+from rjepa_adapters.huggingface.placement import check_placement, pick_device, pick_dtype
 from rjepa_adapters.huggingface.settings import HuggingFaceSettings
 from rjepa_core.errors import BackendError, UsageError
 from rjepa_core.settings.extraction import ModelSettings, SamplingSettings
@@ -109,7 +109,7 @@ def test_weights_left_on_meta_are_an_error(qwen3_folder: Path) -> None:
 def test_a_model_that_does_not_fit_says_how_much_is_missing(
     qwen3_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(placement, "free_bytes", lambda device: 1000)
     with pytest.raises(BackendError, match="GiB are missing"):
         backend_of(qwen3_folder)
 

@@ -12,7 +12,7 @@ import torch
 from hf_checkpoints import backend_of
 from hf_traces import problems
 
-from rjepa_adapters.huggingface import loading, shapes
+from rjepa_adapters.huggingface import loading, placement, shapes
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.settings import HuggingFaceSettings
 from rjepa_adapters.huggingface.shape_tokenizer import shape_tokenizer
@@ -194,7 +194,7 @@ def test_an_unknown_shape(name: str, says: str) -> None:
 def test_one_that_does_not_fit_is_refused_before_it_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(loading, "free_bytes", lambda device: 1 << 30)
+    monkeypatch.setattr(placement, "free_bytes", lambda device: 1 << 30)
     with pytest.raises(BackendError, match=r"qwen3-8b needs 30\.5 GiB on cpu"):
         backend_of("shape:qwen3-8b")
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 import torch
 
-from rjepa_adapters.huggingface.loading import free_bytes
+from rjepa_adapters.huggingface.placement import free_bytes
 from rjepa_adapters.probes import host
 from rjepa_adapters.probes.host import HostProbe, cgroup_memory, pressure
 from rjepa_core.plugins.hooks import ProbeAdapter

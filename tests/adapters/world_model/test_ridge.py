@@ -12,9 +12,9 @@ from latent_stores import make_store
 from rjepa_adapters.world_model.batches import LengthBatches
 from rjepa_adapters.world_model.dataset import LatentDataset
 from rjepa_adapters.world_model.index import open_index
-from rjepa_adapters.world_model.inference import predict_each
 from rjepa_adapters.world_model.network import Network
 from rjepa_adapters.world_model.normalise import Standardiser
+from rjepa_adapters.world_model.prediction import predict_each
 from rjepa_adapters.world_model.ridge import start_from_ridge
 from rjepa_adapters.world_model.workers import Loader
 from rjepa_core.evaluation.baselines import NormalEquations, Ridge, Standards

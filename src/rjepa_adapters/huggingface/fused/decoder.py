@@ -11,7 +11,7 @@ from torch import Tensor
 from rjepa_core.errors import OutOfMemoryError, UnsupportedError
 
 from ..hidden_states import LayerReader, agree
-from ..memory import is_out_of_memory
+from ..placement import is_out_of_memory
 from .attention import Layout, packed, register
 from .kv_cache import SlotCache
 

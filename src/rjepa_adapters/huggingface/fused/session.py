@@ -15,7 +15,7 @@ from rjepa_core.errors import OutOfMemoryError
 from rjepa_core.extraction import BatchSession, Outcomes
 from rjepa_core.ports.backend import InFlight, Observation, Refused, Room, SessionSpec, Step
 
-from ..memory import guarded
+from ..placement import guarded
 from ..tokenizer import Rendered
 from .decoder import Decoder
 from .prompts import HeldPrompt
