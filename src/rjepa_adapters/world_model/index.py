@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -300,10 +300,3 @@ def _nothing_left(data: DataSettings, split: Split | None, found: _Found) -> str
     if len(found.statements) == 1 and found.total > 1:
         advice = "all records have the same statement: import them again with --problems"
     return f"{where}: nothing is left of {found.total:,} records: {took}; {advice}"
-
-
-def each_key(index: Index) -> Iterator[tuple[int, RecordKey]]:
-    """Store position and key of every record, in order."""
-    for store in range(len(index.stores)):
-        for i in range(int(index.first[store]), int(index.first[store + 1])):
-            yield store, index.keys[i]

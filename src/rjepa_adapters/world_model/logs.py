@@ -64,11 +64,6 @@ class MetricsLog:
             self._writer = writer
 
     @property
-    def tensorboard(self) -> bool:
-        """Whether event files are written."""
-        return self._writer is not None
-
-    @property
     def curve(self) -> tuple[dict[str, Any], ...]:
         """The epochs' rows, those before the run was resumed included."""
         return tuple(dict(row) for row in self._rows)
@@ -121,14 +116,6 @@ class MetricsLog:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def read_rows(path: str | Path) -> list[dict[str, Any]]:
-    """Rows of one of the files, numbers as numbers; a value that a row lacks is left out.
-
-    A last line that was cut short is not a row. No file has no rows.
-    """
-    return _kept(Path(path), None)[1]
 
 
 def _kept(path: Path, after: int | None) -> tuple[tuple[str, ...], list[dict[str, Any]]]:

@@ -20,7 +20,6 @@ from .settings import EvaluateSettings
 from .siblings import Siblings, changed_step, damaged_key
 from .watching import Watch
 
-Notes = tuple[str, ...]
 # Steps before the changed one see nothing of it: their latents must be the store's own, but for
 # what rounding in another batch does.
 _NEAR, _FAR_SHARE = 0.02, 0.01

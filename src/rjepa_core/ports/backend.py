@@ -14,7 +14,7 @@ import attrs
 from ..domain.latents import LatentRecord
 from ..domain.step_spans import Cut
 from ..domain.trace import Completion, Failure, Prompt, Work
-from ..settings import EncodingSettings, ModelSettings, SamplingSettings
+from ..settings import EncodingSettings, SamplingSettings
 from .probe import MemoryReading
 
 Phase = Literal["generate", "encode"]
@@ -231,6 +231,3 @@ class Refused:
 
     reason: str
     detail: str
-
-
-BackendFactory = Callable[[ModelSettings, object], LLMBackend]

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from latent_stores import make_store
 from safetensors.torch import load_file
+from training_logs import read_rows
 
 from rjepa_adapters.world_model import checkpoint
 from rjepa_adapters.world_model.batches import LengthBatches, shares
 from rjepa_adapters.world_model.distributed import joined
-from rjepa_adapters.world_model.logs import read_rows
 from rjepa_core.errors import UsageError
 
 # Of unequal numbers: batches that two processes share unevenly, and some of a single trace.

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from latent_stores import make_store
 
-from rjepa_adapters.world_model.index import each_key, open_index
+from rjepa_adapters.world_model.index import Index, open_index
 from rjepa_core.domain.split import Split, split_of
+from rjepa_core.domain.trace import RecordKey
 from rjepa_core.errors import IdentityError, StoreNotFoundError, UsageError
 from rjepa_core.plugins.locate import open_store
 from rjepa_core.settings.training import DataSettings
@@ -22,13 +23,17 @@ from rjepa_core.testing.samples import sample_identity, sample_record, told_iden
 MANY = [2 + i % 5 for i in range(120)]
 
 
+def every_key(index: Index) -> list[RecordKey]:
+    return [index.key(i)[1] for i in range(len(index))]
+
+
 def test_splits_are_disjoint_and_whole(tmp_path: Path) -> None:
     data = DataSettings(stores=(make_store(tmp_path / "s", MANY),))
-    keys = {split: {k for _, k in each_key(open_index(data, split))} for split in Split}
+    keys = {split: set(every_key(open_index(data, split))) for split in Split}
     assert sum(len(found) for found in keys.values()) == len(set().union(*keys.values())) == 120
     assert len(keys[Split.TRAIN]) > 80
     assert all(len(found) for found in keys.values())
-    assert {k for _, k in each_key(open_index(data, None))} == set().union(*keys.values())
+    assert set(every_key(open_index(data, None))) == set().union(*keys.values())
 
 
 def test_statement_decides_whatever_the_id(tmp_path: Path) -> None:
@@ -54,12 +59,11 @@ def test_index_knows_stores_keys_and_problems(tmp_path: Path) -> None:
         assert entry is not None
         assert entry.steps == index.steps[i] >= 3
         assert split_of(entry.statement_hash) is Split.TRAIN
-    assert [k for _, k in each_key(index)] == [index.key(i)[1] for i in range(len(index))]
     assert index.space == sample_identity().space
     assert (index.hidden_size, index.domains) == (8, ())
     both = np.bincount(index.problem)
     assert set(both) == {1, 2}
-    assert len(both) == len({k.problem_id for _, k in each_key(index)})
+    assert len(both) == len({key.problem_id for key in every_key(index)})
 
 
 def test_a_layer_is_chosen(tmp_path: Path) -> None:
