@@ -59,7 +59,7 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 def request(path: str, headers: dict[str, str], body: bytes) -> bytes:
     """The whole request, made once."""
-    lines = [f"POST {path} HTTP/1.1", "host: benchmark", f"content-length: {len(body)}"]
+    lines = [f"POST {path} HTTP/1.1", "host: localhost", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 

@@ -250,6 +250,8 @@ def refusal(answer: httpx2.Response, where: str, first: int = 0) -> Exception:
     status = answer.status_code
     if status in (401, 403):
         return UsageError(f"{where}: {detail}; set {TOKEN_VARIABLE} to the service's token")
+    if status == 421:
+        return UsageError(f"{where}: {detail}; add it there to service.names, or set a token")
     if status == 409:
         return IdentityError(f"{where}: {detail}")
     if found := re.match(r"/sequences/(\d+)", pointer):

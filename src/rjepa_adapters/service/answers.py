@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,7 +25,12 @@ from .schemas import NearOut, ScoreOut, StepOut, TextOut, ValuesOut
 
 def json_response(answer: BaseModel) -> Response:
     """A model as JSON."""
-    return Response(answer.model_dump_json().encode(), media_type=JSON)
+    try:
+        text = answer.model_dump_json()
+    except PydanticSerializationError:
+        # Half a character, which a stored text may hold and UTF-8 cannot.
+        text = json.dumps(answer.model_dump())
+    return Response(text.encode(), media_type=JSON)
 
 
 def scores(

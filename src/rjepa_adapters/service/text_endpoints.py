@@ -192,7 +192,7 @@ def router(
             int, Query(ge=0, le=2**31 - 1, description=f"Records to skip, at most {MOST_SKIPPED:,}")
         ] = 0,
         after: Annotated[
-            str | None, Query(max_length=1000, description="Go on behind this `problem_id`…")
+            str | None, Query(max_length=5000, description="Go on behind this `problem_id`…")
         ] = None,
         sample: Annotated[int, Query(ge=0, le=2**31 - 1, description="… and `sample`")] = 0,
     ) -> Response:

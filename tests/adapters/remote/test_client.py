@@ -110,6 +110,14 @@ def test_a_token_is_asked_for(run: str, monkeypatch: pytest.MonkeyPatch) -> None
         remote.close()
 
 
+def test_a_name_that_is_not_the_service_s(address: str) -> None:
+    elsewhere = httpx2.MockTransport(
+        lambda request: httpx2.get(f"{address}/info", headers={"host": request.url.host})
+    )
+    with pytest.raises(UsageError, match=r"'gpu-box' is not among .*; add it there to service"):
+        RemoteWorldModel("http://gpu-box:8100", transport=elsewhere)
+
+
 def test_what_answers_is_no_service(tmp_path: Path) -> None:
     for content in (b"<html>", b"[]", b"{}", b'{"limits": 3}'):
         transport = httpx2.MockTransport(lambda request, c=content: httpx2.Response(200, content=c))

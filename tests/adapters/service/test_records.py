@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -19,8 +20,10 @@ from services import client, opened, problem, running
 from rjepa_adapters.lmdb_store import reader as reading
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
+from rjepa_adapters.service.answers import json_response
 from rjepa_adapters.service.problems import ProblemError
 from rjepa_adapters.service.records import MOST_SKIPPED, Records
+from rjepa_adapters.service.schemas import RecordOut, RecordsOut
 from rjepa_core.domain.trace import RecordKey
 from rjepa_core.scoring.serving import Served
 from rjepa_core.testing.samples import sample_identity, sample_record
@@ -50,7 +53,7 @@ def test_what_is_no_page(caller: httpx2.Client) -> None:
     facts = problem(caller.get("/records?first=999000"), 422, "bad-body")
     assert facts["pointer"] == "/query/first"
     assert "at most 10,000 are skipped; name the last one seen as `after`" in str(facts["detail"])
-    for query in ("first=-1", "first=x", f"first={2**40}", "sample=-1", "after=" + "x" * 1001):
+    for query in ("first=-1", "first=x", f"first={2**40}", "sample=-1", "after=" + "x" * 5001):
         problem(caller.get(f"/records?{query}"), 422, "bad-body")
 
 
@@ -76,6 +79,12 @@ def test_a_large_store_is_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(ProblemError):
         records.some(1, MOST_SKIPPED + 1)
     store.close()
+
+
+def test_half_a_character_is_spelled_out() -> None:
+    one = RecordOut(problem_id="a\ud800", sample=0, problem="p", solution="s", steps=1)
+    answer = json_response(RecordsOut(records=[one], total=1))
+    assert json.loads(bytes(answer.body))["records"][0]["problem_id"] == "a\ud800"
 
 
 class Stuck:
