@@ -30,6 +30,7 @@ from ..settings import (
     RunSettings,
     StoreSettings,
 )
+from ..stored_prompts import check_prompts_alike
 from ..traces import RecordKey, Trace
 from ..worklist import Worklist, remaining
 from .reading import Corpus, Place, check_space
@@ -199,6 +200,7 @@ class Siblings:
                 raise UsageError(f"{location}: holds no records; delete it and try again")
             space: LatentSpace = ours.space
             check_space(theirs.space, space, location, store.location)
+            check_prompts_alike([store, sibling])
         except BaseException:
             sibling.close()
             raise
