@@ -16,7 +16,7 @@ import attrs
 from ..errors import IdentityError
 
 _LATER = "later"
-_TELLS_OF_PART = 8
+_PART_DIGITS = 8
 T = TypeVar("T")
 
 
@@ -87,7 +87,7 @@ class LatentSpace:
         parts = [_digest(self.to_json(comparable=True))[:16]]
         for key, text in known.items():
             name = key.rpartition(".")[2]
-            parts.append(name[0] + _digest(text)[:_TELLS_OF_PART])
+            parts.append(name[0] + _digest(text)[:_PART_DIGITS])
         return "-".join(parts)
 
     def to_json(self, comparable: bool = False) -> dict[str, Any]:

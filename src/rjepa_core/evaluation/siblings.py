@@ -29,6 +29,7 @@ from ..settings import (
     RunSettings,
     StoreSettings,
 )
+from ..stores import check_prompts_alike
 from .corpus import Corpus, Place
 from .settings import EvaluateRunSettings
 from .tampering import CHANGED, pool_of, tamper, tampered_id
@@ -196,6 +197,7 @@ class Siblings:
                 raise UsageError(f"{location}: holds no records; delete it and try again")
             space: LatentSpace = ours.space
             check_space(theirs.space, space, location, store.location)
+            check_prompts_alike([store, sibling])
         except BaseException:
             sibling.close()
             raise
