@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import secrets
+import shutil
 import signal
 import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
+import psutil
 import ray
 
 from rjepa_core.errors import BackendError, SettingsError, UsageError
@@ -23,8 +27,14 @@ from .settings import RaySettings
 
 # Results wait here between worker and driver, a parcel a worker at most.
 _LOCAL_OBJECT_STORE = 256 * 1024 * 1024
+# Variables that say how processes of one Ray know each other.
+_AUTHENTICATION = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
 # How often starting Ray is tried.
 _STARTS = 3
+# Seconds for Ray to end by itself.
+_PATIENCE = 10.0
+# Seconds for a killed process to be gone.
+_LAST_MOMENT = 10.0
 # Seconds to reach the head of a cluster.
 _CONNECT = 10.0
 
@@ -35,11 +45,13 @@ class Place:
 
     Attributes:
         ours: Ray was started or joined here, and is to be left at the end.
+        started: it was started here.
         cpus, gpus: of each worker.
         text: a few words for people.
     """
 
     ours: bool
+    started: bool
     cpus: int
     gpus: float
     text: str
@@ -56,9 +68,9 @@ def join(run: ExtractionSettings, own: RaySettings) -> Place:
     local = own.address is None and ours
     cores = os.cpu_count() or 1
     cpus = own.cpus or (max(1, cores // own.workers) if local else 1)
-    if ours:
-        _init(own, own.workers * cpus)
     try:
+        if ours:
+            _init(own, own.workers * cpus)
         there = ray.cluster_resources()
         gpus = _gpus(run, own, there.get("GPU", 0.0))
         for word, needed in (("CPU", own.workers * cpus), ("GPU", own.workers * gpus)):
@@ -76,23 +88,72 @@ def join(run: ExtractionSettings, own: RaySettings) -> Place:
                 )
     except BaseException:
         if ours:
-            leave()
+            leave(local, keep_logs=True)
         raise
     nodes = sum(node["Alive"] for node in ray.nodes())
     where = "on this machine" if local else f"on {nodes} node{'s' if nodes > 1 else ''}"
     part = f"{cpus} CPU" + (f", {gpus:g} GPU" if gpus else "")
-    return Place(ours, cpus, gpus, f"{own.workers} with Ray {where}, {part} each")
+    return Place(ours, local, cpus, gpus, f"{own.workers} with Ray {where}, {part} each")
 
 
-def leave() -> None:
-    """Leave the cluster, or end the one that was started."""
+def leave(started: bool, keep_logs: bool = False) -> None:
+    """Leave the cluster, or end the one that was started, with all that belongs to it."""
+    if not started:
+        with _signals_kept():
+            ray.shutdown()
+        return
+    # Ray waits for a raylet that does not answer for as long as it lives.
+    late = threading.Timer(_PATIENCE, end_leftovers)
+    late.daemon = True
+    late.start()
     with _signals_kept():
-        ray.shutdown()
+        try:
+            ray.shutdown()
+        finally:
+            late.cancel()
+            end_leftovers()
+            if not keep_logs:
+                _remove_sessions()
+
+
+def end_leftovers() -> None:
+    """Kill what a Ray that this process started has left behind.
+
+    Ray ends its raylet, whose workers are to notice; one that is busy or stopped lives on for
+    minutes. They are known by their logs: a session's folder is called after the process that
+    began it.
+    """
+    folder = re.compile(rf"/session_[^/]+_{os.getpid()}/")
+    left = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(folder.search(file.path) for file in process.open_files()):
+                left.append(process)
+    left = [process for process in left if process.pid != os.getpid()]
+    for process in left:
+        with suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, _LAST_MOMENT)
+
+
+def _remove_sessions() -> None:
+    """Remove the logs of a Ray that this process started, which nobody asked for."""
+    place = _ray_folder()
+    for folder in place.glob(f"session_*_{os.getpid()}"):
+        shutil.rmtree(folder, ignore_errors=True)
+    latest = place / "session_latest"
+    with suppress(OSError):
+        if not latest.exists():
+            latest.unlink(missing_ok=True)
+        place.rmdir()
 
 
 def _init(own: RaySettings, cpus: int) -> None:
     # Ray tells its makers of each start unless it is asked not to.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if own.address is None and not any(name in os.environ for name in _AUTHENTICATION):
+        # Else Ray writes a token of its own into the user's home.
+        os.environ[_AUTHENTICATION[0]] = secrets.token_hex(32)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     with _signals_kept():
         if own.address is None:
@@ -121,7 +182,7 @@ def _start(cpus: int, quiet: dict[str, Any]) -> None:
             )
             return
         except Exception as error:
-            ray.shutdown()
+            leave(True, keep_logs=True)
             if not left:
                 raise BackendError(
                     f"executor 'ray': Ray did not start on this machine: {_line(error)}"
@@ -138,11 +199,14 @@ def _written_address() -> str | None:
     named = os.environ.get("RAY_ADDRESS")
     if named:
         return named
-    place = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
     try:
-        return (place / "ray" / "ray_current_cluster").read_text().strip() or None
+        return (_ray_folder() / "ray_current_cluster").read_text().strip() or None
     except OSError:
         return None
+
+
+def _ray_folder() -> Path:
+    return Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
 
 
 def _check_address(address: str | None) -> None:

@@ -113,10 +113,12 @@ class RayExecutor:
     def close(self) -> None:
         crew, place = self._crew, self._place
         self._crew = self._place = None
-        if crew is not None:
-            crew.close()
-        if place is not None and place.ours:
-            leave()
+        try:
+            if crew is not None:
+                crew.close()
+        finally:
+            if place is not None and place.ours:
+                leave(place.started)
 
 
 def _portable(run: ExtractionSettings) -> ExtractionSettings:
