@@ -122,8 +122,8 @@ def test_a_big_store_is_not_read_record_by_record(
     assert "10 (math 10 asked for)" in shown
 
 
-def test_a_store_without_a_model_yet(home: Path, extract: Invoke, invoke: Invoke) -> None:
-    assert extract("--layer", "99").exit_code == 2
+def test_a_store_without_a_model_yet(home: Path, invoke: Invoke) -> None:
+    open_store("s", "write").close()
     shown = invoke("show", "s")
     assert shown.exit_code == 0
     assert "no run has opened it with a model" in shown.stdout
