@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from rjepa_core import run_report as report
@@ -10,6 +9,7 @@ from rjepa_core.endings import DONE, PROBLEMS_FAILED, STOPPED, exit_code, too_ma
 from rjepa_core.plugins import Registry
 from rjepa_core.runner import Extraction, open_extraction
 from rjepa_core.settings import ExtractionSettings
+from rjepa_core.showing import command_line
 
 from .failing import InterruptedRunError
 from .interrupts import Interrupts
@@ -83,7 +83,7 @@ def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as
 def resume_command(arguments: Sequence[str], command: str = "extract") -> str:
     """The command that goes on where this one stopped, ready to be pasted."""
     words = ["rjepa-cli", command, *arguments]
-    return shlex.join(words if "--resume" in words else [*words, "--resume"])
+    return command_line(words if "--resume" in words else [*words, "--resume"])
 
 
 def _show_plan(it: Extraction, settings: ExtractionSettings, screen: Screen) -> report.Facts:

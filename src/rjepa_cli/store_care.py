@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ from rjepa_core.opening import StorePlace, locate
 from rjepa_core.plugins import Registry
 from rjepa_core.ports.store_tools import Damage, RepairReport, VerifyReport
 from rjepa_core.selecting import Selection, select
+from rjepa_core.showing import command_line
 
 from .again import commands
 from .failing import InterruptedRunError
@@ -76,7 +76,7 @@ def _verify_lines(report: VerifyReport, store: str) -> list[str]:
     notes = [f"note: {note}" for note in report.notes]
     if report.sound:
         return [f"sound: {held} in {store}, read {took}", *notes]
-    quoted = shlex.quote(store)
+    quoted = command_line([store])
     return [
         f"damaged: {count(len(report.damages), 'damage')} in {store}; {held} sound, read {took}",
         *_damage_lines(report.damages),

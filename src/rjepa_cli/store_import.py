@@ -19,6 +19,7 @@ from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.ports.store_tools import StoreTools
 from rjepa_core.problems import Problem
 from rjepa_core.settings import ProblemSettings
+from rjepa_core.showing import command_line
 
 from .failing import InterruptedRunError
 from .interrupts import Interrupts
@@ -110,7 +111,7 @@ def command(
     ]
     if bare:
         lines.append("no token ids: it can be trained on and scored, not encoded again")
-    screen.result("\n".join([*lines, f"look at it: rjepa-cli show {shlex.quote(store)}"]))
+    screen.result("\n".join([*lines, f"look at it: rjepa-cli show {command_line([store])}"]))
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -17,6 +16,7 @@ from rjepa_core.opening import StorePlace, locate
 from rjepa_core.plugins import Registry
 from rjepa_core.ports.latent_store import LatentStore
 from rjepa_core.ports.store_tools import MergeReport, StoreTools
+from rjepa_core.showing import command_line
 
 from .failing import InterruptedRunError
 from .interrupts import Interrupts
@@ -194,5 +194,5 @@ def _merge_lines(report: MergeReport, target: str, total: int) -> list[str]:
         parts.append(f"{count(report.failures, 'failure')} added")
     return [
         f"merged: {', '.join(parts)}; {target} holds {count(total, 'record')}",
-        f"look at it: rjepa-cli show {shlex.quote(target)}",
+        f"look at it: rjepa-cli show {command_line([target])}",
     ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import shlex
 
 from .errors import ProblemsFailedError, RJepaError, UsageError
 from .extraction import Ending
 from .prepared import Summary
 from .run_report import in_memory
 from .settings import ExtractionSettings
+from .showing import command_line
 
 DONE, FAILED, USAGE, PROBLEMS_FAILED, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -27,7 +27,7 @@ def too_many_failed(summary: Summary, settings: ExtractionSettings) -> str:
     """What there is to say where the exit code is 3."""
     see = ""
     if not in_memory(settings.store):
-        see = f"; see: rjepa-cli show {shlex.quote(settings.store.path)} --failures"
+        see = f"; see: rjepa-cli show {command_line([settings.store.path])} --failures"
     return (
         f"{summary.failed_in_store} of {summary.survey.work} failed, more than "
         f"--allow-failures {settings.run.allow_failures * 100:g}%{see}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from .prepared import Extraction, Summary
 from .rehearsal import Trial
 from .room import Room, size
 from .settings import ExtractionSettings, StoreSettings
+from .showing import command_line
 from .words import count, duration, rate
 
 Facts = dict[str, Any]
@@ -216,7 +216,7 @@ def reasons_text(reasons: Mapping[str, int]) -> str:
 def _look(settings: StoreSettings) -> str:
     if in_memory(settings):
         return "the store was in memory and ends with this command; to keep one, name a directory"
-    return f"look at it: rjepa-cli show {shlex.quote(settings.path)}"
+    return f"look at it: rjepa-cli show {command_line([settings.path])}"
 
 
 def in_memory(settings: StoreSettings) -> bool:
