@@ -91,7 +91,8 @@ class Screen:
         self.out.lost = False
         self.warn(f"stdout takes nothing ({self.out.reason}); what belongs there:")
         self.write_line(text)
-        return not self.err.lost
+        nobody_is_to_see_it = not self.out.given and not self.err.given
+        return nobody_is_to_see_it or not self.err.lost
 
     def json(self, facts: Any) -> bool:
         """The command's result as one JSON object, on stdout; whether someone was told."""

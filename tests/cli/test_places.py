@@ -20,6 +20,7 @@ def odd(extract: Invoke) -> str:
     result = extract("--store", ODD)
     assert result.exit_code == 0, result.stderr
     assert "store: 10 records" in result.stdout
+    assert result.stdout.endswith("look at it: rjepa-cli show $'st\\xffre'\n")
     return ODD
 
 

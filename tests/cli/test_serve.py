@@ -29,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return make_trained(tmp_path_factory.mktemp("serve"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_it_serves_until_it_is_told_to_stop(trained: tuple[str, str], number: int) -> None:
     store, run = trained
     words = ("--store", store, "--model", "m", "--backend", "seeded", "--device", "cpu")

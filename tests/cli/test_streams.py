@@ -312,3 +312,28 @@ def test_a_file_opened_later_never_gets_a_closed_stream() -> None:
     closing: Callable[[], None] = lambda: os.closerange(0, 3)  # noqa: E731
     process = subprocess.run([sys.executable, "-c", code], preexec_fn=closing, timeout=30)
     assert process.returncode == 0
+
+
+# --- lines of a stream of results -------------------------------------------------------------
+
+ENDLESS = """
+from rjepa_cli import score
+from rjepa_core.traces import Failure, RecordKey
+def some(*_):
+    while True:
+        yield Failure(RecordKey("p"), "", "x" * 100, "y")
+score.score_all = some
+from rjepa_cli.main import main
+main(["score", "s"])
+"""
+
+
+def test_scores_that_nobody_takes_are_not_computed(home: Path) -> None:
+    (home / "endless.py").write_text(ENDLESS)
+    done = shell(f"{sys.executable} endless.py | head -1")
+    assert done.stderr == ""
+    assert done.returncode == 3, "some could not be scored"
+    assert json.loads(done.stdout)["problem_id"] == "p"
+    done = shell(f"{sys.executable} endless.py >/dev/full")
+    assert only_line(done.stderr) == f"stdout: {FULL}; what belongs there is not whole"
+    assert done.returncode == 3
