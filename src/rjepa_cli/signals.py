@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Seconds within which signals are one: `timeout` sends them to a command and to its group.
+_AT_ONCE = 0.1
 # A terminal that goes away; Windows has no such signal.
 _HANGUP = getattr(signal, "SIGHUP", None)
 
@@ -44,6 +47,7 @@ class Interrupts:
     def __init__(self, doing: str = "committing what is finished") -> None:
         self._doing = doing
         self._asked = self._warned = False
+        self._latest = 0.0
         self._held = False
         self._before: dict[int, Any] = {}
 
@@ -97,6 +101,9 @@ class Interrupts:
             signal.signal(number, signal.SIG_IGN if kept else handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        before, self._latest = self._latest, time.monotonic()
+        if self._asked and self._latest - before < _AT_ONCE:
+            return
         if self._warned and number != _HANGUP:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

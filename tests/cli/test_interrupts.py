@@ -81,13 +81,16 @@ def test_interrupted_and_resumed_to_the_end(number: signal.Signals, home: Path) 
 
 
 def test_second_signal_kills(home: Path) -> None:
-    """While the store is held by a slow write the first waits; the second does not."""
+    """While the store is held by a slow write the first waits; the second does not, unless they
+    are one: `timeout` sends two."""
     code = (
         "import os, signal, time\n"
         "from rjepa_cli.signals import Interrupts\n"
         "with Interrupts() as interrupts, interrupts.holding():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    print('still here', flush=True)\n"
+        "    time.sleep(0.3)\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    time.sleep(5)\n"
         "    print('not reached')\n"

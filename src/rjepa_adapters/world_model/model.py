@@ -215,6 +215,26 @@ class LinearPath(nn.Module):
             facts.insert(0, mask.masked == mask.steps - 1)
         return torch.cat([*parts, torch.stack(facts, -1).to(before.dtype)], -1)
 
+    def features_each(self, steps_BSD: Tensor, prompt_BD: Tensor, past: bool) -> Tensor:
+        """[B, S, F]: `features` of each step from all others, or from its past alone; to rounding,
+        and without repeating the steps for each."""
+        count = steps_BSD.shape[1]
+        place = torch.arange(count, device=steps_BSD.device)
+        near, wide = F.pad(steps_BSD, (0, 0, 1, 1)), steps_BSD.double()
+        seen, total = place, wide.cumsum(1) - wide
+        if not past:
+            seen, total = torch.full_like(place, count - 1), wide.sum(1, keepdim=True) - wide
+        mean = (total / seen.clamp(min=1)[:, None]).to(steps_BSD.dtype)
+        parts = [near[:, :-2], mean]
+        if self.with_prompt:
+            parts.append(prompt_BD[:, None].expand_as(steps_BSD))
+        facts = [place == 0, torch.ones_like(place)]
+        if not past:
+            parts.append(near[:, 2:])
+            facts.insert(0, place == count - 1)
+        shown = torch.stack(facts, -1).to(steps_BSD.dtype)
+        return torch.cat([*parts, shown.expand(len(steps_BSD), -1, -1)], -1)
+
 
 class Jepa(nn.Module):
     """Encoder, predictor and linear path; all that is trained by gradients.

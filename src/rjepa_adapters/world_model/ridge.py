@@ -7,14 +7,15 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from .batches import LONG
 from .dataset import Batch
 from .masks import Mask, past, split
 from .model import LinearPath
 from .network import Network
-from .prediction import PASS_BYTES, divided, parts
+from .prediction import divided, parts
 
-# What a step that is left out takes: the trace's steps, repeated for it, with zeros and without.
-_COPIES, _FLOAT = 4, 4
+# Of the steps, repeated for each that is left out.
+_BYTES, _FLOAT = 2**30, 4
 
 
 @torch.no_grad()
@@ -38,8 +39,15 @@ def start_from_ridge(network: Network, batches: Iterable[Batch], strength: float
         here = batch.to(device)
         steps, prompts = network.standardise(here.latents, here.prompts)
         rows, count, width = steps.shape
+        if count > LONG:
+            # Repeated for each of them, they would take the square of their number.
+            for row in range(rows):
+                own, prompt = steps[row : row + 1], prompts[row : row + 1]
+                others.take(path.features_each(own, prompt, False), own)
+                before.take(path.features_each(own, prompt, True), own)
+            continue
         places = torch.arange(count)
-        size = max(1, PASS_BYTES // (_FLOAT * _COPIES * count * width))
+        size = max(1, _BYTES // (_FLOAT * count * width))
         for begin, stop in parts(rows * count, size):
             trace, place = divided(torch.arange(begin, stop), places)
             mask = split(place[:, None], count).to(device)
@@ -67,10 +75,14 @@ class _Equations:
 
     def add(self, path: LinearPath, steps: Tensor, prompts: Tensor, mask: Mask) -> None:
         """Steps [B, S, D] with their masks; the masked ones are what is sought."""
-        inputs = path.features(steps, prompts, mask).flatten(0, 1)
         wanted = steps.gather(1, mask.masked[..., None].expand(-1, -1, steps.shape[-1]))
+        self.take(path.features(steps, prompts, mask), wanted)
+
+    def take(self, inputs_BMF: Tensor, wanted_BME: Tensor) -> None:
+        """Inputs, and what is sought from them."""
+        inputs = inputs_BMF.flatten(0, 1)
         self._squares.addmm_(inputs.T, inputs)
-        self._products.addmm_(inputs.T, wanted.flatten(0, 1))
+        self._products.addmm_(inputs.T, wanted_BME.flatten(0, 1))
 
     def solve(self, strength: float) -> None:
         """Each input is penalised by its variance, which is to standardise it; the constant, the

@@ -12,6 +12,8 @@ from latent_stores import make_store
 from rjepa_adapters.world_model.batches import LengthBatches
 from rjepa_adapters.world_model.dataset import LatentDataset
 from rjepa_adapters.world_model.index import open_index
+from rjepa_adapters.world_model.masks import past, split
+from rjepa_adapters.world_model.model import LinearPath
 from rjepa_adapters.world_model.network import Network
 from rjepa_adapters.world_model.normalise import Standardiser
 from rjepa_adapters.world_model.prediction import predict_each
@@ -19,7 +21,7 @@ from rjepa_adapters.world_model.ridge import start_from_ridge
 from rjepa_adapters.world_model.workers import Loader
 from rjepa_core.evaluation.baselines import NormalEquations, Ridge, Standards
 from rjepa_core.ports.world_model import Context, LatentSequence
-from rjepa_core.settings.training import DataSettings, TrainSettings
+from rjepa_core.settings.training import DataSettings, TrainSettings, WorldModelSettings
 
 
 @pytest.mark.parametrize("context", list(Context))
@@ -54,3 +56,18 @@ def test_the_untrained_model_is_the_regression(tmp_path: Path, context: Context)
     wanted = np.concatenate(ridge.predict(sequences, context))
     assert np.abs(wanted).max() > 0.1
     np.testing.assert_allclose(np.concatenate(made), wanted, atol=2e-3)
+
+
+@pytest.mark.parametrize("prompt", [True, False])
+@pytest.mark.parametrize("steps", [1, 2, 9])
+def test_inputs_of_a_long_trace_are_those_of_any(prompt: bool, steps: int) -> None:
+    """They are made at once, without the steps being repeated for each that is left out."""
+    path = LinearPath(WorldModelSettings(prompt=prompt), 6, 6)
+    given, prompts = torch.randn(3, steps, 6), torch.randn(3, 6)
+    others = [
+        path.features(given, prompts, split(torch.full((3, 1), i), steps)) for i in range(steps)
+    ]
+    before = [path.features(given, prompts, past(3, i, i + 1)) for i in range(steps)]
+    for one, each in ((others, False), (before, True)):
+        found = path.features_each(given, prompts, each)
+        torch.testing.assert_close(found, torch.cat(one, 1), atol=1e-6, rtol=1e-6)
