@@ -19,8 +19,10 @@ import numpy as np
 from common import GSM8K, problems
 from reporting import table, write_section
 from rjepa_adapters.huggingface.checkpoints import content_of, find_checkpoint
-from rjepa_adapters.huggingface.gguf import as_checkpoint
-from rjepa_core import open_store
+from rjepa_adapters.huggingface.gguf import kept
+from rjepa_adapters.huggingface.loading import load
+from rjepa_adapters.huggingface.settings import HuggingFaceSettings
+from rjepa_core import ModelSettings, open_store
 
 ROOT = Path(__file__).parents[1]
 WORK = ROOT / "runs" / "awq"
@@ -57,7 +59,11 @@ def plain_checkpoint() -> Path:
     found = find_checkpoint("smollm2")
     assert found.folder is not None
     content = content_of(found.folder, found.gguf_file)
-    return Path(as_checkpoint(found, content, keep=True).location)
+    # Loading it converts it, unless the cache holds it already.
+    load(ModelSettings(name="smollm2"), HuggingFaceSettings())
+    converted = kept(found, content)
+    assert converted is not None, "the cache of conversions cannot be used"
+    return Path(converted.location)
 
 
 def by_rounding(source: Path, target: Path) -> None:

@@ -10,6 +10,7 @@ is the control: it adds in another order, too, and shows how far training carrie
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import subprocess
 import sys
@@ -18,7 +19,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from reporting import table, write_section
-from rjepa_adapters.world_model.logs import read_rows
 
 CASES = (("frozen", None), ("frozen", 3e-4), ("sigreg", None), ("ema", None))
 
@@ -48,6 +48,13 @@ def apart(one: Sequence[Mapping[str, float]], other: Sequence[Mapping[str, float
     return [abs(a["loss"] - b["loss"]) / abs(a["loss"]) for a, b in zip(one, other, strict=True)]
 
 
+def steps_of(run: Path) -> list[dict[str, float]]:
+    with (run / "steps.csv").open(newline="") as file:
+        return [
+            {"step": int(row["step"]), "loss": float(row["loss"])} for row in csv.DictReader(file)
+        ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", required=True)
@@ -64,7 +71,7 @@ def main() -> None:
             for key, (processes, threads) in runs.items():
                 out = Path(folder) / key
                 train(args.store, out, processes, threads, args.epochs, settings)
-                rows[key] = read_rows(out / "steps.csv")
+                rows[key] = steps_of(out)
         several, control = (apart(rows["one"], rows[key]) for key in ("several", "control"))
         first = len(several) // 4
         worst.append(

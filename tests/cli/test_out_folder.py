@@ -158,7 +158,7 @@ def test_scoring_that_is_ended(number: signal.Signals, home: Path) -> None:
     """No half file stands under the name."""
     code = (
         "import sys, time\n"
-        "from rjepa_cli import score\n"
+        "from rjepa_cli.commands import score\n"
         "from rjepa_core.domain.trace import Failure, RecordKey\n"
         "def some(*_):\n"
         "    while True:\n"

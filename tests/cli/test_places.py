@@ -57,7 +57,7 @@ def test_the_traceback_of_something_unexpected_is_kept(place: str, home: Path) -
     """The names in it may be no text, and there may be no room for it."""
     code = (
         "import sys, tempfile\n"
-        "from rjepa_cli import show\n"
+        "from rjepa_cli.commands import show\n"
         "def fail(store): raise RuntimeError(store)\n"
         f"show.open_store, tempfile.tempdir = fail, {place!r}\n"
         "from rjepa_cli.main import main\n"

@@ -317,8 +317,8 @@ def test_a_file_opened_later_never_gets_a_closed_stream() -> None:
 # --- lines of a stream of results -------------------------------------------------------------
 
 ENDLESS = """
-from rjepa_cli import score
-from rjepa_core.traces import Failure, RecordKey
+from rjepa_cli.commands import score
+from rjepa_core.domain.trace import Failure, RecordKey
 def some(*_):
     while True:
         yield Failure(RecordKey("p"), "", "x" * 100, "y")

@@ -30,7 +30,7 @@ from .extract import resume_command
 
 DONE = 0
 TRAINER = DEFAULT_TRAINER
-_ARGUMENTS = "rjepa_cli.arguments"
+_ARGUMENTS = "rjepa-cli train"
 TRAIN_FLAGS = (
     Flag("--store", "data.stores", DataSettings, metavar="[NAME:]PLACE", extra="Repeatable"),
     Flag("--layer", "data.layer", DataSettings),

@@ -4,8 +4,8 @@
         def make(self, work):
             return MyQueue(work)
 
-A queue is what the extraction loop takes its problems from (`rjepa_core.extraction.WorkQueue`); one
-of an executor is shared by its workers. Each failure names the broken promise.
+A queue is what the extraction loop takes its problems from (`rjepa_core.ports.executor.WorkQueue`);
+one of an executor is shared by its workers. Each failure names the broken promise.
 """
 
 from __future__ import annotations

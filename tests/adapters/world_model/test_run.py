@@ -19,11 +19,11 @@ import pytest
 import torch
 import yaml
 from latent_stores import make_store
+from training_logs import read_rows
 
 from rjepa_adapters.world_model import checkpoint
 from rjepa_adapters.world_model import run_files as files
 from rjepa_adapters.world_model.inference import JepaWorldModel, device_of, find_checkpoint
-from rjepa_adapters.world_model.logs import read_rows
 from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure, unstructure
 from rjepa_core.errors import DiskFullError, UsageError
@@ -38,10 +38,10 @@ STEPS = [2 + i % 4 for i in range(120)]
 SMALL = {"width": 16, "heads": 2, "depth": 1, "predictor_width": 16, "predictor_heads": 2}
 CODE = """
 import sys, yaml
-from rjepa_adapters.world_model.training_run import train
-from rjepa_core.structuring import structure, unstructure
-from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import TrainWatch
+from rjepa_adapters.world_model.run import train
+from rjepa_core.config import structure, unstructure
+from rjepa_core.settings import TrainSettings
+from rjepa_core.ports.trainer import TrainWatch
 import time
 settings = structure(TrainSettings, yaml.safe_load(open(sys.argv[1])))
 train(sys.argv[2], settings, TrainWatch(resume=sys.argv[3] == "resume",

@@ -30,10 +30,10 @@ STEPS = [2 + i % 4 for i in range(60)]
 # Stops at the third signal; each of them reaches the workers, too.
 CODE = """
 import signal, sys, yaml
-from rjepa_adapters.world_model.training_run import train
-from rjepa_core.structuring import structure
-from rjepa_core.train_settings import TrainSettings
-from rjepa_core.training import TrainWatch
+from rjepa_adapters.world_model.run import train
+from rjepa_core.config import structure
+from rjepa_core.settings import TrainSettings
+from rjepa_core.ports.trainer import TrainWatch
 came = []
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, frame: came.append(number))
