@@ -84,4 +84,4 @@ def _keep_traceback(error: BaseException) -> str:
 
 def say(text: str) -> None:
     """A line on stderr, under the command's name."""
-    lasting("stderr").line("rjepa-cli: " + visible(text, keep="\n\t"))
+    lasting("stderr").line("rjepa-cli: " + visible(text))

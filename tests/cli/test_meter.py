@@ -31,10 +31,19 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+class Written(io.StringIO):
+    """Takes lines, as the stream of a screen does."""
+
+    lost = False
+
+    def line(self, text: str) -> None:
+        self.write(f"{text}\n")
+
+
 @pytest.fixture
 def screen() -> Screen:
     screen = Screen()
-    screen.err = io.StringIO()
+    screen.err = Written()  # type: ignore[assignment]
     return screen
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import shlex
 import signal
 import subprocess
 import time
@@ -97,7 +96,10 @@ def test_damage_is_found_named_and_mended(store: str, home: Path, invoke: Invoke
     assert Path(store, "data.mdb").read_bytes() == before
     again = mended.stdout.splitlines()[-1].strip()
     assert again.startswith("rjepa-cli extract ")
-    done = invoke(*shlex.split(again)[1:])
+    pasted = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {again}"], capture_output=True, text=True
+    )
+    done = invoke(*pasted.stdout.split("\0")[1:-1])
     assert done.exit_code == 0, done.stderr
     assert "done: 2 records" in done.stdout
     assert facts(invoke("store", "verify", "mended", "--json"))["records"] == 20
@@ -145,7 +147,10 @@ def test_the_command_that_computes_again(home: Path, extract: Invoke, invoke: In
     assert removed["records"] == ["p1", "p11"]
     [again] = removed["compute_again"]
     assert "--layer 1 --layer 4" in again
-    done = invoke(*shlex.split(again)[1:])
+    pasted = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {again}"], capture_output=True, text=True
+    )
+    done = invoke(*pasted.stdout.split("\0")[1:-1])
     assert done.exit_code == 0, done.stderr
     found = records("s")
     assert set(found) == set(whole)
