@@ -24,10 +24,10 @@ import pluggy
 from ..errors import AmbiguousPluginError, IncompatiblePluginError, PluginError, UnknownAdapterError
 from ..version import __version__
 from .hooks import (
-    GROUP,
     HOOKS_VERSION,
     KIND_HOOKS,
     KINDS,
+    PROJECT,
     Adapter,
     Hooks,
     StoreAdapter,
@@ -77,7 +77,7 @@ class Registry:
             entries = [entry for group in groups() for entry in entry_points(group=group)]
         self._entries = usable(entries)
         self._loaded: dict[int, Plugin] = {}
-        self._manager = pluggy.PluginManager(GROUP)
+        self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Hooks)
 
     def find(self, kind: type[A], name: str) -> A:
@@ -212,7 +212,7 @@ def _checked(result: object, spec: str) -> list[Adapter]:
     return adapters
 
 
-_GROUP = re.compile(rf"{GROUP}(?:\.v([1-9]\d*))?")
+_GROUP = re.compile(rf"{PROJECT}(?:\.v([1-9]\d*))?")
 
 
 def version_of(group: str) -> int | None:
