@@ -135,8 +135,7 @@ def _no_store(folder: str, registry: Registry) -> None:
 
 @contextmanager
 def _new(place: StorePlace) -> Iterator[LatentStore]:
-    """The store to import into; what was begun of it goes if the import fails and the adapter can
-    build stores.
+    """The store to import into; if the import fails, nothing is left of one that maintenance built.
 
     Raises:
         StoreExistsError: it holds something.
