@@ -1,10 +1,10 @@
 """Hooks and registry: the one place that turns a name into an adapter.
 
 A plugin is a module behind an entry point in the group `rjepa.v2`. Its hooks return descriptors,
-which name the adapter, its settings class and a factory; nothing heavy is imported before the factory is
-called. Entry points are loaded one by one when a name is needed, first those which carry that very
-name, each guarded: a plugin that raises on import never takes down a command that does not need it.
-One that was made for another version of the hooks is refused and not even imported.
+which name the adapter, its settings class and a factory; nothing heavy is imported before the
+factory is called. Entry points are loaded one by one when a name is needed, first those which carry
+that very name, each guarded: a plugin that raises on import never takes down a command that does
+not need it. One that was made for another version of the hooks is refused and not even imported.
 """
 
 from __future__ import annotations
