@@ -10,11 +10,10 @@ from typing import Any
 
 import attrs
 
+from rjepa_core import plugins
 from rjepa_core.extraction import BatchBackend
-from rjepa_core.plugins import registry as plugins
 from rjepa_core.ports import backend as llm_backend
-from rjepa_core.ports import executor, world_model
-from rjepa_core.ports import maintenance as store_tools
+from rjepa_core.ports import executor, maintenance, world_model
 from rjepa_core.ports import probe as memory_probe
 from rjepa_core.ports import scheduler as batch_scheduler
 from rjepa_core.ports import source as problem_source
@@ -34,9 +33,9 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
             latent_store.LatentStore,
             latent_store.Snapshot,
             latent_store.Discards,
-            store_tools.StoreTools,
+            maintenance.Maintenance,
         ],
-        ["store_suite.StoreContract", "store_suite.StoreToolsContract"],
+        ["store_suite.StoreContract", "store_suite.MaintenanceContract"],
     ),
     "scheduler": (
         [batch_scheduler.BatchScheduler, batch_scheduler.Explains],
@@ -58,7 +57,7 @@ HEAD = """\
 A plugin is a module behind an entry point:
 
 ```toml
-[project.entry-points.{group}]
+[project.entry-points."{group}"]
 my-name = "my_package.my_module"
 ```
 
@@ -68,7 +67,7 @@ late, so that importing the module loads nothing heavy. A module may have severa
 is found fastest where the entry point has its name.
 
 **Version {version}.** The group says which version of the hooks, descriptors and ports a plugin was
-made for: `{group}` is version 1, `{group}.v2` would be version 2. A plugin that stands in the group
+made for; version 1 was `rjepa` alone. A plugin that stands in the group
 of another version only is refused by name before it is imported, and `rjepa-cli plugins` says so;
 one that serves several versions stands in several groups. What is only added (an optional field of
 a descriptor, another hook) does not change the version.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rjepa_core.errors import DiskFullError, RJepaError, UsageError
 
-from .lmdb_store.directory import refuse_dangling, sync_directory
+from .paths import refuse_dangling, sync_directory
 
 MARK = ".rjepa-unfinished"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 
 from rjepa_adapters.lmdb_store.directory import DATA
-from rjepa_adapters.lmdb_store.maintenance import LmdbTools
+from rjepa_adapters.lmdb_store.maintenance import LmdbMaintenance
 from rjepa_adapters.lmdb_store.store import LmdbStore
+from rjepa_adapters.shards import export_dataset, export_shards
 from rjepa_adapters.unfinished import MARK, unfinished
 from rjepa_core.errors import DiskFullError, StoreError, UsageError
-from rjepa_core.ports.maintenance import ToolProgress
+from rjepa_core.ports.progress import ToolProgress
 from rjepa_core.testing.samples import sample_identity, sample_record
 
 IDENTITY = sample_identity(1, 64)
-TOOLS = LmdbTools()
+MAINTENANCE = LmdbMaintenance()
 Job = Callable[[Path, str, Callable[[ToolProgress], None]], Any]
 
 
@@ -33,17 +34,17 @@ def path(tmp_path: Path) -> Path:
 
 
 def repair(path: Path, target: str, report: Callable[[ToolProgress], None]) -> Any:
-    return TOOLS.repair(str(path), target, report)
+    return MAINTENANCE.repair(str(path), target, report)
 
 
 def export(path: Path, target: str, report: Callable[[ToolProgress], None]) -> Any:
     with LmdbStore(str(path)) as store:
-        return TOOLS.export(store, target, per_shard=50, report=report)
+        return export_shards(store, target, 50, report)
 
 
 def dataset(path: Path, target: str, report: Callable[[ToolProgress], None]) -> Any:
     with LmdbStore(str(path)) as store:
-        return TOOLS.export(store, target, "dataset", per_shard=50, report=report)
+        return export_dataset(store, target, 50, report)
 
 
 JOBS = [(repair, DATA), (export, "identity.json"), (dataset, "state.json")]
@@ -123,7 +124,7 @@ def test_no_room(tmp_path: Path) -> None:
 
 def test_errors_name_the_target(tmp_path: Path) -> None:
     target = str(tmp_path / "out")
-    with pytest.raises(StoreError) as caught, TOOLS.build(target) as store:
+    with pytest.raises(StoreError) as caught, MAINTENANCE.build(target) as store:
         store.write([sample_record(IDENTITY)])
     assert str(caught.value).startswith(f"{target}: written before begin")
     with pytest.raises(OSError, match="elsewhere"), unfinished(target, ""):

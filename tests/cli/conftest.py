@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rjepa_cli.main import main
+from rjepa_core.plugins import GROUP
 
 Invoke = Callable[..., Result]
 
@@ -90,7 +91,7 @@ def in_own_process(*arguments: str, path: Path | None = None) -> subprocess.Comp
     )
 
 
-def install_plugin(path: Path, name: str, code: str, group: str = "rjepa") -> None:
+def install_plugin(path: Path, name: str, code: str, group: str = GROUP) -> None:
     """A distribution `NAME-plugin 1.0` under `path` whose one module is behind entry point NAME."""
     (path / f"{name}_plugin.py").write_text(code)
     info = path / f"{name}_plugin-1.0.dist-info"

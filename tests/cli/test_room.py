@@ -29,9 +29,9 @@ def test_no_room(home: Path, extract: Invoke, monkeypatch: pytest.MonkeyPatch) -
     assert "10 records of about 8 steps need about" in only_line(huge.stderr)
     assert "--force" in huge.stderr
     # The place is not spoilt for a run that fits.
-    from rjepa_adapters.lmdb_store.maintenance import LmdbTools
+    from rjepa_adapters.lmdb_store.maintenance import LmdbMaintenance
 
-    monkeypatch.setattr(LmdbTools, "room_free", lambda self, location: 1000)
+    monkeypatch.setattr(LmdbMaintenance, "room_free", lambda self, location: 1000)
     small = extract()
     assert small.exit_code == 2
     assert "kB and the disk has 1000 B free" in only_line(small.stderr)
@@ -65,9 +65,9 @@ def test_short_completions(
 def test_a_guess_refuses_nothing(
     home: Path, extract: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rjepa_adapters.lmdb_store.maintenance import LmdbTools
+    from rjepa_adapters.lmdb_store.maintenance import LmdbMaintenance
 
-    monkeypatch.setattr(LmdbTools, "room_free", lambda self, location: 60_000)
+    monkeypatch.setattr(LmdbMaintenance, "room_free", lambda self, location: 60_000)
     write_problems(home / "many.jsonl", 30)
     begun = extract("--max-steps", "2", problems=("--problems", "many.jsonl"))
     assert begun.exit_code == 0, begun.stderr

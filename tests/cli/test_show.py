@@ -61,7 +61,7 @@ def test_steps_of_thinking(home: Path, extract: Invoke, invoke: Invoke) -> None:
 def test_stop_texts_are_told(extract: Invoke, invoke: Invoke) -> None:
     assert extract("--stop", "\nStep 3", "--stop", "Answer").exit_code == 0
     shown = invoke("show", "s").stdout
-    assert "seed 0, stop '\\nStep 3', stop 'Answer'" in shown
+    assert "stop '\\nStep 3', stop 'Answer'" in shown
 
 
 def test_a_record(store: str, invoke: Invoke) -> None:

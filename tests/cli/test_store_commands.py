@@ -16,6 +16,7 @@ import pytest
 from click.testing import Result
 
 from rjepa_core import RecordKey, open_store
+from rjepa_core.testing.memory_store import forget
 from rjepa_core.testing.store_case import assert_same
 
 from .conftest import command, in_own_process, only_line, write_problems
@@ -62,12 +63,13 @@ def test_what_is_not_there(arguments: list[str], home: Path, invoke: Invoke) -> 
     assert not (home / "new").exists()
 
 
-def test_a_store_without_tools(extract: Invoke, invoke: Invoke) -> None:
-    assert extract("--store", "memory:tools").exit_code == 0
-    for arguments in (["verify", "memory:tools"], ["merge", "memory:tools", "memory:tools2"]):
+def test_a_store_without_maintenance(extract: Invoke, invoke: Invoke) -> None:
+    assert extract("--store", "memory:bare").exit_code == 0
+    for arguments in (["verify", "memory:bare"], ["compact", "memory:bare"]):
         result = invoke("store", *arguments)
         assert result.exit_code == 2
-        assert "'memory' has no tools" in only_line(result.stderr)
+        assert "'memory' offers no maintenance" in only_line(result.stderr)
+    forget("bare")
 
 
 def test_verify_a_sound_store(store: str, failing: str, invoke: Invoke) -> None:

@@ -11,6 +11,8 @@ from click.testing import Result
 
 from rjepa_core import RecordKey, open_store
 from rjepa_core.ports.store import LatentStore
+from rjepa_core.stores import merge
+from rjepa_core.testing.memory_store import forget
 from rjepa_core.testing.store_case import assert_same
 
 from .conftest import only_line
@@ -138,23 +140,37 @@ def test_a_merge_of_other_statements_says_so(
 def test_an_interrupted_merge_goes_on(
     home: Path, halves: tuple[str, str, str], invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rjepa_adapters.lmdb_store.maintenance import LmdbTools
-
     whole, one, two = halves
-    merge = LmdbTools.merge
 
-    def interrupted(self: LmdbTools, target: LatentStore, sources: Any, *others: Any) -> None:
-        merge(self, target, sources[:1], *others)
+    def interrupted(target: LatentStore, sources: Any, *others: Any) -> None:
+        merge(target, sources[:1], *others)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(LmdbTools, "merge", interrupted)
+        patch.setattr("rjepa_cli.commands.store.moves.merge_stores", interrupted)
         result = invoke("store", "merge", "new", one, two)
     assert result.exit_code == 130
     assert "the same command goes on" in result.stderr
     assert len(records("new")) == 5
     assert "6 equal" in invoke("store", "merge", "new", one, two).stdout
     assert_equal_stores("new", whole)
+
+
+def test_a_store_of_another_kind(store: str, home: Path, invoke: Invoke) -> None:
+    """What needs nothing but the port works for a store that offers no maintenance."""
+    merged = invoke("store", "merge", "memory:merged", store)
+    assert merged.exit_code == 0, merged.stderr
+    assert invoke("store", "export", "memory:merged", "shards").exit_code == 0
+    assert invoke("store", "import", "shards", "memory:again").exit_code == 0
+    assert_equal_stores("memory:again", store)
+    dataset = invoke("store", "export", "memory:again", "dataset", "--format", "dataset")
+    assert dataset.exit_code == 0, dataset.stderr
+    (home / "shards" / "failures.jsonl").write_text("{}\n")
+    failed = invoke("store", "import", "shards", "memory:third")
+    assert failed.exit_code == 2
+    assert "memory:third holds a part, remove it before the next try" in only_line(failed.stderr)
+    for name in ("merged", "again", "third"):
+        forget(name)
 
 
 def test_an_import_that_fails_leaves_nothing(store: str, home: Path, invoke: Invoke) -> None:
@@ -176,13 +192,11 @@ def test_import_of_a_store(store: str, invoke: Invoke) -> None:
 
 
 def test_an_interrupted_import(store: str, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rjepa_adapters.lmdb_store.maintenance import LmdbTools
-
     def interrupted(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     assert invoke("store", "export", store, "shards").exit_code == 0
-    monkeypatch.setattr(LmdbTools, "import_shards", interrupted)
+    monkeypatch.setattr("rjepa_cli.commands.store.import_.import_shards", interrupted)
     result = invoke("store", "import", "shards", "new")
     assert result.exit_code == 130
     assert "interrupted; nothing is left of new" in result.stderr

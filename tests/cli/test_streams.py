@@ -158,7 +158,10 @@ def test_sighup_commits_and_says_how_to_go_on(home: Path) -> None:
     """Shell and system may both send it: another one kills nothing."""
     write_problems(home / "problems.jsonl", 60)
     process = subprocess.Popen(
-        command(*EXTRACT.split(), "--delay", "0.1"), stderr=subprocess.PIPE, text=True, cwd=home
+        command(*EXTRACT.split(), "--delay", "0.1", "--batch-size", "2"),
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=home,
     )
     assert process.stderr is not None
     for line in process.stderr:

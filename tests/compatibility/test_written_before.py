@@ -108,10 +108,10 @@ def test_a_store_is_sound_and_shown(written: dict[str, Any], invoke: Invoke) -> 
     invoke(f"store verify {name}")
     facts = json.loads(invoke(f"show {name} --json").stdout)
     assert facts["latent_space"] == written[name]["fingerprint"]
-    tools = locate(name).tools()
-    assert tools.repair(name, "mended").sound
-    assert tools.verify("mended").sound
-    tools.compact(name)
+    maintenance = locate(name).maintenance()
+    assert maintenance.repair(name, "mended").sound
+    assert maintenance.verify("mended").sound
+    maintenance.compact(name)
     assert records("mended") == records(name) == written[name]["records"]
 
 

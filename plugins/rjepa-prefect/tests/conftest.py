@@ -46,7 +46,7 @@ def faulty_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     installed = place / "rjepa_faulty-0.1.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: rjepa-faulty\nVersion: 0.1\n")
-    (installed / "entry_points.txt").write_text("[rjepa]\nfaulty = faulty_backend\n")
+    (installed / "entry_points.txt").write_text("[rjepa.v2]\nfaulty = faulty_backend\n")
     sys.path.insert(0, str(place))
     return place
 

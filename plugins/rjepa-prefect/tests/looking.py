@@ -84,7 +84,7 @@ def logged(run: FlowRun, words: str) -> str:
 def check_whole(path: Path, extraction: dict[str, Any], count: int = 24) -> None:
     """Every problem is there once, nothing is damaged, and the records are those of a plain run."""
     place = locate(path)
-    assert place.tools().verify(place.place).sound
+    assert place.maintenance().verify(place.place).sound
     settings, _ = resolve_extraction(
         {**extraction, "backend": "seeded", "store": f"{path}-plain"}, Registry()
     )

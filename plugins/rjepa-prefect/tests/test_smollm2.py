@@ -67,7 +67,7 @@ def test_the_demo_problems_with_one_device_lost(
     assert 8 <= kept < 24
     logged(run, "CUDA error: device lost")
     place = locate(home / "latents")
-    assert place.tools().verify(place.place).sound
+    assert place.maintenance().verify(place.place).sound
     store = open_store(home / "latents")
     keys = collections.Counter(store.keys())
     store.close()

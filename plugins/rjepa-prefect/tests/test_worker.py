@@ -171,7 +171,7 @@ def test_cancelled_and_gone_on_with(
     run = wait(began, ended)
     assert run.state_name == "Cancelled", logged(run, "")
     place = locate(home / "latents")
-    assert place.tools().verify(place.place).sound
+    assert place.maintenance().verify(place.place).sound
     kept = stored(home / "latents")
     if part == "extraction":
         assert 4 <= kept < 24

@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 
 from rjepa_core.errors import DamagedRecordError, DiskFullError, StoreError, StoreLockedError
-from rjepa_core.ports.maintenance import Report, ToolProgress, ignore
+from rjepa_core.ports.progress import Report, ToolProgress, ignore
 
-from .directory import COMPACTING, DATA, LOCK, WriterLock, require_store, sync_directory
+from ..paths import sync_directory
+from .directory import COMPACTING, DATA, LOCK, WriterLock, require_store
 from .format.checksum import MismatchError
 from .format.record import EncodedRecord, name_key
 from .reader import Reader

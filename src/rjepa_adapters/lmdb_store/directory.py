@@ -9,6 +9,8 @@ from pathlib import Path
 
 from rjepa_core.errors import StoreLockedError, StoreNotFoundError, UsageError
 
+from ..paths import refuse_dangling, sync_directory
+
 DATA = "data.mdb"
 LOCK = "lock.mdb"
 WRITER = "writer.lock"
@@ -46,20 +48,6 @@ def require_store(location: str) -> Path:
     return path
 
 
-def refuse_dangling(location: str) -> None:
-    """Refuse a symbolic link to what is not there, as an unmounted disk leaves it.
-
-    Raises:
-        UsageError: it is one.
-    """
-    path = Path(location)
-    if path.is_symlink() and not path.exists():
-        raise UsageError(
-            f"{location}: is a symbolic link to {os.readlink(path)}, which is not there; mount or "
-            "make that, or remove the link"
-        )
-
-
 def make_place(location: str) -> Path:
     """The directory of a store to be written, made if it is not there.
 
@@ -91,15 +79,6 @@ def make_place(location: str) -> Path:
     if data.exists() and not os.access(data, os.W_OK):
         raise UsageError(f"{data}: cannot be written ({_why_not(data)}); mend its permissions")
     return path
-
-
-def sync_directory(path: Path) -> None:
-    """Make a new name in the directory `path` survive a power failure."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def reserve_lock_file(path: Path, size: int) -> None:

@@ -1,32 +1,18 @@
-"""The LMDB store's tools, as the port names them."""
+"""Checks, repairs and compacts LMDB stores, as the port `Maintenance` names it."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rjepa_core.domain.identity import Identity
-from rjepa_core.domain.problem import Problem
-from rjepa_core.errors import UsageError
-from rjepa_core.ports.maintenance import (
-    CopyReport,
-    ExportFormat,
-    MergeReport,
-    RepairReport,
-    Report,
-    VerifyReport,
-    Winner,
-    ignore,
-)
+from rjepa_core.ports.maintenance import RepairReport, VerifyReport
+from rjepa_core.ports.progress import Report, ignore
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import STORE_DTYPES
-from rjepa_core.stores import merge as merging
 
-from ..shards import dataset
-from ..shards import export as shards
-from ..shards import load as shard_import
 from ..unfinished import unfinished
 from . import compact as compacting
 from .directory import DATA
@@ -39,8 +25,8 @@ _ENTRIES, _TEXTS, _STEP_TEXTS = 700, 1600, 350
 _PAGE, _PAGE_HEAD = 4096, 16
 
 
-class LmdbTools:
-    """See `StoreTools`."""
+class LmdbMaintenance:
+    """See `Maintenance`."""
 
     def verify(self, location: str, report: Report = ignore) -> VerifyReport:
         return repairing.verify(location, report)
@@ -53,44 +39,6 @@ class LmdbTools:
 
     def compact(self, location: str, report: Report = ignore) -> int:
         return compacting.compact(location, report)
-
-    def merge(
-        self,
-        target: LatentStore,
-        sources: Sequence[LatentStore],
-        winner: Winner = "refuse",
-        report: Report = ignore,
-    ) -> MergeReport:
-        return merging.merge(target, sources, winner, report)
-
-    def export(
-        self,
-        store: LatentStore,
-        target: str,
-        format: ExportFormat = "shards",
-        per_shard: int = 1000,
-        report: Report = ignore,
-    ) -> CopyReport:
-        if per_shard < 1:
-            raise UsageError(f"per_shard: {per_shard} records a shard; at least 1")
-        if format == "dataset":
-            return dataset.export_dataset(store, target, per_shard, report)
-        return shards.export_shards(store, target, per_shard, report)
-
-    def import_shards(
-        self,
-        source: str,
-        store: LatentStore,
-        identity: Identity | None = None,
-        problems: Mapping[str, Problem] | None = None,
-        report: Report = ignore,
-    ) -> CopyReport:
-        return shard_import.import_shards(source, store, identity, problems, report)
-
-    def remove(
-        self, store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] = ()
-    ) -> int:
-        return merging.remove(store, ids, reasons)
 
     def room_needed(self, identity: Identity, records: int, steps: float = 8.0) -> int:
         space = identity.space
@@ -115,6 +63,6 @@ def _on_pages(size: float) -> int:
 
 @contextmanager
 def build(location: str) -> Iterator[LatentStore]:
-    """See `StoreTools.build`."""
+    """See `Maintenance.build`."""
     with unfinished(location, DATA) as part, LmdbStore(str(part), "write") as store:
         yield store

@@ -17,7 +17,8 @@ import attrs
 from rjepa_core.domain.identity import Identity
 from rjepa_core.errors import DamagedRecordError, IdentityError, StoreError
 
-from .directory import SIDECAR, sync_directory
+from ..paths import sync_directory
+from .directory import SIDECAR
 from .environment import Environment
 from .format.checksum import MismatchError, checksum
 from .format.record import encode_sequence

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rjepa_core.plugins import StoreAdapter, hookimpl
-from rjepa_core.ports.maintenance import StoreTools
+from rjepa_core.ports.maintenance import Maintenance
 from rjepa_core.ports.store import LatentStore, StoreMode
 
 from .settings import LmdbSettings
@@ -30,11 +30,11 @@ def exists(location: str) -> bool:
     return has_store(location)
 
 
-def tools() -> StoreTools:
-    """Verify, repair, merge and the like."""
-    from .maintenance import LmdbTools
+def maintenance() -> Maintenance:
+    """Verify, repair, compact."""
+    from .maintenance import LmdbMaintenance
 
-    return LmdbTools()
+    return LmdbMaintenance()
 
 
 @hookimpl
@@ -46,6 +46,6 @@ def rjepa_stores() -> Iterable[StoreAdapter]:
             settings=LmdbSettings,
             create=create,
             exists=exists,
-            tools=tools,
+            maintenance=maintenance,
         )
     ]

@@ -18,7 +18,8 @@ from rjepa_core.domain.trace import Failure, RecordKey, check_key, check_keys
 from rjepa_core.errors import StoreClosedError, StoreError, StoreNotFoundError
 from rjepa_core.ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
 
-from .directory import DATA, OWN_FILES, WriterLock, make_place, require_store, sync_directory
+from ..paths import sync_directory
+from .directory import DATA, OWN_FILES, WriterLock, make_place, require_store
 from .environment import Environment
 from .format.record import EncodedRecord
 from .metadata import (

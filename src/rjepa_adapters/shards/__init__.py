@@ -2,3 +2,10 @@
 
 All of it knows the store port alone, so that any store can be exported and imported.
 """
+
+from .dataset import export_dataset
+from .export import export_shards
+from .load import import_shards
+from .report import CopyReport
+
+__all__ = ["CopyReport", "export_dataset", "export_shards", "import_shards"]

@@ -11,13 +11,14 @@ import numpy as np
 
 from rjepa_core.domain.identity import Identity
 from rjepa_core.domain.latents import LatentRecord
-from rjepa_core.errors import UsageError
-from rjepa_core.ports.maintenance import CopyReport, Report, ToolProgress, ignore
+from rjepa_core.ports.progress import Report, ToolProgress, ignore
 from rjepa_core.ports.store import LatentStore
-from rjepa_core.stores.merge import chunked
+from rjepa_core.stores import chunked
 
 from ..unfinished import unfinished
-from .rows import arrow_schema, need, to_row
+from .checks import exportable, need
+from .report import CopyReport
+from .rows import arrow_schema, to_row
 
 _BATCH = 64
 
@@ -32,12 +33,10 @@ def export_dataset(
     Failures are left out.
 
     Raises:
-        UsageError: `target` holds something already, or pyarrow is missing.
+        UsageError: `target` holds something already, `per_shard` is below 1, or pyarrow is missing.
     """
     need("pyarrow.ipc", "store export")
-    identity = store.identity
-    if identity is None:
-        raise UsageError(f"{store.location}: it was never written to; there is nothing to export")
+    identity = exportable(store, per_shard)
     with unfinished(target, "state.json") as folder:
         return _export(store, identity, folder, per_shard, report)
 

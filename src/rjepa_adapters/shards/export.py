@@ -3,7 +3,7 @@
 `shard-0000.safetensors` holds a tensor `ID` [S, D] ([L, S, D] for several layers), `ID/prompt`
 ([D] or [L, D]) and, where they are kept, `ID/logprobs` [S] a record; `shard-0000.parquet` a row a
 record; `identity.json` latent space, generation, run history and what belongs to the export;
-`failures.jsonl` the failures. `shard_import` reads them.
+`failures.jsonl` the failures. `load` reads them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ import numpy as np
 from rjepa_core.domain.identity import Identity
 from rjepa_core.domain.latents import Vectors
 from rjepa_core.domain.trace import RecordKey
-from rjepa_core.errors import UsageError
-from rjepa_core.ports.maintenance import CopyReport, Report, ToolProgress, ignore
+from rjepa_core.ports.progress import Report, ToolProgress, ignore
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import STORE_DTYPES
-from rjepa_core.stores.merge import chunked
+from rjepa_core.stores import chunked
 
 from ..unfinished import unfinished
+from .checks import exportable, need
 from .manifest import FAILURES, MANIFEST, write_manifest
-from .rows import arrow_schema, need, tensor_name, to_row
+from .report import CopyReport
+from .rows import arrow_schema, tensor_name, to_row
 from .tensors import TensorSpec, write_tensors
 
 _ROWS = 256
@@ -37,12 +38,10 @@ def export_shards(
     """Write a store's committed records and failures as shards into the new directory `target`.
 
     Raises:
-        UsageError: `target` holds something already, or pyarrow is missing.
+        UsageError: `target` holds something already, `per_shard` is below 1, or pyarrow is missing.
     """
     need("pyarrow.parquet", "store export")
-    identity = store.identity
-    if identity is None:
-        raise UsageError(f"{store.location}: it was never written to; there is nothing to export")
+    identity = exportable(store, per_shard)
     with unfinished(target, MANIFEST) as folder:
         return _export(store, identity, folder, per_shard, report)
 

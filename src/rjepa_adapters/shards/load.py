@@ -1,4 +1,4 @@
-"""Shards of safetensors and Parquet as a store; `shards` writes them and tells what they hold."""
+"""Reads shards of safetensors and Parquet into a store; `export` writes them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from rjepa_core.domain.latents import LatentRecord, check_fits
 from rjepa_core.domain.problem import Problem
 from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import InputError, UsageError
-from rjepa_core.ports.maintenance import CopyReport, Report, ToolProgress, ignore
+from rjepa_core.ports.progress import Report, ToolProgress, ignore
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import STORE_DTYPES
 
-from ..lmdb_store.format.checksum import MismatchError
+from .checks import need
 from .manifest import FAILURES, check_bytes, check_counts, check_files, read_manifest
-from .rows import from_row, need
+from .report import CopyReport
+from .rows import from_row
 from .tensors import TensorFile
 
 _ROWS = 256
@@ -129,7 +130,7 @@ def _record(
     try:
         record = _assembled(row, tensors, identity, problem, where)
         check_fits(record, identity)
-    except (ValueError, KeyError, TypeError, MismatchError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{where}: the row of {name!r} cannot be used ({error})") from error
     _check_steps(row, record, where)
     _check_finite(record, f"{where}: {name!r}")

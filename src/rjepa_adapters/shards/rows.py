@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import re
 from collections.abc import Mapping
@@ -14,9 +13,8 @@ import numpy as np
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.problem import DEFAULT_DOMAIN, Problem
 from rjepa_core.domain.trace import RecordKey, StepSpan, Trace
-from rjepa_core.errors import UsageError
 
-from ..lmdb_store.format.texts import decode_texts, encode_texts
+from ..trace_block import decode_trace, encode_trace
 
 # Stands for a statement that imported shards do not bring.
 NO_STATEMENT = "(the imported shards hold no statement)"
@@ -67,7 +65,7 @@ def to_row(record: LatentRecord) -> dict[str, Any]:
     plain = {name: _plain(value) for name, value in row.items()}
     if plain != row or [s.truncated for s in trace.spans[:-1]].count(True):
         # Half a character pair is text in Python and in no file format; the bytes are kept as well.
-        plain["exact"] = encode_texts(trace)
+        plain["exact"] = encode_trace(trace)
     return plain
 
 
@@ -79,7 +77,7 @@ def from_row(row: Mapping[str, Any], problem: Problem | None, where: str) -> Tra
         where: for the mark that an incomplete trace carries in its metadata.
     """
     if row.get("exact"):
-        return decode_texts(row["exact"])
+        return decode_trace(row["exact"])
     whole = row.get("completion_ids") is not None
     statement = row.get("statement")
     if problem is None or statement:
@@ -155,18 +153,3 @@ def arrow_schema(pa: Any) -> Any:
         "exact": pa.binary(),
     }
     return pa.schema(list(columns.items()))
-
-
-def need(module: str, purpose: str) -> Any:
-    """The module.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        name = module.partition(".")[0]
-        raise UsageError(
-            f"{purpose} needs {name}, which is not installed; pip install 'rjepa[data]'"
-        ) from error

@@ -1,4 +1,9 @@
-"""Safetensors files written and read tensor by tensor, so that a shard never stands in memory."""
+"""Safetensors files written and read tensor by tensor, so that a shard never stands in memory.
+
+The library `safetensors` writes only tensors that are all in memory, and reads through a mapping
+of the file, where a disk error, or a file cut short meanwhile, ends the process with a signal
+instead of an error.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from ..extraction import Extraction
-from ..ports.maintenance import ToolProgress
+from ..ports.progress import ToolProgress
 
 
 def _run(extraction: Extraction) -> None:

@@ -6,7 +6,7 @@ import attrs
 
 from ..domain.identity import Identity
 from ..errors import NoRoomError
-from ..ports.maintenance import StoreTools
+from ..ports.maintenance import Maintenance
 from ..ports.store import StoreStats
 from ..settings import STORE_DTYPES, ExtractionSettings
 from ..text import size
@@ -48,7 +48,7 @@ class Room:
 
 
 def expected_room(
-    tools: StoreTools,
+    maintenance: Maintenance,
     place: str,
     identity: Identity,
     settings: ExtractionSettings,
@@ -61,11 +61,11 @@ def expected_room(
     A store that holds some already tells what one takes; otherwise it is a guess from the shape of
     the vectors, the length of the statements and the longest completion.
     """
-    free = tools.room_free(place)
+    free = maintenance.room_free(place)
     characters = survey.characters / max(1, survey.work)
     if stored.records >= _ENOUGH_RECORDS and stored.bytes_on_disk:
         steps = stored.steps / stored.records
-        most = _MOST_OVERHEAD * tools.room_needed(identity, 1, steps)
+        most = _MOST_OVERHEAD * maintenance.room_needed(identity, 1, steps)
         each = min(stored.bytes_on_disk / stored.records, most)
         unused = stored.bytes_on_disk - stored.records * each
         needed = max(0.0, each * missing - unused)
@@ -88,18 +88,18 @@ def expected_room(
         steps = max(1.0, min(_STEPS, answer / _SHORTEST_STEP), answer / _TOKENS_A_STEP)
     # The completion is kept whole and by steps, the statement alone and in its prompt.
     content = _vectors(identity, steps) + 2 * characters + 4 * tokens
-    needed = max(tools.room_needed(identity, missing, steps), round(content * missing))
+    needed = max(maintenance.room_needed(identity, missing, steps), round(content * missing))
     return Room(missing, steps, needed, free, min(round(least), needed), known=False)
 
 
 def room_after_trial(
-    tools: StoreTools, place: str, identity: Identity, trial: Trial, missing: int
+    maintenance: Maintenance, place: str, identity: Identity, trial: Trial, missing: int
 ) -> Room:
     """What `missing` more records like those of a trial will take."""
     steps = trial.progress.steps / max(1, trial.progress.records)
-    needed = tools.room_needed(identity, missing, steps)
+    needed = maintenance.room_needed(identity, missing, steps)
     needed = max(needed, round(trial.bytes_per_record * missing))
-    return Room(missing, steps, needed, tools.room_free(place))
+    return Room(missing, steps, needed, maintenance.room_free(place))
 
 
 def check_room(room: Room | None, where: str, force: bool) -> None:

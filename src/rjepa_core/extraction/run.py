@@ -28,7 +28,7 @@ from ..plugins import (
 )
 from ..ports.backend import ModelInfo
 from ..ports.executor import Ending, Executor, Progress, Watch
-from ..ports.maintenance import StoreTools
+from ..ports.maintenance import Maintenance
 from ..ports.scheduler import Decision
 from ..ports.source import ProblemSource
 from ..ports.store import Discards, LatentStore, StoreStats
@@ -91,7 +91,7 @@ class Extraction:
     store: LatentStore
     identity: Identity
     room: Room | None
-    _tools: tuple[StoreTools, str] | None
+    _maintenance: tuple[Maintenance, str] | None
     _work: Worklist | StoredTraces
     _executor: Executor
     doubts: Sequence[str] = ()
@@ -196,9 +196,9 @@ class Extraction:
 
     def room_after(self, trial: Trial) -> Room | None:
         """What the run will take, told from a trial."""
-        if self._tools is None:
+        if self._maintenance is None:
             return None
-        return room_after_trial(*self._tools, self.identity, trial, self.before.missing)
+        return room_after_trial(*self._maintenance, self.identity, trial, self.before.missing)
 
 
 @contextmanager
@@ -273,10 +273,10 @@ def open_extraction(
             check_same(identity, store.identity, store.location)
             doubts = compare_with_run(store, identity, executor)
         before = remaining(work, store, settings.run.retry_failed, check=True)
-        tools = (store_adapter.tools(), place) if store_adapter.tools else None
+        cared = (store_adapter.maintenance(), place) if store_adapter.maintenance else None
         room = None
-        if tools is not None:
-            room = expected_room(*tools, identity, settings, survey, store.stats(), before.missing)
+        if cared is not None:
+            room = expected_room(*cared, identity, settings, survey, store.stats(), before.missing)
         if not dry:
             check_room(room, store.location, settings.run.force)
             store.begin(identity)
@@ -287,7 +287,7 @@ def open_extraction(
             store=store,
             identity=identity,
             room=room,
-            tools=tools,
+            maintenance=cared,
             work=work,
             executor=executor,
             doubts=doubts,

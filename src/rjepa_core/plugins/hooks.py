@@ -11,7 +11,7 @@ import pluggy
 from ..config import structure
 from ..ports.backend import LLMBackend
 from ..ports.executor import Executor
-from ..ports.maintenance import StoreTools
+from ..ports.maintenance import Maintenance
 from ..ports.probe import MemoryProbe
 from ..ports.scheduler import BatchScheduler
 from ..ports.source import ProblemSource
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from .registry import Registry
 
 
-HOOKS_VERSION = 1
-GROUP = "rjepa"
+HOOKS_VERSION = 2
+PROJECT = "rjepa"
+# Entry points of plugins for this version of the hooks; version 1 was the bare project's name.
+GROUP = f"{PROJECT}.v{HOOKS_VERSION}"
 
 
 @attrs.frozen
@@ -78,12 +80,12 @@ class StoreAdapter(Adapter):
         create: `create(location, mode, settings)` opens a store. In mode `read` it must exist
             (`StoreNotFoundError`); in mode `write` it is made if it does not.
         exists: `exists(location)` tells whether a store of this kind is there.
-        tools: `tools()` gives what the adapter offers for whole stores (verify, merge, …).
+        maintenance: `maintenance()` gives what verifies, repairs and compacts its stores.
     """
 
     create: Callable[[str, StoreMode, Any], LatentStore]
     exists: Callable[[str], bool]
-    tools: Callable[[], StoreTools] | None = None
+    maintenance: Callable[[], Maintenance] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -170,8 +172,8 @@ class ServiceAdapter(Adapter):
     check: Callable[[Any], None] = nothing_to_check
 
 
-hookspec = pluggy.HookspecMarker(GROUP)
-hookimpl = pluggy.HookimplMarker(GROUP)
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Hooks:

@@ -16,7 +16,7 @@ from ..errors import (
     UnsupportedError,
     UsageError,
 )
-from ..ports.maintenance import StoreTools
+from ..ports.maintenance import Maintenance
 from ..ports.probe import MemoryProbe
 from ..ports.source import ProblemSource
 from ..ports.store import LatentStore, StoreMode, check_mode
@@ -70,18 +70,18 @@ class StorePlace:
             self.open("read").close()
             raise StoreNotFoundError(f"{self.path}: there is no store; check the path")
 
-    def tools(self) -> StoreTools:
-        """What the adapter offers for whole stores.
+    def maintenance(self) -> Maintenance:
+        """Return what verifies, repairs and compacts the adapter's stores.
 
         Raises:
-            UnsupportedError: nothing.
+            UnsupportedError: it has nothing that does.
         """
-        if self.adapter.tools is None:
+        if self.adapter.maintenance is None:
             raise UnsupportedError(
-                f"{self.path}: the store {self.adapter.name!r} has no tools to verify, repair, "
-                "merge, export, import or compact its stores"
+                f"{self.path}: the store {self.adapter.name!r} offers no maintenance: it cannot "
+                "verify, repair or compact its stores"
             )
-        return self.adapter.tools()
+        return self.adapter.maintenance()
 
 
 def locate(path: str | PathLike[str], registry: Registry | None = None) -> StorePlace:

@@ -1,11 +1,10 @@
 """Hooks and registry: the one place that turns a name into an adapter.
 
-A plugin is a module behind an entry point in the group `rjepa`. Its hooks return descriptors, which
-name the adapter, its settings class and a factory; nothing heavy is imported before the factory is
-called. Entry points are loaded one by one when a name is needed, first those which carry that very
-name, each guarded: a plugin that raises on import never takes down a command that does not need it.
-One that was made for another version of the hooks is refused and not even imported
-(`hooks_version`).
+A plugin is a module behind an entry point in the group `rjepa.v2`. Its hooks return descriptors,
+which name the adapter, its settings class and a factory; nothing heavy is imported before the
+factory is called. Entry points are loaded one by one when a name is needed, first those which carry
+that very name, each guarded: a plugin that raises on import never takes down a command that does
+not need it. One that was made for another version of the hooks is refused and not even imported.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ import pluggy
 from ..errors import AmbiguousPluginError, IncompatiblePluginError, PluginError, UnknownAdapterError
 from ..version import __version__
 from .hooks import (
-    GROUP,
     HOOKS_VERSION,
     KIND_HOOKS,
     KINDS,
+    PROJECT,
     Adapter,
     Hooks,
     StoreAdapter,
@@ -77,7 +76,7 @@ class Registry:
             entries = [entry for group in groups() for entry in entry_points(group=group)]
         self._entries = usable(entries)
         self._loaded: dict[int, Plugin] = {}
-        self._manager = pluggy.PluginManager(GROUP)
+        self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Hooks)
 
     def find(self, kind: type[A], name: str) -> A:
@@ -212,7 +211,7 @@ def _checked(result: object, spec: str) -> list[Adapter]:
     return adapters
 
 
-_GROUP = re.compile(rf"{GROUP}(?:\.v([1-9]\d*))?")
+_GROUP = re.compile(rf"{PROJECT}(?:\.v([1-9]\d*))?")
 
 
 def version_of(group: str) -> int | None:

@@ -1,40 +1,19 @@
-"""What a store adapter may offer beside its store: checking, mending, and moving stores about.
+"""What a store adapter may offer beside its store: checks, repairs and compacts whole stores.
 
-An adapter names them in its descriptor (`StoreAdapter.tools`); a command asks for them by the
-store's name and knows no adapter.
+An adapter names it in its descriptor (`StoreAdapter.maintenance`). What needs nothing but the port
+`LatentStore` (merge, export, import, selection) every store has without it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Protocol
 
 import attrs
 
 from ..domain.identity import Identity
-from ..domain.problem import Problem
+from .progress import Report
 from .store import LatentStore
-
-Winner = Literal["refuse", "target", "source"]
-ExportFormat = Literal["shards", "dataset"]
-
-
-@attrs.frozen
-class ToolProgress:
-    """How far a tool is.
-
-    Attributes:
-        phase: what it is doing, in a word or two.
-        done, total: records; total 0 where it is not known.
-    """
-
-    phase: str
-    done: int = 0
-    total: int = 0
-
-
-Report = Callable[[ToolProgress], None]
 
 
 @attrs.frozen
@@ -107,43 +86,8 @@ class RepairReport:
         return not self.lost and self.missing == 0 and not self.damages
 
 
-@attrs.frozen
-class MergeReport:
-    """What `merge` did: counts of the target's changes.
-
-    Attributes:
-        added: records that it had not.
-        equal: records that both had, bit for bit.
-        replaced: conflicting records that the source won.
-        kept: conflicting records that the target won.
-        failures: failures added.
-    """
-
-    added: int = 0
-    equal: int = 0
-    replaced: int = 0
-    kept: int = 0
-    failures: int = 0
-
-
-@attrs.frozen
-class CopyReport:
-    """What `export` or `import_shards` wrote.
-
-    Attributes:
-        records, failures: how many.
-        files: names of the files read or written, in order.
-        bytes: size of what was written.
-    """
-
-    records: int
-    failures: int
-    files: tuple[str, ...]
-    bytes: int
-
-
-class StoreTools(Protocol):
-    """Tools over whole stores; all of them stream, with memory independent of the store's size.
+class Maintenance(Protocol):
+    """Care of whole stores, streamed: the memory that it takes does not grow with the store.
 
     Locations are the adapter's own, without its name in front.
     """
@@ -176,59 +120,6 @@ class StoreTools(Protocol):
         """
         ...
 
-    def merge(
-        self,
-        target: LatentStore,
-        sources: Sequence[LatentStore],
-        winner: Winner = "refuse",
-        report: Report = ...,
-    ) -> MergeReport:
-        """Add the sources' records and failures to the target.
-
-        Raises:
-            IdentityError: an identity differs; nothing is changed.
-            MergeConflictError: with `refuse`, a key has different records; nothing is changed.
-        """
-        ...
-
-    def export(
-        self,
-        store: LatentStore,
-        target: str,
-        format: ExportFormat = "shards",
-        per_shard: int = 1000,
-        report: Report = ...,
-    ) -> CopyReport:
-        """Write a store to the new directory `target`."""
-        ...
-
-    def import_shards(
-        self,
-        source: str,
-        store: LatentStore,
-        identity: Identity | None = None,
-        problems: Mapping[str, Problem] | None = None,
-        report: Report = ...,
-    ) -> CopyReport:
-        """Read shards into a store.
-
-        Args:
-            identity: needed for shards without an `identity.json`.
-            problems: statements for shards that have none, by problem id.
-        """
-        ...
-
-    def remove(
-        self, store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] = ()
-    ) -> int:
-        """Remove records and failures by id (`ID` or `ID#SAMPLE`) or failure reason; how many.
-
-        Raises:
-            UsageError: a name fits nothing, or both a problem `a#1` and sample 1 of a problem `a`;
-                nothing is removed.
-        """
-        ...
-
     def room_needed(self, identity: Identity, records: int, steps: float = 8.0) -> int:
         """Bytes that so many records, of so many steps on average, will take."""
         ...
@@ -236,7 +127,3 @@ class StoreTools(Protocol):
     def room_free(self, location: str) -> int:
         """Bytes that can still be written where the store is or will be."""
         ...
-
-
-def ignore(progress: ToolProgress) -> None:
-    """A report that nobody reads."""

@@ -1,17 +1,22 @@
-"""What every store gets from code that knows only the port: selection, merge, layers."""
+"""What every store gets from code that knows only the port: merge, selection, layers."""
 
 from .layers import layer_in
+from .merge import MergeReport, Winner, chunked, merge
 from .prompts import check_prompts_alike, compared, different_problems, traces_with_ids
 from .select import EMPTY_ID, Selection, ambiguous, near_ids, sample_named, select
 
 __all__ = [
     "EMPTY_ID",
+    "MergeReport",
     "Selection",
+    "Winner",
     "ambiguous",
     "check_prompts_alike",
+    "chunked",
     "compared",
     "different_problems",
     "layer_in",
+    "merge",
     "near_ids",
     "sample_named",
     "select",

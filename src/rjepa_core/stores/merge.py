@@ -1,10 +1,10 @@
-"""Merge stores, and remove records from one, through the store port alone."""
+"""Merges stores through the store port alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, islice
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import attrs
 
@@ -12,12 +12,32 @@ from ..domain.identity import check_same
 from ..domain.latents import LatentRecord
 from ..domain.trace import RecordKey
 from ..errors import MergeConflictError, UsageError
-from ..ports.maintenance import MergeReport, Report, ToolProgress, Winner, ignore
+from ..ports.progress import Report, ToolProgress, ignore
 from ..ports.store import LatentStore
-from ..stores import check_prompts_alike, select
+from .prompts import check_prompts_alike
 
 _CHUNK = 32
 T = TypeVar("T")
+Winner = Literal["refuse", "target", "source"]
+
+
+@attrs.frozen
+class MergeReport:
+    """What `merge` did: counts of the target's changes.
+
+    Attributes:
+        added: records that it did not have.
+        equal: records that both had, bit for bit.
+        replaced: conflicting records that the source won.
+        kept: conflicting records that the target won.
+        failures: failures added.
+    """
+
+    added: int = 0
+    equal: int = 0
+    replaced: int = 0
+    kept: int = 0
+    failures: int = 0
 
 
 def merge(
@@ -154,19 +174,6 @@ def _same(a: Any, b: Any) -> bool:
         same_kind = a.dtype == b.dtype and a.shape == b.shape
         return bool(same_kind and a.tobytes() == b.tobytes())
     return bool(a == b)
-
-
-def remove(store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] = ()) -> int:
-    """Remove records and failures, so that a resumed run computes them again; how many there were.
-
-    Args:
-        ids: problem ids, each for all its samples, or `ID#SAMPLE` for one.
-        reasons: failure reasons, as they are stored.
-
-    Raises:
-        UsageError: an id or reason that nothing in the store has; nothing is removed.
-    """
-    return store.delete(select(store, ids, reasons).keys)
 
 
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:

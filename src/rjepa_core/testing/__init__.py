@@ -2,7 +2,7 @@
 
     plugin_suite.PluginContract             any plugin: installed, loads, describes its settings
     backend_suite.BackendContract           LLM backends and their sessions
-    store_suite.StoreContract               latent stores; StoreToolsContract for their tools
+    store_suite.StoreContract               latent stores; MaintenanceContract for their care
     scheduler_suite.SchedulerContract       batch schedulers
     queue_suite.QueueContract               queues of pending work
     source_suite.SourceContract             problem sources

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from ..errors import SettingsError
-from ..plugins import KINDS, Adapter, Plugin, Registry
+from ..plugins import GROUP, KINDS, Adapter, Plugin, Registry
 from .promises import raises
 
 
@@ -22,7 +22,7 @@ class PluginContract:
     """Inherit, and name the entry point.
 
     Attributes:
-        entry: name of the plugin's entry point in the group `rjepa`.
+        entry: name of the plugin's entry point in the group `rjepa_core.plugins.GROUP`.
     """
 
     entry: ClassVar[str]
@@ -31,8 +31,8 @@ class PluginContract:
     def plugin(self) -> Plugin:
         found = [plugin for plugin in Registry().plugins() if plugin.entry == self.entry]
         assert found, (
-            f"no entry point named {self.entry!r} in the group `rjepa`: install the plugin, and "
-            "look at [project.entry-points.rjepa] in its pyproject.toml"
+            f"no entry point named {self.entry!r} in the group {GROUP}: install the plugin, and "
+            f'look at [project.entry-points."{GROUP}"] in its pyproject.toml'
         )
         assert len(found) == 1, (
             f"two distributions have a plugin {self.entry!r}: "

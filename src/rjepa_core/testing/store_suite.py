@@ -6,25 +6,23 @@
         def where(self, tmp_path, name):
             return str(tmp_path / name)
 
-Every message names the promise that is broken. `StoreToolsContract` is for an adapter whose
-descriptor offers tools.
+Every message names the promise that is broken. `MaintenanceContract` is for an adapter whose
+descriptor offers maintenance.
 """
 
 from __future__ import annotations
 
 from .store_suite_arguments import ArgumentsContract
 from .store_suite_lasting import LastingContract
+from .store_suite_maintenance import MaintenanceContract
 from .store_suite_opening import OpeningContract
 from .store_suite_reading import ReadingContract
-from .store_suite_tools import ToolsContract
 from .store_suite_writing import WritingContract
+
+__all__ = ["MaintenanceContract", "StoreContract"]
 
 
 class StoreContract(
     OpeningContract, WritingContract, ReadingContract, LastingContract, ArgumentsContract
 ):
     """Promises of the port `LatentStore`."""
-
-
-class StoreToolsContract(ToolsContract):
-    """Promises of `StoreTools`."""

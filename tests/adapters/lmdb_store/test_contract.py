@@ -1,4 +1,4 @@
-"""The LMDB store keeps every promise of a store, and of a store's tools."""
+"""The LMDB store keeps every promise of a store, and of its maintenance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from rjepa_adapters.lmdb_store.plugin import rjepa_stores
-from rjepa_core.testing.store_suite import StoreContract, StoreToolsContract
+from rjepa_core.testing.store_suite import MaintenanceContract, StoreContract
 
 LMDB = next(iter(rjepa_stores()))
 
@@ -21,7 +21,7 @@ class TestLmdbStore(StoreContract):
         shutil.rmtree(tmp_path / name)
 
 
-class TestLmdbTools(StoreToolsContract):
+class TestLmdbMaintenance(MaintenanceContract):
     adapter = LMDB
 
     def where(self, tmp_path: Path, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import shutil
@@ -16,7 +15,7 @@ import lmdb
 import pytest
 
 from rjepa_adapters.lmdb_store.directory import DATA
-from rjepa_adapters.lmdb_store.maintenance import LmdbTools
+from rjepa_adapters.lmdb_store.maintenance import LmdbMaintenance
 from rjepa_adapters.lmdb_store.metadata import VERSION
 from rjepa_adapters.lmdb_store.plugin import rjepa_stores
 from rjepa_adapters.lmdb_store.recovery.repair import verify
@@ -26,7 +25,6 @@ from rjepa_core import open_store
 from rjepa_core.errors import (
     ArgumentError,
     DamagedRecordError,
-    InputError,
     SettingsError,
     StoreError,
     StoreGoneError,
@@ -95,7 +93,7 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"\(Read-only file system\); name another --store"):
             LmdbStore(str(disk / "b"), "write")
         with pytest.raises(UsageError, match=r"\(Read-only file system\); name another --store"):
-            LmdbTools().compact(str(disk / "a"))
+            LmdbMaintenance().compact(str(disk / "a"))
         with LmdbStore(str(disk / "a")) as store:
             assert len(store) == 3
     finally:
@@ -174,11 +172,11 @@ def test_a_deleted_and_remade_directory_is_another_store(tmp_path: Path) -> None
 
 def test_compact_wants_the_store_for_itself(tmp_path: Path) -> None:
     make(tmp_path / "a", 50)
-    tools = LmdbTools()
+    maintenance = LmdbMaintenance()
     with LmdbStore(str(tmp_path / "a")), pytest.raises(StoreLockedError, match="open"):
-        tools.compact(str(tmp_path / "a"))
+        maintenance.compact(str(tmp_path / "a"))
     with LmdbStore(str(tmp_path / "a"), "write"), pytest.raises(StoreLockedError):
-        tools.compact(str(tmp_path / "a"))
+        maintenance.compact(str(tmp_path / "a"))
     child = os.fork()
     if child == 0:
         with LmdbStore(str(tmp_path / "a")), open(tmp_path / "ready", "w"):
@@ -187,11 +185,11 @@ def test_compact_wants_the_store_for_itself(tmp_path: Path) -> None:
         pass
     try:
         with pytest.raises(StoreLockedError, match="other processes"):
-            tools.compact(str(tmp_path / "a"))
+            maintenance.compact(str(tmp_path / "a"))
     finally:
         os.kill(child, 9)
         os.waitpid(child, 0)
-    tools.compact(str(tmp_path / "a"))
+    maintenance.compact(str(tmp_path / "a"))
     assert verify(str(tmp_path / "a")).records == 50
 
 
@@ -203,56 +201,9 @@ def test_compact_changes_nothing_of_a_damaged_store(tmp_path: Path) -> None:
     content[place] ^= 1
     data.write_bytes(content)
     with pytest.raises(DamagedRecordError, match="p-7"):
-        LmdbTools().compact(str(tmp_path / "a"))
+        LmdbMaintenance().compact(str(tmp_path / "a"))
     assert data.read_bytes() == content
     assert not (tmp_path / "a" / ".compacting").exists()
-
-
-def test_the_original_projects_shards(tmp_path: Path, shared_data: Path) -> None:
-    identity = sample_identity(1, 576)
-    with LmdbStore(str(tmp_path / "a"), "write") as store:
-        report = LmdbTools().import_shards(
-            str(shared_data / "gsm8k_train_smollm2"), store, identity
-        )
-        assert report.records == 7473
-        assert store.stats().steps == 26_724
-        key = next(iter(store.keys()))
-        trace = store.get(key).trace
-        assert "without token ids" in trace.metadata["imported"]
-        assert store.history()[-1]["identity"] == "named by the user"
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("shard-0000.safetensors", b"", "not a safetensors file"),
-        ("shard-0000.safetensors", b"\xff" * 100, "not a safetensors file"),
-        ("shard-0000.safetensors", b"\x02\0\0\0\0\0\0\0{}", "no tensor"),
-        ("identity.json", b"{", "cannot be read"),
-        ("identity.json", json.dumps({"format": "x", "version": 9}).encode(), "update rjepa"),
-    ],
-)
-def test_bad_shards(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    make(tmp_path / "a")
-    with LmdbStore(str(tmp_path / "a")) as store:
-        LmdbTools().export(store, str(tmp_path / "out"))
-    manifest = json.loads((tmp_path / "out" / "identity.json").read_text())
-    del manifest["files"]  # As an older export has it, whose bytes nothing vouches for.
-    (tmp_path / "out" / "identity.json").write_text(json.dumps(manifest))
-    (tmp_path / "out" / name).write_bytes(content)
-    with LmdbStore(str(tmp_path / "b"), "write") as other, pytest.raises(InputError, match=message):
-        LmdbTools().import_shards(str(tmp_path / "out"), other)
-
-
-def test_missing_extras_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make(tmp_path / "a")
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with (
-        LmdbStore(str(tmp_path / "a")) as store,
-        pytest.raises(UsageError, match=r"pyarrow.*rjepa\[data\]"),
-    ):
-        LmdbTools().export(store, str(tmp_path / "out"))
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_path_of_pathlib_is_a_place(tmp_path: Path) -> None:

@@ -19,13 +19,15 @@ from hypothesis.stateful import (
     rule,
 )
 
-from rjepa_adapters.lmdb_store.maintenance import LmdbTools
+from rjepa_adapters.lmdb_store.maintenance import LmdbMaintenance
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
+from rjepa_adapters.shards import export_shards, import_shards
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import UsageError
 from rjepa_core.ports.store import Snapshot
+from rjepa_core.stores import Winner, merge, select
 from rjepa_core.testing.samples import (
     record_differences,
     sample_failure,
@@ -34,7 +36,7 @@ from rjepa_core.testing.samples import (
 )
 
 IDENTITY = sample_identity(1, 64)
-TOOLS = LmdbTools()
+MAINTENANCE = LmdbMaintenance()
 ids = st.sampled_from(["a", "b", "b#1", "nul\0", "é" * 300, "z"])
 samples = st.integers(0, 1)
 
@@ -128,12 +130,13 @@ class StoreMachine(RuleBasedStateMachine):
         samples = [k for k in keys if str(k) == problem and k.problem_id != problem]
         if doomed and samples:
             with pytest.raises(UsageError, match="for the problem, or b#01 for the sample"):
-                TOOLS.remove(self.store, [problem])
+                select(self.store, [problem])
             return
         doomed += samples
         if not doomed:
             return
-        assert TOOLS.remove(self.store, [problem]) == len(set(doomed))
+        chosen = select(self.store, [problem])
+        assert self.store.delete(chosen.keys) == len(set(doomed))
         for key in doomed:
             self.records.pop(key, None)
             self.failures.pop(key, None)
@@ -162,13 +165,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.snapshot = None
 
     @rule(problem=ids, seed=st.integers(0, 3), winner=st.sampled_from(["target", "source"]))
-    def merge(self, problem: str, seed: int, winner: str) -> None:
+    def merge(self, problem: str, seed: int, winner: Winner) -> None:
         with self.open(next(self.names)) as other:
             other.begin(IDENTITY)
             theirs = [sample_record(IDENTITY, problem, s, 2, seed) for s in (0, 1)]
             other.write(theirs, [sample_failure("z", 1, "theirs")])
             other.commit()
-            TOOLS.merge(self.store, [other], winner)  # type: ignore[arg-type]
+            merge(self.store, [other], winner)
         for record in theirs:
             if winner == "source" or record.key not in self.records:
                 self.records[record.key] = record
@@ -182,11 +185,11 @@ class StoreMachine(RuleBasedStateMachine):
     def export_and_import(self, per_shard: int) -> None:
         self.end_snapshot()
         shards = next(self.names)
-        TOOLS.export(self.store, shards, per_shard=per_shard)
+        export_shards(self.store, shards, per_shard)
         self.store.close()
         self.path = next(self.names)
         self.store = self.open()
-        TOOLS.import_shards(shards, self.store)
+        import_shards(shards, self.store)
         # What was not committed is not exported.
         self.records, self.failures = dict(self.committed), dict(self.committed_failures)
 
@@ -195,7 +198,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.end_snapshot()
         self.store.close()
         self.save()
-        TOOLS.compact(self.path)
+        MAINTENANCE.compact(self.path)
         self.store = self.open()
 
     @invariant()
@@ -222,7 +225,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.end_snapshot()
             path = self.path
             self.store.close()
-            report = TOOLS.verify(path)
+            report = MAINTENANCE.verify(path)
             assert report.sound, report.damages
             shutil.rmtree(self.root)
 

@@ -14,6 +14,7 @@ from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.errors import IdentityError
 from rjepa_core.extraction import run_identity
 from rjepa_core.plugins.locate import locate, open_store
+from rjepa_core.stores import merge
 from rjepa_core.stores.prompts import check_prompts_alike
 from rjepa_core.testing.memory_store import MemoryStore
 
@@ -168,8 +169,8 @@ def test_an_old_store_is_told_of_once_and_filled(runs: TinyRuns) -> None:
     after = runs.records()
     assert len(after) == 5
     assert all(same(before[key], after[key]) for key in before)
-    tools = locate(str(runs.place / "store")).tools()
-    assert tools.verify(str(runs.place / "store")).sound
+    maintenance = locate(str(runs.place / "store")).maintenance()
+    assert maintenance.verify(str(runs.place / "store")).sound
 
 
 @pytest.mark.parametrize("change", [fewer_merges, added_token])
@@ -259,12 +260,11 @@ def test_an_old_store_of_several_days_is_told_of(runs: TinyRuns) -> None:
         store.delete([second])
     runs.run("other", date="2020-01-02")
     runs.age("other")
-    tools = locate(str(runs.place / "store")).tools()
     with (
         open_store(str(runs.place / "store"), "write") as store,
         open_store(str(runs.place / "other")) as other,
     ):
-        tools.merge(store, [other], "target")
+        merge(store, [other], "target")
     warned = runs.run(limit=3, date="2020-01-01")
     assert any("1 of 2 prompts were posed on other days" in line for line in warned)
     assert str(first) in runs.records()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rjepa_core.errors import ArgumentError, UnknownAdapterError
-from rjepa_core.plugins.hooks import StoreAdapter, hookimpl
+from rjepa_core.plugins.hooks import GROUP, StoreAdapter, hookimpl
 from rjepa_core.plugins.locate import (
     StorePlace,
     find_store,
@@ -79,8 +79,8 @@ def offers(monkeypatch: pytest.MonkeyPatch, name: str) -> Registry:
     adapter = StoreAdapter(name=name, create=lambda *given: given, exists=lambda place: True)  # type: ignore[arg-type,return-value]
     module.rjepa_stores = hookimpl(lambda: [adapter], specname="rjepa_stores")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    built_in = [one for one in entry_points(group="rjepa") if one.name in ("lmdb", "memory")]
-    return Registry([*built_in, EntryPoint(name, module.__name__, "rjepa")])
+    built_in = [one for one in entry_points(group=GROUP) if one.name in ("lmdb", "memory")]
+    return Registry([*built_in, EntryPoint(name, module.__name__, GROUP)])
 
 
 @pytest.mark.parametrize("name", ["my_store", "my.store", "s3+http", "stores2"])

@@ -17,7 +17,7 @@ from rjepa_core.errors import (
     UnknownAdapterError,
     UsageError,
 )
-from rjepa_core.plugins.hooks import BackendAdapter, SchedulerAdapter
+from rjepa_core.plugins.hooks import GROUP, BackendAdapter, SchedulerAdapter
 from rjepa_core.plugins.registry import Plugin, Registry
 from rjepa_core.ports.backend import InFlight
 
@@ -52,7 +52,7 @@ class Place:
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
         )
-        points = [f"[{group}]\n{entry} = {module}\n" for group in groups or ("rjepa",)]
+        points = [f"[{group}]\n{entry} = {module}\n" for group in groups or (GROUP,)]
         (info / "entry_points.txt").write_text("\n".join(points))
 
     def registry(self) -> Registry:
@@ -170,14 +170,14 @@ def test_mistakes_with_hooks_are_told(place: Place, code: str, says: str) -> Non
 
 
 def test_another_version_of_the_hooks_is_refused_by_name(place: Place) -> None:
-    place.add("newer", "mine", "raise RuntimeError('it was imported')", "rjepa.v2")
+    place.add("newer", "mine", "raise RuntimeError('it was imported')", "rjepa.v3")
     place.add("good", "zzz", offers("zzz"))
     registry = place.registry()
     with pytest.raises(IncompatiblePluginError) as caught:
         registry.find(BackendAdapter, "mine")
     assert str(caught.value) == (
-        f"backend 'mine' (newer 1.0) is refused: made for version 2 of the plugin hooks, and rjepa "
-        f"{__version__} has version 1: upgrade rjepa, or install an older newer"
+        f"backend 'mine' (newer 1.0) is refused: made for version 3 of the plugin hooks, and rjepa "
+        f"{__version__} has version 2: upgrade rjepa, or install an older newer"
     )
     assert isinstance(caught.value, UsageError), "the user can mend it before anything runs"
     assert registry.find(BackendAdapter, "zzz").name == "zzz"
@@ -187,9 +187,8 @@ def test_another_version_of_the_hooks_is_refused_by_name(place: Place) -> None:
         registry.find(BackendAdapter, "other")
 
 
-def test_an_older_version_is_told_to_upgrade(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rjepa_core.plugins.registry.HOOKS_VERSION", 2)
-    place.add("older", "mine", offers("mine"))
+def test_an_older_version_is_told_to_upgrade(place: Place) -> None:
+    place.add("older", "mine", offers("mine"), "rjepa")
     (plugin,) = place.registry().plugins()
     assert plugin.state == "refused"
     assert "made for version 1" in (plugin.error or "")

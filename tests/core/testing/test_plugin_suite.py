@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 import rjepa_core.plugins.registry
-from rjepa_core.plugins.hooks import BackendAdapter, hookimpl
+from rjepa_core.plugins.hooks import GROUP, BackendAdapter, hookimpl
 from rjepa_core.plugins.registry import Plugin, Registry
 from rjepa_core.testing.plugin_suite import PluginContract
 from rjepa_core.testing.seeded import SeededBackend
@@ -70,9 +70,9 @@ class Offers:
 def test_what_is_wrong_is_said(
     fields: dict[str, Any], test: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = EntryPoint("mine", "offers", "rjepa")
+    entry = EntryPoint("mine", "offers", GROUP)
     monkeypatch.setattr(EntryPoint, "load", lambda self: Offers(**fields))
-    monkeypatch.setattr(rjepa_core.plugins.registry, "groups", lambda: ["rjepa"])
+    monkeypatch.setattr(rjepa_core.plugins.registry, "groups", lambda: [GROUP])
     monkeypatch.setattr(rjepa_core.plugins.registry, "entry_points", lambda group: [entry])
     (plugin,) = Registry().plugins()
     method = next(n for n in dir(PluginContract) if n.startswith("test_") and n.endswith(test))

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from rjepa_core.domain.latents import LatentRecord, Vectors
 from rjepa_core.domain.trace import RecordKey, check_key
 
+from ...trace_block import encode_trace
 from .checksum import CHECKSUM_BYTES, MismatchError, checksum
 from .head import SEQUENCE, Head
-from .texts import encode_texts
 
 _SAMPLE = struct.Struct(">I")
 # LMDB keys hold 511 bytes; an id that does not fit, or has a NUL in it, is replaced by its hash
@@ -128,7 +128,7 @@ def encode_record(record: LatentRecord) -> EncodedRecord:
     if record.logprobs is not None:
         parts.append(np.ascontiguousarray(record.logprobs, dtype="<f4").tobytes())
     vectors = b"".join(parts)
-    texts = encode_texts(record.trace)
+    texts = encode_trace(record.trace)
     layers, steps, width = latents.shape
     head = Head(
         0,

@@ -15,16 +15,21 @@ import attrs
 
 from ..directory import DATA
 
-_PAGE = struct.Struct("<QHHHH")
+# A page's number, -, flags, and bounds of the free room.
+PAGE = struct.Struct("<QHHHH")
+# Low and high half of the value's size, flags, size of the key; in branches the three of the child.
+NODE = struct.Struct("<HHHH")
+# A table: -, flags, depth, counts of pages and entries, root page.
+TABLE = struct.Struct("<IHHQQQQQ")
+BRANCH, LEAF = 0x01, 0x02
+# Flags of a node: the value is on pages of its own; it is a table.
+BIG, SUBTABLE = 0x01, 0x02
 _META = struct.Struct("<IIQQ")
 _META_END = struct.Struct("<QQ")
-_NODE = struct.Struct("<HHHH")
-_DB = struct.Struct("<IHHQQQQQ")
+_META_SIZE = PAGE.size + _META.size + 2 * TABLE.size + _META_END.size
 _MAGIC = 0xBEEFC0DE
-_LEAF, _META_FLAG = 0x02, 0x08
-_LEAF_FLAGS = (0x02, 0x42)
-_BIG = 0x01
-_ROOTS = 96
+_META_FLAG = 0x08
+_LEAF_FLAGS = (LEAF, LEAF | 0x40)
 _MOST_NODES = 340
 
 
@@ -70,18 +75,22 @@ def read_metas(path: Path) -> list[Meta]:
     with open(path / DATA, "rb") as file:
         for page in (0, 1):
             file.seek(page * size)
-            raw = file.read(_PAGE.size + _META.size + _ROOTS + _META_END.size)
-            if len(raw) < _PAGE.size + _META.size + _ROOTS + _META_END.size:
+            raw = file.read(_META_SIZE)
+            if len(raw) < _META_SIZE:
                 break
-            number, _, flags, _, _ = _PAGE.unpack_from(raw)
-            magic, version, _, _ = _META.unpack_from(raw, _PAGE.size)
-            free, main = (
-                _DB.unpack_from(raw, _PAGE.size + _META.size + i * _DB.size)[-1] for i in (0, 1)
-            )
-            last, commit = _META_END.unpack_from(raw, _PAGE.size + _META.size + _ROOTS)
-            sound = (number, flags, magic, version) == (page, _META_FLAG, _MAGIC, 1)
-            found.append(Meta(sound, commit, free, main, last))
+            found.append(meta_of(raw, page))
     return found
+
+
+def meta_of(raw: bytes, page: int) -> Meta:
+    """What stands on the meta page with the number `page`."""
+    number, _, flags, _, _ = PAGE.unpack_from(raw)
+    magic, version, _, _ = _META.unpack_from(raw, PAGE.size)
+    tables = PAGE.size + _META.size
+    free, main = (TABLE.unpack_from(raw, tables + i * TABLE.size)[-1] for i in (0, 1))
+    last, commit = _META_END.unpack_from(raw, tables + 2 * TABLE.size)
+    sound = (number, flags, magic, version) == (page, _META_FLAG, _MAGIC, 1)
+    return Meta(sound, commit, free, main, last)
 
 
 def meta_problems(path: Path) -> list[str]:
@@ -103,10 +112,10 @@ def meta_problems(path: Path) -> list[str]:
 def page_size(path: Path) -> int:
     """Size of a page: what either meta page says, or 4,096."""
     with open(path / DATA, "rb") as file:
-        head = file.read(_PAGE.size + _META.size + 8)
-    if len(head) < _PAGE.size + _META.size + 8:
+        head = file.read(PAGE.size + _META.size + 8)
+    if len(head) < PAGE.size + _META.size + 8:
         return 4096
-    size = int.from_bytes(head[_PAGE.size + _META.size :][:4], "little")
+    size = int.from_bytes(head[PAGE.size + _META.size :][:4], "little")
     return size if 512 <= size <= 65536 and size & (size - 1) == 0 else 4096
 
 
@@ -122,7 +131,7 @@ def leaf_nodes(path: Path) -> Iterator[tuple[int, int, Node]]:
         for number in range(2, total):
             file.seek(number * size)
             raw = file.read(size)
-            flags = _PAGE.unpack_from(raw)[2]
+            flags = PAGE.unpack_from(raw)[2]
             # The header itself may be what is damaged: one bit may differ.
             if any((flags ^ wanted).bit_count() <= 1 for wanted in _LEAF_FLAGS):
                 for node in nodes_of(raw, size):
@@ -134,24 +143,28 @@ def read_value(file: BinaryIO, size: int, node: Node) -> bytes:
     """A node's value, from the open data file with pages of `size` bytes."""
     if node.value is not None:
         return node.value
-    file.seek(node.page * size + _PAGE.size)
+    file.seek(node.page * size + PAGE.size)
     return file.read(node.size)
+
+
+def node_at(raw: bytes, offset: int) -> tuple[bytes, int, int, int]:
+    """Key, size of the value, flags, and where the value begins (or the number of its page)."""
+    low, high, flags, key_size = NODE.unpack_from(raw, offset)
+    start = offset + NODE.size
+    stop = start + key_size
+    return raw[start:stop], low | high << 16, flags, stop
 
 
 def nodes_of(raw: bytes, size: int) -> Iterator[Node]:
     """Nodes behind all that may be their offsets; the number of them may be damaged, too."""
-    for at in range(_PAGE.size, min(_PAGE.size + 2 * _MOST_NODES, size - 1), 2):
+    for at in range(PAGE.size, min(PAGE.size + 2 * _MOST_NODES, size - 1), 2):
         offset = int.from_bytes(raw[at : at + 2], "little")
-        if offset < _PAGE.size or offset + _NODE.size > size:
+        if offset < PAGE.size or offset + NODE.size > size:
             continue
-        low, high, flags, key_size = _NODE.unpack_from(raw, offset)
-        start = offset + _NODE.size
-        length = low | high << 16
-        key = raw[start : start + key_size]
-        start += key_size
-        if len(key) < key_size:
+        key, length, flags, start = node_at(raw, offset)
+        if start > len(raw):
             continue
-        if flags & _BIG and start + 8 <= size:
+        if flags & BIG and start + 8 <= size:
             page = int.from_bytes(raw[start : start + 8], "little")
             yield Node(key, length, None, page)
         elif start + length <= size:

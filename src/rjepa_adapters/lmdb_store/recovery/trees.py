@@ -1,27 +1,20 @@
 """LMDB's trees walked as plain bytes, never through LMDB: where each table's pages are.
 
-For tools that have to know pages (`pages` searches all of them, this module only the live ones).
+`pages` parses them and searches all of them, this module only the live ones.
 Anything odd ends a walk with `OddPageError`; nothing that is found is to be trusted unchecked.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 
 from ..directory import DATA
-from .pages import page_size
+from .pages import BIG, BRANCH, LEAF, NODE, PAGE, SUBTABLE, TABLE, meta_of, node_at, page_size
 
-_PAGE = struct.Struct("<QHHHH")
-_NODE = struct.Struct("<HHHH")
-_DB = struct.Struct("<IHHQQQQQ")
-_BRANCH, _LEAF = 0x01, 0x02
-_BIG, _SUBTABLE = 0x01, 0x02
-_META_HEAD = 24
 _NONE = 2**64 - 1
 _DEEPEST = 32
 
@@ -59,13 +52,9 @@ class PageFile:
 
     def roots(self) -> tuple[int, int]:
         """Root pages of the free list and of the table of tables, as of the last commit."""
-        metas = []
-        for number in (0, 1):
-            raw = self._raw(number)
-            free, main = (_DB.unpack_from(raw, 16 + _META_HEAD + i * _DB.size) for i in (0, 1))
-            commit = int.from_bytes(raw[16 + _META_HEAD + 2 * _DB.size + 8 :][:8], "little")
-            metas.append((commit, free[-1], main[-1]))
-        return max(metas)[1:]
+        metas = [meta_of(self._raw(number), number) for number in (0, 1)]
+        _, free, main = max((meta.commit, meta.free, meta.main) for meta in metas)
+        return free, main
 
     def tables(self) -> dict[str, int]:
         """Root page of each table; `_NONE` roots are left out."""
@@ -88,28 +77,24 @@ class PageFile:
     def children(self, number: int) -> list[tuple[bytes, int]] | None:
         """First key and page of each child of a branch page; None for a leaf page."""
         raw = self.page(number)
-        if _PAGE.unpack_from(raw)[2] & _LEAF:
+        if PAGE.unpack_from(raw)[2] & LEAF:
             return None
-        found = []
-        for at in self._offsets(raw):
-            low, high, top, size = _NODE.unpack_from(raw, at)
-            found.append((raw[at + 8 : at + 8 + size], low | high << 16 | top << 32))
-        return found
+        nodes = (node_at(raw, at) for at in self._offsets(raw))
+        return [(key, child | top << 32) for key, child, top, _ in nodes]
 
     def leaves(self, number: int) -> list[Leaf]:
         """Entries on a leaf page."""
         raw = self.page(number)
         found = []
         for at in self._offsets(raw):
-            low, high, flags, size = _NODE.unpack_from(raw, at)
-            start = at + 8 + size
+            key, size, flags, start = node_at(raw, at)
             page, table = 0, None
-            if flags & _BIG:
+            if flags & BIG:
                 page = int.from_bytes(raw[start : start + 8], "little")
-            elif flags & _SUBTABLE and start + _DB.size <= len(raw):
-                fields = _DB.unpack_from(raw, start)
+            elif flags & SUBTABLE and start + TABLE.size <= len(raw):
+                fields = TABLE.unpack_from(raw, start)
                 table = (fields[-1], fields[2])
-            found.append(Leaf(raw[at + 8 : start], low | high << 16, page, table))
+            found.append(Leaf(key, size, page, table))
         return found
 
     def branch_pages(self, root: int, depth: int = 0) -> Iterator[int]:
@@ -145,8 +130,8 @@ class PageFile:
             OddPageError: it is neither.
         """
         raw = self._raw(number)
-        found, _, flags, low, high = _PAGE.unpack_from(raw)
-        if found != number or flags not in (_BRANCH, _LEAF) or not 16 <= low <= high <= len(raw):
+        found, _, flags, low, high = PAGE.unpack_from(raw)
+        if found != number or flags not in (BRANCH, LEAF) or not 16 <= low <= high <= len(raw):
             raise OddPageError(f"page {number} is not part of a tree")
         return raw
 
@@ -159,7 +144,7 @@ class PageFile:
         return raw
 
     def _offsets(self, raw: bytes) -> list[int]:
-        low = _PAGE.unpack_from(raw)[3]
+        low = PAGE.unpack_from(raw)[3]
         offsets = [int.from_bytes(raw[at : at + 2], "little") for at in range(16, low, 2)]
         if any(not 16 <= at <= len(raw) - 8 for at in offsets):
             raise OddPageError("a node lies outside its page")
@@ -183,20 +168,17 @@ class Walk:
             raw = self._branches.get(number)
             if raw is None:
                 raw = self._branches[number] = self._file.page(number)
-            low, high, top, _ = _NODE.unpack_from(raw, _last_upto(raw, key, 1))
-            number = low | high << 16 | top << 32
+            _, child, top, _ = node_at(raw, _last_upto(raw, key, 1))
+            number = child | top << 32
         return number
 
     def block(self, leaf: int, key: bytes) -> tuple[int, int]:
         """First page and size of the key's value, if it lies on pages of its own, else zeros."""
         raw = self._file.page(leaf)
-        at = _last_upto(raw, key, 0)
-        low, high, flags, size = _NODE.unpack_from(raw, at)
-        start = at + _NODE.size
-        if raw[start : start + size] != key or not flags & _BIG:
+        found, size, flags, start = node_at(raw, _last_upto(raw, key, 0))
+        if found != key or not flags & BIG:
             return 0, 0
-        start += size
-        return int.from_bytes(raw[start : start + 8], "little"), low | high << 16
+        return int.from_bytes(raw[start : start + 8], "little"), size
 
 
 def _last_upto(raw: bytes, key: bytes, first: int) -> int:
@@ -204,14 +186,11 @@ def _last_upto(raw: bytes, key: bytes, first: int) -> int:
 
     A branch page's node 0 stands for everything below node 1, whatever key it has.
     """
-    count = (_PAGE.unpack_from(raw)[3] - _PAGE.size) // 2
+    count = (PAGE.unpack_from(raw)[3] - PAGE.size) // 2
     low, high = first, count
     while low < high:
         middle = (low + high) // 2
-        at = _offset(raw, middle)
-        start = at + _NODE.size
-        size = _NODE.unpack_from(raw, at)[3]
-        if raw[start : start + size] <= key:
+        if node_at(raw, _offset(raw, middle))[0] <= key:
             low = middle + 1
         else:
             high = middle
@@ -219,8 +198,8 @@ def _last_upto(raw: bytes, key: bytes, first: int) -> int:
 
 
 def _offset(raw: bytes, number: int) -> int:
-    start = _PAGE.size + 2 * number
+    start = PAGE.size + 2 * number
     at = int.from_bytes(raw[start : start + 2], "little")
-    if not _PAGE.size <= at <= len(raw) - _NODE.size:
+    if not PAGE.size <= at <= len(raw) - NODE.size:
         raise OddPageError("a node lies outside its page")
     return at

@@ -48,7 +48,7 @@ def verify(store: str, as_json: bool) -> int:
     with screen, Interrupts(LEAVING):
         place = locate(store)
         with ToolMeter(screen) as meter:
-            report = place.tools().verify(place.place, meter)
+            report = place.maintenance().verify(place.place, meter)
     code = 0 if report.sound else DAMAGED
     if as_json:
         screen.json({"store": store, **_verified(report), "exit_code": code})
@@ -114,7 +114,7 @@ def repair(store: str, target: str, as_json: bool) -> int:
         place, new = locate(store, registry), locate(target, registry)
         _same_kind(place, new)
         with ToolMeter(screen) as meter:
-            report = place.tools().repair(place.place, new.place, meter)
+            report = place.maintenance().repair(place.place, new.place, meter)
         with opened(new) as mended:
             again = commands(mended, target)
     code = 0 if report.sound else DAMAGED
@@ -187,10 +187,10 @@ def compact(store: str, as_json: bool) -> int:
     screen = Screen()
     with screen, Interrupts(LEAVING) as interrupts:
         place = locate(store)
-        tools = place.tools()
+        maintenance = place.maintenance()
         place.require()
         with ToolMeter(screen, interrupts) as meter, interrupts.holding():
-            saved = tools.compact(place.place, meter)
+            saved = maintenance.compact(place.place, meter)
         with opened(place) as after:
             stats = after.stats()
     if as_json:

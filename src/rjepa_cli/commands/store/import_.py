@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import click
 
+from rjepa_adapters.shards import import_shards
 from rjepa_core.domain.identity import Identity
 from rjepa_core.domain.problem import Problem
 from rjepa_core.errors import InputError, RJepaError, StoreExistsError, UsageError
@@ -21,7 +22,6 @@ from rjepa_core.plugins import (
     locate,
     open_sources,
 )
-from rjepa_core.ports.maintenance import StoreTools
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import ProblemSettings
 from rjepa_core.text import count, shell_word
@@ -94,14 +94,13 @@ def command(
         registry = Registry()
         _no_store(folder, registry)
         shards, place = ShardFolder.find(folder), locate(store, registry)
-        tools = place.tools()
         identity = _identity(shards, folder, named)
         problems = _problems(sources, fields, pattern, shards, registry)
         total = shards.rows()
         meter = ToolMeter(screen, interrupts, total)
-        with _new(place, tools) as target, screen.noted(target.add_history):
+        with _new(place) as target, screen.noted(target.add_history):
             with meter, interrupts.holding():
-                report = tools.import_shards(folder, target, identity, problems, meter)
+                report = import_shards(folder, target, identity, problems, meter)
             stats = target.stats()
     bare = report.records > 0 and not stats.tokens
     if as_json:
@@ -135,16 +134,16 @@ def _no_store(folder: str, registry: Registry) -> None:
 
 
 @contextmanager
-def _new(place: StorePlace, tools: StoreTools) -> Iterator[LatentStore]:
-    """The store to import into; what was begun of it goes if the import fails.
+def _new(place: StorePlace) -> Iterator[LatentStore]:
+    """The store to import into; if the import fails, nothing is left of one that maintenance built.
 
     Raises:
         StoreExistsError: it holds something.
         InterruptedRunError: Ctrl-C, with what is left.
     """
-    if not place.exists:
+    if not place.exists and place.adapter.maintenance is not None:
         try:
-            with tools.build(place.place) as store:
+            with place.maintenance().build(place.place) as store:
                 yield store
         except KeyboardInterrupt:
             raise InterruptedRunError(f"interrupted; nothing is left of {place.path}") from None

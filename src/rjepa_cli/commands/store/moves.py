@@ -11,12 +11,13 @@ from typing import Any
 import attrs
 import click
 
+from rjepa_adapters.shards import export_dataset, export_shards
 from rjepa_core.domain.identity import differences
 from rjepa_core.errors import IdentityError, MergeConflictError, UsageError
 from rjepa_core.plugins import Registry, StorePlace, locate
-from rjepa_core.ports.maintenance import MergeReport, StoreTools
 from rjepa_core.ports.store import LatentStore
-from rjepa_core.stores import check_prompts_alike
+from rjepa_core.stores import MergeReport, check_prompts_alike
+from rjepa_core.stores import merge as merge_stores
 from rjepa_core.text import count, shell_word, size
 
 from ...console import Screen
@@ -61,13 +62,13 @@ def export(store: str, folder: str, layout: Any, per_shard: int, as_json: bool) 
     screen = Screen()
     with screen, Interrupts(LEAVING) as interrupts:
         place = locate(store)
-        tools = place.tools()
+        write = export_shards if layout == "shards" else export_dataset
         with (
             opened(place) as source,
             ToolMeter(screen, interrupts) as meter,
             interrupts.holding(),
         ):
-            report = tools.export(source, folder, layout, per_shard, meter)
+            report = write(source, folder, per_shard, meter)
     if as_json:
         screen.json({"store": store, "folder": folder, "format": layout, **attrs.asdict(report)})
     else:
@@ -107,7 +108,6 @@ def merge(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -> 
     with screen, Interrupts() as interrupts:
         registry = Registry()
         into = locate(target, registry)
-        tools = into.tools()
         places = [locate(source, registry) for source in sources]
         _distinct([into, *places])
         with ExitStack() as stack:
@@ -118,14 +118,14 @@ def merge(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -> 
             else:
                 _same_identity(stores)
             report = None
-            with _target(into, tools) as whole, screen.noted(whole.add_history):
+            with _target(into) as whole, screen.noted(whole.add_history):
                 with (
                     suppress(KeyboardInterrupt),
                     _advising(),
                     ToolMeter(screen, interrupts) as meter,
                     interrupts.holding(),
                 ):
-                    report = tools.merge(whole, stores, winner, meter)
+                    report = merge_stores(whole, stores, winner, meter)
                 stats = whole.stats()
             if report is None:
                 raise InterruptedRunError(
@@ -140,10 +140,17 @@ def merge(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -> 
 
 
 @contextmanager
-def _target(into: StorePlace, tools: StoreTools) -> Iterator[LatentStore]:
-    """The store to merge into; a new one is there once the merge has not been refused."""
-    with opened(into, "write") if into.exists else tools.build(into.place) as whole:
-        yield whole
+def _target(into: StorePlace) -> Iterator[LatentStore]:
+    """The store to merge into; a new one is there once the merge has not been refused.
+
+    That takes an adapter that can build stores; another's is there from the beginning.
+    """
+    if into.exists or into.adapter.maintenance is None:
+        with opened(into, "write") as whole:
+            yield whole
+    else:
+        with into.maintenance().build(into.place) as whole:
+            yield whole
 
 
 @contextmanager

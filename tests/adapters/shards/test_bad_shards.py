@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 
 from rjepa_adapters.lmdb_store import writer as writing
-from rjepa_adapters.lmdb_store.maintenance import LmdbTools
+from rjepa_adapters.lmdb_store.maintenance import build
 from rjepa_adapters.lmdb_store.store import LmdbStore
+from rjepa_adapters.shards import export_shards, import_shards
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.errors import InputError
 from rjepa_core.testing.samples import sample_failure, sample_identity, sample_record
 
 pa = pytest.importorskip("pyarrow")
 IDENTITY = sample_identity(1, 8, logprobs=True)
-TOOLS = LmdbTools()
 FILES = [
     "failures.jsonl", "shard-0000.parquet", "shard-0000.safetensors", "shard-0001.parquet",
     "shard-0001.safetensors", "shard-0002.parquet", "shard-0002.safetensors",
@@ -32,7 +32,7 @@ def export(place: Path, records: list[LatentRecord]) -> Path:
         store.begin(IDENTITY)
         store.write(records, [sample_failure(f"f-{i}") for i in range(3)])
         store.commit()
-        TOOLS.export(store, str(place / "out"), per_shard=4)
+        export_shards(store, str(place / "out"), per_shard=4)
     return place / "out"
 
 
@@ -45,8 +45,8 @@ def shards(tmp_path: Path) -> Path:
 def refused(shards: Path) -> str:
     """The one line with which an import is refused; nothing is left of it."""
     target = shards.parent / "new"
-    with pytest.raises(InputError) as caught, TOOLS.build(str(target)) as store:
-        TOOLS.import_shards(str(shards), store)
+    with pytest.raises(InputError) as caught, build(str(target)) as store:
+        import_shards(str(shards), store)
     assert sorted(path.name for path in shards.parent.iterdir()) == ["a", "out"]
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -83,8 +83,8 @@ def test_the_manifest_tells_what_belongs_to_the_export(shards: Path) -> None:
 
 def test_shards_without_counts_are_read(shards: Path) -> None:
     vouch_for_nothing(shards)
-    with TOOLS.build(str(shards.parent / "new")) as store:
-        report = TOOLS.import_shards(str(shards), store)
+    with build(str(shards.parent / "new")) as store:
+        report = import_shards(str(shards), store)
     assert (report.records, report.failures) == (10, 3)
 
 
@@ -211,3 +211,19 @@ def test_a_bad_identity(
     found = refused(shards)
     assert "identity.json: " in found
     assert said in found
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("shard-0000.safetensors", b"", "not a safetensors file"),
+        ("shard-0000.safetensors", b"\xff" * 100, "not a safetensors file"),
+        ("shard-0000.safetensors", b"\x02\0\0\0\0\0\0\0{}", "no tensor"),
+        ("identity.json", b"{", "cannot be read"),
+        ("identity.json", json.dumps({"format": "x", "version": 9}).encode(), "update rjepa"),
+    ],
+)
+def test_a_file_that_is_no_shard(shards: Path, name: str, content: bytes, message: str) -> None:
+    edit(shards, lambda fields: fields.pop("files"))  # As an older export has it.
+    (shards / name).write_bytes(content)
+    assert message in refused(shards)
