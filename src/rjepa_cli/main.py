@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from .streams import LastingStream, take_over
+from .wording import Wording
 
 # name: (module, one line for --help). The module holds a click command named `command`.
 COMMANDS = {
@@ -104,13 +105,16 @@ class Cli(click.Group):
         """Run, and leave with an exit code; a mistake is one line on stderr."""
         arguments = list(sys.argv[1:] if args is None else args)
         take_over()
+        wording = Wording()
         try:
-            code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
+            code = super().main(
+                arguments, prog_name, complete_var, standalone_mode=False, obj=wording, **extra
+            )
         except BaseException as error:
             from .errors import exit_code
 
             called = next((word for word in arguments if not word.startswith("-")), "")
-            code = exit_code(error, "--debug" in arguments, resumable=called in RESUMABLE)
+            code = exit_code(error, wording, "--debug" in arguments, called in RESUMABLE)
         sys.exit(_with_output(code if isinstance(code, int) else 0))
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry
 from rjepa_core.scoring import Ranking, rank_all, score_all
 
@@ -45,17 +44,14 @@ def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     The order says how expected a solution is to the world model; docs/explanation/world-model.md
     tells how little that says of its answer being right.
     """
-    settings, layers = read_settings(ctx, RANK_FLAGS, file)
+    settings = read_settings(ctx, RANK_FLAGS, file)
     screen = Screen(only_output=True)
-    try:
-        with screen, Interrupts(DROPPING):
-            found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
-            rankings = rank_all(found, settings.score.by)
-            with lines_to(params["out"], screen.out) as lines:
-                for one in rankings:
-                    lines.line(as_line(_facts(one, settings.score.by)))
-    except UsageError as error:
-        raise layers.annotate(error) from None
+    with screen, Interrupts(DROPPING):
+        found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
+        rankings = rank_all(found, settings.score.by)
+        with lines_to(params["out"], screen.out) as lines:
+            for one in rankings:
+                lines.line(as_line(_facts(one, settings.score.by)))
     solutions, failed = (
         sum(len(one.solutions) for one in rankings),
         sum(len(one.failed) for one in rankings),

@@ -58,33 +58,30 @@ def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -
     One JSON object a solution, on one line: its mean and largest surprise, its worst step (from 0),
     and of each step its text, its surprise and what share of validation's steps surprised less.
     """
-    settings, layers = read_settings(ctx, SCORE_FLAGS, file)
+    settings = read_settings(ctx, SCORE_FLAGS, file)
     screen = Screen(only_output=True)
     drawn: list[ScoredTrace] = []
     good = failed = 0
-    try:
+    if plot is not None:
+        _check_plot(plot)
+    with screen, Interrupts(DROPPING):
+        found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
+        with lines_to(params["out"], screen.out) as lines:
+            for one in found:
+                if isinstance(one, Failure):
+                    failed += 1
+                    lines.line(as_line(failed_facts(one)))
+                else:
+                    good += 1
+                    if plot is not None and len(drawn) < PLOTTED:
+                        drawn.append(one)
+                    lines.line(as_line(solution_facts(one) | {"steps": step_facts(one)}))
+                drawing = plot is not None and len(drawn) < PLOTTED
+                if lines is screen.out and screen.out.lost and not drawing:
+                    # Nobody takes the others.
+                    break
         if plot is not None:
-            _check_plot(plot)
-        with screen, Interrupts(DROPPING):
-            found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
-            with lines_to(params["out"], screen.out) as lines:
-                for one in found:
-                    if isinstance(one, Failure):
-                        failed += 1
-                        lines.line(as_line(failed_facts(one)))
-                    else:
-                        good += 1
-                        if plot is not None and len(drawn) < PLOTTED:
-                            drawn.append(one)
-                        lines.line(as_line(solution_facts(one) | {"steps": step_facts(one)}))
-                    drawing = plot is not None and len(drawn) < PLOTTED
-                    if lines is screen.out and screen.out.lost and not drawing:
-                        # Nobody takes the others.
-                        break
-            if plot is not None:
-                _draw(plot, drawn)
-    except UsageError as error:
-        raise layers.annotate(error) from None
+            _draw(plot, drawn)
     if not screen.out.lost:
         screen.say(f"{good:,} solutions scored" + (f", {failed:,} could not be" if failed else ""))
     return SOME_FAILED if failed else DONE

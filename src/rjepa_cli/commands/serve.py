@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from rjepa_core.config import structure
-from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry, ServiceAdapter
 from rjepa_core.scoring import ServeRunSettings, ServeSettings, named, open_served
 from rjepa_core.settings import ModelSettings
@@ -68,21 +67,18 @@ def command(ctx: click.Context, /, **params: Any) -> int:
 
     Requests that come together are run together; the same input gets the same score.
     """
-    layers = gather(ctx, ServeRunSettings, [*SERVE_FLAGS, *service_flags()])
+    tree = gather(ctx, ServeRunSettings, [*SERVE_FLAGS, *service_flags()])
+    settings = structure(ServeRunSettings, tree)
     screen = Screen()
-    try:
-        settings = structure(ServeRunSettings, layers.tree)
-        registry = Registry()
-        service = registry.find(ServiceAdapter, settings.service.name)
-        options = service.configure(settings.service.options, "service")
-        service.check(options)
-        with screen, open_served(settings, registry, lambda text: screen.say(f"{text} …")) as it:
-            if it.stored is not None:
-                for line in named(it.stored.nearest.refused, "its steps are no neighbours of any"):
-                    screen.warn(line)
-            with hangup_as_term():
-                service.serve(it, options, screen.say)
-            screen.say("stopped; all that was accepted is answered")
-    except UsageError as error:
-        raise layers.annotate(error) from None
+    registry = Registry()
+    service = registry.find(ServiceAdapter, settings.service.name)
+    options = service.configure(settings.service.options, "service")
+    service.check(options)
+    with screen, open_served(settings, registry, lambda text: screen.say(f"{text} …")) as it:
+        if it.stored is not None:
+            for line in named(it.stored.nearest.refused, "its steps are no neighbours of any"):
+                screen.warn(line)
+        with hangup_as_term():
+            service.serve(it, options, screen.say)
+        screen.say("stopped; all that was accepted is answered")
     return DONE
