@@ -256,23 +256,24 @@ def gather(
     Raises:
         SettingsError: a file cannot be read, an option is malformed, or a key has two values.
     """
-    flags, given, params = list(flags), list(given), ctx.params
+    flags, more, params = list(flags), list(given), ctx.params
     layers = Layers(root, {} if defaults is None else defaults)
     if config := params.get("config") or config:
         layers.add_file(config)
+    values: list[Given] = []
     for flag in flags:
         if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE:
             value = params[flag.parameter]
             if isinstance(value, tuple):
                 value = ",".join(value) if flag.commas else list(value)
-            given.append((flag.key, flag.name, value))
+            values.append((flag.key, flag.name, value))
     for ours, theirs in field_pairs(params.get("field", ())):
-        given.append((f"problems.fields.{ours}", "--field", theirs))
+        values.append((f"problems.fields.{ours}", "--field", theirs))
     for domain, where, text in template_files(params.get("prompt_template", ())):
-        given.append((f"prompt.templates.{domain}", where, text))
-    layers.add_given(params["set"], given)
+        values.append((f"prompt.templates.{domain}", where, text))
+    layers.add_given(params["set"], [*values, *more])
     named = {key: flag for key, flag in _ENTRIES.items() if _has(ctx, flag)}
-    named |= {key: origin for key, origin, _ in given}
+    named |= {key: origin for key, origin, _ in more}
     named |= {flag.key: flag.name for flag in flags}
     wording(ctx).learn(named, layers.origins)
     return layers.tree

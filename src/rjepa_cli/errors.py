@@ -39,7 +39,7 @@ def exit_code(
     if isinstance(error, InterruptedRunError | KeyboardInterrupt | click.Abort):
         say(str(error) or "interrupted")
         return INTERRUPTED
-    text, code = explain(error, wording, resumable)
+    text, code = explain(error, resumable, wording)
     if text is None:
         where = "above" if debug else _keep_traceback(error)
         text = f"unexpected {_first_line(error)}; the traceback is {where}"
@@ -48,14 +48,14 @@ def exit_code(
 
 
 def explain(
-    error: BaseException, wording: Wording, resumable: bool = False
+    error: BaseException, resumable: bool = False, wording: Wording | None = None
 ) -> tuple[str | None, int]:
     """Text and exit code of an error that a user can meet; no text for an unexpected one."""
     if isinstance(error, click.ClickException):
         return _usage(error), USAGE
     text, code = endings.explain(error, resumable)
     if text is not None:
-        text = wording(text)
+        text = wording(text) if wording is not None else text
         if resumable:
             text = text.replace("resume the run", "go on with --resume")
     return text, code

@@ -6,7 +6,7 @@ Nothing of the library is imported here: `rjepa_cli.main` needs it before a comm
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import click
 
@@ -16,8 +16,8 @@ _ADVICE = {
     "verify the store": "rjepa-cli store verify STORE",
     "see the plugins": "rjepa-cli plugins",
 }
-_LEADING = re.compile(r"(\w+(?:\.[\w-]+)+)(?:\[\d+\])?: ")
-_VALUE = r"'[^']*'|[^\s,;:()']+"
+_LEADING = re.compile(r"(\w+(?:\.[\w-]+)*)(?:\[\d+\])?: ")
+_VALUE = r"'[^']*'|[^\s,;:()']+(?:,[^\s,;:()']+)*"
 
 
 class Wording:
@@ -28,8 +28,9 @@ class Wording:
         self._origins: dict[str, str] = {}
 
     def learn(self, flags: Mapping[str, str], origins: Mapping[str, str] | None = None) -> None:
-        """Take the command's flags by their settings' full keys, and where values came from."""
-        self._flags, self._origins = dict(flags), dict(origins or {})
+        """Take flags by their settings' full keys, and where values came from."""
+        self._flags.update(flags)
+        self._origins.update(origins or {})
 
     def __call__(self, text: str) -> str:
         """The message, with a flag behind each setting that has one here.
@@ -51,23 +52,40 @@ class Wording:
         below = (origin for k, origin in self._origins.items() if k.startswith(f"{key}."))
         return self._origins.get(parent) or next(below, None) or self._flags.get(parent)
 
+    def replaced(self, text: str) -> str:
+        """The text with flags in place of the settings, for advice that is to be pasted."""
+
+        def flag(found: re.Match[str]) -> str:
+            return self._flag(found) if found[3] else self._flags[found[1]]
+
+        return _pattern(self._flags).sub(flag, text)
+
     def _with_flags(self, text: str, seen: set[str]) -> str:
         names = self._flags | _ADVICE
-        keys = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-        setting = rf"(?<![\w./-])({keys})(?:\.(\w+)(?==))?"
-        pattern = rf"{setting}(?:=({_VALUE})|(?![\w/-]|\.\w| \(-))"
 
         def flagged(found: re.Match[str]) -> str:
-            whole, (key, entry, value) = found[0], found.groups()
-            if value:
-                return f"{whole} ({names[key]} {f'{entry}=' if entry else ''}{value})"
+            whole, key = found[0], found[1]
+            if found[3]:
+                return f"{whole} ({self._flag(found)})"
             if key in seen:
                 return whole
             seen.add(key)
             inside = text[: found.start()].endswith("(") and text[found.end() :].startswith(")")
             return f"{whole}, {names[key]}" if inside else f"{whole} ({names[key]})"
 
-        return re.sub(pattern, flagged, text)
+        return _pattern(names).sub(flagged, text)
+
+    def _flag(self, found: re.Match[str]) -> str:
+        """The flag with the value that a message gives the setting."""
+        key, entry, value = found.groups()
+        return f"{self._flags[key]} {f'{entry}=' if entry else ''}{value}"
+
+
+def _pattern(names: Iterable[str]) -> re.Pattern[str]:
+    """Any of the settings, and of a value with it: setting, entry in it, value."""
+    keys = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+    setting = rf"(?<![\w./-])({keys or '(?!)'})(?:\.(\w+)(?==))?"
+    return re.compile(rf"{setting}(?:=({_VALUE})|(?![\w/-]|\.\w| \(-))")
 
 
 def wording(context: click.Context | None = None) -> Wording:

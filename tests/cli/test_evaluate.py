@@ -32,7 +32,7 @@ REMOTE = re.compile(
 def _ridge(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ridge world model is installed."""
     entries = evaluation_stores.entries()
-    monkeypatch.setattr(rjepa_core.plugins, "entry_points", lambda group: entries)
+    monkeypatch.setattr(rjepa_core.plugins.registry, "entry_points", lambda group: entries)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def whole(made: Path) -> tuple[Result, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         entries = evaluation_stores.entries()
-        patch.setattr(rjepa_core.plugins, "entry_points", lambda group: entries)
+        patch.setattr(rjepa_core.plugins.registry, "entry_points", lambda group: entries)
         arguments = ["--world-model", "wm", "--store", "s", "--backend", "seeded", "--model", "m"]
         arguments += ["--labelled", "labels.jsonl", "--out", "out/here", "--draws", "40"]
         result = CliRunner().invoke(main, ["evaluate", *arguments])

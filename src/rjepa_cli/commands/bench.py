@@ -28,6 +28,7 @@ from ..options import FLAGS, Flag
 from ..out_folder import new_reports, write_reports
 from ..progress import Meter
 from ..signals import Interrupts
+from ..wording import Wording
 from .doctor import machine_facts
 
 DONE, FAILED, NOTHING_FITS = 0, 1, 3
@@ -105,6 +106,8 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     screen = Screen()
     out = new_reports(params["out"], (JSON_FILE, REPORT_FILE))
     facts = _measure(settings, screen)
+    if facts is not None:
+        facts["recommendation"] = _in_flags(facts["recommendation"])
     if facts is None:
         raise InterruptedRunError("interrupted before anything was measured")
     # First of all the result: whatever goes wrong with the files, it took long to get.
@@ -116,6 +119,18 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     if not told and out is None:
         return FAILED
     return DONE if facts["recommendation"]["name"] else NOTHING_FITS
+
+
+def _in_flags(advice: Facts) -> Facts:
+    """The advice with the flags of `bench`, and of `extract` which it is for."""
+    named = Wording()
+    named.learn({flag.key: flag.name for flag in (*FLAGS, *BENCH_FLAGS)})
+    named.learn({"scheduler.batch_size": "--batch-size"})
+    return {
+        "name": advice["name"],
+        "sentence": named.replaced(advice["sentence"]),
+        "doubts": [named.replaced(doubt) for doubt in advice["doubts"]],
+    }
 
 
 def _defaults() -> Tree:

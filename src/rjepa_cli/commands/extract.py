@@ -30,6 +30,7 @@ from ..errors import InterruptedRunError
 from ..options import DEFAULTS, FLAGS, GROUPS, Flag, flags_of
 from ..progress import ProgressReport
 from ..signals import Interrupts
+from ..wording import wording
 
 SECTIONS: tuple[tuple[str, type[Adapter]], ...] = (
     ("backend", BackendAdapter),
@@ -170,7 +171,7 @@ def _names(ctx: click.Context, registry: Registry) -> dict[str, str]:
         if isinstance(values, dict) and isinstance(values.get("name"), str):
             names[section] = values["name"]
     store = tree.get("store")
-    if isinstance(store, dict) and isinstance(store.get("path"), str):
+    if isinstance(store, dict) and isinstance(store.get("path"), str) and store["path"]:
         place = StoreSettings(path=store["path"], name=names.get("store", DEFAULTS["store"]))
         names["store"] = find_store(place, registry)[0].name
     return names
@@ -193,6 +194,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     chosen = ctx.find_object(Chosen)
     assert chosen is not None
     tree = gather(ctx, ExtractionSettings, [*FLAGS, *chosen.flags])
+    wording(ctx).learn({"name another place": "--store"})
     settings, plain = resolve_extraction(tree, chosen.registry)
     if params["print_config"]:
         click.echo(to_yaml(plain).rstrip())
@@ -236,7 +238,8 @@ def run(
                 if as_json:
                     screen.json({**facts, "plan": planned})
                 else:
-                    screen.result(*report.outcome_lines(facts, planned, settings.store))
+                    head, *others = report.outcome_lines(facts, planned, settings.store)
+                    screen.result(wording()(head), *others, _look(settings.store))
         except KeyboardInterrupt:
             again = f"; go on with: {resume_command(arguments)}"
             raise InterruptedRunError(
@@ -245,7 +248,10 @@ def run(
     if code == STOPPED and not report.in_memory(settings.store):
         screen.say(f"go on with: {resume_command(arguments)}")
     if code == PROBLEMS_FAILED:
-        screen.say(too_many_failed(summary, settings))
+        see = (
+            "" if report.in_memory(settings.store) else f"; see: {_show(settings.store)} --failures"
+        )
+        screen.say(wording()(too_many_failed(summary, settings)) + see)
     return code
 
 
@@ -270,6 +276,16 @@ def resume_command(arguments: Sequence[str], command: str = "extract") -> str:
     """The command that goes on where this one stopped, ready to be pasted."""
     words = ["rjepa-cli", command, *arguments]
     return " ".join(map(shell_word, words if "--resume" in words else [*words, "--resume"]))
+
+
+def _look(store: StoreSettings) -> str:
+    if report.in_memory(store):
+        return "the store was in memory and ends with this command; to keep one, name a directory"
+    return f"look at it: {_show(store)}"
+
+
+def _show(store: StoreSettings) -> str:
+    return f"rjepa-cli show {shell_word(store.path)}"
 
 
 def _show_plan(it: Extraction, settings: ExtractionSettings, screen: Screen) -> report.Facts:

@@ -15,6 +15,7 @@ from ..config import CONFIG_OPTIONS, gather
 from ..console import Screen
 from ..options import FLAGS, Flag, flags_of
 from ..signals import hangup_as_term
+from ..wording import wording
 
 DONE = 0
 _KEY = "serve."
@@ -69,7 +70,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     """
     tree = gather(ctx, ServeRunSettings, [*SERVE_FLAGS, *service_flags()])
     settings = structure(ServeRunSettings, tree)
-    screen = Screen()
+    screen, named_flags = Screen(), wording()
     registry = Registry()
     service = registry.find(ServiceAdapter, settings.service.name)
     options = service.configure(settings.service.options, "service")
@@ -79,6 +80,6 @@ def command(ctx: click.Context, /, **params: Any) -> int:
             for line in named(it.stored.nearest.refused, "its steps are no neighbours of any"):
                 screen.warn(line)
         with hangup_as_term():
-            service.serve(it, options, screen.say)
+            service.serve(it, options, lambda text: screen.say(named_flags(text)))
         screen.say("stopped; all that was accepted is answered")
     return DONE

@@ -106,7 +106,7 @@ def _train(ctx: click.Context, settings: TrainSettings, screen: Screen) -> int:
     if adapter.train is None:
         raise UnsupportedError(f"world model {adapter.name!r} cannot be trained")
     if not settings.data.stores:
-        raise UsageError("no latents to train on: add --store DIR, or data.stores to --config")
+        raise UsageError("no latents to train on: add --store DIR")
     run = _place(params["out"], params["resume"], adapter)
     arguments = tuple(ctx.meta[_ARGUMENTS])
     with screen, Interrupts("writing a checkpoint") as interrupts:
