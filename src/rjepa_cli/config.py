@@ -275,6 +275,9 @@ def gather(
     named = {key: flag for key, flag in _ENTRIES.items() if _has(ctx, flag)}
     named |= {key: origin for key, origin, _ in more}
     named |= {flag.key: flag.name for flag in flags}
+    if any(flag.name == "--batch-size" for flag in flags):
+        # The advice where memory runs out does not know whose batches they are.
+        named["a smaller batch size"] = "--batch-size"
     wording(ctx).learn(named, layers.origins)
     return layers.tree
 

@@ -32,6 +32,7 @@ REMOTE = re.compile(
 def _ridge(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ridge world model is installed."""
     entries = evaluation_stores.entries()
+    monkeypatch.setattr(rjepa_core.plugins.registry, "groups", lambda: ["rjepa"])
     monkeypatch.setattr(rjepa_core.plugins.registry, "entry_points", lambda group: entries)
 
 
@@ -63,6 +64,7 @@ def whole(made: Path) -> tuple[Result, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         entries = evaluation_stores.entries()
+        patch.setattr(rjepa_core.plugins.registry, "groups", lambda: ["rjepa"])
         patch.setattr(rjepa_core.plugins.registry, "entry_points", lambda group: entries)
         arguments = ["--world-model", "wm", "--store", "s", "--backend", "seeded", "--model", "m"]
         arguments += ["--labelled", "labels.jsonl", "--out", "out/here", "--draws", "40"]
@@ -170,7 +172,7 @@ def test_the_llm_is_asked_for(made: Path, evaluate: Invoke) -> None:
     )
     assert result.exit_code == 2
     assert "fresh.tampered-slip-test lacks" in only_line(result.stderr)
-    assert "--model LLM" in result.stderr
+    assert "set model.name (--model)" in result.stderr
 
 
 def test_a_report_is_not_overwritten(whole: tuple[Result, Path], evaluate: Invoke) -> None:

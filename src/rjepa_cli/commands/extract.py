@@ -194,7 +194,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     chosen = ctx.find_object(Chosen)
     assert chosen is not None
     tree = gather(ctx, ExtractionSettings, [*FLAGS, *chosen.flags])
-    wording(ctx).learn({"name another place": "--store"})
+    wording(ctx).learn({"name another place": "--store", "a smaller batch size": "--batch-size"})
     settings, plain = resolve_extraction(tree, chosen.registry)
     if params["print_config"]:
         click.echo(to_yaml(plain).rstrip())
@@ -239,7 +239,7 @@ def run(
                     screen.json({**facts, "plan": planned})
                 else:
                     head, *others = report.outcome_lines(facts, planned, settings.store)
-                    screen.result(wording()(head), *others, _look(settings.store))
+                    screen.result(wording().replaced(head), *others, _look(settings.store))
         except KeyboardInterrupt:
             again = f"; go on with: {resume_command(arguments)}"
             raise InterruptedRunError(

@@ -72,6 +72,7 @@ def test_what_is_wrong_is_said(
 ) -> None:
     entry = EntryPoint("mine", "offers", "rjepa")
     monkeypatch.setattr(EntryPoint, "load", lambda self: Offers(**fields))
+    monkeypatch.setattr(rjepa_core.plugins.registry, "groups", lambda: ["rjepa"])
     monkeypatch.setattr(rjepa_core.plugins.registry, "entry_points", lambda group: [entry])
     (plugin,) = Registry().plugins()
     method = next(n for n in dir(PluginContract) if n.startswith("test_") and n.endswith(test))
