@@ -18,23 +18,35 @@ from .wording import Wording
 
 # name: (module, one line for --help). The module holds a click command named `command`.
 COMMANDS = {
-    "extract": ("rjepa_cli.commands.extract", "Problems in, stored step latents out."),
-    "show": ("rjepa_cli.commands.show", "What a store holds, or one of its records."),
+    "extract": ("rjepa_cli.commands.extract", "Extract step latents from problems into a store."),
+    "show": ("rjepa_cli.commands.show", "Show what a store holds, or one of its records."),
     "store": (
         "rjepa_cli.commands.store.group",
         "Look after stores: verify, repair, merge, export and more.",
     ),
     "train": ("rjepa_cli.commands.train", "Train a world model on the latents of stores."),
-    "evaluate": ("rjepa_cli.commands.evaluate", "A trained world model beside its baselines."),
-    "score": ("rjepa_cli.commands.score", "Surprise of each step of stored records or solutions."),
-    "rank": ("rjepa_cli.commands.rank", "Solutions of a problem, the least surprising first."),
-    "serve": ("rjepa_cli.commands.serve", "A world model behind HTTP, with a page to look at."),
-    "bench": ("rjepa_cli.commands.bench", "How many rows at a time are fastest here, measured."),
+    "evaluate": (
+        "rjepa_cli.commands.evaluate",
+        "Compare a trained world model with its baselines.",
+    ),
+    "score": (
+        "rjepa_cli.commands.score",
+        "Score each step of stored records or solutions by surprise.",
+    ),
+    "rank": (
+        "rjepa_cli.commands.rank",
+        "Order the solutions of each problem, the least surprising first.",
+    ),
+    "serve": ("rjepa_cli.commands.serve", "Serve a world model over HTTP, with a page to look at."),
+    "bench": ("rjepa_cli.commands.bench", "Measure how many rows at a time are fastest here."),
     "plugins": (
         "rjepa_cli.commands.plugins",
-        "The plugins found: adapters, versions, what failed and why.",
+        "List the plugins: adapters, versions, what failed and why.",
     ),
-    "doctor": ("rjepa_cli.commands.doctor", "Versions, devices, memory: what would run here."),
+    "doctor": (
+        "rjepa_cli.commands.doctor",
+        "Show versions, devices and memory: what would run here.",
+    ),
 }
 
 # What knows `--resume`.

@@ -97,7 +97,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     """How many rows at a time are fastest here, measured.
 
     Runs one at a time, several fixed sizes and the scheduler that finds its own, in rounds over the
-    same problems, and prints seconds a problem, tokens a second, peak memory, speed-up and the
+    same problems, and prints seconds per problem, tokens per second, peak memory, speed-up and the
     hours that a whole data set would take, and what to use. Nothing is stored.
     """
     given = _shape(params["shape"], params["awq"])
@@ -115,7 +115,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     if out is not None:
         _write(out, facts, screen)
     if facts["interrupted"]:
-        raise InterruptedRunError("interrupted; what was measured until then has been told")
+        raise InterruptedRunError("interrupted; what was measured until then is printed")
     if not told and out is None:
         return FAILED
     return DONE if facts["recommendation"]["name"] else NOTHING_FITS

@@ -49,7 +49,11 @@ OTHER_OPTIONS = (
         "template of its own (code has one). Repeatable",
     ),
     *config_options("Any setting, an adapter's too: backend.my_option=3"),
-    click.Option(["--dry-run"], is_flag=True, help="Try one batch; tell hours and disk; keep none"),
+    click.Option(
+        ["--dry-run"],
+        is_flag=True,
+        help="Try one batch, say what time and disk the run would take; store nothing",
+    ),
     PRINT_CONFIG,
     JSON,
     DEBUG,

@@ -8,6 +8,7 @@ import click
 
 from rjepa_core.plugins import Registry
 from rjepa_core.scoring import Ranking, rank_all, score_all
+from rjepa_core.text import count
 
 from ..console import Screen
 from ..scoring_options import (
@@ -40,9 +41,9 @@ Examples:
 def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     """Order the solutions of each problem in FILE (a store, or a file with several solutions).
 
-    One JSON object a problem, on one line: its solutions from the least surprising to the most.
+    One JSON object per problem, on one line: its solutions from the least surprising to the most.
     The order says how expected a solution is to the world model; docs/explanation/world-model.md
-    tells how little that says of its answer being right.
+    says how little that tells of its answer being right.
     """
     settings = read_settings(ctx, RANK_FLAGS, file)
     screen = Screen(only_output=True)
@@ -58,7 +59,9 @@ def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     )
     more = f", {failed:,} could not be" if failed else ""
     if not screen.out.lost:
-        screen.say(f"{solutions:,} solutions of {len(rankings):,} problems ranked{more}")
+        screen.say(
+            f"{count(solutions, 'solution')} of {count(len(rankings), 'problem')} ranked{more}"
+        )
     return SOME_FAILED if failed else DONE
 
 

@@ -11,6 +11,7 @@ from rjepa_core.domain.trace import Failure
 from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry
 from rjepa_core.scoring import ScoredTrace, score_all
+from rjepa_core.text import count
 
 from ..console import Screen
 from ..out_folder import NewFile
@@ -55,8 +56,8 @@ Examples:
 def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -> int:
     """Surprise of each step of what FILE holds: a store, or solutions as JSON Lines, CSV, ….
 
-    One JSON object a solution, on one line: its mean and largest surprise, its worst step (from 0),
-    and of each step its text, its surprise and what share of validation's steps surprised less.
+    One JSON object per solution, on one line: its mean and largest surprise, its worst step (from
+    0), and of each step its text, its surprise and what share of validation's steps surprised less.
     """
     settings = read_settings(ctx, SCORE_FLAGS, file)
     screen = Screen(only_output=True)
@@ -83,7 +84,9 @@ def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -
         if plot is not None:
             _draw(plot, drawn)
     if not screen.out.lost:
-        screen.say(f"{good:,} solutions scored" + (f", {failed:,} could not be" if failed else ""))
+        screen.say(
+            f"{count(good, 'solution')} scored" + (f", {failed:,} could not be" if failed else "")
+        )
     return SOME_FAILED if failed else DONE
 
 

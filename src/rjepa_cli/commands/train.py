@@ -80,10 +80,10 @@ class _Remembering(click.Command):
 def command(ctx: click.Context, /, **params: Any) -> int:
     """Train a world model on the latents of stores.
 
-    It learns to predict steps of a solution from the others. Problems are parted into train,
-    validation and test by their statements; training stops when validation gets no better. Ctrl-C
-    writes a checkpoint; --resume goes on from the last one, with the same losses as a run that was
-    never interrupted.
+    It learns to predict steps of a solution from the others. Problems are split into train,
+    validation and test by their statements; training stops when the validation loss no longer
+    falls. Ctrl-C writes a checkpoint; --resume goes on from the last one, with the same losses as a
+    run that was never interrupted.
     """
     if params["resume"] and params["out"] and not Path(params["out"]).exists():
         raise UsageError(
