@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -13,12 +13,15 @@ import yaml
 from click.core import ParameterSource
 
 from rjepa_core.config import as_section
-from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.errors import SettingsError
 from rjepa_core.text import visible
 
 from .options import Flag
+from .wording import wording
 
 Tree = dict[str, Any]
+# Full key, where it was given (a flag), and value.
+Given = tuple[str, str, Any]
 # Far more than any settings take.
 _LONGEST, _MOST_KEYS = 2**20, 10_000
 
@@ -31,13 +34,11 @@ class Layers:
         root: the settings class that the sections belong to.
         tree: the values so far, as `structure` takes them.
         origins: where the value of a full key came from (`run.yaml, line 3`; `--set`; `--dtype`).
-        flags: the flag of a full key, for messages about values that nobody gave.
     """
 
     root: type[Any]
     tree: Tree = attrs.field(factory=dict)
     origins: dict[str, str] = attrs.field(factory=dict)
-    flags: dict[str, str] = attrs.field(factory=dict)
 
     def add_file(self, path: str) -> None:
         """Merge a YAML file over what is there."""
@@ -49,7 +50,7 @@ class Layers:
         _merge(self.tree, values)
         self.origins.update({key: f"{path}, line {line}" for key, line in lines.items()})
 
-    def add_given(self, settings: Iterable[str], flags: Iterable[tuple[str, str, Any]]) -> None:
+    def add_given(self, settings: Iterable[str], flags: Iterable[Given]) -> None:
         """Merge `--set KEY=VALUE` and flags (key, flag, value) over what is there.
 
         Raises:
@@ -67,22 +68,6 @@ class Layers:
         for key, (origin, value) in given.items():
             self._put(key, value)
             self.origins[key] = origin
-
-    def annotate(self, error: UsageError) -> UsageError:
-        """The same error, with where the value came from behind its key, if it names one."""
-        key, colon, rest = str(error).partition(": ")
-        origin = self._origin(key) if colon else None
-        return type(error)(f"{key} ({origin}): {rest}") if origin else error
-
-    def _origin(self, key: str) -> str | None:
-        key = re.sub(r"\[\d+\]$", "", key)
-        if key in self.origins:
-            return self.origins[key]
-        if key in self.flags:
-            return self.flags[key]
-        parent = key.rpartition(".")[0]
-        below = (origin for k, origin in self.origins.items() if k.startswith(f"{key}."))
-        return self.origins.get(parent) or next(below, None)
 
     def _full_key(self, key: str) -> str:
         """`--set backend=seeded` is short for `--set backend.name=seeded`."""
@@ -218,31 +203,87 @@ def _words(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-CONFIG_OPTIONS = (
-    click.Option(["--config"], metavar="FILE", help="YAML of settings; flags and --set go over it"),
-    click.Option(
-        ["--set"],
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Any setting, an adapter's too: model.dtype=float32. Repeatable",
-    ),
-    click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks"),
+FIELD = click.Option(
+    ["--field"],
+    multiple=True,
+    metavar="OURS=THEIRS",
+    help="Which of the source's fields holds ours: statement=question; "
+    "statement=Body+Question joins two; id= for none. Repeatable",
 )
+JSON = click.Option(["--json"], is_flag=True, help="Print one JSON object instead of text")
+PRINT_CONFIG = click.Option(
+    ["--print-config"], is_flag=True, help="Print the settings as YAML and exit"
+)
+DEBUG = click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks")
+# The flags that are no setting of their own but entries of one.
+_ENTRIES = {"problems.fields": "--field", "prompt.templates": "--prompt-template"}
 
 
-def gather(ctx: click.Context, root: type[Any], flags: Sequence[Flag]) -> Layers:
-    """All that was given, in layers: defaults, YAML file, then flags and `--set`."""
-    layers = Layers(root, flags={flag.key: flag.name for flag in flags})
-    params = ctx.params
-    if params["config"]:
-        layers.add_file(params["config"])
-    given: list[tuple[str, str, Any]] = []
+def config_options(example: str) -> tuple[click.Option, click.Option]:
+    """`--config` and `--set`, with an example of what to set."""
+    return (
+        click.Option(
+            ["--config"], metavar="FILE", help="YAML of settings; flags and --set go over it"
+        ),
+        click.Option(["--set"], multiple=True, metavar="KEY=VALUE", help=f"{example}. Repeatable"),
+    )
+
+
+CONFIG_OPTIONS = (*config_options("Any setting, an adapter's too: model.dtype=float32"), DEBUG)
+
+
+def gather(
+    ctx: click.Context,
+    root: type[Any],
+    flags: Iterable[Flag],
+    given: Iterable[Given] = (),
+    *,
+    defaults: Tree | None = None,
+    config: str | None = None,
+) -> Tree:
+    """All settings that were given: a file's over the defaults, then `--set` and flags over it.
+
+    From here on, messages name the command's flags and where values came from.
+
+    Args:
+        ctx: with the values of the options.
+        root: the settings class that the sections belong to.
+        flags: the command's.
+        given: more that the command was given (key, where, value).
+        defaults: the command's own, where they are not the settings class's.
+        config: a YAML file to read where `--config` names none.
+
+    Raises:
+        SettingsError: a file cannot be read, an option is malformed, or a key has two values.
+    """
+    flags, more, params = list(flags), list(given), ctx.params
+    layers = Layers(root, {} if defaults is None else defaults)
+    if config := params.get("config") or config:
+        layers.add_file(config)
+    values: list[Given] = []
     for flag in flags:
         if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE:
             value = params[flag.parameter]
-            given.append((flag.key, flag.name, list(value) if type(value) is tuple else value))
-    layers.add_given(params["set"], given)
-    return layers
+            if isinstance(value, tuple):
+                value = ",".join(value) if flag.commas else list(value)
+            values.append((flag.key, flag.name, value))
+    for ours, theirs in field_pairs(params.get("field", ())):
+        values.append((f"problems.fields.{ours}", "--field", theirs))
+    for domain, where, text in template_files(params.get("prompt_template", ())):
+        values.append((f"prompt.templates.{domain}", where, text))
+    layers.add_given(params["set"], [*values, *more])
+    named = {key: flag for key, flag in _ENTRIES.items() if _has(ctx, flag)}
+    named |= {key: origin for key, origin, _ in more}
+    named |= {flag.key: flag.name for flag in flags}
+    if any(flag.name == "--batch-size" for flag in flags):
+        # The advice where memory runs out does not know whose batches they are.
+        named["a smaller batch size"] = "--batch-size"
+    wording(ctx).learn(named, layers.origins)
+    return layers.tree
+
+
+def _has(ctx: click.Context, flag: str) -> bool:
+    return any(flag in option.opts for option in ctx.command.params)
 
 
 def field_pairs(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:

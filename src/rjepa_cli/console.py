@@ -26,6 +26,7 @@ from rjepa_core.text import visible as visible
 from rjepa_core.text import visible_json as visible_json
 
 from .streams import LastingStream, lasting
+from .wording import wording
 
 _LONGEST_NAME, _TAIL = 80, 16
 
@@ -64,6 +65,8 @@ class Screen:
         self._noise = _Noise(self.err)
         self._handler = _Lines(self)
         self._seen: set[str] = set()
+        # Warnings may come from other threads, which know no command.
+        self._wording = wording()
 
     @property
     def terminal(self) -> bool:
@@ -78,7 +81,7 @@ class Screen:
         """A warning on stderr, once."""
         if text not in self._seen:
             self._seen.add(text)
-            self.say(f"rjepa-cli: warning: {text}")
+            self.say(f"rjepa-cli: warning: {self._wording(text)}")
 
     def result(self, *lines: str) -> bool:
         """The command's result, on stdout, line by line; whether someone was told."""

@@ -13,16 +13,22 @@ from rjepa_core.extraction.report import FAILED, INTERRUPTED, USAGE
 from rjepa_core.text import visible
 
 from .streams import lasting
+from .wording import Wording
 
 
 class InterruptedRunError(Exception):
     """Ctrl-C or SIGTERM, with what there is to say about it."""
 
 
-def exit_code(error: BaseException, debug: bool = False, resumable: bool = False) -> int:
+def exit_code(
+    error: BaseException, wording: Wording, debug: bool = False, resumable: bool = False
+) -> int:
     """Say what happened on stderr; the exit code that fits.
 
     Args:
+        error: what ended the command.
+        wording: names the flags of the settings that the error names.
+        debug: show the traceback.
         resumable: the command knows `--resume`.
     """
     if isinstance(error, SystemExit):
@@ -33,7 +39,7 @@ def exit_code(error: BaseException, debug: bool = False, resumable: bool = False
     if isinstance(error, InterruptedRunError | KeyboardInterrupt | click.Abort):
         say(str(error) or "interrupted")
         return INTERRUPTED
-    text, code = explain(error, resumable)
+    text, code = explain(error, resumable, wording)
     if text is None:
         where = "above" if debug else _keep_traceback(error)
         text = f"unexpected {_first_line(error)}; the traceback is {where}"
@@ -41,11 +47,18 @@ def exit_code(error: BaseException, debug: bool = False, resumable: bool = False
     return code
 
 
-def explain(error: BaseException, resumable: bool = False) -> tuple[str | None, int]:
+def explain(
+    error: BaseException, resumable: bool = False, wording: Wording | None = None
+) -> tuple[str | None, int]:
     """Text and exit code of an error that a user can meet; no text for an unexpected one."""
     if isinstance(error, click.ClickException):
         return _usage(error), USAGE
-    return endings.explain(error, resumable)
+    text, code = endings.explain(error, resumable)
+    if text is not None:
+        text = wording(text) if wording is not None else text
+        if resumable:
+            text = text.replace("resume the run", "go on with --resume")
+    return text, code
 
 
 def _usage(error: click.ClickException) -> str:

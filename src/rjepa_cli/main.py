@@ -14,26 +14,39 @@ from typing import Any, NoReturn
 import click
 
 from .streams import LastingStream, take_over
+from .wording import Wording
 
 # name: (module, one line for --help). The module holds a click command named `command`.
 COMMANDS = {
-    "extract": ("rjepa_cli.commands.extract", "Problems in, stored step latents out."),
-    "show": ("rjepa_cli.commands.show", "What a store holds, or one of its records."),
+    "extract": ("rjepa_cli.commands.extract", "Extract step latents from problems into a store."),
+    "show": ("rjepa_cli.commands.show", "Show what a store holds, or one of its records."),
     "store": (
         "rjepa_cli.commands.store.group",
         "Look after stores: verify, repair, merge, export and more.",
     ),
     "train": ("rjepa_cli.commands.train", "Train a world model on the latents of stores."),
-    "evaluate": ("rjepa_cli.commands.evaluate", "A trained world model beside its baselines."),
-    "score": ("rjepa_cli.commands.score", "Surprise of each step of stored records or solutions."),
-    "rank": ("rjepa_cli.commands.rank", "Solutions of a problem, the least surprising first."),
-    "serve": ("rjepa_cli.commands.serve", "A world model behind HTTP, with a page to look at."),
-    "bench": ("rjepa_cli.commands.bench", "How many rows at a time are fastest here, measured."),
+    "evaluate": (
+        "rjepa_cli.commands.evaluate",
+        "Compare a trained world model with its baselines.",
+    ),
+    "score": (
+        "rjepa_cli.commands.score",
+        "Score each step of stored records or solutions by surprise.",
+    ),
+    "rank": (
+        "rjepa_cli.commands.rank",
+        "Order the solutions of each problem, the least surprising first.",
+    ),
+    "serve": ("rjepa_cli.commands.serve", "Serve a world model over HTTP, with a page to look at."),
+    "bench": ("rjepa_cli.commands.bench", "Measure how many rows at a time are fastest here."),
     "plugins": (
         "rjepa_cli.commands.plugins",
-        "The plugins found: adapters, versions, what failed and why.",
+        "List the plugins: adapters, versions, what failed and why.",
     ),
-    "doctor": ("rjepa_cli.commands.doctor", "Versions, devices, memory: what would run here."),
+    "doctor": (
+        "rjepa_cli.commands.doctor",
+        "Show versions, devices and memory: what would run here.",
+    ),
 }
 
 # What knows `--resume`.
@@ -104,13 +117,16 @@ class Cli(click.Group):
         """Run, and leave with an exit code; a mistake is one line on stderr."""
         arguments = list(sys.argv[1:] if args is None else args)
         take_over()
+        wording = Wording()
         try:
-            code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
+            code = super().main(
+                arguments, prog_name, complete_var, standalone_mode=False, obj=wording, **extra
+            )
         except BaseException as error:
             from .errors import exit_code
 
             called = next((word for word in arguments if not word.startswith("-")), "")
-            code = exit_code(error, "--debug" in arguments, resumable=called in RESUMABLE)
+            code = exit_code(error, wording, "--debug" in arguments, called in RESUMABLE)
         sys.exit(_with_output(code if isinstance(code, int) else 0))
 
 

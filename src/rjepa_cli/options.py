@@ -35,6 +35,7 @@ class Flag:
         on: the flag takes no value and means true.
         metavar: what help shows for the value; made from the type where not given.
         extra: appended to the setting's own description.
+        commas: the flag is repeatable, and each value may be several with commas between.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Flag:
     on: bool = False
     metavar: str | None = None
     extra: str = ""
+    commas: bool = False
 
     @property
     def parameter(self) -> str:
@@ -255,33 +257,6 @@ FLAGS = (
     Flag("--allow-failures", "run.allow_failures", RunSettings, metavar="1%"),
     Flag("--max-hours", "run.max_hours", RunSettings),
     Flag("--force", "run.force", RunSettings, on=True),
-)
-OTHER_OPTIONS = (
-    click.Option(
-        ["--field"],
-        multiple=True,
-        metavar="OURS=THEIRS",
-        help="Which of the source's fields holds ours: statement=question; "
-        "statement=Body+Question joins two; id= for none. Repeatable",
-    ),
-    click.Option(
-        ["--prompt-template"],
-        multiple=True,
-        metavar="[DOMAIN=]FILE",
-        help="Text with {statement} once in it; without DOMAIN for every domain that has no "
-        "template of its own (code has one). Repeatable",
-    ),
-    click.Option(["--config"], metavar="FILE", help="YAML of settings; flags and --set go over it"),
-    click.Option(
-        ["--set"],
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Any setting, an adapter's too: backend.my_option=3. Repeatable",
-    ),
-    click.Option(["--dry-run"], is_flag=True, help="Try one batch; tell hours and disk; keep none"),
-    click.Option(["--print-config"], is_flag=True, help="Print the settings as YAML and exit"),
-    click.Option(["--json"], is_flag=True, help="Print one JSON object instead of text"),
-    click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks"),
 )
 GROUPS = {
     "problems": "Problems",

@@ -12,13 +12,11 @@ import click
 
 from rjepa_core.config import structure
 from rjepa_core.domain.trace import Failure
-from rjepa_core.errors import UsageError
 from rjepa_core.scoring import MAX, ScoredTrace, ScoreRunSettings, ScoreSettings, whole
 from rjepa_core.settings import ModelSettings
 
-from .config import CONFIG_OPTIONS, Layers, gather
+from .config import CONFIG_OPTIONS, FIELD, gather
 from .options import FLAGS, Flag
-from .options import OTHER_OPTIONS as EXTRACT_OPTIONS
 from .out_folder import NewFile
 from .streams import LastingStream
 
@@ -36,25 +34,13 @@ SCORE_FLAGS = (
 )
 RANK_FLAGS = (*SCORE_FLAGS, Flag("--by", f"{_KEY}by", ScoreSettings))
 OUT = click.Option(["--out"], metavar="FILE", help="Write the JSON Lines there, not to stdout")
-FIELD = next(option for option in EXTRACT_OPTIONS if option.opts[0] == "--field")
 OTHER_OPTIONS = (OUT, FIELD, *CONFIG_OPTIONS)
 
 
-def read_settings(
-    ctx: click.Context, flags: tuple[Flag, ...], file: str
-) -> tuple[ScoreRunSettings, Layers]:
+def read_settings(ctx: click.Context, flags: tuple[Flag, ...], file: str) -> ScoreRunSettings:
     """The settings, with FILE as what is scored."""
-    layers = gather(ctx, ScoreRunSettings, list(flags))
-    layers.add_given((), [("problems.traces", "FILE", [file])])
-    for text in ctx.params["field"]:
-        ours, equals, theirs = text.partition("=")
-        if not equals or not ours:
-            raise UsageError(f"--field {text!r}: write it as OURS=THEIRS")
-        layers.add_given((), [(f"problems.fields.{ours}", "--field", theirs)])
-    try:
-        return structure(ScoreRunSettings, layers.tree), layers
-    except UsageError as error:
-        raise layers.annotate(error) from None
+    tree = gather(ctx, ScoreRunSettings, flags, [("problems.traces", "FILE", [file])])
+    return structure(ScoreRunSettings, tree)
 
 
 @contextmanager

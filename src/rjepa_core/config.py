@@ -1,4 +1,4 @@
-"""Turn plain mappings (YAML, `--set`, an adapter's options) into settings classes, and back.
+"""Turn plain mappings (YAML, an adapter's options) into settings classes, and back.
 
 Every mistake is named with its full key and the nearest right one.
 """

@@ -55,17 +55,27 @@ TABLE = [
     row("empty file", "--problems empty.jsonl", "empty.jsonl", "empty"),
     row("binary file", "--problems binary.jsonl", "binary.jsonl", "binary"),
     row("broken JSON on line 7", "--problems broken.jsonl", "broken.jsonl:7", "JSON"),
-    row("missing field", "--problems no_statement.jsonl", "no_statement.jsonl:2", "--field"),
+    row(
+        "missing field",
+        "--problems no_statement.jsonl",
+        "no_statement.jsonl:2",
+        "problems.fields.",
+        "(--field statement=",
+    ),
     row("id with two statements", "--problems twice.jsonl", "twice.jsonl:2", "'a'"),
     row("no solutions", "--traces no_solution.jsonl", "solution"),
     row("no input at all", "", "--problems"),
     row("both kinds", "--problems demo --traces no_solution.jsonl", "either"),
     row("bad --field", "--problems demo --field statement", "--field 'statement'", "question"),
-    row("statement dropped", "--problems twice.jsonl --field statement=", "--field statement="),
+    row(
+        "statement dropped",
+        "--problems twice.jsonl --field statement=",
+        "problems.fields.statement (--field): ",
+    ),
     row(
         "samples of given solutions",
         "--traces no_solution.jsonl --samples 2",
-        "problems.samples (--samples): --traces",
+        "problems.samples (--samples): problems.traces (--traces)",
     ),
     row("limit 0", "--problems demo --limit 0", "problems.limit (--limit): must be >= 1, got 0"),
     row("samples 0", "--problems demo --samples 0", "problems.samples (--samples)", "got 0"),
@@ -100,7 +110,12 @@ TABLE = [
     # the store
     row("below a file", "--problems demo --store problems.jsonl/s", "problems.jsonl/s"),
     row("a file", "--problems demo --store problems.jsonl", "problems.jsonl", "file"),
-    row("where nothing can be made", "--problems demo --store /proc/s", "/proc/s", "--store"),
+    row(
+        "where nothing can be made",
+        "--problems demo --store /proc/s",
+        "/proc/s",
+        "name another place (--store)",
+    ),
     row("store without a place", "--problems demo --store=", "store.path (--store)"),
     # adapters
     row("backend", "--problems demo --backend seded", "backend 'seded'", "did you mean 'seeded'?"),
@@ -118,7 +133,7 @@ TABLE = [
         "misspelt key",
         "--config misspelt.yaml",
         "sampling.temprature (misspelt.yaml, line 3)",
-        "did you mean sampling.temperature?",
+        "did you mean sampling.temperature (--temperature)?",
     ),
     row("misspelt source key", "--config source.yaml", "problems.limt (source.yaml, line 2)"),
     row(

@@ -375,7 +375,7 @@ def test_an_interrupted_measurement_tells_what_it_has(home: Path) -> None:
     assert json.loads((home / "o" / "bench.json").read_text()) == facts
     assert "INTERRUPTED" in (home / "o" / "bench.html").read_text()
     assert "INTERRUPTED" in "\n".join(lines(facts))
-    assert err.rstrip().endswith("interrupted; what was measured until then has been told")
+    assert err.rstrip().endswith("interrupted; what was measured until then is printed")
 
 
 # around it

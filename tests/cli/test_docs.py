@@ -13,12 +13,13 @@ import click
 import pytest
 
 from rjepa_adapters.service.settings import HttpSettings
+from rjepa_cli.commands.extract import OTHER_OPTIONS
 from rjepa_cli.commands.serve import SERVE_FLAGS, service_flags
 from rjepa_cli.commands.train import OTHER_OPTIONS as TRAIN_OPTIONS
 from rjepa_cli.commands.train import TRAIN_FLAGS
 from rjepa_cli.config import read_yaml
 from rjepa_cli.config_comments import commented
-from rjepa_cli.options import FLAGS, OTHER_OPTIONS, Flag, default_text, describe, type_text
+from rjepa_cli.options import FLAGS, Flag, default_text, describe, type_text
 from rjepa_cli.scoring_options import RANK_FLAGS
 from rjepa_core.config import structure
 from rjepa_core.plugins.hooks import (

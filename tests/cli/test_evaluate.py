@@ -172,7 +172,7 @@ def test_the_llm_is_asked_for(made: Path, evaluate: Invoke) -> None:
     )
     assert result.exit_code == 2
     assert "fresh.tampered-slip-test lacks" in only_line(result.stderr)
-    assert "--model LLM" in result.stderr
+    assert "set model.name (--model)" in result.stderr
 
 
 def test_a_report_is_not_overwritten(whole: tuple[Result, Path], evaluate: Invoke) -> None:

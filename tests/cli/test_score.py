@@ -198,10 +198,10 @@ def test_out_takes_the_lines(invoke: Invoke, home: Path, trained: tuple[str, str
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        (("STORE",), "score.world_model (--world-model): none is named; add --world-model RUN"),
+        (("STORE",), "score.world_model (--world-model): none is named; name a trained run"),
         (("STORE", "--world-model", "nowhere"), "there is no trained world model"),
         (("nothing.jsonl", "--world-model", "RUN"), "no such file"),
-        (("texts.jsonl", "--world-model", "RUN"), "add --model LLM"),
+        (("texts.jsonl", "--world-model", "RUN"), "set model.name (--model) to the LLM"),
         (
             ("texts.jsonl", "--world-model", "RUN", "--model", "other", "--backend", "seeded"),
             "another latent space",

@@ -107,7 +107,7 @@ def test_the_token_comes_from_the_environment_or_a_file(
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ((), "serve.world_model (--world-model): none is named; add --world-model RUN"),
+        ((), "serve.world_model (--world-model): none is named; name a trained run"),
         (("--world-model", "nowhere"), "there is no trained world model"),
         (("--world-model", "RUN", "--port", "99999"), "service.port (--port)"),
         (("--world-model", "RUN", "--host", "no.such.host.invalid"), "service.host (--host)"),
@@ -145,7 +145,7 @@ def test_a_port_that_is_taken(invoke: Invoke, trained: tuple[str, str], run: str
         port = str(taken.getsockname()[1])
         result = invoke("serve", "--world-model", place, "--device", "cpu", "--port", port)
     assert result.exit_code == 2
-    assert "take another --port" in only_line(result.stderr)
+    assert "use another service.port" in only_line(result.stderr)
 
 
 def test_without_the_extra_it_says_what_to_install(

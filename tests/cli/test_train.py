@@ -189,7 +189,7 @@ def test_a_run_is_not_overwritten(train: Invoke, trainer: FakeTrainer, home: Pat
     ("arguments", "said"),
     [
         (["--set", "training.lrr=1"], "training.lrr (--set): unknown setting; did you mean "
-         "training.lr?"),
+         "training.lr (--lr)?"),
         (["--set", "trainig.lr=1"], "trainig (--set): unknown setting; did you mean training?"),
         (["--set", "masker.masks.contiguos=1"], "masker.masks.contiguos (--set): unknown setting; "
          "did you mean masker.masks.contiguous?"),

@@ -1,4 +1,4 @@
-"""What `--model` may name: a folder, a GGUF file, a name on the hub, or `smollm2`."""
+"""What `model.name` may name: a folder, a GGUF file, a name on the hub, or `smollm2`."""
 
 from __future__ import annotations
 

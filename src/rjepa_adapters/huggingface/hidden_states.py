@@ -123,7 +123,7 @@ class LayerReader:
                 raise UnsupportedError(f"{name}: layer {layer} differs from transformers' own")
         if last is not None and not agree(_head(self._model)(last), whole.logits, dtype):
             raise UnsupportedError(
-                f"{name} changes its logits behind the output layer; run without --logprobs"
+                f"{name} changes its logits behind the output layer; leave encoding.logprobs out"
             )
         self._checked |= asked
 

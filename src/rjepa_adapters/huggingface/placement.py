@@ -108,7 +108,7 @@ def check_room(
             f"{name} needs {needed / GIB:.1f} GiB on {device} for its weights in "
             f"{str(dtype).removeprefix('torch.')}, {free / GIB:.1f} GiB are free: "
             f"{(needed - free) / GIB:.1f} GiB are missing. Nothing is offloaded; use a smaller "
-            "dtype, a quantised checkpoint, or another --device"
+            "dtype, a quantised checkpoint, or another model.device"
         )
 
 

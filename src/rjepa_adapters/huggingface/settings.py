@@ -21,7 +21,7 @@ class HuggingFaceSettings:
             loads in a second the next time (only where that takes less than 4 GiB).
         extraction: `fused` collects the layers while it generates, in slots that are refilled as
             soon as a row ends; `double-pass` generates whole batches and runs each text once more.
-        logprob_rows: tokens whose logits are held at a time with --logprobs.
+        logprob_rows: tokens whose logits are held at a time with encoding.logprobs.
     """
 
     trust_remote_code: bool = False

@@ -71,8 +71,8 @@ def _copy(old: LmdbStore, scratch: Path, report: Report) -> None:
                 new.add_history(entry)
         if new.digest() != old.digest():
             raise StoreError(
-                f"{old.location}: the copy is not the store's equal; nothing was changed, run "
-                "`rjepa-cli store verify`"
+                f"{old.location}: the copy is not the store's equal; nothing was changed, "
+                "verify the store"
             )
     finally:
         new.close()
@@ -83,8 +83,8 @@ def _checked(reader: Reader, raw_key: bytes, location: str) -> EncodedRecord:
         return reader.encoded(raw_key)
     except MismatchError as error:
         raise DamagedRecordError(
-            f"{location}: {name_key(raw_key)} is damaged: {error}; nothing was changed, run "
-            "`rjepa-cli store repair`"
+            f"{location}: {name_key(raw_key)} is damaged: {error}; nothing was changed, "
+            "repair the store"
         ) from error
 
 

@@ -57,7 +57,7 @@ def make_place(location: str) -> Path:
     path = Path(location)
     refuse_dangling(location)
     if path.exists() and not path.is_dir():
-        raise UsageError(f"{location}: is a file; a store is a directory, name another --store")
+        raise UsageError(f"{location}: is a file; a store is a directory; name another place")
     try:
         if not path.is_dir():
             path.mkdir(parents=True)
@@ -103,7 +103,7 @@ def reserve_lock_file(path: Path, size: int) -> None:
 def cannot_write(location: str, reason: str) -> str:
     """The message about a place where nothing can be written."""
     return (
-        f"{location}: cannot be written ({reason}); name another --store, or copy the store to "
+        f"{location}: cannot be written ({reason}); name another place, or copy the store to "
         "where it can be written"
     )
 
@@ -116,7 +116,7 @@ def _why_not(path: Path) -> str:
 
 def _cannot(location: str, error: OSError) -> str:
     reason = error.strerror or str(error)
-    return f"{location}: a store cannot be made there ({reason}); name another --store"
+    return f"{location}: a store cannot be made there ({reason}); name another place"
 
 
 # Closing any descriptor of the file drops the lock of the whole process, so a second writer in the

@@ -322,9 +322,7 @@ def explain(path: Path, error: Exception) -> StoreError:
             "safe: free some space and resume"
         )
     if isinstance(error, (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.InvalidError)):
-        return StoreError(
-            f"{path}: the store's pages are damaged ({error}); run `rjepa-cli store repair`"
-        )
+        return StoreError(f"{path}: the store's pages are damaged ({error}); repair the store")
     if isinstance(error, lmdb.VersionMismatchError):
         return StoreError(f"{path}: made by another version of LMDB ({error})")
     return StoreError(f"{path}: LMDB cannot go on ({error}); open the store again")

@@ -93,7 +93,7 @@ def has_header(environment: Environment) -> bool:
         if not environment.is_blank:
             raise StoreError(
                 f"{environment.path}: its LMDB file is not a store, or damaged at the root; check "
-                "the path, or try `rjepa-cli store repair`"
+                "the path, or repair the store"
             )
         return False
     with environment.read() as txn:
@@ -200,8 +200,7 @@ def _get(environment: Environment, txn: Any, raw_key: bytes, what: str) -> dict[
         return decode_json(raw_key, value)
     except MismatchError as error:
         raise DamagedRecordError(
-            f"{environment.path}: the store's {what} is damaged: {error}; "
-            "run `rjepa-cli store repair`"
+            f"{environment.path}: the store's {what} is damaged: {error}; repair the store"
         ) from error
 
 

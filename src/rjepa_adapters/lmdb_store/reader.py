@@ -224,7 +224,7 @@ class Reader:
     def broken(self, name: str, why: str) -> NoReturn:
         """Raise the error for something damaged."""
         raise DamagedRecordError(
-            f"{self.environment.path}: {name} is damaged: {why}; run `rjepa-cli store repair`"
+            f"{self.environment.path}: {name} is damaged: {why}; repair the store"
         )
 
 

@@ -76,9 +76,7 @@ class RemoteWorldModel:
         transport: httpx2.BaseTransport | None = None,
     ) -> None:
         if device != "auto":
-            raise UsageError(
-                f"--device {device}: the service at {location} has its device; leave it out"
-            )
+            raise UsageError(f"{location}: the service has its own device; leave out {device!r}")
         self._where, self._patience = location.rstrip("/"), patience
         token = os.environ.get(TOKEN_VARIABLE)
         try:

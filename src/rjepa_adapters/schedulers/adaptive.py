@@ -51,7 +51,8 @@ class AdaptiveSettings:
         batch_size: rows to start with; 16 or the bound nearest to it where nothing is said.
         min_batch_size: fewest rows, but for the retry of a batch that ran out of memory.
         max_batch_size: most rows.
-        encode_tokens: most tokens of one encoding batch, padding included; bounds --traces too.
+        encode_tokens: most tokens of one encoding batch, padding included, of given
+            solutions too.
         memory_limit: most memory that this run may hold, in bytes or as `8GiB` or
             `8gb`, units being powers of 1,024; none leaves it at what the device or the machine
             allows.

@@ -17,7 +17,8 @@ class FixedSettings:
 
     Attributes:
         batch_size: rows generated at a time.
-        encode_tokens: most tokens of one encoding batch, padding included; bounds --traces too.
+        encode_tokens: most tokens of one encoding batch, padding included, of given
+            solutions too.
     """
 
     batch_size: int = attrs.field(default=8, validator=v.ge(1))

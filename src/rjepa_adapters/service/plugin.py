@@ -39,7 +39,7 @@ def _serve(served: Served, settings: HttpSettings, say: Callable[[str], None]) -
     if token is None and settings.host not in _LOOPBACK:
         say(
             f"warning: whoever reaches {settings.host} may ask this service; "
-            "set RJEPA_TOKEN or --token-file to have callers name a token"
+            "set RJEPA_TOKEN or service.token_file to have callers name a token"
         )
     run(make_app(served, settings, token), settings, say)
 

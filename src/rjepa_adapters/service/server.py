@@ -59,7 +59,7 @@ def listen(settings: HttpSettings) -> socket.socket:
     except OSError as error:
         listening.close()
         raise UsageError(
-            f"service.port: {host} port {port}: {error.strerror}; take another --port"
+            f"service.port: {host} port {port}: {error.strerror}; use another service.port"
         ) from None
     return listening
 

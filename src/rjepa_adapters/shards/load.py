@@ -151,7 +151,7 @@ def _assembled(
     if f"{name}/prompt" not in tensors:
         raise InputError(
             f"{where}: {name!r} has no prompt latent (tensor {name}/prompt); encode the solutions "
-            "anew with `rjepa-cli extract --traces`"
+            "anew (problems.traces)"
         )
     prompt = tensors.get(f"{name}/prompt")
     if layers == 1:

@@ -13,7 +13,7 @@ import attrs
 from .record import Record, is_null, scalar_text
 
 CHOICE_NAMES = ("choices", "options", "answer_choices", "endings")
-# What stands for all of them in `--field`, wherever a row has them.
+# What stands for all of them in `problems.fields`, wherever a row has them.
 CHOICES = "choices"
 # Names of the answer beside the usual ones, where there are choices.
 ANSWER_NAMES = (

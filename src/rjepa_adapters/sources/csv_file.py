@@ -84,7 +84,7 @@ def _header(cells: list[str], where: str, reader: RowReader) -> list[str]:
         shown = ", ".join(repr(n if len(n) <= 40 else n[:39] + "…") for n in named[:8])
         raise InputError(
             f"{where}: no column for the statement in the header ({shown or 'it is blank'}); "
-            "name it with --field statement=NAME, or add the header line if there is none"
+            "name it: problems.fields.statement=NAME, or add the header line if there is none"
         )
     return header
 

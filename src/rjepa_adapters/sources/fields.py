@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from rjepa_core.errors import InputError, UsageError
+from rjepa_core.text import shell_word
 
 from .choices import CHOICES, find_choices
 from .record import Record, plain_name
@@ -71,16 +72,18 @@ class Fields:
         """Raises:
         UsageError: a name on the left is none of ours, or the statement is taken from nowhere.
         """
-        for name, theirs in given.items():
+        for name in given:
             if name not in NAMES:
                 near = difflib.get_close_matches(name, NAMES, 1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 raise UsageError(
-                    f"--field {name}={theirs}: no field of a problem is called {name!r}; "
+                    f"problems.fields.{name}: no field of a problem is called {name!r}; "
                     f"{hint}known: {', '.join(NAMES)}"
                 )
         if not given.get("statement", "any"):
-            raise UsageError("--field statement=: a problem needs its statement; name the field")
+            raise UsageError(
+                "problems.fields.statement: a problem needs its statement; name the field"
+            )
         return cls(dict(given))
 
     def check(self, record: Record) -> None:
@@ -94,7 +97,7 @@ class Fields:
                     near = difflib.get_close_matches(part, record.names, 1)
                     hint = f"; did you mean {near[0]!r}?" if near else ""
                     raise record.error(
-                        f"no field {part!r} (--field {ours}={theirs}); "
+                        f"no field {part!r} (problems.fields.{ours}={shell_word(theirs)}); "
                         f"the row has {record.listed()}{hint}"
                     )
 
@@ -123,7 +126,7 @@ class Fields:
         likeliest = _likeliest(record.values)
         return record.error(
             f"no statement; the row has {record.listed()}; "
-            f"name its field with --field statement={likeliest} (several: A+B)"
+            f"name its field: problems.fields.statement={shell_word(likeliest)} (several: A+B)"
         )
 
 

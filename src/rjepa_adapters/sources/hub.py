@@ -103,7 +103,7 @@ class _Dataset:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         text = " ".join(lines[:2]) or type(error).__name__
         if "onfig name is missing" in text or "BuilderConfig" in text:
-            return f"{text} (choose one with --set problems.huggingface.config=NAME)"
+            return f"{text} (choose one: problems.huggingface.config=NAME)"
         if "home directory" in text:
             return f"{text} Set HOME, or HF_HOME to a folder for what is downloaded"
         if "split" in text.lower():

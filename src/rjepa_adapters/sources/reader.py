@@ -13,6 +13,7 @@ import attrs
 from rjepa_core.domain.problem import DEFAULT_DOMAIN, Problem, derived_id
 from rjepa_core.ports.source import SourceRow
 from rjepa_core.settings import ProblemSettings
+from rjepa_core.text import shell_word
 
 from .answers import final_answer
 from .choices import ANSWER_NAMES, CHOICES, ChoiceError
@@ -104,7 +105,7 @@ class RowReader:
         if posed.choices is not None and not posed.lettered:
             joins[posed.choices.fields[0]] = f"{base}+{CHOICES}"
         for field, join in joins.items():
-            how = f"join it: --field 'statement={join}'"
+            how = f"join it: problems.fields.statement={shell_word(join)}"
             if isinstance(record.values[field], Mapping) and CHOICES not in join:
                 how = "write it into the statement"
             self._warn(
@@ -119,7 +120,7 @@ class RowReader:
                 "system",
                 f"{record.where}: the system's message in {base!r} ({shown:.60}) is in no prompt; "
                 "give one to all problems by prompt.system, or join each: "
-                f"--field 'statement={base}.system+{base}.user'",
+                f"problems.fields.statement={shell_word(f'{base}.system+{base}.user')}",
             )
 
     def _warn(self, topic: str, text: str) -> None:
@@ -152,7 +153,7 @@ class RowReader:
             if not isinstance(value, str):
                 raise record.error(
                     f"the domain in field {field!r} is {kind_of(value)}; it must be a text "
-                    "(--domain NAME overrides it)"
+                    "(problems.domain overrides it)"
                 )
             if value.strip():
                 return record.text(field, "domain").strip(), field
@@ -210,8 +211,8 @@ class RowReader:
             return posed.choices.named(answer, posed.lettered)
         except ChoiceError as error:
             raise record.error(
-                f"the answer in field {field!r}: {error}; name the right one with "
-                "--field answer=NAME"
+                f"the answer in field {field!r}: {error}; name the right one: "
+                "problems.fields.answer=NAME"
             ) from None
 
     def _choice(self, posed: Posed, value: Any) -> str | None:

@@ -84,8 +84,8 @@ def _find(names: Fields, record: Record, reply: str | None) -> list[_Found]:
     if fields:
         return [("", {})]
     raise record.error(
-        f"no solution for --traces; the row has {record.listed()}; "
-        "name its field with --field solution=NAME or --field steps=NAME"
+        f"no solution for problems.traces; the row has {record.listed()}; "
+        "name its field: problems.fields.solution=NAME or problems.fields.steps=NAME"
     )
 
 

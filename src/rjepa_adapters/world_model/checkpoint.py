@@ -106,8 +106,8 @@ def write(run: Path, step: int, model: Tensors, training: Tensors, state: dict[s
         else:
             reason = str(error).splitlines()[0]
         raise DiskFullError(
-            f"{place}: the checkpoint could not be written: {reason}; free some space and go on "
-            "with --resume"
+            f"{place}: the checkpoint could not be written: {reason}; free some space and "
+            "resume the run"
         ) from None
     return place
 

@@ -147,7 +147,7 @@ def open_index(
         IdentityError: the stores are of several latent spaces; the message names the settings.
     """
     if not data.stores:
-        raise UsageError("data.stores: no store to read; add --store DIR")
+        raise UsageError("data.stores: no store to read; name one")
     registry = registry or Registry()
     found = _Found(with_domains or bool(domains))
     check_distinct(data.stores)
@@ -284,7 +284,7 @@ def _nothing_left(data: DataSettings, split: Split | None, found: _Found) -> str
         return (
             f"{where}: {only} in {found.total:,} records, and data.min_steps asks for "
             f"{data.min_steps}; a step is predicted from other steps: extract longer solutions, or "
-            "cut them finer (--steps)"
+            "cut them finer (steps.strategy)"
         )
     part = split.value if split is not None else ""
     words = {
@@ -298,5 +298,5 @@ def _nothing_left(data: DataSettings, split: Split | None, found: _Found) -> str
     took = "; ".join(f"{found.taken[k]:,} {text}" for k, text in words.items() if found.taken[k])
     advice = "loosen a filter or add a store"
     if len(found.statements) == 1 and found.total > 1:
-        advice = "all records have the same statement: import them again with --problems"
+        advice = "all records have the same statement: import them again with their problems"
     return f"{where}: nothing is left of {found.total:,} records: {took}; {advice}"

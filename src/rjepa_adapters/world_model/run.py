@@ -166,18 +166,18 @@ def _begun(place: Path, settings: TrainSettings, watch: TrainWatch) -> checkpoin
         UsageError: the folder holds another run, or none at all to go on with.
     """
     if place.exists() and not place.is_dir():
-        raise UsageError(f"{place}: is not a folder; give another --out")
+        raise UsageError(f"{place}: is not a folder; name another")
     begun = (place / RUN_CONFIG).exists()
     if not watch.resume:
         if begun:
             raise UsageError(
-                f"{place}: holds a run already; go on with it (--resume), or give another --out"
+                f"{place}: holds a run already; resume the run, or name another folder"
             )
         if place.exists() and any(one.suffix != UNFINISHED for one in place.iterdir()):
-            raise UsageError(f"{place}: is not empty, and no run; give another --out")
+            raise UsageError(f"{place}: is not empty, and no run; name another folder")
         return None
     if not begun:
-        raise UsageError(f"{place}: holds no run to resume; leave --resume out to begin one")
+        raise UsageError(f"{place}: holds no run to resume; begin one there")
     _check_settings(place, settings)
     if not checkpoint.steps(place):
         watch.say("no checkpoint was written yet; beginning anew")

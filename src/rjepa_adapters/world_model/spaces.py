@@ -62,7 +62,7 @@ def _layer_of(wanted: int | None, layers: Sequence[int], where: str) -> int:
     if wanted is None:
         if len(layers) > 1:
             raise UsageError(
-                f"data.layer: {where} holds layers {stored}; choose one with --layer {layers[-1]}"
+                f"data.layer: {where} holds layers {stored}; choose one: data.layer={layers[-1]}"
             )
         return layers[0]
     if wanted not in layers:

@@ -10,25 +10,25 @@ from typing import Any, Self
 
 import attrs
 import click
-from click.core import ParameterSource
 
 from rjepa_core.benchmark.advice import advise
 from rjepa_core.benchmark.report import Facts, facts_of, lines, random_warning
 from rjepa_core.benchmark.results import BenchResult, BenchRunSettings, BenchSettings
 from rjepa_core.benchmark.run import Standing, run_bench
 from rjepa_core.config import structure
-from rjepa_core.errors import SettingsError, UsageError
+from rjepa_core.errors import SettingsError
 from rjepa_core.plugins import Registry
 from rjepa_core.settings import DEFAULT_TEMPLATES
 from rjepa_core.text import count, duration
 
-from ..config import Layers, field_pairs
+from ..config import DEBUG, FIELD, JSON, Given, Tree, config_options, gather
 from ..console import Screen
 from ..errors import InterruptedRunError
 from ..options import FLAGS, Flag
 from ..out_folder import new_reports, write_reports
 from ..progress import Meter
 from ..signals import Interrupts
+from ..wording import Wording
 from .doctor import machine_facts
 
 DONE, FAILED, NOTHING_FITS = 0, 1, 3
@@ -58,17 +58,12 @@ BENCH_FLAGS = (
         for flag in FLAGS
         if flag.name in _SHARED
     ),
-    Flag("--sizes", "bench.sizes", BenchSettings, metavar="N,N,…"),
+    Flag("--sizes", "bench.sizes", BenchSettings, metavar="N,N,…", commas=True),
     Flag("--rounds", "bench.rounds", BenchSettings),
     Flag("--total", "bench.total", BenchSettings),
 )
 OTHER_OPTIONS = (
-    click.Option(
-        ["--field"],
-        multiple=True,
-        metavar="OURS=THEIRS",
-        help="Which of the source's fields holds ours: statement=question. Repeatable",
-    ),
+    FIELD,
     click.Option(
         ["--shape"],
         metavar="NAME",
@@ -79,15 +74,9 @@ OTHER_OPTIONS = (
     click.Option(
         ["--out"], metavar="DIR", help=f"Write {JSON_FILE} and {REPORT_FILE}, a report, there"
     ),
-    click.Option(["--config"], metavar="FILE", help="YAML of settings, as `extract` takes it"),
-    click.Option(
-        ["--set"],
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Any setting, an adapter's too: scheduler.max_batch_size=32. Repeatable",
-    ),
-    click.Option(["--json"], is_flag=True, help="Print one JSON object instead of text"),
-    click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks"),
+    *config_options("Any setting, an adapter's too: scheduler.max_batch_size=32"),
+    JSON,
+    DEBUG,
 )
 EPILOG = """\b
 Examples:
@@ -108,17 +97,17 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     """How many rows at a time are fastest here, measured.
 
     Runs one at a time, several fixed sizes and the scheduler that finds its own, in rounds over the
-    same problems, and prints seconds a problem, tokens a second, peak memory, speed-up and the
+    same problems, and prints seconds per problem, tokens per second, peak memory, speed-up and the
     hours that a whole data set would take, and what to use. Nothing is stored.
     """
-    layers = gather(ctx)
+    given = _shape(params["shape"], params["awq"])
+    tree = gather(ctx, BenchRunSettings, BENCH_FLAGS, given, defaults=_defaults())
+    settings = structure(BenchRunSettings, tree)
     screen = Screen()
-    try:
-        settings = structure(BenchRunSettings, layers.tree)
-        out = new_reports(params["out"], (JSON_FILE, REPORT_FILE))
-        facts = _measure(settings, screen)
-    except UsageError as error:
-        raise layers.annotate(error) from None
+    out = new_reports(params["out"], (JSON_FILE, REPORT_FILE))
+    facts = _measure(settings, screen)
+    if facts is not None:
+        facts["recommendation"] = _in_flags(facts["recommendation"])
     if facts is None:
         raise InterruptedRunError("interrupted before anything was measured")
     # First of all the result: whatever goes wrong with the files, it took long to get.
@@ -126,40 +115,37 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     if out is not None:
         _write(out, facts, screen)
     if facts["interrupted"]:
-        raise InterruptedRunError("interrupted; what was measured until then has been told")
+        raise InterruptedRunError("interrupted; what was measured until then is printed")
     if not told and out is None:
         return FAILED
     return DONE if facts["recommendation"]["name"] else NOTHING_FITS
 
 
-def gather(ctx: click.Context) -> Layers:
-    """All that was given, in layers: defaults, YAML file, then flags and `--set`."""
-    layers = Layers(BenchRunSettings, flags={flag.key: flag.name for flag in BENCH_FLAGS})
-    layers.tree["prompt"] = {"templates": dict(DEFAULT_TEMPLATES)}
-    layers.tree["problems"] = {"limit": _LIMIT}
-    params = ctx.params
-    if params["config"]:
-        layers.add_file(params["config"])
-    given: list[tuple[str, str, Any]] = []
-    for flag in BENCH_FLAGS:
-        if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE:
-            value = params[flag.parameter]
-            if flag.name == "--sizes":
-                value = ",".join(value)
-            given.append((flag.key, flag.name, list(value) if type(value) is tuple else value))
-    given.extend(
-        (f"problems.fields.{ours}", "--field", theirs)
-        for ours, theirs in field_pairs(params["field"])
-    )
-    if params["shape"] is not None:
-        name = f"shape:{params['shape']}{'-awq' if params['awq'] else ''}"
-        given.append(("model.name", "--shape", name))
-    elif params["awq"]:
+def _in_flags(advice: Facts) -> Facts:
+    """The advice with the flags of `bench`, and of `extract` which it is for."""
+    named = Wording()
+    named.learn({flag.key: flag.name for flag in (*FLAGS, *BENCH_FLAGS)})
+    named.learn({"scheduler.batch_size": "--batch-size"})
+    return {
+        "name": advice["name"],
+        "sentence": named.replaced(advice["sentence"]),
+        "doubts": [named.replaced(doubt) for doubt in advice["doubts"]],
+    }
+
+
+def _defaults() -> Tree:
+    return {"prompt": {"templates": dict(DEFAULT_TEMPLATES)}, "problems": {"limit": _LIMIT}}
+
+
+def _shape(shape: str | None, awq: bool) -> list[Given]:
+    """The model that `--shape` names."""
+    if shape is not None:
+        return [("model.name", "--shape", f"shape:{shape}{'-awq' if awq else ''}")]
+    if awq:
         raise SettingsError(
             "--awq packs a --shape; whether a checkpoint is AWQ, it says itself: leave --awq out"
         )
-    layers.add_given(params["set"], given)
-    return layers
+    return []
 
 
 def _measure(settings: BenchRunSettings, screen: Screen) -> Facts | None:

@@ -8,10 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import click
-from click.core import ParameterSource
 
 from rjepa_core.config import structure
-from rjepa_core.errors import UsageError
 from rjepa_core.evaluation.settings import PARTS, EvaluateRunSettings, EvaluateSettings
 from rjepa_core.evaluation.text import Facts, lines, markdown
 from rjepa_core.extraction import Extraction
@@ -21,7 +19,7 @@ from rjepa_core.ports.progress import ToolProgress
 from rjepa_core.settings import ModelSettings
 from rjepa_core.text import count, duration
 
-from ..config import Layers
+from ..config import CONFIG_OPTIONS, JSON, gather
 from ..console import Screen
 from ..errors import InterruptedRunError
 from ..options import FLAGS, Flag
@@ -50,6 +48,7 @@ EVALUATE_FLAGS = (
         EvaluateSettings,
         metavar="PART,…",
         extra=f"Of {', '.join(PARTS)}",
+        commas=True,
     ),
     Flag("--limit", f"{_KEY}limit", EvaluateSettings),
     Flag("--draws", f"{_KEY}draws", EvaluateSettings),
@@ -63,15 +62,8 @@ OTHER_OPTIONS = (
         metavar="DIR",
         help=f"Write {JSON_FILE}, {TABLE_FILE} and {REPORT_FILE}, a report, there",
     ),
-    click.Option(["--config"], metavar="FILE", help="YAML of settings; flags and --set go over it"),
-    click.Option(
-        ["--set"],
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Any setting, an adapter's too: model.dtype=float32. Repeatable",
-    ),
-    click.Option(["--json"], is_flag=True, help="Print one JSON object instead of text"),
-    click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks"),
+    *CONFIG_OPTIONS,
+    JSON,
 )
 EPILOG = """\b
 Examples:
@@ -103,37 +95,17 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     of the previous step, the LLM's log-probability, length), with its 95 % interval from a paired
     bootstrap over problems.
     """
-    layers = gather(ctx)
+    tree = gather(ctx, EvaluateRunSettings, EVALUATE_FLAGS)
+    settings = structure(EvaluateRunSettings, tree)
     screen = Screen()
-    try:
-        settings = structure(EvaluateRunSettings, layers.tree)
-        out = new_reports(params["out"], (JSON_FILE, TABLE_FILE, REPORT_FILE))
-        facts = _evaluate(settings, screen)
-    except UsageError as error:
-        raise layers.annotate(error) from None
+    out = new_reports(params["out"], (JSON_FILE, TABLE_FILE, REPORT_FILE))
+    facts = _evaluate(settings, screen)
     told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
     if out is not None:
         _write(out, facts, screen)
     if not told and out is None:
         return FAILED
     return SOME_LEFT_OUT if facts["facts"]["left_out"] else DONE
-
-
-def gather(ctx: click.Context) -> Layers:
-    """All that was given, in layers: defaults, YAML file, then flags and `--set`."""
-    layers = Layers(EvaluateRunSettings, flags={flag.key: flag.name for flag in EVALUATE_FLAGS})
-    params = ctx.params
-    if params["config"]:
-        layers.add_file(params["config"])
-    given: list[tuple[str, str, Any]] = []
-    for flag in EVALUATE_FLAGS:
-        if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE:
-            value = params[flag.parameter]
-            if flag.name == "--parts":
-                value = [part.strip() for text in value for part in text.split(",")]
-            given.append((flag.key, flag.name, list(value) if type(value) is tuple else value))
-    layers.add_given(params["set"], given)
-    return layers
 
 
 def _evaluate(settings: EvaluateRunSettings, screen: Screen) -> Facts:

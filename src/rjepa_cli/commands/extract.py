@@ -7,9 +7,8 @@ from typing import Any
 
 import attrs
 import click
-from click.core import ParameterSource
 
-from rjepa_core.errors import RJepaError, UsageError
+from rjepa_core.errors import RJepaError
 from rjepa_core.extraction import Extraction, open_extraction, resolve_extraction
 from rjepa_core.extraction import report as report
 from rjepa_core.extraction.report import DONE, PROBLEMS_FAILED, STOPPED, exit_code, too_many_failed
@@ -25,12 +24,13 @@ from rjepa_core.plugins import (
 from rjepa_core.settings import ExtractionSettings, StoreSettings
 from rjepa_core.text import shell_word, visible
 
-from ..config import Layers, field_pairs, template_files, to_yaml
+from ..config import DEBUG, FIELD, JSON, PRINT_CONFIG, config_options, gather, to_yaml
 from ..console import Screen
 from ..errors import InterruptedRunError
-from ..options import DEFAULTS, FLAGS, GROUPS, OTHER_OPTIONS, Flag, flags_of
+from ..options import DEFAULTS, FLAGS, GROUPS, Flag, flags_of
 from ..progress import ProgressReport
 from ..signals import Interrupts
+from ..wording import wording
 
 SECTIONS: tuple[tuple[str, type[Adapter]], ...] = (
     ("backend", BackendAdapter),
@@ -39,6 +39,25 @@ SECTIONS: tuple[tuple[str, type[Adapter]], ...] = (
     ("store", StoreAdapter),
 )
 _NAMING = ("--backend", "--scheduler", "--executor", "--store")
+OTHER_OPTIONS = (
+    FIELD,
+    click.Option(
+        ["--prompt-template"],
+        multiple=True,
+        metavar="[DOMAIN=]FILE",
+        help="Text with {statement} once in it; without DOMAIN for every domain that has no "
+        "template of its own (code has one). Repeatable",
+    ),
+    *config_options("Any setting, an adapter's too: backend.my_option=3"),
+    click.Option(
+        ["--dry-run"],
+        is_flag=True,
+        help="Try one batch, say what time and disk the run would take; store nothing",
+    ),
+    PRINT_CONFIG,
+    JSON,
+    DEBUG,
+)
 EPILOG = """\b
 Examples:
   rjepa-cli extract --problems demo --model smollm2 --store runs/demo
@@ -82,7 +101,7 @@ class ExtractCommand(click.Command):
             allow_extra_args=True,
             **extra,
         )
-        chosen = _choose(glance.params, helping="--help" in args or "-h" in args)
+        chosen = _choose(glance, helping="--help" in args or "-h" in args)
         chosen.arguments = tuple(args)
         ready = _ReadyCommand(
             self.name,
@@ -128,14 +147,14 @@ def _group(parameter: click.Parameter, flag: Flag | None, chosen: Chosen) -> str
     return visible(f"{section.capitalize()} ({chosen.names[section]})")
 
 
-def _choose(params: dict[str, Any], helping: bool) -> Chosen:
+def _choose(ctx: click.Context, helping: bool) -> Chosen:
     """Find the adapters which arguments and YAML file name; for help, as far as it goes."""
     registry = Registry()
     names = dict(DEFAULTS)
     chosen = Chosen(registry, names, [])
     sections: list[tuple[str, type[Any]]] = []
     try:
-        names.update(_names(params, registry))
+        names.update(_names(ctx, registry))
         for section, kind in SECTIONS:
             sections.append((section, registry.find(kind, names[section]).settings))
     except RJepaError as error:
@@ -147,66 +166,19 @@ def _choose(params: dict[str, Any], helping: bool) -> Chosen:
     return chosen
 
 
-def _names(params: dict[str, Any], registry: Registry) -> dict[str, str]:
-    layers = Layers(ExtractionSettings)
-    if params.get("config"):
-        layers.add_file(params["config"])
-    wanted = [
-        (flag.key, flag.name, params[flag.parameter])
-        for flag in FLAGS
-        if flag.name in _NAMING and params.get(flag.parameter)
-    ]
-    layers.add_given(params.get("set") or (), wanted)
+def _names(ctx: click.Context, registry: Registry) -> dict[str, str]:
+    naming = [flag for flag in FLAGS if flag.name in _NAMING]
+    tree = gather(ctx, ExtractionSettings, naming)
     names = {}
     for section, _ in SECTIONS:
-        values = layers.tree.get(section)
+        values = tree.get(section)
         if isinstance(values, dict) and isinstance(values.get("name"), str):
             names[section] = values["name"]
-    store = layers.tree.get("store")
-    if isinstance(store, dict) and isinstance(store.get("path"), str):
+    store = tree.get("store")
+    if isinstance(store, dict) and isinstance(store.get("path"), str) and store["path"]:
         place = StoreSettings(path=store["path"], name=names.get("store", DEFAULTS["store"]))
         names["store"] = find_store(place, registry)[0].name
     return names
-
-
-def gather(ctx: click.Context, chosen: Chosen) -> Layers:
-    """All that was given, in layers: defaults, YAML file, then flags and `--set`."""
-    flags = [*FLAGS, *chosen.flags]
-    layers = Layers(ExtractionSettings, flags={flag.key: flag.name for flag in flags})
-    params = ctx.params
-    if params["config"]:
-        layers.add_file(params["config"])
-    given: list[tuple[str, str, Any]] = [
-        (flag.key, flag.name, _value(params[flag.parameter]))
-        for flag in flags
-        if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE
-    ]
-    given.extend(
-        (f"problems.fields.{ours}", "--field", theirs)
-        for ours, theirs in field_pairs(params["field"])
-    )
-    given.extend(
-        (f"prompt.templates.{domain}", where, text)
-        for domain, where, text in template_files(params["prompt_template"])
-    )
-    layers.add_given(params["set"], given)
-    return layers
-
-
-def _value(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def resolve(layers: Layers, chosen: Chosen) -> tuple[ExtractionSettings, dict[str, Any]]:
-    """The settings, and the same as plain values with the adapters' own written out.
-
-    Raises:
-        SettingsError: naming key, place and what is wrong.
-    """
-    try:
-        return resolve_extraction(layers.tree, chosen.registry)
-    except UsageError as error:
-        raise layers.annotate(error) from None
 
 
 @click.command(
@@ -225,18 +197,16 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     """
     chosen = ctx.find_object(Chosen)
     assert chosen is not None
-    layers = gather(ctx, chosen)
-    settings, plain = resolve(layers, chosen)
+    tree = gather(ctx, ExtractionSettings, [*FLAGS, *chosen.flags])
+    wording(ctx).learn({"name another place": "--store", "a smaller batch size": "--batch-size"})
+    settings, plain = resolve_extraction(tree, chosen.registry)
     if params["print_config"]:
         click.echo(to_yaml(plain).rstrip())
         return 0
     screen = Screen()
-    try:
-        if params["dry_run"]:
-            return try_out(settings, chosen.registry, screen, params["json"])
-        return run(settings, chosen.registry, screen, chosen.arguments, params["json"])
-    except UsageError as error:
-        raise layers.annotate(error) from None
+    if params["dry_run"]:
+        return try_out(settings, chosen.registry, screen, params["json"])
+    return run(settings, chosen.registry, screen, chosen.arguments, params["json"])
 
 
 def run(
@@ -272,7 +242,8 @@ def run(
                 if as_json:
                     screen.json({**facts, "plan": planned})
                 else:
-                    screen.result(*report.outcome_lines(facts, planned, settings.store))
+                    head, *others = report.outcome_lines(facts, planned, settings.store)
+                    screen.result(wording().replaced(head), *others, _look(settings.store))
         except KeyboardInterrupt:
             again = f"; go on with: {resume_command(arguments)}"
             raise InterruptedRunError(
@@ -281,7 +252,10 @@ def run(
     if code == STOPPED and not report.in_memory(settings.store):
         screen.say(f"go on with: {resume_command(arguments)}")
     if code == PROBLEMS_FAILED:
-        screen.say(too_many_failed(summary, settings))
+        see = (
+            "" if report.in_memory(settings.store) else f"; see: {_show(settings.store)} --failures"
+        )
+        screen.say(wording()(too_many_failed(summary, settings)) + see)
     return code
 
 
@@ -306,6 +280,16 @@ def resume_command(arguments: Sequence[str], command: str = "extract") -> str:
     """The command that goes on where this one stopped, ready to be pasted."""
     words = ["rjepa-cli", command, *arguments]
     return " ".join(map(shell_word, words if "--resume" in words else [*words, "--resume"]))
+
+
+def _look(store: StoreSettings) -> str:
+    if report.in_memory(store):
+        return "the store was in memory and ends with this command; to keep one, name a directory"
+    return f"look at it: {_show(store)}"
+
+
+def _show(store: StoreSettings) -> str:
+    return f"rjepa-cli show {shell_word(store.path)}"
 
 
 def _show_plan(it: Extraction, settings: ExtractionSettings, screen: Screen) -> report.Facts:

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry
 from rjepa_core.scoring import Ranking, rank_all, score_all
+from rjepa_core.text import count
 
 from ..console import Screen
 from ..scoring_options import (
@@ -41,28 +41,27 @@ Examples:
 def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     """Order the solutions of each problem in FILE (a store, or a file with several solutions).
 
-    One JSON object a problem, on one line: its solutions from the least surprising to the most.
+    One JSON object per problem, on one line: its solutions from the least surprising to the most.
     The order says how expected a solution is to the world model; docs/explanation/world-model.md
-    tells how little that says of its answer being right.
+    says how little that tells of its answer being right.
     """
-    settings, layers = read_settings(ctx, RANK_FLAGS, file)
+    settings = read_settings(ctx, RANK_FLAGS, file)
     screen = Screen(only_output=True)
-    try:
-        with screen, Interrupts(DROPPING):
-            found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
-            rankings = rank_all(found, settings.score.by)
-            with lines_to(params["out"], screen.out) as lines:
-                for one in rankings:
-                    lines.line(as_line(_facts(one, settings.score.by)))
-    except UsageError as error:
-        raise layers.annotate(error) from None
+    with screen, Interrupts(DROPPING):
+        found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
+        rankings = rank_all(found, settings.score.by)
+        with lines_to(params["out"], screen.out) as lines:
+            for one in rankings:
+                lines.line(as_line(_facts(one, settings.score.by)))
     solutions, failed = (
         sum(len(one.solutions) for one in rankings),
         sum(len(one.failed) for one in rankings),
     )
     more = f", {failed:,} could not be" if failed else ""
     if not screen.out.lost:
-        screen.say(f"{solutions:,} solutions of {len(rankings):,} problems ranked{more}")
+        screen.say(
+            f"{count(solutions, 'solution')} of {count(len(rankings), 'problem')} ranked{more}"
+        )
     return SOME_FAILED if failed else DONE
 
 

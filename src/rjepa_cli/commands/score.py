@@ -11,6 +11,7 @@ from rjepa_core.domain.trace import Failure
 from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry
 from rjepa_core.scoring import ScoredTrace, score_all
+from rjepa_core.text import count
 
 from ..console import Screen
 from ..out_folder import NewFile
@@ -55,38 +56,37 @@ Examples:
 def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -> int:
     """Surprise of each step of what FILE holds: a store, or solutions as JSON Lines, CSV, ….
 
-    One JSON object a solution, on one line: its mean and largest surprise, its worst step (from 0),
-    and of each step its text, its surprise and what share of validation's steps surprised less.
+    One JSON object per solution, on one line: its mean and largest surprise, its worst step (from
+    0), and of each step its text, its surprise and what share of validation's steps surprised less.
     """
-    settings, layers = read_settings(ctx, SCORE_FLAGS, file)
+    settings = read_settings(ctx, SCORE_FLAGS, file)
     screen = Screen(only_output=True)
     drawn: list[ScoredTrace] = []
     good = failed = 0
-    try:
+    if plot is not None:
+        _check_plot(plot)
+    with screen, Interrupts(DROPPING):
+        found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
+        with lines_to(params["out"], screen.out) as lines:
+            for one in found:
+                if isinstance(one, Failure):
+                    failed += 1
+                    lines.line(as_line(failed_facts(one)))
+                else:
+                    good += 1
+                    if plot is not None and len(drawn) < PLOTTED:
+                        drawn.append(one)
+                    lines.line(as_line(solution_facts(one) | {"steps": step_facts(one)}))
+                drawing = plot is not None and len(drawn) < PLOTTED
+                if lines is screen.out and screen.out.lost and not drawing:
+                    # Nobody takes the others.
+                    break
         if plot is not None:
-            _check_plot(plot)
-        with screen, Interrupts(DROPPING):
-            found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
-            with lines_to(params["out"], screen.out) as lines:
-                for one in found:
-                    if isinstance(one, Failure):
-                        failed += 1
-                        lines.line(as_line(failed_facts(one)))
-                    else:
-                        good += 1
-                        if plot is not None and len(drawn) < PLOTTED:
-                            drawn.append(one)
-                        lines.line(as_line(solution_facts(one) | {"steps": step_facts(one)}))
-                    drawing = plot is not None and len(drawn) < PLOTTED
-                    if lines is screen.out and screen.out.lost and not drawing:
-                        # Nobody takes the others.
-                        break
-            if plot is not None:
-                _draw(plot, drawn)
-    except UsageError as error:
-        raise layers.annotate(error) from None
+            _draw(plot, drawn)
     if not screen.out.lost:
-        screen.say(f"{good:,} solutions scored" + (f", {failed:,} could not be" if failed else ""))
+        screen.say(
+            f"{count(good, 'solution')} scored" + (f", {failed:,} could not be" if failed else "")
+        )
     return SOME_FAILED if failed else DONE
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from rjepa_core.config import structure
-from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry, ServiceAdapter
 from rjepa_core.scoring import ServeRunSettings, ServeSettings, named, open_served
 from rjepa_core.settings import ModelSettings
@@ -16,6 +15,7 @@ from ..config import CONFIG_OPTIONS, gather
 from ..console import Screen
 from ..options import FLAGS, Flag, flags_of
 from ..signals import hangup_as_term
+from ..wording import wording
 
 DONE = 0
 _KEY = "serve."
@@ -68,21 +68,18 @@ def command(ctx: click.Context, /, **params: Any) -> int:
 
     Requests that come together are run together; the same input gets the same score.
     """
-    layers = gather(ctx, ServeRunSettings, [*SERVE_FLAGS, *service_flags()])
-    screen = Screen()
-    try:
-        settings = structure(ServeRunSettings, layers.tree)
-        registry = Registry()
-        service = registry.find(ServiceAdapter, settings.service.name)
-        options = service.configure(settings.service.options, "service")
-        service.check(options)
-        with screen, open_served(settings, registry, lambda text: screen.say(f"{text} …")) as it:
-            if it.stored is not None:
-                for line in named(it.stored.nearest.refused, "its steps are no neighbours of any"):
-                    screen.warn(line)
-            with hangup_as_term():
-                service.serve(it, options, screen.say)
-            screen.say("stopped; all that was accepted is answered")
-    except UsageError as error:
-        raise layers.annotate(error) from None
+    tree = gather(ctx, ServeRunSettings, [*SERVE_FLAGS, *service_flags()])
+    settings = structure(ServeRunSettings, tree)
+    screen, named_flags = Screen(), wording()
+    registry = Registry()
+    service = registry.find(ServiceAdapter, settings.service.name)
+    options = service.configure(settings.service.options, "service")
+    service.check(options)
+    with screen, open_served(settings, registry, lambda text: screen.say(f"{text} …")) as it:
+        if it.stored is not None:
+            for line in named(it.stored.nearest.refused, "its steps are no neighbours of any"):
+                screen.warn(line)
+        with hangup_as_term():
+            service.serve(it, options, lambda text: screen.say(named_flags(text)))
+        screen.say("stopped; all that was accepted is answered")
     return DONE

@@ -113,7 +113,7 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
         "history": [one for one in history if not _told_elsewhere(one, ended)],
         "first": records,
     }
-    each = f", {size(stats.bytes_on_disk / stats.records)} a record" if stats.records else ""
+    each = f", {size(stats.bytes_on_disk / stats.records)} per record" if stats.records else ""
     lines = [
         f"store       {store.location}: {size(stats.bytes_on_disk)}{each}",
         f"problems    {stats.problems:,}"

@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import click
-from click.core import ParameterSource
 
 from rjepa_core.config import structure
 from rjepa_core.errors import UnsupportedError, UsageError
@@ -19,7 +18,7 @@ from rjepa_core.text import duration, rate
 from rjepa_core.training import DEFAULT_TRAINER
 from rjepa_core.training.report import epoch_line, facts_of, lines
 
-from ..config import Layers
+from ..config import DEBUG, JSON, PRINT_CONFIG, config_options, gather
 from ..config_comments import commented
 from ..console import Screen
 from ..errors import InterruptedRunError
@@ -47,16 +46,10 @@ OTHER_OPTIONS = (
     click.Option(
         ["--resume"], is_flag=True, help="Go on with the run that --out holds, by its own settings"
     ),
-    click.Option(["--config"], metavar="FILE", help="YAML of settings; flags and --set go over it"),
-    click.Option(
-        ["--set"],
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Any setting: masker.max_ratio=0.6. Repeatable",
-    ),
-    click.Option(["--print-config"], is_flag=True, help="Print the settings as YAML and exit"),
-    click.Option(["--json"], is_flag=True, help="Print one JSON object instead of text"),
-    click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks"),
+    *config_options("Any setting: masker.max_ratio=0.6"),
+    PRINT_CONFIG,
+    JSON,
+    DEBUG,
 )
 EPILOG = """\b
 Examples:
@@ -87,52 +80,24 @@ class _Remembering(click.Command):
 def command(ctx: click.Context, /, **params: Any) -> int:
     """Train a world model on the latents of stores.
 
-    It learns to predict steps of a solution from the others. Problems are parted into train,
-    validation and test by their statements; training stops when validation gets no better. Ctrl-C
-    writes a checkpoint; --resume goes on from the last one, with the same losses as a run that was
-    never interrupted.
+    It learns to predict steps of a solution from the others. Problems are split into train,
+    validation and test by their statements; training stops when the validation loss no longer
+    falls. Ctrl-C writes a checkpoint; --resume goes on from the last one, with the same losses as a
+    run that was never interrupted.
     """
     if params["resume"] and params["out"] and not Path(params["out"]).exists():
         raise UsageError(
             f"--out {params['out']}: there is no such folder to resume; leave --resume out to "
             "begin a run there"
         )
-    layers = gather(ctx)
-    try:
-        settings = structure(TrainSettings, layers.tree)
-        if params["print_config"]:
-            click.echo(commented(settings))
-            return DONE
-        return _train(ctx, settings, Screen())
-    except UsageError as error:
-        raise _in_flags(layers.annotate(error)) from None
-
-
-def _in_flags(error: UsageError) -> UsageError:
-    """The same error, with flags where it advises settings that have one."""
-    text = str(error)
-    for flag in TRAIN_FLAGS:
-        text = text.replace(f"{flag.key}=", f"{flag.name} ")
-    return type(error)(text)
-
-
-def gather(ctx: click.Context) -> Layers:
-    """All that was given, in layers: YAML file or the run's own, then flags and `--set`."""
-    layers = Layers(TrainSettings, flags={flag.key: flag.name for flag in TRAIN_FLAGS})
-    params = ctx.params
-    if params["config"]:
-        layers.add_file(params["config"])
-    elif params["resume"] and params["out"] and (Path(params["out"]) / RUN_CONFIG).is_file():
-        # A run knows what it was begun with.
-        layers.add_file(str(Path(params["out"]) / RUN_CONFIG))
-    given = [
-        (flag.key, flag.name, list(value) if isinstance(value, tuple) else value)
-        for flag in TRAIN_FLAGS
-        if ctx.get_parameter_source(flag.parameter) is ParameterSource.COMMANDLINE
-        for value in (params[flag.parameter],)
-    ]
-    layers.add_given(params["set"], given)
-    return layers
+    # A run knows what it was begun with.
+    begun = params["resume"] and params["out"] and Path(params["out"]) / RUN_CONFIG
+    config = str(begun) if begun and begun.is_file() else None
+    settings = structure(TrainSettings, gather(ctx, TrainSettings, TRAIN_FLAGS, config=config))
+    if params["print_config"]:
+        click.echo(commented(settings))
+        return DONE
+    return _train(ctx, settings, Screen())
 
 
 def _train(ctx: click.Context, settings: TrainSettings, screen: Screen) -> int:
@@ -141,7 +106,7 @@ def _train(ctx: click.Context, settings: TrainSettings, screen: Screen) -> int:
     if adapter.train is None:
         raise UnsupportedError(f"world model {adapter.name!r} cannot be trained")
     if not settings.data.stores:
-        raise UsageError("no latents to train on: add --store DIR, or data.stores to --config")
+        raise UsageError("no latents to train on: add --store DIR")
     run = _place(params["out"], params["resume"], adapter)
     arguments = tuple(ctx.meta[_ARGUMENTS])
     with screen, Interrupts("writing a checkpoint") as interrupts:

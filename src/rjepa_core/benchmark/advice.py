@@ -50,7 +50,7 @@ def advise(result: BenchResult) -> Advice:
             f"{deciding.name} took {_longer(deciding, chosen)} over so few problems, "
             "the search for a size included"
         )
-    sentence = f"Use --scheduler fixed --batch-size {chosen.size}: {_joined(reasons)}."
+    sentence = f"Use scheduler.name=fixed scheduler.batch_size={chosen.size}: {_joined(reasons)}."
     return Advice(chosen.name, sentence, _doubts(result, chosen))
 
 
@@ -75,7 +75,7 @@ def _decides(result: BenchResult, deciding: Measured, best: Measured) -> Advice:
     if deciding.out_of_memory:
         batches = _count(deciding.out_of_memory, "batch", "batches")
         reasons.append(f"{batches} ran out of memory and came again smaller")
-    sentence = f"Leave the size to --scheduler {deciding.name}: {_joined(reasons)}."
+    sentence = f"Leave the size to scheduler.name={deciding.name}: {_joined(reasons)}."
     return Advice(deciding.name, sentence, _doubts(result, deciding))
 
 
@@ -83,14 +83,14 @@ def _nothing_fits(result: BenchResult, deciding: Measured | None) -> Advice:
     if deciding is not None and not deciding.failed:
         return Advice(
             deciding.name,
-            f"Leave the size to --scheduler {deciding.name}: every fixed size ran out of memory, "
-            "and it finished all problems.",
+            f"Leave the size to scheduler.name={deciding.name}: every fixed size ran out of "
+            "memory, and it finished all problems.",
             _doubts(result, deciding),
         )
     return Advice(
         None,
         "Nothing can be recommended: no size that was measured fits into memory. Use a smaller "
-        "or quantised model, fewer --max-new-tokens, or another --device.",
+        "or quantised model, fewer sampling.max_new_tokens, or another model.device.",
         _doubts(result, None),
     )
 
@@ -112,7 +112,7 @@ def _why_no_larger(result: BenchResult, chosen: Measured) -> str:
         more = 2 * (chosen.size or 1)
         return (
             "it is the largest size that was measured: "
-            f"try --sizes {chosen.size},{more},{2 * more} --limit {4 * more}, too"
+            f"try bench.sizes={chosen.size},{more},{2 * more} problems.limit={4 * more}, too"
         )
     if larger.out_of_memory:
         return f"{_rows(larger)} ran out of memory"
@@ -132,14 +132,14 @@ def _doubts(result: BenchResult, chosen: Measured | None) -> tuple[str, ...]:
     if unsteady is not None and _unsteadiness(unsteady) > _UNSTEADY:
         found.append(
             f"The rounds of {_rows(unsteady)} differ by {_percent(_unsteadiness(unsteady))}: "
-            "measure again on a quiet machine, or with more --rounds."
+            "measure again on a quiet machine, or with more bench.rounds."
         )
     for one in result.measured:
         if one.size is None and one.batches < _FEW_BATCHES:
             batches = _count(one.batches, "batch", "batches")
             found.append(
                 f"{one.name} had {batches} to find its size in; over a whole run the search "
-                "weighs less. A larger --limit shows it."
+                "weighs less. A larger problems.limit shows it."
             )
         if one.failed and not one.out_of_memory:
             found.append(f"With {_rows(one)} {one.failed} of {one.problems} problems failed.")

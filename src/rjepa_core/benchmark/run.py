@@ -96,7 +96,9 @@ def run_bench(
     """
     registry = registry or Registry()
     if settings.problems.traces:
-        raise UsageError("problems.traces: bench times generating, too; give --problems instead")
+        raise UsageError(
+            "problems.traces: bench times generating, too; name problems.sources instead"
+        )
     adapter = registry.find(BackendAdapter, settings.backend.name)
     options = adapter.configure(settings.backend.options, "backend")
     contenders = list(_contenders(settings, registry))
@@ -108,7 +110,7 @@ def run_bench(
     if contenders[0].size is None:
         raise SettingsError(
             f"bench.sizes: {survey.work} problems never fill {min(left_out)} rows; "
-            "give more problems (--limit) or smaller --sizes"
+            "raise problems.limit, or name smaller sizes"
         )
     say(f"loading {settings.model.name}")
     backend = adapter.create(settings.model, options)
@@ -144,7 +146,7 @@ def _contenders(settings: BenchRunSettings, registry: Registry) -> Iterator[Cont
         options = fixed.configure({**shared, "batch_size": size}, "scheduler")
         yield Contender(str(size), partial(fixed.create, options), size)
     if own.name == FIXED:
-        raise SettingsError("scheduler.name: the fixed sizes are named by bench.sizes (--sizes)")
+        raise SettingsError("scheduler.name: the fixed sizes are named by bench.sizes")
     deciding = registry.find(SchedulerAdapter, own.name)
     settled = deciding.configure(own.options, "scheduler")
     yield Contender(own.name, partial(deciding.create, settled))

@@ -222,7 +222,7 @@ def check_same(run: Identity, store: Identity, where: str) -> None:
     named = "; ".join(f"{k} is {_short(b)} there and {_short(a)} in this run" for k, a, b in found)
     raise IdentityError(
         f"{where} holds another kind of records: {named}. "
-        "Use the store's settings, or another --store."
+        "Use the store's settings, or another store.path."
     )
 
 

@@ -84,7 +84,7 @@ def to_store_dtype(vectors: NDArray[np.float32], dtype: str) -> Vectors:
         raise UnstorableError(
             OUT_OF_RANGE,
             f"the largest value, {largest:.4g}, is beyond {dtype}'s {limit:.4g}; "
-            "use --store-dtype bfloat16 or float32",
+            "set encoding.store_dtype to bfloat16 or float32",
         )
     return vectors.astype(target)
 

@@ -88,7 +88,7 @@ class Gathering:
         if not pairs:
             raise InputError(
                 f"{corpus.location}: no solution of the {split.value} part could be damaged "
-                f"({kind}); leave the part out with --parts"
+                f"({kind}); leave the part out of evaluate.parts"
             )
         self._check_agreement(kind, pairs)
         notes = [f"{len(pairs):,} solutions and their damaged copies"]

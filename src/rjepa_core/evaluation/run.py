@@ -61,18 +61,19 @@ def evaluate(
 def _parts(settings: EvaluateRunSettings) -> tuple[str, ...]:
     asked = settings.evaluate
     if not asked.world_models:
-        raise UsageError("evaluate.world_models: none is named; add --world-model RUN")
+        raise UsageError("evaluate.world_models: none is named; name a trained run")
     if not asked.stores:
-        raise UsageError("evaluate.stores: none is named; add --store DIR")
+        raise UsageError("evaluate.stores: none is named; name a store")
     if CORRECTNESS in asked.parts and asked.labelled is None:
         raise UsageError(
-            "evaluate.parts: correctness needs labelled solutions; add --labelled FILE"
+            "evaluate.parts: correctness needs labelled solutions; "
+            "name their file in evaluate.labelled"
         )
     wanted = asked.parts or PARTS
     if asked.labelled is not None and CORRECTNESS not in wanted:
         raise UsageError(
             f"evaluate.labelled: {asked.labelled} is for the part correctness, which "
-            "evaluate.parts leaves out; add it, or leave --labelled out"
+            "evaluate.parts leaves out; add the part, or leave the file out"
         )
     return tuple(p for p in PARTS if p in wanted and (p != CORRECTNESS or asked.labelled))
 

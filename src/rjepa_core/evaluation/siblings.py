@@ -140,8 +140,8 @@ class Siblings:
     def _need_model(self, location: str, lacking: int, what: str) -> None:
         if self.settings.model is None:
             raise UsageError(
-                f"{location} lacks {lacking:,} {what}; add --model LLM (the one that made the "
-                "store) to encode them once"
+                f"{location} lacks {lacking:,} {what}; set model.name to the LLM that made the "
+                "store, to encode them once"
             )
 
     def _encode(
@@ -178,7 +178,7 @@ class Siblings:
         extraction = as_stored(extraction, store)
 
         def vet(ours: Identity) -> None:
-            check_space(ours.space, space, f"--model {model.name}", store.location)
+            check_space(ours.space, space, f"model.name {model.name}", store.location)
 
         with open_extraction(
             extraction, self.registry, self.watch.say, sources=sources, vet=vet

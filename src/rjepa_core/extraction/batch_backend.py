@@ -207,7 +207,7 @@ class BatchBackend(abc.ABC):
         """Tokenise given solutions as if the model had produced them; one answer each, in order."""
         raise UnsupportedError(
             f"the backend of {self.info.name} cannot read given solutions; "
-            "run without --traces, or use another --backend"
+            "use another backend.name, or leave problems.traces out"
         )
 
     def count_tokens(self, text: str) -> int:

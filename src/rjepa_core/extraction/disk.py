@@ -114,7 +114,7 @@ def check_room(room: Room | None, where: str, force: bool) -> None:
     raise NoRoomError(
         f"{where}: {room.records:,} records of about {room.steps:.0f} steps need about "
         f"{size(room.needed)} and the disk has {size(room.free)} free{still}; make room, use "
-        "another --store, or begin all the same with --force (--dry-run measures the need)"
+        "another store.path, or set run.force to begin all the same (a dry run measures the need)"
     )
 
 

@@ -12,7 +12,7 @@ from ..errors import ProblemsFailedError, RJepaError, UsageError
 from ..plugins import split_location
 from ..ports.executor import Ending, Progress
 from ..settings import ExtractionSettings, StoreSettings
-from ..text import count, duration, rate, shell_word, size
+from ..text import count, duration, rate, size
 from .disk import Room
 from .dry_run import Trial
 from .run import Extraction, Summary
@@ -201,9 +201,9 @@ def outcome(summary: Summary, exit_code: int) -> Facts:
 def outcome_lines(facts: Facts, planned: Facts, settings: StoreSettings) -> list[str]:
     """The summary for people."""
     store = settings.path
-    head = "done" if facts["ending"] == Ending.DONE.value else "stopped by --max-hours"
+    head = "done" if facts["ending"] == Ending.DONE.value else "stopped by run.max_hours"
     if "seconds_per_problem" not in facts:
-        return [f"{head}: nothing to do, everything asked for is in {store}", _look(settings)]
+        return [f"{head}: nothing to do, everything asked for is in {store}"]
     lines = [
         f"{head}: {count(facts['records'], 'record')}, {count(facts['steps'], 'step')} and "
         f"{count(facts['tokens'], 'token')} in {duration(facts['seconds'])}: "
@@ -222,7 +222,7 @@ def outcome_lines(facts: Facts, planned: Facts, settings: StoreSettings) -> list
     lines.append(
         f"store: {count(facts['store_records'], 'record')}, {size(facts['store_bytes'])} in {store}"
     )
-    return [*lines, _look(settings)]
+    return lines
 
 
 def reasons_text(reasons: Mapping[str, int]) -> str:
@@ -230,12 +230,6 @@ def reasons_text(reasons: Mapping[str, int]) -> str:
     return ", ".join(
         f"{n:,} {reason}" for reason, n in sorted(reasons.items(), key=lambda i: -i[1])
     )
-
-
-def _look(settings: StoreSettings) -> str:
-    if in_memory(settings):
-        return "the store was in memory and ends with this command; to keep one, name a directory"
-    return f"look at it: rjepa-cli show {shell_word(settings.path)}"
 
 
 def in_memory(settings: StoreSettings) -> bool:
@@ -257,12 +251,9 @@ def exit_code(summary: Summary, allowed: float) -> int:
 
 def too_many_failed(summary: Summary, settings: ExtractionSettings) -> str:
     """What there is to say where the exit code is 3."""
-    see = ""
-    if not in_memory(settings.store):
-        see = f"; see: rjepa-cli show {shell_word(settings.store.path)} --failures"
     return (
         f"{summary.failed_in_store} of {summary.survey.work} failed, more than "
-        f"--allow-failures {settings.run.allow_failures * 100:g}%{see}"
+        f"run.allow_failures={settings.run.allow_failures * 100:g}%"
     )
 
 
@@ -272,7 +263,7 @@ def explain(error: BaseException, resumable: bool = False) -> tuple[str | None, 
     Args:
         resumable: what ended can be gone on with.
     """
-    onward = "go on with --resume" if resumable else "try again"
+    onward = "resume the run" if resumable else "try again"
     if isinstance(error, UsageError):
         return str(error), USAGE
     if isinstance(error, ProblemsFailedError):
@@ -286,8 +277,8 @@ def explain(error: BaseException, resumable: bool = False) -> tuple[str | None, 
                 FAILED,
             )
         return (
-            "out of memory: use a smaller --batch-size, a smaller model, or another --device; "
-            "what was finished is kept, go on with --resume",
+            "out of memory: use a smaller batch size, a smaller model, or another device; "
+            "what was finished is kept: resume the run",
             FAILED,
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -257,7 +257,7 @@ def open_extraction(
         if (len(store) or next(store.failures(), None)) and not settings.run.resume:
             raise StoreExistsError(
                 f"{store.location} holds {len(store)} records; "
-                "add --resume to go on with it, or use another --store"
+                "set run.resume to go on with it, or use another store.path"
             )
         if store.identity is not None:
             steps = settings.steps.going_on_with(store.identity.space.steps)
@@ -361,7 +361,7 @@ def resolve_extraction(
     settings = structure(ExtractionSettings, _with_usual_templates(values))
     if settings.problems.traces and settings.problems.samples > 1:
         raise SettingsError(
-            "problems.samples: --traces encodes each solution given once; leave it out"
+            "problems.samples: problems.traces encodes each solution given once; leave it out"
         )
     plain = unstructure(settings)
     adapters = {

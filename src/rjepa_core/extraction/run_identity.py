@@ -97,7 +97,7 @@ def identity_of(
     if info.random:
         raise UsageError(
             f"model.name: {info.name}: latents of random weights mean nothing and are never "
-            "stored; such a model is for `rjepa-cli bench` alone"
+            "stored; such a model is for benchmarks alone"
         )
     encoding, prompt = settings.encoding, settings.prompt
     space = LatentSpace(

@@ -80,7 +80,8 @@ class Worklist:
             raise InputError("the sources hold no problem")
         if not work:
             raise InputError(
-                "the sources hold no solution; --traces needs a solution or steps a row"
+                "the sources hold no solution; problems.traces needs a solution or steps in "
+                "each row"
             )
         return Survey(problems, work, duplicates, domains, characters, available, steps)
 
@@ -110,7 +111,8 @@ class Worklist:
                 if known is not None and known.digest != digest:
                     raise InputError(
                         f"{row.where}: problem {row.problem.id!r} is there already with another "
-                        f"statement ({known.where}); mend the ids or drop them with --field id="
+                        f"statement ({known.where}); correct the ids, or drop them: "
+                        "problems.fields.id=''"
                     )
                 first = known is None
                 if known is None:
@@ -184,7 +186,7 @@ def _check_known(item: Work, entry: Entry, store: LatentStore) -> None:
     if entry.statement_hash != item.problem.statement_hash:
         raise StatementChangedError(
             f"problem {item.problem.id!r} is in {store.location} with another statement; "
-            "use another --store, or give the changed problem another id"
+            "use another store.path, or give the changed problem another id"
         )
     if isinstance(item.given, GivenSolution) and not entry.failed:
         known = store.get(item.key).trace.metadata.get(SOLUTION_DIGEST)
@@ -192,7 +194,7 @@ def _check_known(item: Work, entry: Entry, store: LatentStore) -> None:
             raise StatementChangedError(
                 f"solution {item.sample} of problem {item.problem.id!r} is in {store.location} "
                 "with another text: it was changed, or the solutions changed places; use "
-                "another --store"
+                "another store.path"
             )
 
 

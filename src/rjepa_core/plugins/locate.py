@@ -161,9 +161,11 @@ def open_sources(problems: ProblemSettings, registry: Registry) -> list[ProblemS
     adapters = registry.each(SourceAdapter)
     check_options(problems, adapters)
     if problems.traces and problems.sources:
-        raise UsageError("give either --problems or --traces, not both")
+        raise UsageError("give either problems.sources or problems.traces, not both")
     if not problems.traces and not problems.sources:
-        raise UsageError("no problems: add --problems FILE (or --problems demo)")
+        raise UsageError(
+            "problems.sources: no problems are named; name a file, a data set, or demo"
+        )
     sources = []
     for location in problems.traces or problems.sources:
         adapter = next((a for a in adapters if a.claims(location)), None)
@@ -193,11 +195,11 @@ def check_options(problems: ProblemSettings, adapters: list[SourceAdapter]) -> N
 
 
 def open_stored_traces(problems: ProblemSettings, registry: Registry) -> LatentStore | None:
-    """The store behind `--traces`, if it is one."""
+    """The store behind `problems.traces`, if it is one."""
     for location in problems.traces:
         if is_store(location, registry):
             if len(problems.traces) > 1 or problems.sources:
-                raise UsageError(f"--traces {location} is a store; give it alone")
+                raise UsageError(f"problems.traces: {location} is a store; give it alone")
             store = open_store(location, "read", registry)
             if store.identity is None:
                 store.close()

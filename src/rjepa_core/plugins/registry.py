@@ -138,7 +138,7 @@ class Registry:
         for state, words in (("failed", "failed to load"), ("refused", "refused")):
             named = [p.entry for p in self.plugins() if p.state == state]
             if named:
-                hint += f" ({words}: {', '.join(named)}; see `rjepa-cli plugins`)"
+                hint += f" ({words}: {', '.join(named)}; see the plugins)"
         return f"unknown {KINDS[kind]} {name!r}; {hint}"
 
     def _load(self, index: int) -> Plugin:

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-# The file in a run's folder that holds its settings, as `train --config` reads them.
+# The file in a run's folder that holds its settings, as a later run may take them.
 RUN_CONFIG = "config.yaml"
 # Behind the name of what is not whole yet in a run's folder; a killed process leaves it.
 UNFINISHED = ".unfinished"

@@ -115,7 +115,7 @@ def score_all(
     """
     registry, asked = registry or Registry(), settings.score
     if not asked.world_model:
-        raise UsageError("score.world_model: none is named; add --world-model RUN")
+        raise UsageError("score.world_model: none is named; name a trained run")
     [location] = settings.problems.traces
     stack = ExitStack()
     try:
@@ -129,8 +129,8 @@ def score_all(
             work.survey()
             if settings.model is None:
                 raise UsageError(
-                    f"{location} holds texts; add --model LLM (the one that the world model's "
-                    "latents came from), or score a store"
+                    f"{location} holds texts; set model.name to the LLM that the world model's "
+                    "latents came from, or score a store"
                 )
         world_model = open_world_model(asked.world_model, asked.device, registry)
         stack.callback(world_model.close)

@@ -99,7 +99,7 @@ def open_served(
     """
     registry, asked = registry or Registry(), settings.serve
     if not asked.world_model:
-        raise UsageError("serve.world_model: none is named; add --world-model RUN")
+        raise UsageError("serve.world_model: none is named; name a trained run")
     with ExitStack() as stack:
         world_model = open_world_model(asked.world_model, asked.device, registry)
         stack.callback(world_model.close)

@@ -155,7 +155,7 @@ def open_text_encoder(
     loaded = adapter.create(model, options)
     try:
         ours = identity_of(settings, loaded.info).space
-        check_space(ours, info.space, f"--model {model.name}", info.location)
+        check_space(ours, info.space, f"model.name {model.name}", info.location)
         _say_unknown(ours, info)
     except BaseException:
         loaded.close()

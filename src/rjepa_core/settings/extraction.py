@@ -270,7 +270,7 @@ class StepSettings:
 class AdapterSettings:
     """An adapter by name, and its own settings as they were given.
 
-    In YAML and with `--set`, the options stand beside the name: `backend.my_option=3`.
+    The options stand beside the name: `backend.my_option=3`.
 
     Attributes:
         name: the adapter; `rjepa-cli plugins` lists those there are.

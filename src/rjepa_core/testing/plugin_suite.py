@@ -51,7 +51,7 @@ class PluginContract:
             plain = len(name) > 1 and name.replace("-", "").replace("_", "").isalnum()
             assert plain, (
                 f"{name!r}: a name is two letters, digits, - or _, or more, so that it can stand "
-                "in `--store NAME:PLACE`"
+                "in `NAME:PLACE`"
             )
             assert adapter.summary, f"{name}: a summary tells `rjepa-cli plugins` what it is"
             assert "\n" not in adapter.summary, f"{name}: a summary is one line"

@@ -388,7 +388,7 @@ def test_a_model_that_attends_otherwise_is_refused_with_a_way_out(tmp_path: Path
         attn_implementation="eager",
     )
     folder = save(Gemma2ForCausalLM(config), tmp_path)
-    with pytest.raises(UnsupportedError, match=r"softcap.*--extraction double-pass"):
+    with pytest.raises(UnsupportedError, match=r"softcap.*backend.extraction=double-pass"):
         backend_of(folder, attention="eager").open_session(spec_of())
     double = backend_of(folder, attention="eager", extraction=DOUBLE_PASS)
     kept, _ = run(double, work_of(3))

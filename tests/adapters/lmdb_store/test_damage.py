@@ -113,7 +113,7 @@ def test_changes_name_what_is_damaged(
         flip(path, place + len(raw_key) + 9, 0x20)
     name = "p-7" if part == "record" else "failure f-5"
     with (
-        pytest.raises(DamagedRecordError, match=f"{name} is damaged.*store repair"),
+        pytest.raises(DamagedRecordError, match=f"{name} is damaged.*repair the store"),
         LmdbStore(str(path), "write") as store,
     ):
         change(store, record, failure)

@@ -87,12 +87,12 @@ def test_a_read_only_disk(tmp_path: Path) -> None:
     try:
         make(disk / "a")
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        said = r"\(read-only file system\); name another --store, or copy the store"
+        said = r"\(read-only file system\); name another place, or copy the store"
         with pytest.raises(UsageError, match=said):
             LmdbStore(str(disk / "a"), "write")
-        with pytest.raises(UsageError, match=r"\(Read-only file system\); name another --store"):
+        with pytest.raises(UsageError, match=r"\(Read-only file system\); name another place"):
             LmdbStore(str(disk / "b"), "write")
-        with pytest.raises(UsageError, match=r"\(Read-only file system\); name another --store"):
+        with pytest.raises(UsageError, match=r"\(Read-only file system\); name another place"):
             LmdbMaintenance().compact(str(disk / "a"))
         with LmdbStore(str(disk / "a")) as store:
             assert len(store) == 3

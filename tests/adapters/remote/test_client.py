@@ -126,7 +126,7 @@ def test_what_answers_is_no_service(tmp_path: Path) -> None:
 
 
 def test_a_device_is_the_service_s_own() -> None:
-    with pytest.raises(UsageError, match="leave it out"):
+    with pytest.raises(UsageError, match="leave out"):
         open_world_model("http://127.0.0.1:9", "cuda")
 
 

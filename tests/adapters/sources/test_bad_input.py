@@ -82,7 +82,7 @@ TABLE = {
     "field missing": Bad(
         "f.jsonl",
         GOOD + b'{"text": "a long one", "n": 1}\n',
-        (":2: no statement; the row has 'text', 'n'; ", "--field statement=text"),
+        (":2: no statement; the row has 'text', 'n'; ", "problems.fields.statement=text"),
     ),
     "no fields": Bad("f.jsonl", b"{}\n", (":1: no statement; the row has no fields",)),
     "statement empty": Bad("f.jsonl", b'{"question": " "}\n', (":1: ", "'question' is empty")),
@@ -97,9 +97,9 @@ TABLE = {
     ),
     "id a truth value": Bad("f.jsonl", b'{"id": true, "question": "a"}\n', ("a truth value",)),
     "domain a list": Bad(
-        "f.jsonl", b'{"domain": ["x"], "question": "a"}\n', (":1: the domain", "--domain NAME")
+        "f.jsonl", b'{"domain": ["x"], "question": "a"}\n', (":1: the domain", "problems.domain")
     ),
-    "no solution": Bad("f.jsonl", GOOD, (":1: no solution for --traces", "'question'"), True),
+    "no solution": Bad("f.jsonl", GOOD, ("no solution for problems.traces", "'question'"), True),
     "csv without header": Bad(
         "f.csv",
         b"What is 2+2?,4\nWhat is 3+3?,6\n",

@@ -66,5 +66,5 @@ def test_it_goes_through_a_worklist(open_source):
 
 
 def test_it_has_no_solutions(read):
-    with pytest.raises(InputError, match="demo:1: no solution for --traces"):
+    with pytest.raises(InputError, match=r"demo:1: no solution for problems\.traces"):
         read("demo", traces=("demo",))

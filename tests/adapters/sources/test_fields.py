@@ -176,7 +176,7 @@ def test_a_named_field_must_be_there(read_rows):
     with pytest.raises(InputError) as caught:
         read_rows({"question": "a"}, {"text": "b"}, fields={"statement": "question"})
     message = str(caught.value)
-    assert "rows.jsonl:2: no field 'question' (--field statement=question)" in message
+    assert "rows.jsonl:2: no field 'question' (problems.fields.statement=question)" in message
     assert "'text'" in message
 
 

@@ -130,8 +130,11 @@ def test_without_traces_solutions_are_not_looked_at(read_rows):
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({}, "no solution for --traces; the row has 'question'; .*--field solution=NAME"),
-        ({"answer": "3"}, "no solution for --traces; the row has 'question', 'answer'"),
+        (
+            {},
+            "the row has 'question'; name its field: problems.fields.solution=NAME",
+        ),
+        ({"answer": "3"}, "no solution for problems.traces; the row has 'question', 'answer'"),
         ({"solution": 5}, "the solution in field 'solution' is a number; it must be a text"),
         ({"solutions": [5]}, "the solution in field 'solutions' is a number"),
         ({"steps": ["a", 3]}, "step 2 in field 'steps' is a number; it must be a text"),

@@ -148,7 +148,7 @@ def test_domains_and_labels(tmp_path: Path) -> None:
 
 
 def test_nothing_left_says_why(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no store to read; add --store"):
+    with pytest.raises(UsageError, match="no store to read; name one"):
         open_index(DataSettings(), Split.TRAIN)
     with pytest.raises(StoreNotFoundError):
         open_index(DataSettings(stores=(str(tmp_path / "none"),)), Split.TRAIN)

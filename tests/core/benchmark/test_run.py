@@ -344,7 +344,7 @@ def test_the_audits_cliff() -> None:
     found = advice(figures("1", 41, 41), figures("8", 5.67, 5.67), figures("16", 18.48, 18.48))
     assert found.name == "8"
     assert found.sentence == (
-        "Use --scheduler fixed --batch-size 8: 7.2 times as fast as one at a time; "
+        "Use scheduler.name=fixed scheduler.batch_size=8: 7.2 times as fast as one at a time; "
         "16 rows took 3.3 times as long."
     )
     assert found.doubts == ()
@@ -375,13 +375,13 @@ def test_a_little_faster_is_said_to_be_only_that() -> None:
 def test_the_largest_that_was_measured_asks_for_larger_ones() -> None:
     found = advice(figures("4", 4, 4), figures("8", 2, 2))
     assert "2.0 times as fast as 4 at a time" in found.sentence
-    assert "--sizes 8,16,32 --limit 64" in found.sentence
+    assert "bench.sizes=8,16,32 problems.limit=64" in found.sentence
 
 
 def test_one_at_a_time_may_be_the_best() -> None:
     found = advice(figures("1", 4, 4), figures("4", 8, 8))
     assert found.sentence == (
-        "Use --scheduler fixed --batch-size 1: 4 rows took 2.0 times as long."
+        "Use scheduler.name=fixed scheduler.batch_size=1: 4 rows took 2.0 times as long."
     )
 
 

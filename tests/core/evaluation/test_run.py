@@ -169,7 +169,7 @@ def test_a_sibling_goes_on_where_it_stopped(own: tuple[str, str]) -> None:
     before = {key: few.get(key).trace.completion for key, _ in few.entries()}
     few.close()
     assert len(before) == 5
-    with pytest.raises(UsageError, match=r"tampered-foreign-test lacks \d+ damaged.*--model"):
+    with pytest.raises(UsageError, match=r"foreign-test lacks \d+ damaged.*set model\.name"):
         run(store, world_model, model=None, parts=("foreign",))
     run(store, world_model, parts=("foreign",))
     many = open_store(place)
@@ -180,7 +180,7 @@ def test_a_sibling_goes_on_where_it_stopped(own: tuple[str, str]) -> None:
 
 def test_another_llm_is_refused_and_leaves_nothing_behind(own: tuple[str, str]) -> None:
     store, world_model = own
-    with pytest.raises(IdentityError, match=r"--model other is of another latent space.*model is"):
+    with pytest.raises(IdentityError, match=r"model\.name other is of another latent.*model is"):
         run(store, world_model, model="other", parts=("foreign",))
     assert run(store, world_model, parts=("foreign",)).tables
 
@@ -315,9 +315,9 @@ def test_one_step_traces_alone(made: Made, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"world_models": ()}, "--world-model RUN"),
-        ({"stores": ()}, "--store DIR"),
-        ({"parts": ("correctness",)}, "--labelled FILE"),
+        ({"world_models": ()}, "evaluate.world_models: none is named"),
+        ({"stores": ()}, "evaluate.stores: none is named"),
+        ({"parts": ("correctness",)}, "their file in evaluate.labelled"),
         ({"world_models": ("a", "a")}, "named twice"),
         ({"world_models": ("nowhere",)}, "nowhere: there is no trained world model"),
     ],

@@ -42,7 +42,7 @@ def test_a_template_stands_beside_the_usual_ones() -> None:
         ({"executor": "in-proces"}, "unknown executor 'in-proces'; did you mean 'in-process'?"),
         (
             {"problems": {"traces": "t.jsonl", "samples": 2}},
-            "problems.samples: --traces encodes each solution given once",
+            "problems.samples: problems.traces encodes each solution given once",
         ),
     ],
 )

@@ -109,7 +109,7 @@ def test_too_many_steps_are_refused_before_the_llm_runs(
 
 
 def test_another_llm_or_prompt_is_refused(info: WorldModelInfo) -> None:
-    with pytest.raises(IdentityError, match="--model other is of another latent space"):
+    with pytest.raises(IdentityError, match=r"model\.name other is of another latent space"):
         open_text_encoder(ModelSettings(name="other"), SEEDED, info, registry())
     prompt = attrs.evolve(info.space.prompt, chat_format="another")
     other = attrs.evolve(info, space=attrs.evolve(info.space, prompt=prompt))

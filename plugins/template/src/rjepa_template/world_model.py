@@ -115,7 +115,7 @@ def claims(location: str) -> bool:
 def train(run: str, settings: TrainSettings, watch: TrainWatch) -> TrainSummary:
     """Measure mean and scale of the stores' latents, and write them into the folder `run`."""
     if not settings.data.stores:
-        raise UsageError("data.stores: no store to train on; add --store")
+        raise UsageError("data.stores: no store to train on; name one")
     began = time.perf_counter()
     vectors: list[NDArray[Any]] = []
     traces, layer = 0, settings.data.layer

@@ -108,7 +108,7 @@ class Decoder:
             wrong = f"{type(error).__name__}: {error}".splitlines()[0]
         if wrong:
             raise UnsupportedError(
-                f"{name} cannot be run in one pass ({wrong}); add --extraction double-pass"
+                f"{name} cannot be run in one pass ({wrong}); set backend.extraction=double-pass"
             )
         self._checked |= {*layers, _LOGITS}
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import attrs
 
 from rjepa_core.errors import StoreError, StoreNotFoundError
-from rjepa_core.text import shell_word
 
 from ..directory import DATA, SIDECAR
 from .pages import Meta, page_size, read_metas
@@ -77,10 +76,7 @@ def check_data(path: Path, location: str, writing: bool) -> None:
         return
     cut = find_cut(path)
     if cut is not None:
-        raise StoreError(
-            f"{location}: {cut}; save what is left: rjepa-cli store repair "
-            f"{shell_word(location)} NEW_STORE"
-        )
+        raise StoreError(f"{location}: {cut}; repair the store to save what is left")
 
 
 def _look(path: Path) -> Cut | None:

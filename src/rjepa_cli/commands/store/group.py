@@ -1,4 +1,4 @@
-"""`rjepa-cli store`: check, mend, move, merge and prune whole stores."""
+"""`rjepa-cli store`: verify, repair, move, merge and prune whole stores."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class StoreGroup(click.Group):
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Look after whole stores: check, mend, move, merge, prune.
+    """Look after whole stores: verify, repair, move, merge, prune.
 
     STORE is a directory (LMDB), or NAME:PLACE for another adapter.
     """

@@ -31,6 +31,7 @@ from ...console import Screen
 from ...errors import InterruptedRunError
 from ...progress import ToolMeter
 from ...signals import Interrupts
+from ...wording import wording
 from .named_identity import MARK, given_options, identity_options, named_identity
 from .options import LEAVING, opened, usual_options
 from .shard_folder import ShardFolder
@@ -89,6 +90,7 @@ def command(
     Shards without identity.json need it named; the store says so. What has no token ids can be
     trained on and scored, and not encoded again.
     """
+    wording().learn({"problems.sources": "--problems", "problems.fields": "--field"})
     screen = Screen()
     with screen, Interrupts(LEAVING) as interrupts:
         registry = Registry()
