@@ -29,7 +29,7 @@ _BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 # What alone is no step: opening and closing delimiters, fences, tags.
 _DELIMITER = re.compile(
     rf"""
-      ^[ \t>]*{_FENCE}[ \t]*[\w+#.-]*[ \t\r]*$
+      ^[ \t>]*{_FENCE}[ \t]*[\w+#-]*[ \t\r]*$
     | \\[][()]
     | \$\$?
     | \\(?:begin|end)\{{[^{{}}\n]*\}}

@@ -133,12 +133,9 @@ def _answer(text: str, part: _Part, finished: bool) -> tuple[int, str | None]:
         block = None
     inner = text[block.inner_start : block.inner_stop].strip() if block is not None else ""
     if finished:
-        begin = None
-        if (block is None or not block.start < line) and is_answer(text[line : part.stop]):
-            begin = line
-        elif block is not None and _begins_line(text, block) and is_answer(inner):
-            begin = block.start
-        if begin is not None:
+        bare = is_answer(text[line : part.stop] if block is None else inner)
+        begin = line if block is None else block.start
+        if bare and not (block is not None and _goes_on(text, part, begin)):
             stop = max(part.start, len(text[:begin].rstrip()))
             return stop, text[begin : part.stop].strip()
     boxed = _boxed(text, part.blocks)
@@ -146,10 +143,6 @@ def _answer(text: str, part: _Part, finished: bool) -> tuple[int, str | None]:
     if boxed is None and block is not None and (finished or block.closed) and is_answer(last):
         return part.stop, last
     return part.stop, boxed
-
-
-def _begins_line(text: str, block: Block) -> bool:
-    return not text[text.rfind("\n", 0, block.start) + 1 : block.start].strip(" \t>")
 
 
 def _starts(text: str, parts: Sequence[_Part], choices: Sequence[str]) -> tuple[list[int], str]:
@@ -190,7 +183,7 @@ def _goes_on(text: str, part: _Part, position: int) -> bool:
     """Whether the block at `position` goes on with the sentence before it."""
     before = text[part.start : position].rstrip()
     block = part.block_at(part.start + len(before) - 1)
-    return block is None and not _SENTENCE_ENDED.search(before[-8:])
+    return bool(before) and block is None and not _SENTENCE_ENDED.search(before[-8:])
 
 
 def _markers(text: str, part: _Part) -> list[int]:

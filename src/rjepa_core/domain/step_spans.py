@@ -92,11 +92,15 @@ def place(offsets: Offsets, text: str, marks: Sequence[Mark]) -> list[StepSpan]:
     """
     begins = [int(o[0]) for o in offsets]
     ends = [int(o[1]) for o in offsets]
-    first = next((i for i, end in enumerate(ends) if end > marks[0].position), len(ends))
-    bounds = [first]
-    for mark in marks[1:]:
-        words = None if mark.kind is Kind.LEFT_OUT else text
-        bounds.append(max(bounds[-1], boundary(begins, ends, mark.position, words)))
+    bounds = [bisect.bisect_right(ends, marks[0].position)]
+    for before, mark in pairwise(marks):
+        if before.kind is Kind.LEFT_OUT:
+            # A token that is partly left out is the step's, or the step would lose its text.
+            bound = bisect.bisect_right(ends, mark.position)
+        else:
+            words = None if mark.kind is Kind.LEFT_OUT else text
+            bound = boundary(begins, ends, mark.position, words)
+        bounds.append(max(bounds[-1], bound))
     found: list[_Stretch] = []
     for mark, (start, stop) in zip(marks, pairwise(bounds), strict=False):
         if start == stop:

@@ -136,6 +136,10 @@ class ChoicesContract(BackendCase):
 def _middle_of(trace: Trace) -> str:
     """Some characters of a completion, which may begin and end inside of tokens."""
     text = trace.completion
-    pieces = (text[i : i + 3] for i in range(len(text) // 2, len(text) - 2))
-    # A model may say half a character, which has no text of its own.
-    return next((piece for piece in pieces if "\ufffd" not in piece), text[-1:])
+    middle = len(text) // 2
+    for start in range(middle, len(text) - 2):
+        piece = text[start : start + 3]
+        # A model may say half a character, which has no text of its own.
+        if "\ufffd" not in piece and text.find(piece) == start:
+            return piece
+    return text[middle:]

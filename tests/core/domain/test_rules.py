@@ -40,7 +40,8 @@ BY_THE_FIRST = (
     "So:\n", "\\[\n", "\\boxed{4}\n", "\\]",
 )  # fmt: skip
 NEWEST = (
-    "<think>\nHm.\n\n", "Yes.\n</think>\n", "Subtract 3:\n\\[\n2x = 8\n\\]\n", "So:",
+    "<think>\nHm.\n\n", "Yes.\n</think>\n", "Subtract 3:\n\\[\n2x = 8\n\\]\n",
+    "So:\n\\[\n\\boxed{4}\n\\]",
 )  # fmt: skip
 SEEDED = AdapterSettings(name="seeded")
 

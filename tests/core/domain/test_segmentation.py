@@ -257,7 +257,7 @@ def test_the_last_step_is_cut_off_only_if_the_end_is_its_own() -> None:
 
 BLOCKS = [
     # strategy asked, text, texts of the steps, answer
-    ("auto", DISPLAYED, ["Subtract 3:\n\\[\n2x = 8\n\\]\n", "So:"], "\\[\n\\boxed{4}\n\\]"),
+    ("auto", DISPLAYED, ["Subtract 3:\n\\[\n2x = 8\n\\]\n", "So:\n\\[\n\\boxed{4}\n\\]"], "\\boxed{4}"),
     ("auto", "We add.\n$$\nx = 2\n$$\nThen\n$$\ny\n\n= 3\n$$\nDone.",
      ["We add.\n", "$$\nx = 2\n$$\n", "Then\n$$\ny\n\n= 3\n$$\n", "Done."], None),
     ("auto", "So\n\\begin{align}\na &= 1 \\\\[2pt]\n\nb &= 2\n\\end{align}\nDone.",
@@ -286,7 +286,12 @@ BLOCKS = [
     ("auto", "$$", [], None),
     # Answers inside.
     ("lines", "We get x.\n$$\n\\boxed{\\frac{1}{2}}\n$$.", ["We get x."], "$$\n\\boxed{\\frac{1}{2}}\n$$."),
-    ("lines", "Hence\n$$\\boxed{\\frac{1}{2}}$$", ["Hence"], "$$\\boxed{\\frac{1}{2}}$$"),
+    ("lines", "Hence.\n$$\\boxed{\\frac{1}{2}}$$", ["Hence."], "$$\\boxed{\\frac{1}{2}}$$"),
+    ("lines", "a\nHence\n$$\\boxed{\\frac{1}{2}}$$.", ["a\n", "Hence\n$$\\boxed{\\frac{1}{2}}$$."], "\\boxed{\\frac{1}{2}}"),
+    ("lines", "Hence\n\\boxed{\\frac{1}{2}}", ["Hence"], "\\boxed{\\frac{1}{2}}"),
+    ("lines", "So \\[\\boxed{4}\\]", ["So \\[\\boxed{4}\\]"], "\\boxed{4}"),
+    ("lines", "\\[ x = 4 \\]\n\\[ \\boxed{4} \\]", ["\\[ x = 4 \\]"], "\\[ \\boxed{4} \\]"),
+    ("lines", "\\[\n\\boxed{4}\n\\]", [], "\\[\n\\boxed{4}\n\\]"),
     ("lines", "a\n\\[ x = \\boxed{3} \\]\nno:\n\\[ x = \\boxed{\\{4\\}} \\]\nOk.",
      ["a\n\\[ x = \\boxed{3} \\]\n", "no:\n\\[ x = \\boxed{\\{4\\}} \\]\n", "Ok."], "\\boxed{\\{4\\}}"),
     ("lines", "Run\n```\nprint(18)\n```\n#### 18", ["Run\n```\nprint(18)\n```"], "#### 18"),

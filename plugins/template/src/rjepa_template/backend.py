@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rjepa_core.domain.latents import Encoding
 from rjepa_core.domain.randomness import row_generator
 from rjepa_core.domain.trace import Completion, Prompt, Trace
-from rjepa_core.extraction import BatchBackend
+from rjepa_core.extraction import BatchBackend, end_at_stop
 from rjepa_core.ports.backend import ModelInfo
 from rjepa_core.settings import EncodingSettings, ModelSettings, SamplingSettings
 
@@ -38,6 +38,7 @@ class TemplateBackend(BatchBackend):
             hidden_states=2,
             # Whatever changes token ids; what a backend cannot tell is not compared.
             tokenizer="characters",
+            stops=True,
         )
 
     def count_tokens(self, text: str) -> int:
@@ -63,7 +64,7 @@ class TemplateBackend(BatchBackend):
         ]
         whole = "\n".join(lines)
         text = whole[: sampling.max_new_tokens]
-        return Completion(
+        complete = Completion(
             prompt_text=prompt.user,
             prompt_ids=_characters(prompt.user),
             statement_span=(prompt.statement_start, prompt.statement_stop),
@@ -72,6 +73,7 @@ class TemplateBackend(BatchBackend):
             offsets=np.asarray([(i, i + 1) for i in range(len(text))], np.int32).reshape(-1, 2),
             finish_reason="stop" if text == whole else "length",
         )
+        return end_at_stop(complete, sampling.stop)
 
     def _encode(self, trace: Trace, encoding: EncodingSettings) -> Encoding:
         ids = np.concatenate([trace.prompt_ids, trace.completion_ids])
