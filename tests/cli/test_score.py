@@ -97,6 +97,25 @@ def test_a_surprise_that_is_not_finite_is_an_error_record(
             assert "too large" in rows[3]["detail"]
 
 
+@pytest.mark.parametrize("command", ["score", "rank"])
+def test_one_solution_of_too_many_steps_spoils_no_other(
+    command: str, invoke: Invoke, trained: tuple[str, str]
+) -> None:
+    short = [{"id": f"p{i}", "question": f"Why {i}?", "steps": ["one", "two"]} for i in range(3)]
+    long = {"id": "long", "question": "How long?", "steps": [str(i) for i in range(5000)]}
+    rows = [short[0], long, *short[1:]]
+    Path("steps.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ("--model", "m", "--backend", "seeded", "--device", "cpu")
+    result = invoke(command, "steps.jsonl", "--world-model", trained[1], *options)
+    assert result.exit_code == 3, result.stderr
+    found = rows_of(result.stdout)
+    assert [row["problem_id"] for row in found] == ["p0", "long", "p1", "p2"]
+    whole = json.dumps(found[1])
+    assert "5,000 steps, at most 4,096" in whole
+    for row in (found[0], *found[2:]):
+        assert "error" not in json.dumps(row)
+
+
 def write_solutions(home: Path) -> str:
     rows = [
         {"id": f"a{i}", "question": f"How many seats, case {i}?", "solutions": made}
