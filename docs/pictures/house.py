@@ -39,7 +39,14 @@ def main() -> None:
     commands = _rooms(graph, "rjepa_cli.commands")
     y = _band(parts, graph, "rjepa_cli", "cli", [commands[:7], commands[7:]], y, "commands.")
     adapters = _rooms(graph, "rjepa_adapters")
-    y = _band(parts, graph, "rjepa_adapters", "adapters", [adapters[:6], adapters[6:]], y)
+    y = _band(
+        parts,
+        graph,
+        "rjepa_adapters",
+        "adapters",
+        [adapters[i : i + 5] for i in range(0, len(adapters), 5)],
+        y,
+    )
     rows = [*CORE, ("testing",)]
     y = _band(parts, graph, "rjepa_core", "core", rows[:-1], y)
     _box(parts, graph, "rjepa_core.testing", "core", LEFT, y - GAP + 4, WIDTH - LEFT - 16)

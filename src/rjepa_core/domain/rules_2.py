@@ -2,8 +2,9 @@
 
 Thinking and answer are cut for themselves. Display mathematics, code and tables stay whole, and
 belong to the sentence that they continue. Within the answer, numbered lists that are nested, or
-stand under `Step 1:` headings, begin no steps of their own. The final answer is a last line or a
-last block with nothing else in it, which is no step, or else the last `\boxed{…}` in a block.
+stand under `Step 1:` headings, begin no steps of their own. The final answer is a last line with
+nothing else in it, or such a block that goes on with no sentence, which is no step; or else the
+last `\\boxed{…}` in a block.
 """
 
 from __future__ import annotations
