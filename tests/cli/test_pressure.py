@@ -98,6 +98,7 @@ def test_a_batch_that_does_not_fit_comes_again_smaller(
     assert first["reason"] == "out of memory"
 
 
+@pytest.mark.slow
 def test_problems_that_fit_nowhere_fail_alone_and_later_succeed(
     model: Path, tmp_path: Path, way: tuple[str, str]
 ) -> None:

@@ -96,7 +96,10 @@ def config_of(tmp_path: Path, store: str, **changes: Any) -> Path:
     return place
 
 
-@pytest.mark.parametrize("objective", ["frozen", "ema", "sigreg"])
+_LONG = [pytest.param(name, marks=pytest.mark.slow) for name in ("ema", "sigreg")]
+
+
+@pytest.mark.parametrize("objective", ["frozen", *_LONG])
 def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path, objective: str) -> None:
     """Dropout, masks, negatives and regularisers are those of the whole batch."""
     store = make_store(tmp_path / "s", STEPS)
