@@ -196,7 +196,7 @@ def test_an_interrupted_import(store: str, invoke: Invoke, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     assert invoke("store", "export", store, "shards").exit_code == 0
-    monkeypatch.setattr("rjepa_cli.commands.store.import_.import_shards", interrupted)
+    monkeypatch.setattr("rjepa_adapters.shards.import_shards", interrupted)
     result = invoke("store", "import", "shards", "new")
     assert result.exit_code == 130
     assert "interrupted; nothing is left of new" in result.stderr

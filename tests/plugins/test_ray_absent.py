@@ -53,7 +53,7 @@ def test_it_is_listed_and_its_settings_are_checked(
     base += ["--store", str(tmp_path / "s"), "--executor", "ray"]
     for setting, said in (
         ("executor.workers=0", "executor.workers (--set): must be >= 1, got 0"),
-        ("executor.workrs=2", "did you mean executor.workers?"),
+        ("executor.workrs=2", "did you mean executor.workers (--workers)?"),
         ("executor.gpus=-1", "executor.gpus (--set): must be >= 0"),
     ):
         done = command(environment, *base, "--set", setting)

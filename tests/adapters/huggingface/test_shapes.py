@@ -172,7 +172,7 @@ def test_an_extraction_with_it_is_refused_and_stores_nothing(tmp_path: Path) -> 
     settings = ExtractionSettings(
         model="shape:tiny", store=tmp_path / "s", problems=ProblemSettings(sources="demo", limit=1)
     )
-    with pytest.raises(UsageError, match=r"never stored.*rjepa-cli bench"):
+    with pytest.raises(UsageError, match=r"never stored.*for benchmarks alone"):
         run_extraction(settings)
     assert not (tmp_path / "s").exists()
 

@@ -225,6 +225,6 @@ def test_a_shared_memory_of_64_kib(store: str, tmp_path: Path) -> None:
     assert done.returncode == 2
     [last] = [line for line in done.stderr.splitlines() if "error" in line]
     assert "/dev/shm" in last
-    assert last.endswith("or read in the training process: --workers 0")
+    assert last.endswith("or read in the training process: training.num_workers=0 (--workers 0)")
     assert "training.num_workers (--workers): " in last
     assert not (tmp_path / "run").exists()

@@ -10,7 +10,6 @@ from typing import Any
 import attrs
 import click
 
-from rjepa_adapters.shards import import_shards
 from rjepa_core.domain.identity import Identity
 from rjepa_core.domain.problem import Problem
 from rjepa_core.errors import InputError, RJepaError, StoreExistsError, UsageError
@@ -90,6 +89,8 @@ def command(
     Shards without identity.json need it named; the store says so. What has no token ids can be
     trained on and scored, and not encoded again.
     """
+    from rjepa_adapters.shards import import_shards
+
     wording().learn({"problems.sources": "--problems", "problems.fields": "--field"})
     screen = Screen()
     with screen, Interrupts(LEAVING) as interrupts:

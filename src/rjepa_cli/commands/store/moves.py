@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 import click
 
-from rjepa_adapters.shards import export_dataset, export_shards
 from rjepa_core.domain.identity import differences
 from rjepa_core.errors import IdentityError, MergeConflictError, UsageError
 from rjepa_core.plugins import Registry, StorePlace, locate
@@ -59,6 +58,9 @@ def export(store: str, folder: str, layout: Any, per_shard: int, as_json: bool) 
 
     Shards can be read back with `rjepa-cli store import`; a dataset, with datasets.load_from_disk.
     """
+    # Arrow takes its time, and `--help` needs none of it.
+    from rjepa_adapters.shards import export_dataset, export_shards
+
     screen = Screen()
     with screen, Interrupts(LEAVING) as interrupts:
         place = locate(store)
