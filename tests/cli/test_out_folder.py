@@ -153,7 +153,7 @@ def test_a_picture_on_a_full_disk(invoke: Invoke, home: Path, trained: tuple[str
     assert os.listdir() == ["problems.jsonl"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_scoring_that_is_ended(number: signal.Signals, home: Path) -> None:
     """No half file stands under the name."""
     code = (
