@@ -15,10 +15,10 @@ import torch
 
 from common import prompts
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
-from rjepa_adapters.huggingface.fused import prompts as held_prompts
+from rjepa_adapters.huggingface.fused import prefixes as held_prompts
 from rjepa_adapters.huggingface.fused import slots as slot_batch
 from rjepa_adapters.huggingface.fused.session import FusedSession
-from rjepa_adapters.huggingface.sampling import RowSampler, draw_uniforms
+from rjepa_adapters.huggingface.generate import RowSampler, draw_uniforms
 from rjepa_adapters.huggingface.settings import DOUBLE_PASS, FUSED
 from rjepa_adapters.huggingface.tokenizer import Rendered
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings

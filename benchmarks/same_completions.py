@@ -14,7 +14,7 @@ import torch
 from common import backend, generate, problems, prompts
 from reporting import table, write_section
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
-from rjepa_adapters.huggingface.sampling import draw_uniforms
+from rjepa_adapters.huggingface.generate import draw_uniforms
 from rjepa_core.domain.problem import Problem
 from rjepa_core.settings import SamplingSettings
 

@@ -35,7 +35,7 @@ from rjepa_adapters.world_model.normalise import Standardiser
 from rjepa_adapters.world_model.objectives import squared_distances
 from rjepa_adapters.world_model.optimiser import optimiser_of
 from rjepa_adapters.world_model.workers import Loader
-from rjepa_core.domain.split import Split
+from rjepa_core.domain.problem import Split
 from rjepa_core.settings import TrainSettings
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from reporting import table, write_section
 from rjepa_core.config import structure
 from rjepa_core.evaluation import EvaluateRunSettings, EvaluateSettings, evaluate
-from rjepa_core.ports.trainer import TrainWatch
+from rjepa_core.ports.world_model import TrainWatch
 from rjepa_core.settings import TrainSettings
 from rjepa_core.training import train_world_model
 

@@ -20,7 +20,7 @@ from rjepa_adapters.world_model.inference import JepaWorldModel
 from rjepa_adapters.world_model.run import train
 from rjepa_core import TrainSettings, open_store
 from rjepa_core.config import structure
-from rjepa_core.ports.trainer import TrainProgress, TrainWatch
+from rjepa_core.ports.world_model import TrainProgress, TrainWatch
 from rjepa_core.testing.samples import sample_identity, sample_record
 from serving import arithmetic, ask, check
 from serving_sides import ALONE, BATCHED, BYTES, SHAPES, bodies, make_run, sequences, service

@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 import click
 
+from .errors import Wording
 from .streams import LastingStream, take_over
-from .wording import Wording
 
 # name: (module, one line for --help). The module holds a click command named `command`.
 COMMANDS = {

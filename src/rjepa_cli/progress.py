@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self, TextIO, cast
 
 from rjepa_core.extraction.report import progress_facts
 from rjepa_core.ports.executor import Progress
-from rjepa_core.ports.progress import ToolProgress
+from rjepa_core.ports.maintenance import ToolProgress
 from rjepa_core.ports.scheduler import Decision
 from rjepa_core.text import count, duration, rate, visible
 

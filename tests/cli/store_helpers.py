@@ -11,7 +11,7 @@ from click.testing import Result
 
 from rjepa_core import RecordKey, open_store
 from rjepa_core.domain.latents import LatentRecord
-from rjepa_core.testing.store_case import assert_same
+from rjepa_core.testing.samples import assert_same
 
 
 def facts(result: Result, code: int = 0) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rjepa_cli import progress as meter
 from rjepa_cli.console import Screen
 from rjepa_cli.progress import ToolMeter
 from rjepa_cli.signals import Interrupts
-from rjepa_core.ports.progress import ToolProgress
+from rjepa_core.ports.maintenance import ToolProgress
 
 
 class Clock:

@@ -17,7 +17,7 @@ from click.testing import Result
 
 from rjepa_core import RecordKey, open_store
 from rjepa_core.testing.memory_store import forget
-from rjepa_core.testing.store_case import assert_same
+from rjepa_core.testing.samples import assert_same
 
 from .conftest import command, in_own_process, only_line, write_problems
 from .store_helpers import assert_equal_stores, damage, facts, records

@@ -13,7 +13,7 @@ from rjepa_core import RecordKey, open_store
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.stores import merge
 from rjepa_core.testing.memory_store import forget
-from rjepa_core.testing.store_case import assert_same
+from rjepa_core.testing.samples import assert_same
 
 from .conftest import only_line
 from .store_helpers import assert_equal_stores, change, facts, records
@@ -147,7 +147,7 @@ def test_an_interrupted_merge_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("rjepa_cli.commands.store.moves.merge_stores", interrupted)
+        patch.setattr("rjepa_cli.commands.store.merge.merge_stores", interrupted)
         result = invoke("store", "merge", "new", one, two)
     assert result.exit_code == 130
     assert "the same command goes on" in result.stderr

@@ -22,7 +22,7 @@ from rjepa_cli.console import Screen
 from rjepa_core.config import unstructure
 from rjepa_core.plugins.hooks import GROUP, WorldModelAdapter, hookimpl
 from rjepa_core.plugins.registry import Registry
-from rjepa_core.ports.trainer import TrainProgress, TrainSummary, TrainWatch
+from rjepa_core.ports.world_model import TrainProgress, TrainSummary, TrainWatch
 from rjepa_core.settings.training import TrainSettings
 from rjepa_core.training.report import epoch_line, facts_of, lines
 

@@ -22,7 +22,7 @@ from rjepa_cli.main import main
 from rjepa_core.config import structure
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.plugins.locate import locate, open_store, open_world_model
-from rjepa_core.ports.trainer import TrainWatch
+from rjepa_core.ports.world_model import TrainWatch
 from rjepa_core.scoring.surprise import score
 from rjepa_core.settings.training import TrainSettings
 

@@ -23,8 +23,8 @@ from rjepa_core.extraction.loop import extract
 from rjepa_core.extraction.queue import Pending
 from rjepa_core.ports.backend import LLMBackend
 from rjepa_core.testing.backend_suite import BackendContract
-from rjepa_core.testing.seeded_states import hidden_states
-from rjepa_core.testing.small_machine import Sink
+from rjepa_core.testing.scheduler_suite import CountingSink
+from rjepa_core.testing.seeded import hidden_states
 
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 SESSION_PAGE = (HOW_TO / "fill-the-session-port.md").read_text(encoding="utf-8")
@@ -95,7 +95,7 @@ def test_a_step_that_does_not_fit_gives_its_rows_back(most: int) -> None:
     engine = Engine(most)
     work = TestSessionOfThePage.work(3)
     spec = TestSessionOfThePage().spec(Backend(engine))
-    sink = Sink()
+    sink = CountingSink()
     extract(Pending(work), EngineSession(engine, spec), FixedScheduler(FixedSettings()), sink)
     assert sorted(sink.records) == sorted(item.key for item in work)
     assert engine.aborted > most
@@ -105,7 +105,7 @@ def test_a_row_that_does_not_fit_alone_has_failed() -> None:
     engine = Engine(0)
     work = TestSessionOfThePage.work()
     spec = TestSessionOfThePage().spec(Backend(engine))
-    sink = Sink()
+    sink = CountingSink()
     extract(Pending(work), EngineSession(engine, spec), FixedScheduler(FixedSettings()), sink)
     assert [failure.reason for failure in sink.failures] == [OUT_OF_MEMORY] * len(work)
     assert not sink.records
@@ -121,7 +121,7 @@ def failures_of(text: str, most_steps: int | None = None) -> set[tuple[str, str]
 
     engine = Always()
     spec = attrs.evolve(TestSessionOfThePage().spec(Backend(engine)), most_steps=most_steps)
-    sink = Sink()
+    sink = CountingSink()
     work = Pending(TestSessionOfThePage.work())
     extract(work, EngineSession(engine, spec), FixedScheduler(FixedSettings()), sink)
     return {(failure.reason, failure.detail) for failure in sink.failures}

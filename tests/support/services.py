@@ -17,7 +17,7 @@ from rjepa_adapters.service.server import address_of, listen, server_of
 from rjepa_adapters.service.settings import HttpSettings
 from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure
-from rjepa_core.ports.trainer import TrainWatch
+from rjepa_core.ports.world_model import TrainWatch
 from rjepa_core.scoring.serving import Served, ServeRunSettings, ServeSettings, open_served
 from rjepa_core.settings.extraction import AdapterSettings, ModelSettings
 from rjepa_core.settings.training import TrainSettings

@@ -11,8 +11,7 @@ from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_core.domain.trace import TOO_LONG
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.testing.memory_store import MemoryStore
-from rjepa_core.testing.samples import sample_failure, sample_identity, sample_record
-from rjepa_core.testing.store_case import assert_same
+from rjepa_core.testing.samples import assert_same, sample_failure, sample_identity, sample_record
 
 OpenStore = Callable[[str], LatentStore]
 

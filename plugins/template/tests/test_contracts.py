@@ -17,8 +17,7 @@ from rjepa_template.world_model import TemplateWorldModel, train
 from rjepa_core.plugins.locate import open_store
 from rjepa_core.plugins.registry import Registry
 from rjepa_core.ports.backend import LLMBackend
-from rjepa_core.ports.trainer import TrainWatch
-from rjepa_core.ports.world_model import WorldModel
+from rjepa_core.ports.world_model import TrainWatch, WorldModel
 from rjepa_core.settings.extraction import ExtractionSettings, ModelSettings
 from rjepa_core.settings.training import DataSettings, TrainSettings
 from rjepa_core.testing.backend_suite import BackendContract

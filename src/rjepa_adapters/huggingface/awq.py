@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from rjepa_core.errors import UsageError
 
-from .checkpoints import Checkpoint, explained, model_of
+from .checkpoints import ModelFiles, explained, model_of
 from .settings import HuggingFaceSettings
 from .weights import check_filled, refuse_missing, stored_elements, weight_files
 
@@ -42,7 +42,7 @@ def awq_path(device_type: str) -> tuple[str, str]:
 
 
 def load_awq(
-    checkpoint: Checkpoint,
+    checkpoint: ModelFiles,
     config: Any,
     quantisation: Mapping[str, Any],
     device: torch.device,
@@ -119,7 +119,7 @@ def empty_model(config: Any, dtype: torch.dtype, settings: HuggingFaceSettings) 
         )
 
 
-def _weight_files(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> list[Path]:
+def _weight_files(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> list[Path]:
     folder = checkpoint.folder
     if folder is None:
         from huggingface_hub import snapshot_download

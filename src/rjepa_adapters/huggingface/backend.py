@@ -27,13 +27,11 @@ from rjepa_core.settings import EncodingSettings, SamplingSettings
 from .checkpoints import context_of
 from .fused.decoder import Decoder
 from .fused.session import FusedSession
-from .generate import generate_batch
+from .generate import SAMPLER, StopFinder, StopTexts, generate_batch
 from .hidden_states import LayerReader, encode_batch
 from .library_log import heard
 from .placement import Loaded, guarded
-from .sampling import SAMPLER
 from .settings import DOUBLE_PASS, HuggingFaceSettings
-from .stop_texts import StopFinder, StopTexts
 from .tokenizer import Rendered, TextCodec
 
 

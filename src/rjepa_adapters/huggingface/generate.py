@@ -1,19 +1,20 @@
-"""Generate completions for a left-padded batch."""
+"""Generate a left-padded batch: sampling that belongs to the problem, stop texts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from rjepa_core.domain.randomness import row_generator
 from rjepa_core.domain.trace import RecordKey
 from rjepa_core.settings import SamplingSettings
 
-from .sampling import RowSampler, draw_uniforms
-from .stop_texts import StopTexts
+from .tokenizer import REPLACEMENT, TextCodec
 
 
 def generate_batch(
@@ -66,3 +67,141 @@ def cut_at_end(ids: NDArray[np.int32], end_ids: Sequence[int]) -> NDArray[np.int
     """The ids up to the first end of sequence, that one included."""
     ends = np.flatnonzero(np.isin(ids, list(end_ids)))
     return ids[: ends[0] + 1].copy() if len(ends) else ids.copy()
+
+
+# How tokens are drawn; the number rises with whatever changes which one is.
+SAMPLER = "inverse-cdf-1"
+# Tokens of the vocabulary whose probabilities are added up together.
+_CHUNK = 256
+
+
+def draw_uniforms(keys: Sequence[RecordKey], sampling: SamplingSettings) -> Tensor:
+    """float32 [B, max_new_tokens] in [0, 1): each row's numbers depend on its key and the seed."""
+    rows = [
+        row_generator(sampling.seed, key).random(sampling.max_new_tokens, dtype=np.float32)
+        for key in keys
+    ]
+    return torch.from_numpy(np.stack(rows))
+
+
+def choose(
+    logits_BV: Tensor, uniform_B: Tensor, sampling: SamplingSettings, overwrite: bool = False
+) -> Tensor:
+    """Tokens [B] from logits [B, V]: the inverse of the cumulative distribution at `uniform_B`.
+
+    Unlike one noise value a token of the vocabulary, this needs a single number a row and gives
+    the same choice on every device, rounding of the probabilities aside. With `overwrite` the
+    logits' own memory is worked in: a second array of that size is most of the cost on a CPU.
+    """
+    if sampling.temperature == 0:
+        return logits_BV.argmax(-1)
+    # Shares of an unnormalised sum: the search and the cuts below need no more. One array of
+    # float32 at most is made, also of logits in half precision.
+    probs_BV = logits_BV.to(torch.float32, copy=not overwrite).div_(sampling.temperature)
+    probs_BV = probs_BV.sub_(probs_BV.amax(-1, keepdim=True)).exp_()
+    if sampling.top_k is not None and sampling.top_k < probs_BV.shape[-1]:
+        least_B1 = probs_BV.topk(sampling.top_k, -1).values[:, -1:]
+        probs_BV = probs_BV.masked_fill(probs_BV < least_B1, 0.0)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        ordered_BV, order_BV = probs_BV.sort(-1, descending=True)
+        ordered_BV = ordered_BV / ordered_BV.sum(-1, keepdim=True)
+        before_BV = ordered_BV.cumsum(-1) - ordered_BV
+        dropped_BV = (before_BV >= sampling.top_p).scatter(
+            -1, order_BV, before_BV >= sampling.top_p
+        )
+        probs_BV = probs_BV.masked_fill(dropped_BV, 0.0)
+    return _search(probs_BV, uniform_B)
+
+
+def _search(weights_BV: Tensor, uniform_B: Tensor) -> Tensor:
+    """Tokens [B]: where the running sum of the weights passes its share `uniform_B` of the total.
+
+    The sum is taken over chunks of the vocabulary first and then inside a single one, which is
+    faster and rounds less than a running sum over all of it.
+    """
+    rows, vocabulary = weights_BV.shape
+    whole = vocabulary - vocabulary % _CHUNK
+    sums_BC = weights_BV[:, :whole].view(rows, -1, _CHUNK).sum(-1)
+    if whole < vocabulary:
+        sums_BC = torch.cat([sums_BC, weights_BV[:, whole:].sum(-1, keepdim=True)], -1)
+    running_BC = sums_BC.double().cumsum(-1)
+    target_B1 = uniform_B[:, None].double() * running_BC[:, -1:]
+    chunk_B1 = torch.searchsorted(running_BC, target_B1, right=True)
+    chunk_B1 = torch.minimum(chunk_B1, _last_positive(sums_BC))
+    before_B1 = running_BC.gather(-1, chunk_B1) - sums_BC.gather(-1, chunk_B1)
+    place_BK = chunk_B1 * _CHUNK + torch.arange(_CHUNK, device=weights_BV.device)
+    inside_BK = weights_BV.gather(-1, place_BK.clamp(max=vocabulary - 1))
+    inside_BK = inside_BK.masked_fill(place_BK >= vocabulary, 0.0)
+    found_B1 = torch.searchsorted(inside_BK.double().cumsum(-1), target_B1 - before_B1, right=True)
+    # Rounding may lead behind the last token that has a probability.
+    found_B1 = torch.minimum(found_B1, _last_positive(inside_BK))
+    return (chunk_B1 * _CHUNK + found_B1)[:, 0]
+
+
+def _last_positive(values_BN: Tensor) -> Tensor:
+    """[B, 1]: the last place that holds more than zero."""
+    return values_BN.shape[-1] - 1 - (values_BN > 0).flip(-1).int().argmax(-1, keepdim=True)
+
+
+class RowSampler:
+    """A logits processor for `generate`: leaves each row's chosen token as the only one."""
+
+    def __init__(self, uniforms: Tensor, sampling: SamplingSettings, prompt_tokens: int) -> None:
+        self._uniforms = uniforms
+        self._sampling = sampling
+        self._prompt_tokens = prompt_tokens
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        step = input_ids.shape[1] - self._prompt_tokens
+        chosen_B = choose(scores, self._uniforms[:, step], self._sampling)
+        only = torch.full_like(scores, -torch.inf)
+        return only.scatter_(1, chosen_B[:, None], 0.0)
+
+
+class StopFinder:
+    """Follows one row; holds no more of its text than a stop text may still need."""
+
+    def __init__(self, codec: TextCodec, stops: Sequence[str]) -> None:
+        self._codec, self._stops = codec, stops
+        self._kept = max(map(len, stops)) - 1
+        self._tail = ""
+        self._group: list[int] = []  # tokens that make no whole character yet
+
+    def add(self, token: int) -> bool:
+        """Whether the text holds a stop text once this token is behind it."""
+        if token in self._codec.special:
+            piece = self._codec.text_of(self._group) if self._group else ""
+        else:
+            self._group.append(token)
+            piece = self._codec.text_of(self._group)
+            if piece.endswith(REPLACEMENT):
+                return False
+        self._group = []
+        text = self._tail + piece
+        self._tail = text[len(text) - self._kept :] if self._kept < len(text) else text
+        return any(stop in text for stop in self._stops)
+
+
+class StopTexts:
+    """A stopping criterion for `generate`: ends each row for itself.
+
+    Attributes:
+        lengths: tokens of each row up to its stop text, that one included; None if it has none.
+    """
+
+    def __init__(self, finders: Sequence[StopFinder], end_ids: Collection[int]) -> None:
+        self._finders, self._end_ids = finders, frozenset(end_ids)
+        self._done = [False] * len(finders)
+        self._tokens = 0
+        self.lengths: list[int | None] = [None] * len(finders)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: object) -> Tensor:
+        self._tokens += 1
+        for row, token in enumerate(input_ids[:, -1].tolist()):
+            if self._done[row]:
+                continue
+            if self._finders[row].add(token):
+                self._done[row], self.lengths[row] = True, self._tokens
+            elif token in self._end_ids:
+                self._done[row] = True
+        return torch.tensor(self._done, device=input_ids.device)

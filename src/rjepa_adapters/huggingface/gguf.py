@@ -20,7 +20,7 @@ import xxhash
 
 from rjepa_core.errors import UsageError
 
-from .checkpoints import Checkpoint, explained, model_of, refuse_parts, tokenizer_of
+from .checkpoints import ModelFiles, explained, model_of, refuse_parts, tokenizer_of
 from .settings import HuggingFaceSettings
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def cache_folder() -> Path | None:
 
 
 def load_gguf(
-    checkpoint: Checkpoint,
+    checkpoint: ModelFiles,
     content: str,
     settings: HuggingFaceSettings,
     dtype: torch.dtype,
@@ -88,7 +88,7 @@ def load_gguf(
     return model_of(place, settings, dtype, device), tokenizer_of(place, settings)
 
 
-def kept(checkpoint: Checkpoint, content: str) -> Checkpoint | None:
+def kept(checkpoint: ModelFiles, content: str) -> ModelFiles | None:
     """The conversion that the cache holds, if it is whole."""
     target = _target(checkpoint, content)
     if target is None:
@@ -100,7 +100,7 @@ def kept(checkpoint: Checkpoint, content: str) -> Checkpoint | None:
     except OSError as error:
         changed = str(error)
     if changed is None:
-        return Checkpoint(checkpoint.name, str(target))
+        return ModelFiles(checkpoint.name, str(target))
     log.warning(
         "%s: the converted copy in %s is not as it was written (%s) and is not used",
         checkpoint.gguf_file,
@@ -123,7 +123,7 @@ def _changed(target: Path) -> str | None:
         return _CHECKSUMS
 
 
-def _target(checkpoint: Checkpoint, content: str) -> Path | None:
+def _target(checkpoint: ModelFiles, content: str) -> Path | None:
     folder = cache_folder()
     assert checkpoint.folder is not None
     assert checkpoint.gguf_file is not None
@@ -132,7 +132,7 @@ def _target(checkpoint: Checkpoint, content: str) -> Path | None:
     return folder / content.removeprefix("sha256:")
 
 
-def _read_header(checkpoint: Checkpoint) -> Mapping[str, int]:
+def _read_header(checkpoint: ModelFiles) -> Mapping[str, int]:
     """How many numbers each tensor of the file has."""
     for package in ("gguf", "accelerate"):
         try:
@@ -156,11 +156,11 @@ def _read_header(checkpoint: Checkpoint) -> Mapping[str, int]:
 
 
 def _convert(
-    checkpoint: Checkpoint,
+    checkpoint: ModelFiles,
     content: str,
     settings: HuggingFaceSettings,
     stored: Mapping[str, int],
-) -> Checkpoint | None:
+) -> ModelFiles | None:
     """Keep the file as an ordinary checkpoint; None where it cannot or shall not be kept."""
     target = _target(checkpoint, content)
     if not settings.keep_converted:
@@ -188,11 +188,11 @@ def _convert(
             return None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Checkpoint(checkpoint.name, str(target))
+    return ModelFiles(checkpoint.name, str(target))
 
 
 def _dequantised(
-    checkpoint: Checkpoint, settings: HuggingFaceSettings, stored: Mapping[str, int]
+    checkpoint: ModelFiles, settings: HuggingFaceSettings, stored: Mapping[str, int]
 ) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM
 
@@ -241,7 +241,7 @@ def _checksum(file: Path) -> str:
         return hashlib.file_digest(stream, xxhash.xxh3_128).hexdigest()
 
 
-def _say_unkept(checkpoint: Checkpoint, why: str) -> None:
+def _say_unkept(checkpoint: ModelFiles, why: str) -> None:
     log.warning(
         "%s cannot be kept converted (%s); it is read anew each time", checkpoint.gguf_file, why
     )

@@ -12,7 +12,7 @@ from rjepa_core.settings import ModelSettings
 
 from .checkpoints import (
     SHAPE,
-    Checkpoint,
+    ModelFiles,
     config_of,
     content_of,
     context_of,
@@ -87,11 +87,11 @@ def context(model: ModelSettings, settings: HuggingFaceSettings) -> int | None:
 
 
 def _load(
-    checkpoint: Checkpoint,
+    checkpoint: ModelFiles,
     model: ModelSettings,
     settings: HuggingFaceSettings,
     device: torch.device,
-    texts: Checkpoint | None = None,
+    texts: ModelFiles | None = None,
 ) -> Loaded:
     """A checkpoint without an adapter, with the tokenizer of `texts` if there is one."""
     if checkpoint.gguf_file is not None:
@@ -120,11 +120,11 @@ def _load(
 
 
 def _load_gguf(
-    checkpoint: Checkpoint,
+    checkpoint: ModelFiles,
     model: ModelSettings,
     settings: HuggingFaceSettings,
     device: torch.device,
-    texts: Checkpoint | None,
+    texts: ModelFiles | None,
 ) -> Loaded:
     from .gguf import load_gguf, quantisation_of
 
@@ -141,7 +141,7 @@ def _load_gguf(
 
 
 def _finish(
-    checkpoint: Checkpoint,
+    checkpoint: ModelFiles,
     network: Any,
     tokenizer: Any,
     config: Any,

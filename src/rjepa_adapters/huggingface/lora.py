@@ -17,7 +17,7 @@ import attrs
 from rjepa_core.errors import UsageError
 from rjepa_core.text import count
 
-from .checkpoints import ADAPTER, Checkpoint, explained, find_checkpoint
+from .checkpoints import ADAPTER, ModelFiles, explained, find_checkpoint
 from .settings import HuggingFaceSettings
 from .weights import first, stored_elements
 
@@ -27,7 +27,7 @@ _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 _VOLATILE = ("base_model_name_or_path", "inference_mode", "revision", "peft_version")
 
 
-def adapter_folder(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> Path | None:
+def adapter_folder(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Path | None:
     """The folder of the adapter that a checkpoint is or has; None where it has none."""
     if checkpoint.gguf_file is not None:
         return None
@@ -49,8 +49,8 @@ def adapter_folder(checkpoint: Checkpoint, settings: HuggingFaceSettings) -> Pat
 
 
 def base_of(
-    checkpoint: Checkpoint, adapter: Path, settings: HuggingFaceSettings
-) -> tuple[Checkpoint, HuggingFaceSettings]:
+    checkpoint: ModelFiles, adapter: Path, settings: HuggingFaceSettings
+) -> tuple[ModelFiles, HuggingFaceSettings]:
     """The weights that an adapter belongs to: those beside it, else those that it names.
 
     Raises:
@@ -82,13 +82,13 @@ def base_of(
     return base, attrs.evolve(settings, revision=named.get("revision"))
 
 
-def texts_of(checkpoint: Checkpoint, adapter: Path) -> Checkpoint | None:
+def texts_of(checkpoint: ModelFiles, adapter: Path) -> ModelFiles | None:
     """Where the adapter's own tokenizer is, if it has one."""
     there = (adapter / "tokenizer_config.json").is_file()
-    return Checkpoint(checkpoint.name, str(adapter)) if there else None
+    return ModelFiles(checkpoint.name, str(adapter)) if there else None
 
 
-def merged(checkpoint: Checkpoint, adapter: Path, model: Any) -> tuple[Any, str]:
+def merged(checkpoint: ModelFiles, adapter: Path, model: Any) -> tuple[Any, str]:
     """The model with the adapter added to its weights, and a note on it.
 
     Raises:
@@ -149,7 +149,7 @@ def _config(adapter: Path) -> dict[str, Any]:
     return found
 
 
-def _require_peft(checkpoint: Checkpoint) -> None:
+def _require_peft(checkpoint: ModelFiles) -> None:
     """Refuse an adapter that cannot be applied: the weights without it are another model.
 
     Raises:

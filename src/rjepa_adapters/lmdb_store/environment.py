@@ -20,7 +20,7 @@ from rjepa_core.errors import DiskFullError, StoreError
 
 from .directory import DATA, reserve_lock_file
 from .fork import beside_inherited, inherited, keep
-from .recovery.readahead import Fetcher
+from .recovery.trees import Fetcher
 
 TABLES = ("meta", "history", "index", "order", "vectors", "texts", "failures")
 _READERS = 512

@@ -1,22 +1,28 @@
-"""Checks, repairs and compacts LMDB stores, as the port `Maintenance` names it."""
+"""Verify, repair and compact LMDB stores, as the port `Maintenance` asks."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rjepa_core.domain.identity import Identity
-from rjepa_core.ports.maintenance import RepairReport, VerifyReport
-from rjepa_core.ports.progress import Report, ignore
+from rjepa_core.errors import DamagedRecordError, DiskFullError, StoreError, StoreLockedError
+from rjepa_core.ports.maintenance import RepairReport, Report, ToolProgress, VerifyReport, ignore
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import STORE_DTYPES
 
-from ..unfinished import unfinished
-from . import compact as compacting
-from .directory import DATA
+from ..paths import sync_directory, unfinished
+from . import maintenance as compacting
+from .directory import COMPACTING, DATA, LOCK, WriterLock, require_store
+from .format.checksum import MismatchError
+from .format.record import EncodedRecord, name_key
+from .reader import Reader
 from .recovery import repair as repairing
+from .settings import LmdbSettings
 from .store import LmdbStore
 
 # Measured on stores of GSM8K solutions: entry in the index and order; statement, prompt and labels;
@@ -66,3 +72,93 @@ def build(location: str) -> Iterator[LatentStore]:
     """See `Maintenance.build`."""
     with unfinished(location, DATA) as part, LmdbStore(str(part), "write") as store:
         yield store
+
+
+def compact(location: str, report: Report = ignore) -> int:
+    """Rewrite the store in place; bytes saved. Every record is checked on the way.
+
+    The new file takes the old one's place in one step at the end; an interruption before that
+    leaves the old one as it was.
+
+    Raises:
+        StoreLockedError: another process writes to the store or has it open.
+        DamagedRecordError: a record is damaged; nothing is changed.
+        DiskFullError: the new file does not fit beside the old one; nothing is changed.
+    """
+    path = require_store(location).resolve()
+    lock = WriterLock(path)
+    scratch = path / COMPACTING
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        before = (path / DATA).stat().st_size
+        with LmdbStore(location) as old:
+            if old.shared:
+                raise StoreLockedError(f"{location}: this process has it open; close it first")
+            _copy(old, scratch, report)
+        after = (scratch / DATA).stat().st_size
+        _replace(path, scratch)
+        return before - after
+    except DiskFullError as error:
+        raise DiskFullError(
+            f"{location}: no room is left for the new file beside the old one; nothing was "
+            "changed, free some space and try again"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        lock.release()
+
+
+def _copy(old: LmdbStore, scratch: Path, report: Report) -> None:
+    identity = old.identity
+    total = len(old)
+    new = LmdbStore(str(scratch), "write", LmdbSettings(checkpoint_seconds=3600.0))
+    try:
+        if identity is not None:
+            new.begin(identity)
+        with old.reading() as reader:
+            for done, (raw_key, _) in enumerate(reader.raw_keys()):
+                report(ToolProgress("compacting", done, total))
+                new.write_encoded([_checked(reader, raw_key, old.location)])
+            for failure in reader.failures():
+                new.write_encoded([], [failure])
+            new.commit()
+            for entry in reader.history():
+                new.add_history(entry)
+        if new.digest() != old.digest():
+            raise StoreError(
+                f"{old.location}: the copy is not the store's equal; nothing was changed, "
+                "verify the store"
+            )
+    finally:
+        new.close()
+
+
+def _checked(reader: Reader, raw_key: bytes, location: str) -> EncodedRecord:
+    try:
+        return reader.encoded(raw_key)
+    except MismatchError as error:
+        raise DamagedRecordError(
+            f"{location}: {name_key(raw_key)} is damaged: {error}; nothing was changed, "
+            "repair the store"
+        ) from error
+
+
+def _replace(path: Path, scratch: Path) -> None:
+    """Put the new data file in the old one's place while no process has the old one open.
+
+    Every process that has a store open holds a shared lock on the first byte of LMDB's lock file.
+    """
+    descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+        except OSError as error:
+            raise StoreLockedError(
+                f"{path}: other processes have it open; end them, then try again"
+            ) from error
+        os.replace(scratch / DATA, path / DATA)
+        sync_directory(path)
+        # Opened while the lock is ours, LMDB makes its table of readers anew for the new file.
+        LmdbStore(str(path)).close()
+    finally:
+        os.close(descriptor)

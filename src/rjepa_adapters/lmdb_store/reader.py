@@ -24,6 +24,7 @@ from .format.record import (
     decode_key,
     decode_place,
     decode_sequence,
+    decode_texts,
     encode_key,
     encode_sequence,
     is_hashed,
@@ -31,7 +32,6 @@ from .format.record import (
     name_key,
     view_vectors,
 )
-from .format.texts import decode_texts
 from .format.values import decode_failure, decode_json
 
 

@@ -16,7 +16,7 @@ from rjepa_core.errors import ArgumentError, StoreClosedError
 from rjepa_core.ports.store import Entry
 
 from .format.checksum import MismatchError
-from .format.head import Block, decode_block
+from .format.head import VectorBlock, decode_block
 from .format.record import check_block, encode_key
 from .metadata import read_tally
 from .reader import Reader
@@ -70,7 +70,7 @@ class LmdbSnapshot:
             self._open()
 
 
-_Found = tuple[Block, int, RecordKey, bytes]
+_Found = tuple[VectorBlock, int, RecordKey, bytes]
 
 
 def read_latents(

@@ -38,7 +38,7 @@ from .recovery.integrity import check_data
 from .settings import LmdbSettings
 from .shared_environment import acquire, release
 from .snapshot import LmdbSnapshot, read_latents
-from .writer import Batch, Commits, apply_delete, require_current
+from .writer import CheckedBatch, Commits, apply_delete, require_current
 
 T = TypeVar("T")
 
@@ -153,7 +153,7 @@ class LmdbStore:
         if identity is None:
             raise StoreError(f"{self._location}: written before begin(identity)")
         with self._commits.mutex:
-            batch = Batch(self._location, identity, self.entry)
+            batch = CheckedBatch(self._location, identity, self.entry)
             for record in records:
                 batch.add_record(record)
             for failure in failures:

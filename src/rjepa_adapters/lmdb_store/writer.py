@@ -28,7 +28,7 @@ from .settings import LmdbSettings
 
 
 @attrs.define
-class Pending:
+class PendingChanges:
     """Records and failures that wait for the next commit; at most one of them a key."""
 
     records: dict[RecordKey, EncodedRecord] = attrs.field(factory=dict)
@@ -59,7 +59,7 @@ class Pending:
 
 
 @attrs.define
-class Batch:
+class CheckedBatch:
     """What one call writes, checked and encoded before any of it is taken.
 
     Attributes:
@@ -195,7 +195,7 @@ class Writer:
         )
 
 
-def apply_pending(environment: Environment, txn: Any, pending: Pending) -> Tally:
+def apply_pending(environment: Environment, txn: Any, pending: PendingChanges) -> Tally:
     """Everything that is pending, in one transaction."""
     writer = Writer(environment, txn)
     for record in pending.records.values():
@@ -235,7 +235,7 @@ class Commits:
         self.mutex = threading.RLock()
         self._environment = environment
         self._settings = settings
-        self._pending = Pending()
+        self._pending = PendingChanges()
         self._timer: threading.Timer | None = None
         self._last = time.monotonic()
         self._stopped = False
@@ -265,7 +265,7 @@ class Commits:
                     self._environment.write(
                         lambda txn: apply_pending(self._environment, txn, pending)
                     )
-                    self._pending = Pending()
+                    self._pending = PendingChanges()
             except StoreError as error:
                 if not pending.records:
                     raise

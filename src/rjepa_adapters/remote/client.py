@@ -26,9 +26,8 @@ from rjepa_core.ports.world_model import (
     TargetSpace,
 )
 
-from .describing import info_from_json
-from .protocol import MEDIA, WireError, pack, pack_values, unpack_values
-from .retrying import ServiceError, ask
+from .protocol import MEDIA, WireError, info_from_json, pack, pack_values, unpack_values
+from .retry import ServiceError, ask
 
 TOKEN_VARIABLE = "RJEPA_TOKEN"
 _PATIENCE, _ANSWER_SECONDS = 30.0, 120.0

@@ -1,4 +1,4 @@
-"""What client and service send each other as bytes: safetensors, one message a body.
+"""What client and service send each other: safetensors bodies, a model's description.
 
 A request holds
 
@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from rjepa_core.ports.world_model import Floats, LatentSequence
+from rjepa_core.domain.identity import LatentSpace
+from rjepa_core.ports.world_model import Floats, LatentSequence, TargetSpace, WorldModelInfo
 
 MEDIA = "application/x-safetensors"
 _DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -217,3 +218,36 @@ def _floats(values: NDArray[Any]) -> Floats:
     """float32, contiguous; what is too large for it becomes infinite, which is refused later."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, np.float32)
+
+
+def info_from_json(facts: Mapping[str, Any], location: str) -> WorldModelInfo:
+    """What `/info` says of the world model.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is another service's.
+    """
+    found = LatentSpace.from_json(facts["space"])
+    if found.fingerprint != facts["fingerprint"]:
+        raise ValueError("its latent space has another fingerprint than it says")
+    return WorldModelInfo(
+        location=location,
+        space=found,
+        hidden_size=int(facts["hidden_size"]),
+        target_size=int(facts["target_size"]),
+        target_space=TargetSpace(facts["target_space"]),
+        objective=str(facts["objective"]),
+        quantiles={int(key): tuple(values) for key, values in facts["quantiles"].items()},
+    )
+
+
+def info_to_json(info: WorldModelInfo) -> dict[str, Any]:
+    """Inverse of `info_from_json`, through JSON; the service's own limits aside."""
+    return {
+        "fingerprint": info.space.fingerprint,
+        "space": json.loads(json.dumps(info.space.to_json())),
+        "hidden_size": info.hidden_size,
+        "target_size": info.target_size,
+        "target_space": info.target_space.value,
+        "objective": info.objective,
+        "quantiles": {str(key): list(values) for key, values in info.quantiles.items()},
+    }

@@ -14,10 +14,9 @@ from rjepa_core.plugins import SchedulerAdapter, hookimpl
 from rjepa_core.ports.backend import InFlight, Observation, Room
 from rjepa_core.ports.scheduler import Decision
 
-from .amounts import parse_bytes
 from .hill_climb import Climb
 from .ladder import Ladder
-from .memory_limits import Ceiling, MemoryWatch
+from .memory_limits import Ceiling, MemoryWatch, parse_bytes
 from .speed_model import Measuring
 
 # Rows to start with where nothing is said: the larger size of the audit.

@@ -1,4 +1,4 @@
-"""Results as JSON or safetensors."""
+"""Results as JSON or safetensors, and their part of the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from rjepa_adapters.remote import protocol as wire
+from rjepa_core import __version__
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import StepSpan
 from rjepa_core.ports.world_model import Floats, WorldModelInfo
 from rjepa_core.scoring import percentiles, whole
 
+from . import problem_details as problems
 from .bodies import JSON, Asked, wants_bytes
-from .problems import BAD_BODY, ProblemError
-from .schemas import NearOut, ScoreOut, StepOut, TextOut, ValuesOut
+from .problem_details import BAD_BODY, ProblemError, ProblemKind
+from .schemas import NearOut, Problem, ScoreOut, StepOut, TextOut, ValuesOut
 
 
 def json_response(answer: BaseModel) -> Response:
@@ -102,3 +106,64 @@ def _only(asked: Asked, rows: Sequence[Floats]) -> Floats:
 
 def _listed(values: tuple[float, ...] | None) -> list[float] | None:
     return None if values is None else list(values)
+
+
+BINARY = {"type": "string", "format": "binary"}
+ALWAYS = (problems.UNAUTHORISED, problems.BROKEN)
+READS = (
+    problems.BAD_BODY,
+    problems.NOT_FINITE,
+    problems.TOO_LARGE,
+    problems.UNKNOWN_MEDIA,
+    problems.SLOW,
+    problems.BUSY,
+)
+
+
+def body(schema: type[BaseModel], binary: bool = True) -> dict[str, Any]:
+    """A request body, as `openapi_extra`."""
+    content: dict[str, Any] = {JSON: {"schema": schema.model_json_schema()}}
+    if binary:
+        content[wire.MEDIA] = {"schema": BINARY}
+    return {"requestBody": {"content": content, "required": True}}
+
+
+def answers(*kinds: ProblemKind, binary: bool = False) -> dict[int | str, dict[str, Any]]:
+    """`responses` of an endpoint: the problems that it may answer with, and its own in bytes."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for kind in (*kinds, *ALWAYS):
+        titles = [one.title for one in (*kinds, *ALWAYS) if one.status == kind.status]
+        found[kind.status] = {
+            "description": "; ".join(dict.fromkeys(titles)),
+            "content": {problems.MEDIA: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        if kind.status == 503:
+            found[503]["headers"] = {
+                "Retry-After": {"schema": {"type": "string"}, "description": "Seconds"}
+            }
+    if binary:
+        found[200] = {"content": {wire.MEDIA: {"schema": BINARY}}}
+    return found
+
+
+def describe(app: FastAPI, with_token: bool) -> dict[str, Any]:
+    """The whole description."""
+    found = get_openapi(
+        title="R-JEPA",
+        version=__version__,
+        description=(
+            "Surprise of the steps of a reasoning. Latents travel as JSON, one sequence a request, "
+            f"or as `{wire.MEDIA}`, in both directions: send it, and accept it. The same input "
+            "gets the same score: to the bit when it runs alone, within 1e-5 among others. "
+            f"Errors are RFC 9457 problem details; `{problems.PAGE}` lists them."
+        ),
+        routes=app.routes,
+    )
+    components = found.setdefault("components", {}).setdefault("schemas", {})
+    components["Problem"] = Problem.model_json_schema()
+    for unused in ("HTTPValidationError", "ValidationError"):
+        components.pop(unused, None)
+    if with_token:
+        found["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        found["security"] = [{"token": []}]
+    return found

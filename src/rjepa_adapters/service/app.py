@@ -19,20 +19,20 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
-from rjepa_adapters.remote.describing import info_to_json
+from rjepa_adapters.remote.protocol import info_to_json
 from rjepa_core.scoring import Served
 
-from . import describing, latent_endpoints, metrics, problems, text_endpoints
+from . import answers as describing
+from . import edge as metrics
+from . import latent_endpoints, text_endpoints
+from . import problem_details as problems
 from .bodies import Bodies
-from .edge import Edge
-from .hosts import Hosts
-from .metrics import Metrics
-from .problems import ProblemError
+from .edge import Edge, Hosts, Metrics
+from .problem_details import ProblemError
 from .records import Records
 from .schemas import InfoOut, StateOut
-from .scorer import Scorer
+from .scorer import GoneError, Scorer
 from .settings import HttpSettings
-from .waiting import GoneError
 
 _PAGE = Path(str(files(__package__))) / "page"
 _SWAGGER = Path(fastapi_offline.__file__).parent / "static"

@@ -18,13 +18,21 @@ from rjepa_adapters.remote.protocol import WireError
 from rjepa_core.domain.identity import fingerprints_agree
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldModelInfo
 
-from . import problems
-from .outline import check_outline, escaped
-from .problems import ProblemError
-from .schemas import NO_STEP, ContextIn, MaskedIn, SequenceIn, Strict, ValuesIn
+from . import problem_details as problems
+from .problem_details import ProblemError
+from .schemas import (
+    NO_STEP,
+    ContextIn,
+    MaskedIn,
+    SequenceIn,
+    Strict,
+    ValuesIn,
+    check_outline,
+    escaped,
+)
+from .scorer import GoneError, in_thread, left
 from .settings import HttpSettings
 from .shares import Part, Shares, client_of
-from .waiting import GoneError, in_thread, left
 
 JSON = "application/json"
 # A body that is parsed in a moment, and held whatever others hold.

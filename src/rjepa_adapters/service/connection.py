@@ -13,8 +13,8 @@ from collections.abc import Callable
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from . import problems
-from .problems import ProblemError
+from . import problem_details as problems
+from .problem_details import ProblemError
 from .settings import HttpSettings
 from .shares import Part, Shares, client_of
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 import traceback
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import problems
-from .hosts import Hosts
-from .metrics import Metrics
-from .problems import ProblemError
+from . import problem_details as problems
+from .problem_details import ProblemError
+from .settings import HttpSettings
 
 _LOG = logging.getLogger(__name__)
 # Open without a token: they tell nothing of the model.
@@ -144,3 +147,110 @@ def _log(scope: Scope, error: Exception) -> None:
         where.filename,
         where.lineno,
     )
+
+
+_HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[^\s:/?#@\[\],\\]*)(?::\d{0,5})?")
+
+
+class Hosts:
+    """Refuses requests that name another host.
+
+    Args:
+        settings: the service's names, and the address that it listens on.
+        open_to_all: any name will do, as a token is asked for.
+    """
+
+    def __init__(self, settings: HttpSettings, open_to_all: bool) -> None:
+        self._open = open_to_all
+        self._names = {"localhost", _plain(settings.host), *map(_plain, settings.names)}
+        bound = _address(_plain(settings.host))
+        # What listens everywhere is reached by addresses that it does not know, behind a router or
+        # in a container. An address cannot be made to lead elsewhere, as a name can.
+        self._any_address = not settings.host or (bound is not None and bound.is_unspecified)
+
+    def check(self, scope: Scope) -> None:
+        """Raises:
+        ProblemError: no host, several, or another one.
+        """
+        given = [value for name, value in scope["headers"] if name == b"host"]
+        if not given and scope["http_version"] == "1.0":
+            return
+        found = _HOST.fullmatch(given[0].decode("latin-1")) if len(given) == 1 else None
+        if found is None:
+            raise ProblemError(problems.NO_HTTP, "one `Host` is needed, and a valid one")
+        if not self._open and not self._ours(_plain(found[1]), scope):
+            raise ProblemError(
+                problems.OTHER_HOST, f"{found[1][:80]!r} is not among the names of this service"
+            )
+
+    def _ours(self, name: str, scope: Scope) -> bool:
+        address = _address(name)
+        if address is None or name in self._names:
+            return name in self._names
+        reached = _address((scope.get("server") or ("",))[0])
+        return self._any_address or address.is_loopback or address == reached
+
+
+def _plain(name: str) -> str:
+    return name.lower().removeprefix("[").removesuffix("]").removesuffix(".")
+
+
+def _address(name: str) -> IPv4Address | IPv6Address | None:
+    try:
+        found = ip_address(name)
+    except ValueError:
+        return None
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+MEDIA = CONTENT_TYPE_LATEST
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+
+class Metrics:
+    """Of one service."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "rjepa_requests",
+            "Requests answered; 499 stands for callers who hung up",
+            ["path", "status"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "rjepa_request_seconds",
+            "From a request's head to its answer",
+            ["path"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "rjepa_requests_in_flight", "Requests begun and not answered", registry=self.registry
+        )
+        self.waiting = Gauge(
+            "rjepa_waiting", "Values that wait for a batch", ["side"], registry=self.registry
+        )
+        self.batches = Histogram(
+            "rjepa_batch_values",
+            "Values a batch",
+            ["side"],
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+        self.steps = Counter(
+            "rjepa_batch_cost",
+            "Tokens (world model) and texts (LLM) run",
+            ["side"],
+            registry=self.registry,
+        )
+
+    def ran(self, side: str, values: int, cost: int) -> None:
+        """A batch was run."""
+        self.batches.labels(side).observe(values)
+        self.steps.labels(side).inc(cost)
+
+    def text(self) -> bytes:
+        """All of it, as `/metrics` answers."""
+        return generate_latest(self.registry)

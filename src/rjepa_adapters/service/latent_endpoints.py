@@ -9,15 +9,15 @@ from rjepa_adapters.remote import protocol as wire
 from rjepa_core.errors import UnsupportedError
 from rjepa_core.ports.world_model import Floats, TargetSpace
 
-from . import answers, problems
+from . import answers
+from . import problem_details as problems
+from .answers import READS, body
+from .answers import answers as may_answer
 from .bodies import Asked, Bodies, wants_bytes
-from .describing import READS, body
-from .describing import answers as may_answer
-from .problems import ProblemError
+from .problem_details import ProblemError
 from .schemas import ContextIn, MaskedIn, ScoreOut, SequenceIn, ValuesIn, ValuesOut
-from .scorer import EMBEDDINGS, MASKED, PREDICT, SURPRISE, TARGETS, Job, Scorer
+from .scorer import EMBEDDINGS, MASKED, PREDICT, SURPRISE, TARGETS, Job, Scorer, left, results_of
 from .settings import HttpSettings
-from .waiting import left, results_of
 
 _PROBLEMS = may_answer(*READS, problems.OTHER_SPACE, binary=True)
 

@@ -12,8 +12,8 @@ from rjepa_core.domain.trace import RecordKey, Trace
 from rjepa_core.ports.world_model import Floats, LatentSequence
 from rjepa_core.scoring import StoredSteps, sequence_of
 
-from . import problems
-from .problems import ProblemError
+from . import problem_details as problems
+from .problem_details import ProblemError
 from .schemas import NearOut, RecordOut, RecordsOut
 
 # Records that may be skipped: they are walked over. Behind a record, a store goes on at once.

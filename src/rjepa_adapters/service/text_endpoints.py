@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 
-from rjepa_adapters.sources.answers import drop_notes
+from rjepa_adapters.sources.solutions import drop_notes
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.problem import GivenSolution
 from rjepa_core.domain.trace import Failure, RecordKey
@@ -15,11 +15,12 @@ from rjepa_core.errors import StoreError
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence
 from rjepa_core.scoring import MAX, Solution, order, sequence_of, whole
 
-from . import answers, problems
+from . import answers
+from . import problem_details as problems
+from .answers import READS, body
+from .answers import answers as may_answer
 from .bodies import Bodies
-from .describing import READS, body
-from .describing import answers as may_answer
-from .problems import ProblemError
+from .problem_details import ProblemError
 from .records import MOST_SKIPPED, Records
 from .schemas import (
     NearOut,
@@ -31,9 +32,8 @@ from .schemas import (
     TextIn,
     TextOut,
 )
-from .scorer import MASKED, SURPRISE, Job, Scorer, characters_of
+from .scorer import MASKED, SURPRISE, Job, Scorer, characters_of, in_thread, left, results_of
 from .settings import HttpSettings
-from .waiting import in_thread, left, results_of
 
 R = TypeVar("R")
 # In code, `1<<n>>2` is no calculator note.

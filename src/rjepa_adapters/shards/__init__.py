@@ -6,6 +6,6 @@ All of it knows the store port alone, so that any store can be exported and impo
 from .dataset import export_dataset
 from .export import export_shards
 from .load import import_shards
-from .report import CopyReport
+from .manifest import CopyReport
 
 __all__ = ["CopyReport", "export_dataset", "export_shards", "import_shards"]

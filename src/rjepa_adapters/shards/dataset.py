@@ -11,14 +11,13 @@ import numpy as np
 
 from rjepa_core.domain.identity import Identity
 from rjepa_core.domain.latents import LatentRecord
-from rjepa_core.ports.progress import Report, ToolProgress, ignore
+from rjepa_core.ports.maintenance import Report, ToolProgress, ignore
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.stores import chunked
 
-from ..unfinished import unfinished
-from .checks import exportable, need
-from .report import CopyReport
-from .rows import arrow_schema, to_row
+from ..paths import unfinished
+from .manifest import CopyReport, exportable, need
+from .table import arrow_schema, to_row
 
 _BATCH = 64
 

@@ -17,16 +17,14 @@ import numpy as np
 from rjepa_core.domain.identity import Identity
 from rjepa_core.domain.latents import Vectors
 from rjepa_core.domain.trace import RecordKey
-from rjepa_core.ports.progress import Report, ToolProgress, ignore
+from rjepa_core.ports.maintenance import Report, ToolProgress, ignore
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import STORE_DTYPES
 from rjepa_core.stores import chunked
 
-from ..unfinished import unfinished
-from .checks import exportable, need
-from .manifest import FAILURES, MANIFEST, write_manifest
-from .report import CopyReport
-from .rows import arrow_schema, tensor_name, to_row
+from ..paths import unfinished
+from .manifest import FAILURES, MANIFEST, CopyReport, exportable, need, write_manifest
+from .table import arrow_schema, tensor_name, to_row
 from .tensors import TensorSpec, write_tensors
 
 _ROWS = 256

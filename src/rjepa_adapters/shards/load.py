@@ -14,14 +14,20 @@ from rjepa_core.domain.latents import LatentRecord, check_fits
 from rjepa_core.domain.problem import Problem
 from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import InputError, UsageError
-from rjepa_core.ports.progress import Report, ToolProgress, ignore
+from rjepa_core.ports.maintenance import Report, ToolProgress, ignore
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import STORE_DTYPES
 
-from .checks import need
-from .manifest import FAILURES, check_bytes, check_counts, check_files, read_manifest
-from .report import CopyReport
-from .rows import from_row
+from .manifest import (
+    FAILURES,
+    CopyReport,
+    check_bytes,
+    check_counts,
+    check_files,
+    need,
+    read_manifest,
+)
+from .table import from_row
 from .tensors import TensorFile
 
 _ROWS = 256

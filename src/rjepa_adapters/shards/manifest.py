@@ -1,7 +1,8 @@
-"""`identity.json` of exported shards: how they were made, and what belongs to them."""
+"""`identity.json` of exported shards: how they were made, what belongs to them."""
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ import attrs
 import xxhash
 
 from rjepa_core.domain.identity import Identity
-from rjepa_core.errors import IdentityError, InputError
+from rjepa_core.errors import IdentityError, InputError, UsageError
+from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import STORE_DTYPES
 
 FORMAT = "rjepa-shards"
@@ -175,3 +177,47 @@ def _digest(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     return state.hexdigest()
+
+
+def exportable(store: LatentStore, per_shard: int) -> Identity:
+    """Return the identity of a store that is to be exported.
+
+    Raises:
+        UsageError: it was never written to, or `per_shard` is below 1.
+    """
+    if per_shard < 1:
+        raise UsageError(f"per_shard: {per_shard} records a shard; at least 1")
+    if store.identity is None:
+        raise UsageError(f"{store.location}: it was never written to; there is nothing to export")
+    return store.identity
+
+
+def need(module: str, purpose: str) -> Any:
+    """Import and return the module.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        raise UsageError(
+            f"{purpose} needs {name}, which is not installed; pip install 'rjepa[data]'"
+        ) from error
+
+
+@attrs.frozen
+class CopyReport:
+    """What an export or import wrote.
+
+    Attributes:
+        records, failures: how many.
+        files: names of the files read or written, in order.
+        bytes: size of what was written.
+    """
+
+    records: int
+    failures: int
+    files: tuple[str, ...]
+    bytes: int

@@ -12,8 +12,7 @@ from rjepa_core.settings import ProblemSettings
 
 from .locations import HUB_PREFIX, is_saved_dataset
 from .reader import RowReader
-from .rows import Records, RecordSource
-from .typed import as_text_source, short_floats
+from .rows import Records, RecordSource, as_text_source, short_floats
 
 DEFAULT_SPLIT = "train"
 _SPLIT = re.compile(r"(?P<name>.+):(?P<split>[\w.-]+(?:\[[^\]/]*\])?)")

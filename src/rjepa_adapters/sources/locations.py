@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rjepa_core.errors import RJepaError
 
-from .packing import DAMAGED, bare_name, unpacked
+from .files import DAMAGED, bare_name, unpacked
 
 HUB_PREFIX = "hf:"
 _KINDS = {

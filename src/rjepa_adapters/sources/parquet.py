@@ -7,11 +7,9 @@ from typing import Any
 from rjepa_core.errors import InputError, UsageError
 from rjepa_core.settings import ProblemSettings
 
-from .files import check_file
-from .packing import packed_as
+from .files import check_file, packed_as
 from .reader import RowReader
-from .rows import Records, RecordSource
-from .typed import as_text_source, repeated, short_floats
+from .rows import Records, RecordSource, as_text_source, repeated, short_floats
 
 BATCH_ROWS = 256
 

@@ -29,7 +29,7 @@ class CsvSettings:
 
 
 @attrs.frozen(kw_only=True)
-class HuggingFaceSettings:
+class DatasetSettings:
     """Which part of a dataset is read.
 
     Attributes:
@@ -62,7 +62,7 @@ def _parquet(location: str, problems: ProblemSettings, settings: Any) -> Problem
 
 
 def _huggingface(
-    location: str, problems: ProblemSettings, settings: HuggingFaceSettings
+    location: str, problems: ProblemSettings, settings: DatasetSettings
 ) -> ProblemSource:
     from . import hub
 
@@ -100,7 +100,7 @@ def rjepa_sources() -> Iterable[SourceAdapter]:
         SourceAdapter(
             name="huggingface",
             summary="a dataset: hf:NAME[:SPLIT], OWNER/NAME, or saved on disk (rjepa[data])",
-            settings=HuggingFaceSettings,
+            settings=DatasetSettings,
             create=_huggingface,
             claims=locations.is_dataset,
         ),

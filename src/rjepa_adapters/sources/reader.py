@@ -15,11 +15,10 @@ from rjepa_core.ports.source import SourceRow
 from rjepa_core.settings import ProblemSettings
 from rjepa_core.text import shell_word
 
-from .answers import final_answer
 from .choices import ANSWER_NAMES, CHOICES, ChoiceError
 from .fields import CORRECT, LABELS, SOLUTION_NAMES, Fields
 from .record import Record, is_null, kind_of, plain_name, scalar_text
-from .solutions import LONGEST_LABEL, given_solutions
+from .solutions import LONGEST_LABEL, final_answer, given_solutions
 from .statement import Posed, is_mbpp, joined, pose_row, unposed
 
 CODE_DOMAIN = "code"

@@ -1,11 +1,16 @@
-"""A source made of records: mappings of field names to values, each with the place it stood at."""
+"""A source made of records, with typed values as a text file would have given them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import attrs
+import numpy as np
 
 from rjepa_core.errors import InputError
 from rjepa_core.ports.source import SourceRow
@@ -36,3 +41,85 @@ class RecordSource:
             yield self.reader.read(record, where)
         if empty:
             raise InputError(f"{self.location}: holds no problem")
+
+
+_SHORT_FLOATS = {"float": np.float32, "float32": np.float32, "halffloat": np.float16}
+_SHORT_FLOATS["float16"] = np.float16
+
+
+def short_floats(types: Mapping[str, object]) -> dict[str, type]:
+    """The columns whose numbers have fewer digits than Python shows of them, by their types."""
+    return {n: _SHORT_FLOATS[str(t)] for n, t in types.items() if str(t) in _SHORT_FLOATS}
+
+
+def as_text_source(row: Mapping[str, Any], short: Mapping[str, type]) -> dict[str, Any]:
+    """A row whose values are those of JSON, and decimals.
+
+    Args:
+        short: from `short_floats`.
+    """
+    plain = {name: _plain(value) for name, value in row.items()}
+    for name, kind in short.items():
+        value = plain.get(name)
+        if isinstance(value, float) and math.isfinite(value):
+            # 0.1, where the float32 next to it is 0.10000000149011612.
+            plain[name] = float(str(kind(value)))
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return _text_or_bytes(bytes(value))
+    if isinstance(value, datetime):
+        return _moment(value)
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, UUID | timedelta):
+        return str(value)
+    if isinstance(value, Decimal):
+        return value if value.is_finite() else None
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        if value and all(_is_pair(item) for item in value):
+            return _plain(dict(value))
+        return [_plain(item) for item in value]
+    return value
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether it is an entry of an Arrow map, whose other lists are lists."""
+    return isinstance(value, tuple) and len(value) == 2
+
+
+def _text_or_bytes(value: bytes) -> str | bytes:
+    """Text that was written into a column of bytes, as many programs do."""
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+    return value if "\0" in text else text
+
+
+def _moment(value: datetime) -> str | None:
+    """A day alone where table programs have made it a moment, as 3.0 is 3 again."""
+    if value != value:  # pandas' NaT
+        return None
+    midnight = value.time() == time() and not getattr(value, "nanosecond", 0)
+    if value.tzinfo is None and midnight:
+        return value.date().isoformat()
+    return value.isoformat(sep=" ")
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that stands twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

@@ -23,7 +23,7 @@ from safetensors.torch import load, load_file, save_file
 from torch import Tensor
 
 from rjepa_core.errors import DiskFullError, UsageError
-from rjepa_core.ports.trainer import UNFINISHED
+from rjepa_core.ports.world_model import UNFINISHED
 
 from .run_files import is_utf8, write_whole
 from .run_files import sync as _sync

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rjepa_core.domain.identity import LatentSpace
-from rjepa_core.domain.split import Split, split_of
+from rjepa_core.domain.problem import Split, split_of
 from rjepa_core.domain.trace import RecordKey
 from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry, open_store

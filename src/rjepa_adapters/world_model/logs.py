@@ -14,7 +14,7 @@ import attrs
 from attrs import validators as v
 from torch import Tensor
 
-from rjepa_core.ports.trainer import TrainWatch
+from rjepa_core.ports.world_model import TrainWatch
 
 from . import checkpoint
 from .run_files import is_utf8

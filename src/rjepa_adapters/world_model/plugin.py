@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rjepa_core.plugins import WorldModelAdapter, hookimpl
-from rjepa_core.ports.trainer import TrainSummary, TrainWatch
-from rjepa_core.ports.world_model import WorldModel
+from rjepa_core.ports.world_model import TrainSummary, TrainWatch, WorldModel
 from rjepa_core.settings import TrainSettings
 
 

@@ -14,13 +14,12 @@ import yaml
 
 from rjepa_core.config import structure, unstructure
 from rjepa_core.domain.identity import differences
-from rjepa_core.domain.split import Split
+from rjepa_core.domain.problem import Split
 from rjepa_core.errors import SettingsError, UsageError
-from rjepa_core.ports.trainer import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
+from rjepa_core.ports.world_model import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
 from rjepa_core.settings import TrainSettings
 
-from ..reports.picture import latent_picture
-from ..reports.training import html
+from ..reports.training import html, latent_picture
 from . import checkpoint
 from .batches import LONG, LengthBatches
 from .dataset import LatentDataset

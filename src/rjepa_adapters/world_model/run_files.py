@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from rjepa_core.ports.trainer import UNFINISHED
+from rjepa_core.ports.world_model import UNFINISHED
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rjepa_core.errors import UsageError
-from rjepa_core.ports.trainer import TrainProgress, TrainSummary, TrainWatch
+from rjepa_core.ports.world_model import TrainProgress, TrainSummary, TrainWatch
 from rjepa_core.settings import TrainSettings
 
 from . import checkpoint

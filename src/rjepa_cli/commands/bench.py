@@ -14,7 +14,7 @@ import click
 from rjepa_core.benchmark.advice import advise
 from rjepa_core.benchmark.report import Facts, facts_of, lines, random_warning
 from rjepa_core.benchmark.results import BenchResult, BenchRunSettings, BenchSettings
-from rjepa_core.benchmark.run import Standing, run_bench
+from rjepa_core.benchmark.run import RoundProgress, run_bench
 from rjepa_core.config import structure
 from rjepa_core.errors import SettingsError
 from rjepa_core.plugins import Registry
@@ -23,12 +23,11 @@ from rjepa_core.text import count, duration
 
 from ..config import DEBUG, FIELD, JSON, Given, Tree, config_options, gather
 from ..console import Screen
-from ..errors import InterruptedRunError
+from ..errors import InterruptedRunError, Wording
 from ..options import FLAGS, Flag
 from ..out_folder import new_reports, write_reports
 from ..progress import Meter
 from ..signals import Interrupts
-from ..wording import Wording
 from .doctor import machine_facts
 
 DONE, FAILED, NOTHING_FITS = 0, 1, 3
@@ -219,19 +218,19 @@ class BenchProgress:
         self._result = result
         self._passed += 1
 
-    def __call__(self, standing: Standing) -> None:
+    def __call__(self, standing: RoundProgress) -> None:
         if self._meter is not None:
             done = self._passed * self._work + standing.done
             self._meter.show(done, lambda: self._status(standing))
 
-    def _status(self, standing: Standing) -> str:
+    def _status(self, standing: RoundProgress) -> str:
         name = standing.name
         rows = count(int(name), "row") if name.isdigit() else name
         left = self._left(standing)
         time_left = f", about {duration(left)} left" if left is not None and left >= 1 else ""
         return f"round {standing.round + 1} of {self._rounds}, {rows}{time_left}"
 
-    def _left(self, standing: Standing) -> float | None:
+    def _left(self, standing: RoundProgress) -> float | None:
         """Seconds: what was measured counts for itself, what was not as the mean of the others."""
         assert self._result is not None
         known = {one.name: one.seconds_per_problem.median for one in self._result.measured}

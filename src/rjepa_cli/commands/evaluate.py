@@ -15,7 +15,7 @@ from rjepa_core.evaluation.text import Facts, lines, markdown
 from rjepa_core.extraction import Extraction
 from rjepa_core.plugins import Registry
 from rjepa_core.ports.executor import Ending
-from rjepa_core.ports.progress import ToolProgress
+from rjepa_core.ports.maintenance import ToolProgress
 from rjepa_core.settings import ModelSettings
 from rjepa_core.text import count, duration
 

@@ -26,11 +26,10 @@ from rjepa_core.text import shell_word, visible
 
 from ..config import DEBUG, FIELD, JSON, PRINT_CONFIG, config_options, gather, to_yaml
 from ..console import Screen
-from ..errors import InterruptedRunError
+from ..errors import InterruptedRunError, wording
 from ..options import DEFAULTS, FLAGS, GROUPS, Flag, flags_of
 from ..progress import ProgressReport
 from ..signals import Interrupts
-from ..wording import wording
 
 SECTIONS: tuple[tuple[str, type[Adapter]], ...] = (
     ("backend", BackendAdapter),

@@ -12,7 +12,13 @@ import click
 from rjepa_core.config import structure
 from rjepa_core.errors import UnsupportedError, UsageError
 from rjepa_core.plugins import Registry, WorldModelAdapter
-from rjepa_core.ports.trainer import RUN_CONFIG, UNFINISHED, TrainProgress, TrainSummary, TrainWatch
+from rjepa_core.ports.world_model import (
+    RUN_CONFIG,
+    UNFINISHED,
+    TrainProgress,
+    TrainSummary,
+    TrainWatch,
+)
 from rjepa_core.settings import DataSettings, TrainingSettings, TrainSettings, WorldModelSettings
 from rjepa_core.text import duration, rate
 from rjepa_core.training import DEFAULT_TRAINER

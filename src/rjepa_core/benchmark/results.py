@@ -59,7 +59,7 @@ class BenchRunSettings(ExtractionSettings):
 
 
 @attrs.frozen
-class Batch:
+class MeasuredBatch:
     """One generated batch.
 
     Attributes:
@@ -108,7 +108,7 @@ class Round:
     used_bytes: int | None
     limit_bytes: int | None
     out_of_memory: int
-    batches: tuple[Batch, ...]
+    batches: tuple[MeasuredBatch, ...]
     decisions: tuple[tuple[float, Decision], ...]
 
 

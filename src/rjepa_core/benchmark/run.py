@@ -30,7 +30,7 @@ from ..ports.backend import LLMBackend, SessionSpec
 from ..ports.executor import Progress
 from ..ports.probe import MemoryProbe
 from ..ports.scheduler import BatchScheduler, Decision
-from .results import Batch, BenchResult, BenchRunSettings, Measured, Round
+from .results import BenchResult, BenchRunSettings, Measured, MeasuredBatch, Round
 
 FIXED = "fixed"
 # Tokens that the first use of each size is given, before anything is timed.
@@ -54,7 +54,7 @@ class Contender:
 
 
 @attrs.frozen
-class Standing:
+class RoundProgress:
     """How far a measurement is.
 
     Attributes:
@@ -75,7 +75,7 @@ def run_bench(
     registry: Registry | None = None,
     say: Callable[[str], None] = lambda line: None,
     opened: Callable[[BenchResult, int], None] = lambda nothing_yet, passes: None,
-    report: Callable[[Standing], None] = lambda standing: None,
+    report: Callable[[RoundProgress], None] = lambda standing: None,
     kept: Callable[[BenchResult], None] = lambda result: None,
     computing: Computing = nullcontext,
 ) -> BenchResult:
@@ -170,7 +170,7 @@ class Bench:
     work: list[Work]
     spec: SessionSpec
     probe: MemoryProbe | None = None
-    report: Callable[[Standing], None] = lambda standing: None
+    report: Callable[[RoundProgress], None] = lambda standing: None
     computing: Computing = nullcontext
     clock: Callable[[], float] = time.perf_counter
 
@@ -207,7 +207,7 @@ class Bench:
             self.probe.read()  # What was held before is nobody's peak.
         watch = _Watch(
             self.clock,
-            lambda done, passed: self.report(Standing(one.name, number, done, passed)),
+            lambda done, passed: self.report(RoundProgress(one.name, number, done, passed)),
         )
         progress = self._extract(self.spec, self.work, scheduler, watch)
         return Round(
@@ -272,7 +272,7 @@ class _Watch:
         self._clock, self._report = clock, report
         self._began = clock()
         self._last: object = None
-        self.batches: list[Batch] = []
+        self.batches: list[MeasuredBatch] = []
         self.decisions: list[tuple[float, Decision]] = []
         self.peak: int | None = None
         self.used: int | None = None
@@ -293,7 +293,9 @@ class _Watch:
             self._last = seen
             if seen.phase == "generate":
                 at, oom = self.passed(), seen.out_of_memory
-                self.batches.append(Batch(at, seen.rows, seen.new_tokens, seen.seconds, oom))
+                self.batches.append(
+                    MeasuredBatch(at, seen.rows, seen.new_tokens, seen.seconds, oom)
+                )
             if seen.memory is not None:
                 self.peak = _larger(self.peak, seen.memory.peak_bytes)
                 self.used = _larger(self.used, seen.memory.used_bytes)

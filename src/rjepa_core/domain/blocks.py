@@ -45,7 +45,7 @@ _BRACE = re.compile(r"\\boxed[ ]?\{|\\.|[{}]", re.S)
 
 
 @attrs.frozen
-class Block:
+class TextBlock:
     """Display mathematics, a code block or a table.
 
     Attributes:
@@ -61,7 +61,7 @@ class Block:
     closed: bool = True
 
 
-def find_blocks(text: str, start: int, stop: int) -> list[Block]:
+def find_blocks(text: str, start: int, stop: int) -> list[TextBlock]:
     """The blocks in `text[start:stop]`, in order; what is inside of one is not looked at."""
     found = []
     position = start
@@ -71,7 +71,7 @@ def find_blocks(text: str, start: int, stop: int) -> list[Block]:
     return found
 
 
-def _block(text: str, opening: re.Match[str], stop: int) -> Block:
+def _block(text: str, opening: re.Match[str], stop: int) -> TextBlock:
     kind = opening.lastgroup
     if kind == "fence":
         return fenced(text, opening, stop)
@@ -87,14 +87,14 @@ def _block(text: str, opening: re.Match[str], stop: int) -> Block:
     else:
         return _table(text, opening, stop)
     if closing is not None and good:
-        return Block(opening.start(), closing.end(), opening.end(), closing.start())
+        return TextBlock(opening.start(), closing.end(), opening.end(), closing.start())
     # Mathematics without an end goes no further than its paragraph.
     blank = _BLANK_LINE.search(text, opening.end(), stop)
     end = blank.start() if blank else stop
-    return Block(opening.start(), end, opening.end(), end, closed=False)
+    return TextBlock(opening.start(), end, opening.end(), end, closed=False)
 
 
-def fenced(text: str, opening: re.Match[str], stop: int) -> Block:
+def fenced(text: str, opening: re.Match[str], stop: int) -> TextBlock:
     """The code block that a match of `FENCE` opens."""
     start, marks = opening.start("fence"), opening["fence"]
     line = text.find("\n", opening.end(), stop)
@@ -102,8 +102,8 @@ def fenced(text: str, opening: re.Match[str], stop: int) -> Block:
     closing = re.compile(rf"^[ \t>]*{marks[0]}{{{len(marks)},}}[ \t\r]*$", re.M)
     end = closing.search(text, inner, stop) if line >= 0 else None
     if end is None:
-        return Block(start, stop, inner, stop, closed=False)
-    return Block(start, end.end(), inner, end.start())
+        return TextBlock(start, stop, inner, stop, closed=False)
+    return TextBlock(start, end.end(), inner, end.start())
 
 
 def _is_pair(text: str, opening: re.Match[str], closing: re.Match[str], stop: int) -> bool:
@@ -131,7 +131,7 @@ def _end_of(text: str, name: str, position: int, stop: int) -> re.Match[str] | N
     return None
 
 
-def _table(text: str, opening: re.Match[str], stop: int) -> Block:
+def _table(text: str, opening: re.Match[str], stop: int) -> TextBlock:
     """A header, a rule, and all lines with bars behind them."""
     start, end = opening.start("table"), opening.end()
     while end < stop:
@@ -140,7 +140,7 @@ def _table(text: str, opening: re.Match[str], stop: int) -> Block:
         if "|" not in text[end:following]:
             break
         end = following
-    return Block(start, end, start, end)
+    return TextBlock(start, end, start, end)
 
 
 def has_content(text: str) -> bool:

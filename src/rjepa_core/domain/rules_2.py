@@ -16,9 +16,16 @@ from itertools import pairwise
 
 import attrs
 
-from .blocks import Block, find_blocks, has_content, last_boxed, only_delimiters, opens_something
+from .blocks import (
+    TextBlock,
+    find_blocks,
+    has_content,
+    last_boxed,
+    only_delimiters,
+    opens_something,
+)
 from .rules_1 import INLINE_MARKER, find_lines, find_sentences, is_answer, skip_space
-from .step_spans import Cut, Kind, Mark, place
+from .step_spans import Cut, Mark, StretchKind, place
 from .thinking import Region, find_regions
 from .trace import Offsets
 
@@ -44,7 +51,7 @@ class _Part:
     start: int
     stop: int
     thinking: bool
-    blocks: tuple[Block, ...]
+    blocks: tuple[TextBlock, ...]
 
     @classmethod
     def of(cls, text: str, region: Region) -> _Part:
@@ -52,7 +59,7 @@ class _Part:
         start = skip_space(text, region.start, stop)
         return cls(start, stop, region.thinking, tuple(find_blocks(text, start, stop)))
 
-    def block_at(self, position: int) -> Block | None:
+    def block_at(self, position: int) -> TextBlock | None:
         """The block that the character at `position` is of."""
         i = bisect.bisect_right(self.blocks, position, key=lambda block: block.start) - 1
         return self.blocks[i] if i >= 0 and position < self.blocks[i].stop else None
@@ -86,24 +93,24 @@ def cut(
         if not only_delimiters(words):
             parts.append(_Part.of(text, region))
         elif words.strip():
-            marks.append(Mark(region.start, Kind.LEFT_OUT))
+            marks.append(Mark(region.start, StretchKind.LEFT_OUT))
     answer = None
     if parts and not parts[-1].thinking:
         stop, answer = _answer(text, parts[-1], finished)
         parts[-1] = attrs.evolve(parts[-1], stop=stop)
-        marks.append(Mark(stop, Kind.LEFT_OUT))
+        marks.append(Mark(stop, StretchKind.LEFT_OUT))
     elif parts:
-        marks.append(Mark(parts[-1].stop, Kind.LEFT_OUT))
+        marks.append(Mark(parts[-1].stop, StretchKind.LEFT_OUT))
     parts = [part for part in parts if part.start < part.stop]
     used = ""
     for thinking, auto in ((True, _THINKING_AUTO), (False, _ANSWER_AUTO)):
         mine = [part for part in parts if part.thinking is thinking]
         if thinking and not keep_thinking:
-            marks += [Mark(part.start, Kind.LEFT_OUT) for part in mine]
+            marks += [Mark(part.start, StretchKind.LEFT_OUT) for part in mine]
         elif mine or not used:
             choices = auto if strategy == "auto" else (strategy,)
             found, used = _starts(text, mine, choices)
-            kind = Kind.THINKING if thinking else Kind.STEP
+            kind = StretchKind.THINKING if thinking else StretchKind.STEP
             marks += [Mark(position, kind) for position in found]
     if not parts:
         return Cut((), (), answer, used), False
@@ -119,7 +126,7 @@ def boxed_in_blocks(text: str) -> str | None:
     return _boxed(text, find_blocks(text, 0, len(text)))
 
 
-def _boxed(text: str, blocks: Sequence[Block]) -> str | None:
+def _boxed(text: str, blocks: Sequence[TextBlock]) -> str | None:
     found = (last_boxed(text[one.inner_start : one.inner_stop]) for one in reversed(blocks))
     return next((boxed for boxed in found if boxed is not None), None)
 

@@ -53,7 +53,7 @@ def _is_free(begins: Sequence[int], ends: Sequence[int], i: int) -> bool:
     return i == 0 or ends[i - 1] <= begins[i]
 
 
-class Kind(enum.Enum):
+class StretchKind(enum.Enum):
     """What a stretch of a completion is."""
 
     STEP = "step"
@@ -66,7 +66,7 @@ class Mark:
     """Where a stretch begins, in characters; it goes up to the next mark."""
 
     position: int
-    kind: Kind
+    kind: StretchKind
 
 
 @attrs.define
@@ -75,7 +75,7 @@ class _Stretch:
 
     start: int
     stop: int
-    kind: Kind
+    kind: StretchKind
     bare: bool
 
 
@@ -94,11 +94,11 @@ def place(offsets: Offsets, text: str, marks: Sequence[Mark]) -> list[StepSpan]:
     ends = [int(o[1]) for o in offsets]
     bounds = [bisect.bisect_right(ends, marks[0].position)]
     for before, mark in pairwise(marks):
-        if before.kind is Kind.LEFT_OUT:
+        if before.kind is StretchKind.LEFT_OUT:
             # A token that is partly left out is the step's, or the step would lose its text.
             bound = bisect.bisect_right(ends, mark.position)
         else:
-            words = None if mark.kind is Kind.LEFT_OUT else text
+            words = None if mark.kind is StretchKind.LEFT_OUT else text
             bound = boundary(begins, ends, mark.position, words)
         bounds.append(max(bounds[-1], bound))
     found: list[_Stretch] = []
@@ -107,14 +107,14 @@ def place(offsets: Offsets, text: str, marks: Sequence[Mark]) -> list[StepSpan]:
             continue
         words, kind = text[begins[start] : ends[stop - 1]], mark.kind
         last, bare = found[-1] if found else None, not has_content(words)
-        blank = not words.strip() and kind is not Kind.LEFT_OUT
+        blank = not words.strip() and kind is not StretchKind.LEFT_OUT
         if last and (blank or (last.kind is kind and (last.bare or bare))):
             last.stop, last.bare = stop, last.bare and bare
         else:
             found.append(_Stretch(start, stop, kind, bare))
     return [
-        StepSpan(one.start, one.stop, thinking=one.kind is Kind.THINKING)
+        StepSpan(one.start, one.stop, thinking=one.kind is StretchKind.THINKING)
         for one in found
-        if one.kind is not Kind.LEFT_OUT
+        if one.kind is not StretchKind.LEFT_OUT
         and not only_delimiters(text[begins[one.start] : ends[one.stop - 1]])
     ]

@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from ..domain.identity import LatentSpace, known_together
-from ..domain.split import Split, split_of
+from ..domain.problem import Split, split_of
 from ..domain.trace import RecordKey, Trace
 from ..errors import InputError
 from ..ports.store import Entry, LatentStore

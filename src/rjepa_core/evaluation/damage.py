@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
-from ..domain.split import half_of
+from ..domain.problem import half_of
 from ..ports.world_model import Context
 from .bootstrap import Figure, Resampler, Separation, Share
 from .comparing import TOO_FEW, compare

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import attrs
 import numpy as np
 
-from ..domain.split import Split
+from ..domain.problem import Split
 from ..errors import InputError
 from ..ports.store import LatentStore
 from ..stores import layer_in

@@ -8,7 +8,7 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
-from ..domain.split import Split
+from ..domain.problem import Split
 from ..ports.world_model import Context, LatentSequence
 from .baselines import (
     STRENGTHS,

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ..domain.identity import LatentSpace, check_space, known_together
-from ..domain.split import Split
+from ..domain.problem import Split
 from ..errors import UsageError
 from ..plugins import Registry, open_store, open_world_model
 from ..ports.store import LatentStore

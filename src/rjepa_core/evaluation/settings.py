@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 from attrs import validators as v
 
-from ..domain.split import Split
+from ..domain.problem import Split
 from ..settings import AdapterSettings, ModelSettings
 
 RETRIEVAL, FOREIGN, SLIP, CORRECTNESS, PROBE = (

@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from ..domain.identity import Identity, LatentSpace, check_space
-from ..domain.problem import GivenSolution
-from ..domain.split import Split
+from ..domain.problem import GivenSolution, Split
 from ..domain.trace import RecordKey, Trace
 from ..errors import InputError, UsageError
 from ..extraction import Worklist, as_stored, open_extraction, remaining

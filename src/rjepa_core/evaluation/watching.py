@@ -7,7 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from ..extraction import Extraction
-from ..ports.progress import ToolProgress
+from ..ports.maintenance import ToolProgress
 
 
 def _run(extraction: Extraction) -> None:

@@ -1,25 +1,23 @@
 """The extraction use case: problems in, stored latents out."""
 
 from .batch_backend import BatchBackend, BatchSession
-from .disk import Room, check_room, expected_room, room_after_trial
-from .dry_run import Scale, Trial
+from .dry_run import DiskRoom, Scale, Trial, check_room, expected_room, room_after_trial
 from .engine import Engine, open_engine, session_spec
 from .loop import extract
-from .outcomes import Outcomes
+from .outcomes import Outcomes, check_stops, end_at_stop
 from .queue import Pending
 from .run import Extraction, Summary, open_extraction, resolve_extraction, run_extraction
 from .run_identity import as_stored, identity_of, resolve_layers, today
-from .stop_texts import check_stops, end_at_stop
 from .work import Survey, Worklist, remaining
 
 __all__ = [
     "BatchBackend",
     "BatchSession",
+    "DiskRoom",
     "Engine",
     "Extraction",
     "Outcomes",
     "Pending",
-    "Room",
     "Scale",
     "Summary",
     "Survey",

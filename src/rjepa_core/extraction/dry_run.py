@@ -1,4 +1,4 @@
-"""For a trial of a run: a sink that weighs records and keeps none, a store that isn't there yet."""
+"""Try a run without storing: what its records weigh, and whether the disk has room."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 from ..domain.identity import Identity
 from ..domain.latents import LatentRecord, Vectors
 from ..domain.trace import Failure, RecordKey
-from ..errors import StoreError
+from ..errors import NoRoomError, StoreError
 from ..ports.executor import Progress
+from ..ports.maintenance import Maintenance
 from ..ports.store import Entry, Snapshot, StoreStats
+from ..settings import STORE_DTYPES, ExtractionSettings
+from ..text import size
+from .work import Survey
 
 
 @attrs.frozen
@@ -119,3 +123,114 @@ class AbsentStore:
 
     def _refuse(self) -> NoReturn:
         raise StoreError(f"{self.location} does not exist; a trial keeps nothing")
+
+
+# A guess until something is stored, rather too much than too little: what GSM8K answers look like,
+# and fewer steps only where the longest completion leaves room for no more.
+_STEPS, _TOKENS_A_STEP, _SHARE_OF_LONGEST, _CHARACTERS_A_TOKEN = 8.0, 40, 0.7, 4
+_SHORTEST_STEP = 5
+_ENOUGH_RECORDS = 20
+# A store out of which records were removed keeps their room, and says more than its records take.
+_MOST_OVERHEAD = 2.0
+
+
+@attrs.frozen
+class DiskRoom:
+    """What a run is expected to store, and what there is for it.
+
+    Attributes:
+        records: that the run is to add.
+        steps: expected of each, on average.
+        needed, free: bytes.
+        least: bytes that it takes in any case.
+        known: whether the steps are those of records like these, not guessed.
+    """
+
+    records: int
+    steps: float
+    needed: int
+    free: int
+    least: int = 0
+    known: bool = True
+
+    @property
+    def enough(self) -> bool:
+        """Whether what is expected fits."""
+        return self.needed <= self.free
+
+
+def expected_room(
+    maintenance: Maintenance,
+    place: str,
+    identity: Identity,
+    settings: ExtractionSettings,
+    survey: Survey,
+    stored: StoreStats,
+    missing: int,
+) -> DiskRoom:
+    """What `missing` more records will take.
+
+    A store that holds some already tells what one takes; otherwise it is a guess from the shape of
+    the vectors, the length of the statements and the longest completion.
+    """
+    free = maintenance.room_free(place)
+    characters = survey.characters / max(1, survey.work)
+    if stored.records >= _ENOUGH_RECORDS and stored.bytes_on_disk:
+        steps = stored.steps / stored.records
+        most = _MOST_OVERHEAD * maintenance.room_needed(identity, 1, steps)
+        each = min(stored.bytes_on_disk / stored.records, most)
+        unused = stored.bytes_on_disk - stored.records * each
+        needed = max(0.0, each * missing - unused)
+        least = max(0.0, (_vectors(identity, steps) + characters) * missing - unused)
+        return DiskRoom(missing, steps, round(needed), free, min(round(least), round(needed)))
+    # A step and the prompt, whose text is kept, too.
+    template = min(map(len, settings.prompt.templates.values()))
+    least = (_vectors(identity, 1.0) + characters + template) * missing
+    tokens = characters / _CHARACTERS_A_TOKEN
+    answer = tokens
+    if not settings.problems.traces:
+        answer = settings.sampling.max_new_tokens * _SHARE_OF_LONGEST
+        tokens += answer
+        characters += answer * _CHARACTERS_A_TOKEN
+    if stored.records:
+        steps = stored.steps / stored.records
+    elif survey.steps:
+        steps = survey.steps / survey.work
+    else:
+        steps = max(1.0, min(_STEPS, answer / _SHORTEST_STEP), answer / _TOKENS_A_STEP)
+    # The completion is kept whole and by steps, the statement alone and in its prompt.
+    content = _vectors(identity, steps) + 2 * characters + 4 * tokens
+    needed = max(maintenance.room_needed(identity, missing, steps), round(content * missing))
+    return DiskRoom(missing, steps, needed, free, min(round(least), needed), known=False)
+
+
+def room_after_trial(
+    maintenance: Maintenance, place: str, identity: Identity, trial: Trial, missing: int
+) -> DiskRoom:
+    """What `missing` more records like those of a trial will take."""
+    steps = trial.progress.steps / max(1, trial.progress.records)
+    needed = maintenance.room_needed(identity, missing, steps)
+    needed = max(needed, round(trial.bytes_per_record * missing))
+    return DiskRoom(missing, steps, needed, maintenance.room_free(place))
+
+
+def check_room(room: DiskRoom | None, where: str, force: bool) -> None:
+    """Refuse a run that the disk certainly cannot hold, unless it is forced.
+
+    Raises:
+        NoRoomError: saying how much is needed and how much there is.
+    """
+    if room is None or room.least <= room.free or force:
+        return
+    still = "" if room.known else f"; even of one step each they need {size(room.least)}"
+    raise NoRoomError(
+        f"{where}: {room.records:,} records of about {room.steps:.0f} steps need about "
+        f"{size(room.needed)} and the disk has {size(room.free)} free{still}; make room, use "
+        "another store.path, or set run.force to begin all the same (a dry run measures the need)"
+    )
+
+
+def _vectors(identity: Identity, steps: float) -> float:
+    space = identity.space
+    values = len(space.layers) * space.hidden_size * (steps + 1)
+    return values * STORE_DTYPES[space.store_dtype].itemsize

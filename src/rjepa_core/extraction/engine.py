@@ -20,8 +20,8 @@ from ..ports.scheduler import BatchScheduler
 from ..ports.store import RecordSink
 from ..settings import ExtractionSettings
 from .loop import extract
+from .outcomes import check_stops
 from .run_identity import resolve_layers
-from .stop_texts import check_stops
 
 
 @attrs.frozen

@@ -1,6 +1,11 @@
-"""What comes of admitted work: traces, records, failures. The one way for every kind of session."""
+"""What comes of admitted work: traces cut at stop texts, records, failures."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
 
 from ..domain.blocks import only_delimiters
 from ..domain.latents import Encoding, LatentRecord, UnstorableError, make_record
@@ -17,9 +22,9 @@ from ..domain.trace import (
     Trace,
     Work,
 )
-from ..errors import BackendError
-from ..ports.backend import Refused, SessionSpec
-from .stop_texts import find_stop
+from ..errors import BackendError, UnsupportedError
+from ..ports.backend import ModelInfo, Refused, SessionSpec
+from ..settings import SamplingSettings
 
 
 class Outcomes:
@@ -111,3 +116,45 @@ class Outcomes:
         """Failures since last asked, oldest first."""
         failed, self._failed = tuple(self._failed), []
         return failed
+
+
+def find_stop(text: str, stops: Sequence[str]) -> tuple[int, int] | None:
+    """Characters of the stop text that is complete first; of several, of the longest."""
+    found = [(at + len(stop), at) for stop in stops if (at := text.find(stop)) >= 0]
+    if not found:
+        return None
+    end, start = min(found)
+    return start, end
+
+
+def end_at_stop(completion: Completion, stops: Sequence[str]) -> Completion:
+    """The completion up to the first stop text.
+
+    The ids are those up to the token with which the stop text was complete. Tokens of the stop text
+    alone stay among them and have no text; one that begins before it covers what is before it.
+    """
+    found = find_stop(completion.text, stops)
+    if found is None:
+        return completion
+    start, end = found
+    tokens = int(np.searchsorted(completion.offsets[:, 0], end))
+    return attrs.evolve(
+        completion,
+        text=completion.text[:start],
+        ids=completion.ids[:tokens].copy(),
+        offsets=np.minimum(completion.offsets[:tokens], start),
+        finish_reason="stop",
+    )
+
+
+def check_stops(sampling: SamplingSettings, info: ModelInfo) -> None:
+    """Refuse stop texts where the backend would go on behind them.
+
+    Raises:
+        UnsupportedError: it would.
+    """
+    if sampling.stop and not info.stops:
+        raise UnsupportedError(
+            f"sampling.stop: the backend of {info.name} cannot end completions at a text; leave it "
+            "out, or use another backend"
+        )

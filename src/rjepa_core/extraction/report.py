@@ -13,8 +13,7 @@ from ..plugins import split_location
 from ..ports.executor import Ending, Progress
 from ..settings import ExtractionSettings, StoreSettings
 from ..text import count, duration, rate, size
-from .disk import Room
-from .dry_run import Trial
+from .dry_run import DiskRoom, Trial
 from .run import Extraction, Summary
 
 Facts = dict[str, Any]
@@ -114,7 +113,7 @@ def room_warnings(facts: Facts) -> list[str]:
     return [f"the store needs about {size(needed)} and the disk has {size(free)} free{guess}"]
 
 
-def _room_facts(room: Room | None) -> Facts:
+def _room_facts(room: DiskRoom | None) -> Facts:
     """Bytes needed and free, None where the store does not tell."""
     return {
         "steps_expected": round(room.steps, 2) if room else None,

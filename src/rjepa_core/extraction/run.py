@@ -33,13 +33,19 @@ from ..ports.scheduler import Decision
 from ..ports.source import ProblemSource
 from ..ports.store import Discards, LatentStore, StoreStats
 from ..settings import DEFAULT_TEMPLATES, ExtractionSettings, PromptSettings
-from .disk import Room, check_room, expected_room, room_after_trial
-from .dry_run import AbsentStore, Scale, Trial
+from .dry_run import (
+    AbsentStore,
+    DiskRoom,
+    Scale,
+    Trial,
+    check_room,
+    expected_room,
+    room_after_trial,
+)
 from .engine import check_engine
 from .history import Journal, asked_entry, history_entry, run_name
 from .queue import Pending
-from .run_identity import as_stored, identity_of, with_day
-from .stored_prompts import compare_with_run
+from .run_identity import as_stored, compare_with_run, identity_of, with_day
 from .work import Remaining, StoredTraces, Survey, Worklist, missing, remaining
 
 # Given solutions need no generating, so that a scheduler's rows say little of a batch of them.
@@ -90,7 +96,7 @@ class Extraction:
     before: Remaining
     store: LatentStore
     identity: Identity
-    room: Room | None
+    room: DiskRoom | None
     _maintenance: tuple[Maintenance, str] | None
     _work: Worklist | StoredTraces
     _executor: Executor
@@ -194,7 +200,7 @@ class Extraction:
             done, seconds, seconds / max(1, done), sink.bytes / max(1, progress.records), progress
         )
 
-    def room_after(self, trial: Trial) -> Room | None:
+    def room_after(self, trial: Trial) -> DiskRoom | None:
         """What the run will take, told from a trial."""
         if self._maintenance is None:
             return None

@@ -16,8 +16,7 @@ from ..ports.probe import MemoryProbe
 from ..ports.scheduler import BatchScheduler
 from ..ports.source import ProblemSource
 from ..ports.store import LatentStore, StoreMode
-from ..ports.trainer import TrainSummary, TrainWatch
-from ..ports.world_model import WorldModel
+from ..ports.world_model import TrainSummary, TrainWatch, WorldModel
 from ..settings import ExtractionSettings, ModelSettings, ProblemSettings, TrainSettings
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ class ModelInfo:
         device: where it runs.
         notes: other facts worth a line on screen.
         stops: whether it ends completions at the texts of `sampling.stop`; a run with any is
-            refused otherwise. `rjepa_core.extraction.stop_texts` helps.
+            refused otherwise. `rjepa_core.extraction.outcomes` helps.
         passes: how generating and encoding are arranged, where a backend has several ways; kept in
             the run history and never part of what a record is.
         tokenizer: content of the tokenizer: equal where every text has the same ids, however it is

@@ -1,4 +1,4 @@
-"""What a store adapter may offer beside its store: checks, repairs and compacts whole stores.
+"""What a store adapter may offer beside its store: verify, repair, compact; with progress.
 
 An adapter names it in its descriptor (`StoreAdapter.maintenance`). What needs nothing but the port
 `LatentStore` (merge, export, import, selection) every store has without it.
@@ -6,13 +6,13 @@ An adapter names it in its descriptor (`StoreAdapter.maintenance`). What needs n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import attrs
 
 from ..domain.identity import Identity
-from .progress import Report
 from .store import LatentStore
 
 
@@ -127,3 +127,24 @@ class Maintenance(Protocol):
     def room_free(self, location: str) -> int:
         """Bytes that can still be written where the store is or will be."""
         ...
+
+
+@attrs.frozen
+class ToolProgress:
+    """How far a job over whole stores or runs is.
+
+    Attributes:
+        phase: what is being done, in a word or two.
+        done, total: records; total 0 where it is not known.
+    """
+
+    phase: str
+    done: int = 0
+    total: int = 0
+
+
+Report = Callable[[ToolProgress], None]
+
+
+def ignore(progress: ToolProgress) -> None:
+    """A report that nobody reads."""

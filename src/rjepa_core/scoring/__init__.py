@@ -1,9 +1,18 @@
 """The scoring use case: surprise per step of stored records, and of texts."""
 
-from .refusals import named, reason_of, surprise_each
 from .run import Ranking, ScoredTrace, ScoreRunSettings, ScoreSettings, rank_all, score_all
 from .serving import Served, ServeRunSettings, ServeSettings, StoredSteps, open_served
-from .surprise import MAX, check_finite, order, percentiles, score, whole
+from .surprise import (
+    MAX,
+    check_finite,
+    named,
+    order,
+    percentiles,
+    reason_of,
+    score,
+    surprise_each,
+    whole,
+)
 from .text_encoder import Solution, TextEncoder, sequence_of
 
 __all__ = [

@@ -13,8 +13,7 @@ from ..errors import InputError
 from ..ports.store import LatentStore
 from ..ports.world_model import Floats, WorldModel
 from ..stores import layer_in
-from .refusals import each_by_itself, reason_of
-from .surprise import in_batches
+from .surprise import each_by_itself, in_batches, reason_of
 from .text_encoder import sequence_of
 
 MOST_STEPS = 200_000

@@ -18,8 +18,16 @@ from ..ports.store import Entry, LatentStore
 from ..ports.world_model import Context, Floats, LatentSequence, WorldModel
 from ..settings import AdapterSettings, ModelSettings, ProblemSettings
 from ..stores import layer_in
-from .refusals import reason_of, surprise_each
-from .surprise import MEAN, MEASURES, in_batches, order, percentiles, whole
+from .surprise import (
+    MEAN,
+    MEASURES,
+    in_batches,
+    order,
+    percentiles,
+    reason_of,
+    surprise_each,
+    whole,
+)
 from .text_encoder import Solution, TextEncoder, open_text_encoder, sequence_of
 
 _TEXTS = 64

@@ -1,9 +1,8 @@
 """What every store gets from code that knows only the port: merge, selection, layers."""
 
-from .layers import layer_in
 from .merge import MergeReport, Winner, chunked, merge
-from .prompts import check_prompts_alike, compared, different_problems, traces_with_ids
-from .select import EMPTY_ID, Selection, ambiguous, near_ids, sample_named, select
+from .prompt_check import check_prompts_alike, compared, different_problems, traces_with_ids
+from .select import EMPTY_ID, Selection, ambiguous, layer_in, near_ids, sample_named, select
 
 __all__ = [
     "EMPTY_ID",

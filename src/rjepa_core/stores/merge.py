@@ -12,9 +12,9 @@ from ..domain.identity import check_same
 from ..domain.latents import LatentRecord
 from ..domain.trace import RecordKey
 from ..errors import MergeConflictError, UsageError
-from ..ports.progress import Report, ToolProgress, ignore
+from ..ports.maintenance import Report, ToolProgress, ignore
 from ..ports.store import LatentStore
-from .prompts import check_prompts_alike
+from .prompt_check import check_prompts_alike
 
 _CHUNK = 32
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Records and failures by id or failure reason, as people name them."""
+"""Select records: by id or failure reason, as people name them, and by layer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence, Set
 
 import attrs
 
+from ..domain.identity import LatentSpace, check_space
 from ..domain.trace import LARGEST_SAMPLE, RecordKey
 from ..errors import UsageError
 from ..ports.store import LatentStore
@@ -151,3 +152,19 @@ def _sure_name(key: RecordKey, ids: Set[str]) -> str:
     while (name := f"{key.problem_id}#{digits}") in ids:
         digits = f"0{digits}"
     return name
+
+
+def layer_in(store: LatentStore, space: LatentSpace, owner: str) -> int:
+    """Which of the store's layers the latent space `space` of `owner` means.
+
+    Raises:
+        UsageError: the store was never written to.
+        IdentityError: its records are of another latent space; the settings that differ are named.
+    """
+    identity = store.identity
+    if identity is None:
+        raise UsageError(f"{store.location}: holds no records")
+    layers = identity.space.layers
+    common = tuple(layer for layer in layers if layer in space.layers)
+    check_space(attrs.evolve(identity.space, layers=common or layers), space, store.location, owner)
+    return layers.index(common[0])

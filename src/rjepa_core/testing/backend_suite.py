@@ -25,8 +25,7 @@ from .backend_case import (
     with_another_token,
     with_spans,
 )
-from .backend_suite_choices import ChoicesContract
-from .backend_suite_identity import TokensContract
+from .backend_suite_choices import ChoicesContract, TokensContract
 
 __all__ = ["STATEMENTS", "BackendContract"]
 

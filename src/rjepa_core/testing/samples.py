@@ -1,14 +1,20 @@
-"""Identities, records and failures for suites and tests, made from a few numbers."""
+"""Identities, records and failures from a few numbers, and the case store suites share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
 import attrs
 import numpy as np
+import pytest
 
 from ..domain.identity import Generation, Identity, LatentSpace, PromptIdentity
 from ..domain.latents import LatentRecord
 from ..domain.problem import Problem
 from ..domain.trace import OUT_OF_MEMORY, Failure, RecordKey, StepSpan, Trace
+from ..plugins import StoreAdapter
+from ..ports.store import LatentStore, StoreMode
 from ..settings import STORE_DTYPES
 
 
@@ -123,3 +129,54 @@ def _equal(a: object, b: object) -> bool:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
     return type(a) is type(b) and a == b
+
+
+# What pytest gives as tmp_path; the core, its suites included, imports no pathlib.
+TmpPath = Any
+Open = Callable[..., LatentStore]
+
+
+def assert_same(found: LatentRecord, written: LatentRecord, promise: str) -> None:
+    """Fail with the names of the fields that differ."""
+    differing = record_differences(found, written)
+    assert not differing, f"{promise}; differing: {', '.join(differing)}"
+
+
+class StoreCase:
+    """Fixtures around the adapter under test."""
+
+    adapter: ClassVar[StoreAdapter]
+
+    def where(self, tmp_path: TmpPath, name: str) -> str:
+        """The location for a store called `name`, new in each test."""
+        raise NotImplementedError
+
+    def vanish(self, tmp_path: TmpPath, name: str) -> None:
+        """Take the store called `name` away under the handles that have it open."""
+        pytest.skip("vanish() is not there to take a store away")
+
+    @pytest.fixture
+    def open_store(self, tmp_path: TmpPath) -> Iterator[Open]:
+        """Opens stores of the adapter, and closes those that a test leaves open."""
+        opened: list[LatentStore] = []
+
+        def open_one(mode: StoreMode = "write", name: str = "a", **options: Any) -> LatentStore:
+            settings = self.adapter.configure(options, "store")
+            store = self.adapter.create(self.where(tmp_path, name), mode, settings)
+            opened.append(store)
+            return store
+
+        yield open_one
+        for store in reversed(opened):
+            store.close()
+
+    @pytest.fixture
+    def identity(self) -> Identity:
+        return sample_identity()
+
+    @pytest.fixture
+    def store(self, open_store: Open, identity: Identity) -> LatentStore:
+        """A new store with its identity and nothing else."""
+        store = open_store()
+        store.begin(identity)
+        return store

@@ -23,7 +23,7 @@ from ..plugins import SourceAdapter
 from ..ports.source import ProblemSource, SourceRow
 from ..settings import ProblemSettings
 from .promises import raises
-from .store_case import TmpPath
+from .samples import TmpPath
 
 
 class SourceContract:

@@ -13,8 +13,7 @@ descriptor offers maintenance.
 from __future__ import annotations
 
 from .store_suite_arguments import ArgumentsContract
-from .store_suite_lasting import LastingContract
-from .store_suite_maintenance import MaintenanceContract
+from .store_suite_lasting import LastingContract, MaintenanceContract
 from .store_suite_opening import OpeningContract
 from .store_suite_reading import ReadingContract
 from .store_suite_writing import WritingContract

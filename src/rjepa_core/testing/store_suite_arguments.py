@@ -13,8 +13,15 @@ from ..domain.trace import RecordKey
 from ..errors import ArgumentError
 from ..ports.store import LatentStore
 from .promises import raises
-from .samples import sample_failure, sample_identity, sample_record
-from .store_case import Open, StoreCase, TmpPath, assert_same
+from .samples import (
+    Open,
+    StoreCase,
+    TmpPath,
+    assert_same,
+    sample_failure,
+    sample_identity,
+    sample_record,
+)
 
 
 class ArgumentsContract(StoreCase):

@@ -17,8 +17,16 @@ from ..errors import (
 )
 from ..ports.store import LatentStore
 from .promises import raises
-from .samples import sample_failure, sample_identity, sample_record, told_identity
-from .store_case import Open, StoreCase, TmpPath, assert_same
+from .samples import (
+    Open,
+    StoreCase,
+    TmpPath,
+    assert_same,
+    sample_failure,
+    sample_identity,
+    sample_record,
+    told_identity,
+)
 
 
 class OpeningContract(StoreCase):

@@ -16,8 +16,15 @@ from ..domain.trace import RecordKey
 from ..errors import StoreClosedError, StoreError
 from ..ports.store import LatentStore
 from .promises import raises
-from .samples import record_differences, sample_failure, sample_identity, sample_record
-from .store_case import Open, StoreCase, assert_same
+from .samples import (
+    Open,
+    StoreCase,
+    assert_same,
+    record_differences,
+    sample_failure,
+    sample_identity,
+    sample_record,
+)
 
 ODD_IDS = (
     "plain",

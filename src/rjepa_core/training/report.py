@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from ..ports.trainer import TrainSummary
+from ..ports.world_model import TrainSummary
 from ..text import count, duration, number, shell_word
 
 Facts = dict[str, Any]

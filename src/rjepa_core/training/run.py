@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import UnsupportedError
 from ..plugins import Registry, WorldModelAdapter
-from ..ports.trainer import TrainSummary, TrainWatch
+from ..ports.world_model import TrainSummary, TrainWatch
 from ..settings import TrainSettings
 
 DEFAULT_TRAINER = "jepa"

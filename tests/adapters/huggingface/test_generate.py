@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
-from rjepa_adapters.huggingface.generate import cut_at_end
-from rjepa_adapters.huggingface.sampling import choose, draw_uniforms
+from rjepa_adapters.huggingface.generate import choose, cut_at_end, draw_uniforms
 from rjepa_core.domain.trace import TOO_LONG, Completion, Prompt, RecordKey
 from rjepa_core.ports.backend import Refused
 from rjepa_core.settings.extraction import SamplingSettings

@@ -57,7 +57,7 @@ def test_a_reader_learns_nothing(old: Path) -> None:
 
 
 def test_a_copy_of_the_store_keeps_what_it_knows(old: Path, tmp_path: Path) -> None:
-    from rjepa_adapters.lmdb_store.compact import compact
+    from rjepa_adapters.lmdb_store.maintenance import compact
 
     with LmdbStore(str(old), "write") as store:
         store.begin(NEW)

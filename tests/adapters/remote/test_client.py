@@ -13,8 +13,8 @@ import pytest
 from services import make_trained, opened, running
 
 from rjepa_adapters.remote.client import TOKEN_VARIABLE, RemoteWorldModel, on_loopback
-from rjepa_adapters.remote.describing import info_from_json, info_to_json
-from rjepa_adapters.remote.retrying import ServiceError, ask
+from rjepa_adapters.remote.protocol import info_from_json, info_to_json
+from rjepa_adapters.remote.retry import ServiceError, ask
 from rjepa_adapters.world_model.inference import JepaWorldModel
 from rjepa_core.errors import IdentityError, InputError, UsageError
 from rjepa_core.plugins.locate import open_world_model

@@ -8,9 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from rjepa_adapters.reports.picture import latent_picture
 from rjepa_adapters.reports.svg import curves
-from rjepa_adapters.reports.training import html
+from rjepa_adapters.reports.training import html, latent_picture
 from rjepa_core.settings.training import DataSettings, TrainSettings, WorldModelSettings
 
 SVG = "{http://www.w3.org/2000/svg}"

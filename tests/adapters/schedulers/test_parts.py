@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rjepa_adapters.schedulers.amounts import format_bytes, parse_bytes
+from rjepa_adapters.schedulers.hill_climb import Retries
 from rjepa_adapters.schedulers.ladder import Ladder
-from rjepa_adapters.schedulers.memory_limits import MemoryWatch
-from rjepa_adapters.schedulers.retries import Retries
+from rjepa_adapters.schedulers.memory_limits import MemoryWatch, format_bytes, parse_bytes
 from rjepa_core.ports.probe import MemoryReading
 
 

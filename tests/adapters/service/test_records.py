@@ -21,7 +21,7 @@ from rjepa_adapters.lmdb_store import reader as reading
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_adapters.service.answers import json_response
-from rjepa_adapters.service.problems import ProblemError
+from rjepa_adapters.service.problem_details import ProblemError
 from rjepa_adapters.service.records import MOST_SKIPPED, Records
 from rjepa_adapters.service.schemas import RecordOut, RecordsOut
 from rjepa_core.domain.trace import RecordKey

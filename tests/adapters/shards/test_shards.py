@@ -13,7 +13,7 @@ from store_kinds import OpenStore, assert_equal, fill
 from rjepa_adapters.shards import export_dataset, export_shards, import_shards
 from rjepa_core.domain.problem import Problem
 from rjepa_core.errors import IdentityError, InputError, UsageError
-from rjepa_core.ports.progress import ToolProgress
+from rjepa_core.ports.maintenance import ToolProgress
 from rjepa_core.stores import merge
 from rjepa_core.testing.samples import sample_identity, sample_record
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rjepa_adapters.sources.answers import drop_notes
+from rjepa_adapters.sources.solutions import drop_notes
 from rjepa_core.errors import InputError
 
 Q = {"question": "Why?"}

@@ -12,7 +12,7 @@ import pytest
 from latent_stores import make_store
 
 from rjepa_adapters.world_model.index import Index, open_index
-from rjepa_core.domain.split import Split, split_of
+from rjepa_core.domain.problem import Split, split_of
 from rjepa_core.domain.trace import RecordKey
 from rjepa_core.errors import IdentityError, StoreNotFoundError, UsageError
 from rjepa_core.plugins.locate import open_store

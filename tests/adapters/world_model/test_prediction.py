@@ -11,8 +11,7 @@ from rjepa_adapters.world_model.inference import JepaWorldModel
 from rjepa_adapters.world_model.prediction import predict_each
 from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure
-from rjepa_core.ports.trainer import TrainWatch
-from rjepa_core.ports.world_model import Context
+from rjepa_core.ports.world_model import Context, TrainWatch
 from rjepa_core.settings import TrainSettings
 
 

@@ -28,8 +28,7 @@ from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure, unstructure
 from rjepa_core.errors import DiskFullError, UsageError
 from rjepa_core.plugins.locate import open_store
-from rjepa_core.ports.trainer import TrainSummary, TrainWatch
-from rjepa_core.ports.world_model import LatentSequence, WorldModel
+from rjepa_core.ports.world_model import LatentSequence, TrainSummary, TrainWatch, WorldModel
 from rjepa_core.settings.training import OBJECTIVES, TrainSettings
 from rjepa_core.testing.samples import sample_identity, told_identity
 from rjepa_core.testing.world_model_suite import WorldModelContract
@@ -41,7 +40,7 @@ import sys, yaml
 from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure, unstructure
 from rjepa_core.settings import TrainSettings
-from rjepa_core.ports.trainer import TrainWatch
+from rjepa_core.ports.world_model import TrainWatch
 import time
 settings = structure(TrainSettings, yaml.safe_load(open(sys.argv[1])))
 train(sys.argv[2], settings, TrainWatch(resume=sys.argv[3] == "resume",

@@ -22,8 +22,7 @@ from rjepa_adapters.world_model.inference import JepaWorldModel
 from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure
 from rjepa_core.errors import UsageError
-from rjepa_core.ports.trainer import TrainWatch
-from rjepa_core.ports.world_model import LatentSequence
+from rjepa_core.ports.world_model import LatentSequence, TrainWatch
 from rjepa_core.settings.training import TrainSettings
 
 SMALL = {"width": 16, "heads": 2, "depth": 1, "predictor_width": 16, "predictor_heads": 2}

@@ -33,7 +33,7 @@ import signal, sys, yaml
 from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure
 from rjepa_core.settings import TrainSettings
-from rjepa_core.ports.trainer import TrainWatch
+from rjepa_core.ports.world_model import TrainWatch
 came = []
 for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     signal.signal(number, lambda number, frame: came.append(number))

@@ -13,14 +13,14 @@ from rjepa_adapters.schedulers.adaptive import AdaptiveScheduler, AdaptiveSettin
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
 from rjepa_core.benchmark.advice import Advice, advise
 from rjepa_core.benchmark.results import (
-    Batch,
     BenchResult,
     BenchRunSettings,
     BenchSettings,
     Measured,
+    MeasuredBatch,
     Round,
 )
-from rjepa_core.benchmark.run import Bench, Contender, Standing, interleaved, run_bench
+from rjepa_core.benchmark.run import Bench, Contender, RoundProgress, interleaved, run_bench
 from rjepa_core.domain.problem import Problem
 from rjepa_core.domain.trace import Completion, Prompt, Work
 from rjepa_core.errors import OutOfMemoryError, SettingsError, UsageError
@@ -209,7 +209,7 @@ def test_batches_that_do_not_fit_are_counted_and_the_problems_are_done_all_the_s
 
 
 def test_it_tells_how_far_it_is() -> None:
-    seen: list[Standing] = []
+    seen: list[RoundProgress] = []
     measure(Machine(linear), report=seen.append)
     assert {(s.name, s.round) for s in seen if s.done == len(WORK)} == {
         (name, number) for name in ("1", "4", "8", "16") for number in (0, 1)
@@ -227,7 +227,7 @@ def test_the_session_is_closed_when_a_pass_is_interrupted() -> None:
 
     machine.open_session = open_session  # type: ignore[method-assign]
 
-    def strike(standing: Standing) -> None:
+    def strike(standing: RoundProgress) -> None:
         raise KeyboardInterrupt
 
     bench = Bench(machine, WORK, spec, report=strike)
@@ -326,7 +326,7 @@ def figures(
             used_bytes=None,
             limit_bytes=None,
             out_of_memory=oom,
-            batches=(Batch(1.0, 4, 10, 1.0),) * batches,
+            batches=(MeasuredBatch(1.0, 4, 10, 1.0),) * batches,
             decisions=(),
         )
         for i, each in enumerate(seconds)

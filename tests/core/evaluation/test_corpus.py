@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rjepa_core.domain.split import Split
+from rjepa_core.domain.problem import Split
 from rjepa_core.evaluation import corpus
 from rjepa_core.evaluation.corpus import Corpus
 from rjepa_core.testing.memory_store import MemoryStore, forget

@@ -17,7 +17,7 @@ from evaluation_stores import (
     write_solutions,
 )
 
-from rjepa_core.domain.split import Split, split_of
+from rjepa_core.domain.problem import Split, split_of
 from rjepa_core.errors import IdentityError, InputError, UsageError
 from rjepa_core.evaluation import EvaluateRunSettings, EvaluateSettings, Evaluation, Watch, evaluate
 from rjepa_core.evaluation.corpus import Corpus

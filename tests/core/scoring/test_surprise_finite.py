@@ -10,8 +10,7 @@ import pytest
 
 from rjepa_core.errors import InputError, NotFiniteError
 from rjepa_core.ports.world_model import Context, Floats, LatentSequence
-from rjepa_core.scoring.refusals import surprise_each
-from rjepa_core.scoring.surprise import check_finite
+from rjepa_core.scoring.surprise import check_finite, surprise_each
 
 
 class Model:

@@ -6,15 +6,15 @@ import pytest
 from store_kinds import OpenStore, assert_equal, fill
 
 from rjepa_core.errors import IdentityError, MergeConflictError, UsageError
-from rjepa_core.ports.progress import ToolProgress
+from rjepa_core.ports.maintenance import ToolProgress
 from rjepa_core.stores import Winner, merge
 from rjepa_core.testing.samples import (
+    assert_same,
     sample_failure,
     sample_identity,
     sample_record,
     told_identity,
 )
-from rjepa_core.testing.store_case import assert_same
 
 
 def test_merged_halves_are_the_whole(new_store: OpenStore) -> None:

@@ -13,9 +13,9 @@ from prefect.logging import get_run_logger
 
 from rjepa_core.extraction.report import progress_facts
 from rjepa_core.ports.executor import Progress
-from rjepa_core.ports.progress import ToolProgress
+from rjepa_core.ports.maintenance import ToolProgress
 from rjepa_core.ports.scheduler import Decision
-from rjepa_core.ports.trainer import TrainProgress
+from rjepa_core.ports.world_model import TrainProgress
 from rjepa_core.text import duration, number, rate
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]

@@ -30,8 +30,8 @@ from rjepa_core.extraction.report import (
     warnings_of,
 )
 from rjepa_core.plugins import WorldModelAdapter
-from rjepa_core.ports.progress import ToolProgress
-from rjepa_core.ports.trainer import TrainSummary, TrainWatch
+from rjepa_core.ports.maintenance import ToolProgress
+from rjepa_core.ports.world_model import TrainSummary, TrainWatch
 from rjepa_core.text import count
 from rjepa_core.training import DEFAULT_TRAINER
 from rjepa_core.training import train_world_model as train_into

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from rjepa_core.ports.scheduler import BatchScheduler
     from rjepa_core.ports.source import ProblemSource
     from rjepa_core.ports.store import LatentStore, StoreMode
-    from rjepa_core.ports.trainer import TrainSummary, TrainWatch
-    from rjepa_core.ports.world_model import WorldModel
+    from rjepa_core.ports.world_model import TrainSummary, TrainWatch, WorldModel
     from rjepa_core.settings import (
         ExtractionSettings,
         ModelSettings,

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from rjepa_core.domain.identity import Generation, Identity
 from rjepa_core.errors import InputError, UsageError
 from rjepa_core.plugins import open_store
-from rjepa_core.ports.trainer import TrainSummary, TrainWatch
 from rjepa_core.ports.world_model import (
     Context,
     LatentSequence,
     TargetSpace,
+    TrainSummary,
+    TrainWatch,
     WorldModelInfo,
 )
 from rjepa_core.settings import TrainSettings

@@ -18,7 +18,7 @@ from rjepa_core.ports.backend import InFlight, Observation, Refused, Room, Sessi
 from ..placement import guarded
 from ..tokenizer import Rendered
 from .decoder import Decoder
-from .prompts import HeldPrompt
+from .prefixes import HeldPrompt
 from .slots import Row, SlotBatch
 
 if TYPE_CHECKING:

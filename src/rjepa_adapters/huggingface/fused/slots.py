@@ -12,12 +12,11 @@ from rjepa_core.domain.latents import Encoding
 from rjepa_core.domain.trace import RecordKey, StepSpan
 from rjepa_core.settings import EncodingSettings, SamplingSettings
 
+from ..generate import StopFinder, choose, draw_uniforms
 from ..hidden_states import pool
-from ..sampling import choose, draw_uniforms
-from ..stop_texts import StopFinder
 from .decoder import Decoder
 from .kv_cache import resized, slots_like
-from .prompts import HeldPrompt, plan_reading
+from .prefixes import HeldPrompt, plan_reading
 
 # Prompt tokens in one forward, so that long prompts need no more memory than a decoding step.
 _READ_TOKENS = 512

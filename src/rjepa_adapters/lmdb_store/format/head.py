@@ -115,7 +115,7 @@ def decode_head(raw_key: bytes, value: Any) -> Head:
     )
 
 
-class Block(NamedTuple):
+class VectorBlock(NamedTuple):
     """Where a record's block of vectors is and what it holds; ordered as blocks lie on the disk.
 
     Attributes:
@@ -135,7 +135,7 @@ class Block(NamedTuple):
     vectors_sum: bytes
 
 
-def decode_block(raw_key: bytes, value: Any) -> Block:
+def decode_block(raw_key: bytes, value: Any) -> VectorBlock:
     """The part of a head that reading vectors needs, without making the rest.
 
     Raises:
@@ -145,7 +145,7 @@ def decode_block(raw_key: bytes, value: Any) -> Block:
     _, code, flags, layers, steps, width = fields[:6]
     dtype = _DTYPES[code]
     size = _vectors_bytes(layers, steps, width, dtype, flags)
-    return Block(content[: SEQUENCE.size], dtype, layers, steps, width, size, fields[-2])
+    return VectorBlock(content[: SEQUENCE.size], dtype, layers, steps, width, size, fields[-2])
 
 
 def _unpack(raw_key: bytes, value: Any) -> tuple[bytes, tuple[Any, ...]]:

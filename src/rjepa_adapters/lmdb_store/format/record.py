@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rjepa_core.domain.latents import LatentRecord, Vectors
-from rjepa_core.domain.trace import RecordKey, check_key
+from rjepa_core.domain.trace import RecordKey, Trace, check_key
 
-from ...trace_block import encode_trace
+from ...trace_block import decode_trace, encode_trace
 from .checksum import CHECKSUM_BYTES, MismatchError, checksum
 from .head import SEQUENCE, Head
 
@@ -169,3 +169,15 @@ def view_vectors(head: Head, block: Any) -> tuple[Vectors, Vectors, NDArray[np.f
     if head.logprobs:
         logprobs = np.frombuffer(block, "<f4", steps, (count + layers * width) * size)
     return latents, prompt.reshape(layers, width), logprobs
+
+
+def decode_texts(block: Any) -> Trace:
+    """Return the trace in a block of texts.
+
+    Raises:
+        MismatchError: it cannot be read.
+    """
+    try:
+        return decode_trace(block)
+    except ValueError as error:
+        raise MismatchError(str(error)) from error

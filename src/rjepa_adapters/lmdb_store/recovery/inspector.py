@@ -27,12 +27,12 @@ from ..format.record import (
     check_block,
     decode_place,
     decode_sequence,
+    decode_texts,
     encode_key,
     encode_sequence,
     name_entry,
     name_key,
 )
-from ..format.texts import decode_texts
 from ..format.values import decode_failure, decode_json
 from ..metadata import (
     Tally,

@@ -1,4 +1,4 @@
-"""Whether a data file holds all that its last commit wrote.
+"""Whether a file holds all that its last commit wrote, and what that commit counted.
 
 LMDB maps the file into memory and asks nothing: what reads behind the end of a file that was cut
 off is killed by a signal. So the end is compared with the meta pages before LMDB opens the file.
@@ -13,7 +13,9 @@ import attrs
 from rjepa_core.errors import StoreError, StoreNotFoundError
 
 from ..directory import DATA, SIDECAR
-from .pages import Meta, page_size, read_metas
+from ..format.checksum import MismatchError
+from ..metadata import TALLY, Tally, decode_tally
+from .pages import Meta, Node, leaf_nodes, meta_problems, nodes_of, page_size, read_metas
 from .trees import OddPageError, PageFile
 
 # A running writer may change the pages while they are read: what it has changed is whole later.
@@ -21,7 +23,7 @@ _TRIES = 3
 
 
 @attrs.frozen
-class Cut:
+class Truncation:
     """A file that ends too early.
 
     Attributes:
@@ -36,7 +38,7 @@ class Cut:
         return f"{DATA} is cut off: {self.size:,} of {self.whole:,} bytes are there"
 
 
-def find_cut(path: Path) -> Cut | None:
+def find_cut(path: Path) -> Truncation | None:
     """How the data file of the store at `path` is cut off, if it is.
 
     Without two sound meta pages nothing can be said; LMDB refuses to open such a file.
@@ -79,7 +81,7 @@ def check_data(path: Path, location: str, writing: bool) -> None:
         raise StoreError(f"{location}: {cut}; repair the store to save what is left")
 
 
-def _look(path: Path) -> Cut | None:
+def _look(path: Path) -> Truncation | None:
     metas = read_metas(path)
     size = (path / DATA).stat().st_size
     if not metas or not all(meta.sound for meta in metas):
@@ -89,7 +91,7 @@ def _look(path: Path) -> Cut | None:
     if size >= whole and len(metas) == 2:
         return None
     # Pages at the end that were freed by the commit that took them are never written.
-    return None if len(metas) == 2 and _all_there(path, last, size) else Cut(size, whole)
+    return None if len(metas) == 2 and _all_there(path, last, size) else Truncation(size, whole)
 
 
 def _all_there(path: Path, meta: Meta, size: int) -> bool:
@@ -107,3 +109,68 @@ def _all_there(path: Path, meta: Meta, size: int) -> bool:
     finally:
         file.close()
     return True
+
+
+@attrs.frozen
+class LastTally:
+    """A tally, and whether it is the last commit's.
+
+    Attributes:
+        tally: the newest that can be read.
+        certain: false if later commits may have counted otherwise.
+    """
+
+    tally: Tally
+    certain: bool
+
+
+def find_last_tally(path: Path) -> LastTally | None:
+    """The newest tally in the data file of the store at `path`; None if none can be read.
+
+    It is certain where the newer meta page leads to it, or where it follows the one that the older
+    meta page leads to: commits write the two pages in turn.
+    """
+    metas = sorted((m for m in read_metas(path) if m.sound), key=lambda meta: -meta.commit)
+    reached = [_reached(path, meta) for meta in metas]
+    if len(metas) == 2 and reached[0] is not None and not meta_problems(path):
+        # A tally of a later commit would be that of one that never came to its end.
+        return LastTally(reached[0], True)
+    newest = max(_anywhere(path), key=lambda tally: tally.commit, default=None)
+    known = next((tally for tally in reached if tally is not None), None)
+    if known is not None and (newest is None or newest.commit <= known.commit):
+        return LastTally(known, len(metas) == 1)
+    if newest is None:
+        return None
+    return LastTally(newest, known is not None and newest.commit == known.commit + 1)
+
+
+def _reached(path: Path, meta: Meta) -> Tally | None:
+    """The tally to which a meta page leads."""
+    file = PageFile(path)
+    try:
+        root, _ = file.trees(meta.main)["meta"]
+        for number, _ in file.leaf_pages(root):
+            for node in nodes_of(file.page(number), file.page_size):
+                tally = _tally(node)
+                if tally is not None:
+                    return tally
+    except (OddPageError, KeyError):
+        pass
+    finally:
+        file.close()
+    return None
+
+
+def _anywhere(path: Path) -> list[Tally]:
+    """All tallies on any page, live or left over."""
+    found = (_tally(node) for _, _, node in leaf_nodes(path))
+    return [tally for tally in found if tally is not None]
+
+
+def _tally(node: Node) -> Tally | None:
+    if node.key != TALLY or node.value is None:
+        return None
+    try:
+        return decode_tally(node.value)
+    except MismatchError:
+        return None

@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from rjepa_core.errors import StoreError, UsageError
-from rjepa_core.ports.maintenance import Damage, RepairReport, VerifyReport
-from rjepa_core.ports.progress import Report, ToolProgress, ignore
+from rjepa_core.ports.maintenance import (
+    Damage,
+    RepairReport,
+    Report,
+    ToolProgress,
+    VerifyReport,
+    ignore,
+)
 
-from ...unfinished import unfinished
+from ...paths import unfinished
 from ..directory import DATA, has_store, require_store
 from ..format.record import name_key
 from ..store import LmdbStore

@@ -23,11 +23,10 @@ from ..format.values import decode_failure, decode_json, true_failure_key
 from ..metadata import Tally, read_identity, read_sidecar, read_tally
 from ..reader import Renewing, begin_pair
 from ..store import LmdbStore
-from .integrity import find_cut
+from .integrity import find_cut, find_last_tally
 from .pages import meta_problems
 from .search import PageSearch
 from .subprocess import Wire
-from .tally import find_last_tally
 
 
 def salvage(path: Path, target: str, skipped: str, wire: Wire) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from typing import Any
 from ..directory import DATA
 from ..format.checksum import MismatchError
 from ..format.head import Head, decode_head
-from ..format.record import LONGEST_KEY, EncodedRecord, check_block, encode_sequence
-from ..format.texts import decode_texts
+from ..format.record import LONGEST_KEY, EncodedRecord, check_block, decode_texts, encode_sequence
 from ..format.values import decode_failure, true_failure_key
 from ..store import LmdbStore
 from .pages import Node, leaf_nodes, page_size, read_value

@@ -9,15 +9,15 @@ import click
 
 from ...main import unknown_command
 
-# name: (module, name of the click command in it, one line for --help).
+# name: (module, one line for --help).
 COMMANDS = {
-    "verify": ("care", "verify", "Read everything and name each damaged record."),
-    "repair": ("care", "repair", "Save what can be read into a new store."),
-    "compact": ("care", "compact", "Give back the room that removed records left."),
-    "rm": ("care", "remove", "Remove records or failures, to compute them again."),
-    "export": ("moves", "export", "Write shards, or a Hugging Face dataset."),
-    "import": ("import_", "command", "Read shards into a new store."),
-    "merge": ("moves", "merge", "Add the records of other stores to one."),
+    "verify": ("verify", "Read everything and name each damaged record."),
+    "repair": ("repair", "Save what can be read into a new store."),
+    "compact": ("compact", "Give back the room that removed records left."),
+    "rm": ("rm", "Remove records or failures, to compute them again."),
+    "export": ("export", "Write shards, or a Hugging Face dataset."),
+    "import": ("import_", "Read shards into a new store."),
+    "merge": ("merge", "Add the records of other stores to one."),
 }
 
 EPILOG = """\b
@@ -39,14 +39,14 @@ class StoreGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module, name, _ = COMMANDS[cmd_name]
-        found: Any = getattr(importlib.import_module(f"rjepa_cli.commands.store.{module}"), name)
+        module, _ = COMMANDS[cmd_name]
+        found: Any = importlib.import_module(f"rjepa_cli.commands.store.{module}").command
         assert isinstance(found, click.Command)
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

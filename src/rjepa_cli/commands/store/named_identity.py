@@ -12,7 +12,7 @@ from rjepa_core.errors import InputError, SettingsError, UsageError
 from rjepa_core.settings import POOLINGS, STORED_STRATEGIES, check_template
 
 from ...config import template_files
-from .shard_folder import Shape
+from .shard_folder import ShardShape
 
 MARK = "named at import"
 _SAMPLING = ("max_new_tokens", "temperature", "top_p", "top_k", "seed", "stop")
@@ -118,7 +118,7 @@ def given_options(options: dict[str, Any]) -> list[str]:
     ]
 
 
-def named_identity(options: dict[str, Any], shape: Shape, where: str) -> Identity:
+def named_identity(options: dict[str, Any], shape: ShardShape, where: str) -> Identity:
     """The identity that the options name, for vectors of that shape.
 
     Raises:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
 
 from rjepa_core.plugins import StorePlace
+from rjepa_core.ports.maintenance import Damage
 from rjepa_core.ports.store import LatentStore, StoreMode
 
 DAMAGED = 3
 # What a command says that has nothing to commit.
 LEAVING = "leaving what is half done"
+_DAMAGES_SHOWN = 50
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -35,3 +37,10 @@ def opened(place: StorePlace, mode: StoreMode = "read") -> Iterator[LatentStore]
         yield store
     finally:
         store.close()
+
+
+def damage_lines(damages: Sequence[Damage]) -> list[str]:
+    lines = [f"  {damage}" for damage in damages[:_DAMAGES_SHOWN]]
+    if len(damages) > _DAMAGES_SHOWN:
+        lines.append(f"  … and {len(damages) - _DAMAGES_SHOWN:,} more; --json lists all")
+    return lines

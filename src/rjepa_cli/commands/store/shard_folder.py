@@ -17,7 +17,7 @@ _LONGEST_HEADER = 2**30
 
 
 @attrs.frozen
-class Shape:
+class ShardShape:
     """Of the vectors in shards.
 
     Attributes:
@@ -65,7 +65,7 @@ class ShardFolder:
         """Whether the shards say how they were made."""
         return (self.path / "identity.json").is_file()
 
-    def shape(self) -> Shape:
+    def shape(self) -> ShardShape:
         """Dtype, layers and hidden size, from the first shard's header.
 
         Raises:
@@ -85,7 +85,7 @@ class ShardFolder:
                 "float32 of [steps, hidden size] or [layers, steps, hidden size]"
             )
         layers = shape[0] if len(shape) == 3 else 1
-        return Shape(_DTYPES[dtype], layers, shape[-1], f"{name}/logprobs" in header)
+        return ShardShape(_DTYPES[dtype], layers, shape[-1], f"{name}/logprobs" in header)
 
     def rows(self) -> int:
         """Records in all shards; 0 without pyarrow, which the import will ask for.

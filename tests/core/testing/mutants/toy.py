@@ -11,7 +11,7 @@ from rjepa_core.domain.latents import Encoding
 from rjepa_core.domain.randomness import row_generator
 from rjepa_core.domain.trace import Completion, Prompt, StepSpan, Trace
 from rjepa_core.extraction.batch_backend import BatchBackend
-from rjepa_core.extraction.stop_texts import end_at_stop
+from rjepa_core.extraction.outcomes import end_at_stop
 from rjepa_core.ports.backend import ModelInfo
 from rjepa_core.settings.extraction import EncodingSettings, SamplingSettings
 

@@ -15,7 +15,7 @@ from rjepa_core.errors import IdentityError
 from rjepa_core.extraction import run_identity
 from rjepa_core.plugins.locate import locate, open_store
 from rjepa_core.stores import merge
-from rjepa_core.stores.prompts import check_prompts_alike
+from rjepa_core.stores.prompt_check import check_prompts_alike
 from rjepa_core.testing.memory_store import MemoryStore
 
 

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from rjepa_core.errors import NoRoomError
-from rjepa_core.extraction.disk import Room, check_room, expected_room
+from rjepa_core.extraction.dry_run import DiskRoom, check_room, expected_room
 from rjepa_core.extraction.work import Survey
 from rjepa_core.ports.store import StoreStats
 from rjepa_core.settings.extraction import (
@@ -41,7 +41,7 @@ def room(
     steps: int = 0,
     characters: int = 40,
     traces: bool = False,
-) -> Room:
+) -> DiskRoom:
     settings = ExtractionSettings(
         model="m",
         store="s",

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rjepa_adapters.service.outline import check_outline
-from rjepa_adapters.service.problems import ProblemError
+from rjepa_adapters.service.problem_details import ProblemError
+from rjepa_adapters.service.schemas import check_outline
 
 KNOWN = ("space", "latents", "a/b")
 MIB = 1024**2

@@ -14,7 +14,7 @@ PAGE = "/problems"
 
 
 @attrs.frozen
-class Kind:
+class ProblemKind:
     """A kind of problem.
 
     Attributes:
@@ -30,56 +30,62 @@ class Kind:
     advice: str
 
 
-BAD_BODY = Kind("bad-body", 422, "The request cannot be read", "Mend what `pointer` names.")
-BAD_INPUT = Kind(
+BAD_BODY = ProblemKind("bad-body", 422, "The request cannot be read", "Mend what `pointer` names.")
+BAD_INPUT = ProblemKind(
     "bad-input",
     422,
     "The input cannot be scored",
     "Mend what `pointer` names: a width, a value that is not finite, an unknown domain.",
 )
-NOT_FINITE = Kind(
+NOT_FINITE = ProblemKind(
     "not-finite",
     422,
     "The result is not finite",
     "Send latents as the LLM makes them; those that `pointer` names are too large for float32.",
 )
-OTHER_SPACE = Kind(
+OTHER_SPACE = ProblemKind(
     "other-space",
     409,
     "The latents are of another latent space",
     "Send latents of the space that `/info` names; no other ones mean anything to this model.",
 )
-TOO_LARGE = Kind("too-large", 413, "The body is too large", "Send fewer sequences a request.")
-HEAD_TOO_LARGE = Kind(
+TOO_LARGE = ProblemKind(
+    "too-large", 413, "The body is too large", "Send fewer sequences a request."
+)
+HEAD_TOO_LARGE = ProblemKind(
     "head-too-large", 431, "The head of the request is too large", "Send fewer or shorter fields."
 )
-UNKNOWN_MEDIA = Kind(
+UNKNOWN_MEDIA = ProblemKind(
     "unknown-media", 415, "The content type is not known", "Send JSON or safetensors."
 )
-UNAUTHORISED = Kind("unauthorised", 401, "A token is needed", "Send `Authorization: Bearer TOKEN`.")
-NO_HTTP = Kind("no-http", 400, "This is no HTTP request", "Speak HTTP/1.1.")
-OTHER_HOST = Kind(
+UNAUTHORISED = ProblemKind(
+    "unauthorised", 401, "A token is needed", "Send `Authorization: Bearer TOKEN`."
+)
+NO_HTTP = ProblemKind("no-http", 400, "This is no HTTP request", "Speak HTTP/1.1.")
+OTHER_HOST = ProblemKind(
     "other-host",
     421,
     "The service does not go by that name",
     "Ask for `localhost`, or start the service with that name (`service.names`), or with a token.",
 )
-NOT_FOUND = Kind("not-found", 404, "There is nothing here", "See `/docs` for what there is.")
-NO_MODEL = Kind(
+NOT_FOUND = ProblemKind("not-found", 404, "There is nothing here", "See `/docs` for what there is.")
+NO_MODEL = ProblemKind(
     "no-model",
     404,
     "No LLM is loaded",
     "Texts can be scored where the service was started with `--model`.",
 )
-NO_STORE = Kind(
+NO_STORE = ProblemKind(
     "no-store", 404, "No store is open", "Start the service with `--store` to pick records."
 )
-BAD_METHOD = Kind("bad-method", 405, "The method is not allowed", "See `/docs`.")
-SLOW = Kind("slow", 408, "The request came too slowly", "Send it again, faster.")
-BUSY = Kind("busy", 503, "The service is busy", "Come again after `Retry-After` seconds.")
-STOPPING = Kind("stopping", 503, "The service is stopping", "Ask another one, or come again.")
-LATE = Kind("late", 503, "It was not answered in time", "Send less, or come again.")
-BROKEN = Kind("broken", 500, "Something went wrong", "The service's log says what.")
+BAD_METHOD = ProblemKind("bad-method", 405, "The method is not allowed", "See `/docs`.")
+SLOW = ProblemKind("slow", 408, "The request came too slowly", "Send it again, faster.")
+BUSY = ProblemKind("busy", 503, "The service is busy", "Come again after `Retry-After` seconds.")
+STOPPING = ProblemKind(
+    "stopping", 503, "The service is stopping", "Ask another one, or come again."
+)
+LATE = ProblemKind("late", 503, "It was not answered in time", "Send less, or come again.")
+BROKEN = ProblemKind("broken", 500, "Something went wrong", "The service's log says what.")
 KINDS = (
     BAD_BODY,
     BAD_INPUT,
@@ -115,7 +121,7 @@ class ProblemError(Exception):
     """
 
     def __init__(
-        self, kind: Kind, detail: str, pointer: str | None = None, close: bool = False
+        self, kind: ProblemKind, detail: str, pointer: str | None = None, close: bool = False
     ) -> None:
         super().__init__(detail)
         self.kind, self.detail, self.pointer, self.close = kind, detail, pointer, close

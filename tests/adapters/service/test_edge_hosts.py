@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rjepa_adapters.service.hosts import Hosts
-from rjepa_adapters.service.problems import ProblemError
+from rjepa_adapters.service.edge import Hosts
+from rjepa_adapters.service.problem_details import ProblemError
 from rjepa_adapters.service.settings import HttpSettings
 
 

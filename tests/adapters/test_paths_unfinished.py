@@ -13,10 +13,10 @@ import pytest
 from rjepa_adapters.lmdb_store.directory import DATA
 from rjepa_adapters.lmdb_store.maintenance import LmdbMaintenance
 from rjepa_adapters.lmdb_store.store import LmdbStore
+from rjepa_adapters.paths import MARK, unfinished
 from rjepa_adapters.shards import export_dataset, export_shards
-from rjepa_adapters.unfinished import MARK, unfinished
 from rjepa_core.errors import DiskFullError, StoreError, UsageError
-from rjepa_core.ports.progress import ToolProgress
+from rjepa_core.ports.maintenance import ToolProgress
 from rjepa_core.testing.samples import sample_identity, sample_record
 
 IDENTITY = sample_identity(1, 64)

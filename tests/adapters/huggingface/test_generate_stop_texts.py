@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
-from rjepa_adapters.huggingface.stop_texts import StopFinder
+from rjepa_adapters.huggingface.generate import StopFinder
 from rjepa_adapters.huggingface.tokenizer import TextCodec
 from rjepa_core.domain.trace import Completion
-from rjepa_core.extraction.stop_texts import find_stop
+from rjepa_core.extraction.outcomes import find_stop
 from rjepa_core.settings.extraction import SamplingSettings
 
 CODECS = {"byte-level": TextCodec(byte_level()), "metaspace": TextCodec(metaspace())}

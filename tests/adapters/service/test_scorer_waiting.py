@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from rjepa_adapters.service.batching import Batcher
-from rjepa_adapters.service.metrics import Metrics
-from rjepa_adapters.service.problems import ProblemError
-from rjepa_adapters.service.scorer import Scorer
+from rjepa_adapters.service.edge import Metrics
+from rjepa_adapters.service.problem_details import ProblemError
+from rjepa_adapters.service.scorer import GoneError, Scorer, results_of
 from rjepa_adapters.service.settings import HttpSettings
-from rjepa_adapters.service.waiting import GoneError, results_of
 from rjepa_core.domain.problem import GivenSolution
 from rjepa_core.scoring.text_encoder import Solution
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from rjepa_adapters.huggingface.fused.prompts import HeldPrompt, plan_reading, shared_beginning
+from rjepa_adapters.huggingface.fused.prefixes import HeldPrompt, plan_reading, shared_beginning
 
 COMMON = list(range(60))
 

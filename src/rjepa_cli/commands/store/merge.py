@@ -1,4 +1,4 @@
-"""`rjepa-cli store export` and `merge`."""
+"""`rjepa-cli store merge`: the records of several stores in one."""
 
 from __future__ import annotations
 
@@ -17,68 +17,13 @@ from rjepa_core.plugins import Registry, StorePlace, locate
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.stores import MergeReport, check_prompts_alike
 from rjepa_core.stores import merge as merge_stores
-from rjepa_core.text import count, shell_word, size
+from rjepa_core.text import count, shell_word
 
 from ...console import Screen
 from ...errors import InterruptedRunError
 from ...progress import ToolMeter
 from ...signals import Interrupts
-from .options import LEAVING, opened, usual_options
-
-
-@click.command(
-    "export",
-    epilog="""\b
-Examples:
-  rjepa-cli store export runs/qwen shards
-  rjepa-cli store export runs/qwen shards --per-shard 5000
-  rjepa-cli store export runs/qwen dataset --format dataset
-""",
-)
-@click.argument("store", metavar="STORE")
-@click.argument("folder", metavar="DIR")
-@click.option(
-    "--format",
-    "layout",
-    type=click.Choice(["shards", "dataset"]),
-    default="shards",
-    show_default=True,
-    help="Shards of safetensors and Parquet, or a Hugging Face dataset on disk.",
-)
-@click.option(
-    "--per-shard",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="Records a shard.",
-)
-@usual_options
-def export(store: str, folder: str, layout: Any, per_shard: int, as_json: bool) -> int:
-    """Write the records and failures of STORE into the new directory DIR.
-
-    Shards can be read back with `rjepa-cli store import`; a dataset, with datasets.load_from_disk.
-    """
-    # Arrow takes its time, and `--help` needs none of it.
-    from rjepa_adapters.shards import export_dataset, export_shards
-
-    screen = Screen()
-    with screen, Interrupts(LEAVING) as interrupts:
-        place = locate(store)
-        write = export_shards if layout == "shards" else export_dataset
-        with (
-            opened(place) as source,
-            ToolMeter(screen, interrupts) as meter,
-            interrupts.holding(),
-        ):
-            report = write(source, folder, per_shard, meter)
-    if as_json:
-        screen.json({"store": store, "folder": folder, "format": layout, **attrs.asdict(report)})
-    else:
-        screen.result(
-            f"exported {count(report.records, 'record')} and {count(report.failures, 'failure')} "
-            f"to {folder}: {count(len(report.files), 'file')}, {size(report.bytes)}"
-        )
-    return 0
+from .options import opened, usual_options
 
 
 @click.command(
@@ -100,7 +45,7 @@ Examples:
     help="Whose record is kept where two differ. Of several sources the last one counts.",
 )
 @usual_options
-def merge(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -> int:
+def command(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -> int:
     """Add the records and failures of the SOURCE stores to TARGET, a new store or one like them.
 
     All must have the same latent space and generation. A record replaces a failure; equal records

@@ -15,8 +15,7 @@ from rjepa_core.domain.problem import GivenSolution, Problem
 from rjepa_core.domain.segmentation import cut_completion
 from rjepa_core.domain.trace import Completion, Work
 from rjepa_core.errors import BackendError, UnsupportedError
-from rjepa_core.extraction.outcomes import Outcomes
-from rjepa_core.extraction.stop_texts import check_stops, end_at_stop, find_stop
+from rjepa_core.extraction.outcomes import Outcomes, check_stops, end_at_stop, find_stop
 from rjepa_core.ports.backend import SessionSpec
 from rjepa_core.settings.extraction import SamplingSettings
 from rjepa_core.testing.backend_case import BackendCase

@@ -1,0 +1,46 @@
+"""`rjepa-cli store compact`: a store rewritten without free room."""
+
+from __future__ import annotations
+
+import click
+
+from rjepa_core.plugins import locate
+from rjepa_core.text import count, size
+
+from ...console import Screen
+from ...progress import ToolMeter
+from ...signals import Interrupts
+from .options import LEAVING, opened, usual_options
+
+
+@click.command(
+    "compact",
+    epilog="""\b
+Examples:
+  rjepa-cli store compact runs/qwen
+""",
+)
+@click.argument("store", metavar="STORE")
+@usual_options
+def command(store: str, as_json: bool) -> int:
+    """Rewrite STORE without the room that removed and replaced records left.
+
+    It takes as much room again while it works, and nobody else may have the store open.
+    """
+    screen = Screen()
+    with screen, Interrupts(LEAVING) as interrupts:
+        place = locate(store)
+        maintenance = place.maintenance()
+        place.require()
+        with ToolMeter(screen, interrupts) as meter, interrupts.holding():
+            saved = maintenance.compact(place.place, meter)
+        with opened(place) as after:
+            stats = after.stats()
+    if as_json:
+        screen.json({"store": store, "bytes_saved": saved, "bytes": stats.bytes_on_disk})
+    else:
+        screen.result(
+            f"compacted: {store} takes {size(stats.bytes_on_disk)}, {size(max(0, saved))} less; "
+            f"{count(stats.records, 'record')}"
+        )
+    return 0
