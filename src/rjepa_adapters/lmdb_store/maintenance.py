@@ -16,12 +16,11 @@ from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import STORE_DTYPES
 
 from ..paths import sync_directory, unfinished
-from . import maintenance as compacting
 from .directory import COMPACTING, DATA, LOCK, WriterLock, require_store
 from .format.checksum import MismatchError
 from .format.record import EncodedRecord, name_key
 from .reader import Reader
-from .recovery import repair as repairing
+from .recovery import repair as recovery
 from .settings import LmdbSettings
 from .store import LmdbStore
 
@@ -35,16 +34,16 @@ class LmdbMaintenance:
     """See `Maintenance`."""
 
     def verify(self, location: str, report: Report = ignore) -> VerifyReport:
-        return repairing.verify(location, report)
+        return recovery.verify(location, report)
 
     def repair(self, location: str, target: str, report: Report = ignore) -> RepairReport:
-        return repairing.repair(location, target, report)
+        return recovery.repair(location, target, report)
 
     def build(self, location: str) -> AbstractContextManager[LatentStore]:
         return build(location)
 
     def compact(self, location: str, report: Report = ignore) -> int:
-        return compacting.compact(location, report)
+        return compact(location, report)
 
     def room_needed(self, identity: Identity, records: int, steps: float = 8.0) -> int:
         space = identity.space
