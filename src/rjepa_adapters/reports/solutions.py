@@ -9,7 +9,7 @@ from rjepa_core.scoring import ScoredTrace
 from .svg import svg, text
 
 _CELL, _ROW, _LABEL, _TOP = 58, 26, 190, 54
-# Above these shares of validation's steps, in percent, a darker shade.
+# Above these shares of validation's steps, in percent, a darker shade; as on the service's page.
 _EDGES = (50, 75, 90, 97)
 _STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1b1b1b; }
@@ -30,7 +30,8 @@ def picture(scored: Sequence[ScoredTrace]) -> str:
     largest = max((float(one.surprise.max()) for one in scored), default=0.0)
     known = all(one.percentiles is not None for one in scored)
     shades = "share of validation’s steps below" if known else "share of the largest surprise"
-    legend = f"Surprise of each step; shade: {shades} (50, 75, 90, 97 %); ▲ the worst"
+    edges = ", ".join(map(str, _EDGES))
+    legend = f"Surprise of each step; shade: {shades} ({edges} %); ▲ the worst"
     parts = [
         f'<rect class="paper" width="{width}" height="{height}"/>',
         text(12, 14, legend, kind="soft"),

@@ -2,7 +2,7 @@
 
 const get = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
-const LEVELS = [50, 75, 90, 97];
+const LEVELS = [50, 75, 90, 97]; // Percentiles; their colours are in style.css.
 const NEAREST = 3;
 const LISTED = 50; // Stored records at a time.
 let info = null;
@@ -138,7 +138,15 @@ async function submit(event) {
 function show(answers) {
   const largest = Math.max(...answers.flatMap((one) => one.steps.map((step) => step.surprise)));
   get("columns").replaceChildren(...answers.map((one, i) => column(one, answers.length > 1 ? "AB"[i] : "", largest)));
-  get("legend").hidden = answers.every((one) => one.steps.every((step) => step.percentile === null));
+  legend(answers.every((one) => one.steps.every((step) => step.percentile === null)));
+}
+
+function legend(hidden) {
+  get("legend").hidden = hidden;
+  const names = LEVELS.map((edge, i) => (i ? `${LEVELS[i - 1]}–${edge} %` : `below ${edge} %`));
+  names.push(`above ${LEVELS.at(-1)} %`);
+  const swatches = names.map((name, i) => make("span", `swatch level-${i}`, name));
+  get("legend").replaceChildren(get("legend").firstElementChild, ...swatches);
 }
 
 function column(answer, name, largest) {
@@ -154,7 +162,7 @@ function column(answer, name, largest) {
 }
 
 function row(step, i, worst, largest) {
-  const level = step.percentile === null ? 0 : LEVELS.filter((edge) => step.percentile >= edge).length;
+  const level = step.percentile === null ? "none" : LEVELS.filter((edge) => step.percentile >= edge).length;
   const found = make("li", `step level-${level}${worst ? " worst" : ""}`);
   found.dataset.step = String(i + 1);
   found.append(make("div", "words", step.text.trim() || "(no text is known)"));
