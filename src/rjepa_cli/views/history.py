@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from rjepa_core.extraction.history import KIND, OUTPUT, RUN_KINDS, Story, stories
+from rjepa_core.extraction.history import KIND, OUTPUT, RUN_KINDS, PastRun, past_runs
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.text import count, duration, rate
 
@@ -21,7 +21,7 @@ Facts = dict[str, Any]
 def history_view(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
     """Runs with their changes of size and a plot; at most `limit` changes of each."""
     history = store.history()
-    told = stories(history)
+    told = past_runs(history)
     facts: Facts = {
         "store": store.location,
         "runs": [_facts(story) for story in told],
@@ -37,7 +37,7 @@ def history_view(store: LatentStore, limit: int | None) -> tuple[Facts, list[str
 
 def run_lines(history: list[dict[str, Any]]) -> list[str]:
     """A line for each thing that happened to a store."""
-    told = {story.started: story for story in stories(history)}
+    told = {story.started: story for story in past_runs(history)}
     lines = []
     for one in history:
         kind = one.get("kind")
@@ -64,7 +64,7 @@ def _other_line(one: Facts) -> str:
     return f"{kind or 'run'!s:<12}{one.get('started', '')}".rstrip()
 
 
-def _head(story: Story) -> str:
+def _head(story: PastRun) -> str:
     began = datetime.fromisoformat(story.started).isoformat(timespec="seconds")
     run = story.entry
     if run is None:
@@ -93,11 +93,11 @@ def _asked_line(asked: Facts) -> str:
     return f"{model}, {passes}scheduler {scheduler}{where}, {', '.join(sources) or '?'}"
 
 
-def _length(story: Story) -> str:
+def _length(story: PastRun) -> str:
     return duration(story.seconds)
 
 
-def _facts(story: Story) -> Facts:
+def _facts(story: PastRun) -> Facts:
     return {
         "started": story.started,
         "seconds": story.seconds,
@@ -108,7 +108,7 @@ def _facts(story: Story) -> Facts:
     }
 
 
-def _story_lines(story: Story, most: int) -> list[str]:
+def _story_lines(story: PastRun, most: int) -> list[str]:
     lines = [_head(story)]
     run, asked = story.entry, story.asked
     if asked is not None:

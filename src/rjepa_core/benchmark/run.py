@@ -18,7 +18,7 @@ from ..domain.trace import Work
 from ..errors import SettingsError, UsageError
 from ..extraction import (
     Pending,
-    Scale,
+    SizeSink,
     Worklist,
     check_stops,
     extract,
@@ -237,7 +237,7 @@ class Bench:
                 Pending(work),
                 session,
                 scheduler,
-                Scale(),
+                SizeSink(),
                 probe=self.probe,
                 report=watch.see,
                 decided=watch.decided,
