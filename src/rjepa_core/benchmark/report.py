@@ -1,4 +1,4 @@
-"""A measurement as facts for JSON, and as the audit's table for people."""
+"""A measurement as facts for JSON, and as a table for people."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FIGURES = 4
 
 
 def random_warning(info: ModelInfo) -> str | None:
-    """What must be said of a model that was never trained."""
+    """Return the warning for a model with untrained weights."""
     if not info.random:
         return None
     shape = info.content.removeprefix(RANDOM)
@@ -105,7 +105,7 @@ def _short(value: float | None) -> float | None:
 
 
 def columns(facts: Facts) -> list[str]:
-    """Headings of the audit's table."""
+    """Return the headings of the table."""
     base = facts["baseline"]
     against = "" if base in ("1", None) else f" over {base} rows"
     return [
@@ -119,7 +119,7 @@ def columns(facts: Facts) -> list[str]:
 
 
 def cells(one: Mapping[str, Any]) -> list[str]:
-    """A contender's line of it."""
+    """Return a contender's row of the table."""
     peak = one["peak_bytes"]
     return [
         one["name"],
@@ -132,7 +132,7 @@ def cells(one: Mapping[str, Any]) -> list[str]:
 
 
 def remark(one: Mapping[str, Any]) -> str:
-    """What went wrong with a contender, if anything did."""
+    """Return what went wrong with a contender, or an empty string."""
     parts = []
     if one["out_of_memory"]:
         times = "once" if one["out_of_memory"] == 1 else f"{one['out_of_memory']} times"
@@ -143,18 +143,18 @@ def remark(one: Mapping[str, Any]) -> str:
 
 
 def spread_text(spread: Mapping[str, float], rounds: int) -> str:
-    """`5.67 (5.5–5.8)`; without the range where there is one value alone."""
+    """Format median and range, `5.67 (5.5–5.8)`; without the range if there is only one round."""
     least, most = spread["least"], spread["most"]
     if rounds == 1:
         return rate(spread["median"])
-    # As many digits behind the point as the largest needs.
+    # As many decimal places as the largest value needs.
     places = max(0, 2 - math.floor(math.log10(most))) if 0 < most < 100 else 0
     median, low, high = (f"{x:,.{places}f}" for x in (spread["median"], least, most))
     return f"{median} ({low}–{high})"
 
 
 def lines(facts: Facts) -> list[str]:
-    """The table, the advice, and what there is to doubt."""
+    """Return the table, the advice and the doubts as lines of text."""
     rows = [columns(facts), *(cells(one) for one in facts["contenders"])]
     remarks = ["", *(remark(one) for one in facts["contenders"])]
     text = [
@@ -171,7 +171,7 @@ def lines(facts: Facts) -> list[str]:
 
 
 def title(facts: Facts) -> str:
-    """Model and device."""
+    """Return the title: model and device."""
     model = facts["model"]
     precision = model["compute_dtype"]
     if model["quantisation"] != "none":
@@ -182,7 +182,7 @@ def title(facts: Facts) -> str:
 
 
 def what_was_run(facts: Facts) -> str:
-    """Problems, tokens and rounds."""
+    """Return the numbers of problems, tokens and rounds as text."""
     tokens = facts["settings"]["sampling"]["max_new_tokens"]
     rounds = facts["settings"]["bench"]["rounds"]
     several = "" if rounds == 1 else "; median (smallest–largest)"
@@ -193,7 +193,7 @@ def what_was_run(facts: Facts) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns side by side; the first to the left, figures to the right."""
+    """Return rows with aligned columns, the first to the left and the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(

@@ -263,7 +263,7 @@ def open_extraction(
         if (len(store) or next(store.failures(), None)) and not settings.run.resume:
             raise StoreExistsError(
                 f"{store.location} holds {len(store)} records; "
-                "set run.resume to go on with it, or use another store.path"
+                "set run.resume to continue it, or use another store.path"
             )
         if store.identity is not None:
             steps = settings.steps.with_stored_version(store.identity.space.steps)
