@@ -165,7 +165,7 @@ def _checked_output(code: int) -> int:
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Step latents of an LLM's reasoning: extract, store, look, and learn a world model.
+    """Extract step latents of an LLM's reasoning, and learn a world model from them.
 
     A frozen LLM solves problems step by step; the hidden states of each step, pooled to one vector,
     are kept in a store.

@@ -133,7 +133,7 @@ class LastingStream(io.TextIOBase):
             select.select([], [descriptor], [])
         elif self._stalled or not select.select([], [descriptor], [], self.patience)[1]:
             self._stalled = True
-            raise TimeoutError(errno.ETIMEDOUT, "nobody takes it")
+            raise TimeoutError(errno.ETIMEDOUT, "nobody reads it")
 
     def _pass_on(self, text: str) -> None:
         assert self._stream is not None

@@ -71,14 +71,14 @@ def version_of(distribution: str) -> str | None:
 
 def machine_facts() -> Facts:
     """Return what a measurement was made on, as JSON values."""
-    found = torch_facts()
+    facts = torch_facts()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpus": found["cpus"],
-        "threads": found["threads"],
-        "cuda": found["cuda"],
-        "devices": {device["name"]: device["what"] for device in found["devices"]},
+        "cpus": facts["cpus"],
+        "threads": facts["threads"],
+        "cuda": facts["cuda"],
+        "devices": {device["name"]: device["what"] for device in facts["devices"]},
         "versions": {name: version_of(name) for name in _MEASURED_WITH},
     }
 
@@ -122,15 +122,15 @@ def _device(device: Facts, registry: Registry) -> Facts:
 
 
 def _diagnoses(registry: Registry) -> Facts:
-    found: Facts = {}
+    diagnoses: Facts = {}
     for adapter in registry.each(BackendAdapter):
         if adapter.diagnose is None:
             continue
         try:
-            found[adapter.name] = dict(adapter.diagnose())
+            diagnoses[adapter.name] = dict(adapter.diagnose())
         except Exception as error:
-            found[adapter.name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-    return found
+            diagnoses[adapter.name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+    return diagnoses
 
 
 def _lines(facts: Facts) -> list[str]:

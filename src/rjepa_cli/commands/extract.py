@@ -188,7 +188,7 @@ def _names(ctx: click.Context, registry: Registry) -> dict[str, str]:
 )
 @click.pass_context
 def command(ctx: click.Context, /, **params: Any) -> int:
-    """Problems in, stored step latents out.
+    """Extract step latents from problems into a store.
 
     The LLM solves each problem, or reads the solutions given with --traces; each step becomes one
     vector, and records are stored as they are finished. Ctrl-C keeps what is finished; --resume

@@ -58,19 +58,19 @@ def command(name: str | None, verbose: bool, as_json: bool) -> int:
 
 def _named(plugins: Sequence[Plugin], name: str) -> list[Plugin]:
     """Return the plugins of a name, and the adapters of that name of other plugins."""
-    found = []
+    matching = []
     for plugin in plugins:
         adapters = tuple(a for a in plugin.adapters if a.name == name)
         if plugin.entry == name:
-            found.append(plugin)
+            matching.append(plugin)
         elif adapters:
-            found.append(attrs.evolve(plugin, adapters=adapters))
-    if not found:
+            matching.append(attrs.evolve(plugin, adapters=adapters))
+    if not matching:
         known = sorted({a.name for p in plugins for a in p.adapters} | {p.entry for p in plugins})
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
         raise UnknownAdapterError(f"no adapter or plugin named {name!r}; {hint}")
-    return found
+    return matching
 
 
 def _table(plugins: Sequence[Plugin]) -> list[str]:

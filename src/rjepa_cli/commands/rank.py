@@ -48,8 +48,8 @@ def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     settings = read_settings(ctx, RANK_FLAGS, file)
     screen = Screen(only_output=True)
     with screen, Interrupts(DROPPING):
-        found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
-        rankings = rank_all(found, settings.score.by)
+        scored = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
+        rankings = rank_all(scored, settings.score.by)
         with lines_to(params["out"], screen.out) as lines:
             for ranking in rankings:
                 lines.line(as_line(_facts(ranking, settings.score.by)))

@@ -77,7 +77,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     service.check(options)
     with screen, open_served(settings, registry, lambda text: screen.say(f"{text} …")) as it:
         if it.stored is not None:
-            for line in named(it.stored.nearest.refused, "its steps are no neighbours of any"):
+            for line in named(it.stored.nearest.refused, "its steps are not searched"):
                 screen.warn(line)
         with hangup_as_term():
             service.serve(it, options, lambda text: screen.say(named_flags(text)))

@@ -147,12 +147,12 @@ def _domains(store: LatentStore, history: list[dict[str, Any]]) -> tuple[dict[st
     if len(store) > _COUNT_DOMAINS_UP_TO:
         asked = [run["asked"]["domains"] for run in history if "asked" in run]
         return (max(asked, key=lambda d: sum(d.values())), " asked for") if asked else ({}, "")
-    found: dict[str, set[str]] = {}
+    by_domain: dict[str, set[str]] = {}
     with store.snapshot() as snapshot:
         for key in snapshot.keys():  # noqa: SIM118  a snapshot is not a mapping
             domain = snapshot.get(key).trace.problem.domain
-            found.setdefault(domain, set()).add(key.problem_id)
-    return {domain: len(ids) for domain, ids in sorted(found.items())}, ""
+            by_domain.setdefault(domain, set()).add(key.problem_id)
+    return {domain: len(ids) for domain, ids in sorted(by_domain.items())}, ""
 
 
 def _identity_lines(identity: Facts | None, fingerprint: str | None) -> list[str]:

@@ -35,10 +35,10 @@ def advise(result: BenchResult) -> Advice:
     if len(result.measured) == 1:
         only = f"Nothing can be recommended: there are figures only for {_rows(result.measured[0])}"
         return Advice(None, f"{only}.", _doubts(result, None))
-    useful = [one for one in result.measured if one.failed < one.problems]
-    fixed = [one for one in useful if one.size is not None]
-    deciding = next((one for one in useful if one.size is None), None)
-    fitting = [one for one in fixed if not one.out_of_memory]
+    useful = [c for c in result.measured if c.failed < c.problems]
+    fixed = [c for c in useful if c.size is not None]
+    deciding = next((c for c in useful if c.size is None), None)
+    fitting = [c for c in fixed if not c.out_of_memory]
     chosen = _smallest_of_the_fastest(fitting)
     if chosen is None:
         return _nothing_fits(result, deciding)
@@ -59,8 +59,8 @@ def _smallest_of_the_fastest(fitting: list[Measured]) -> Measured | None:
         return None
     least = min(map(_seconds, fitting))
     # A smaller size takes less memory at nearly the same speed.
-    close = (one for one in fitting if _seconds(one) <= least * (1 + CLOSE))
-    return min(close, key=lambda one: one.size or 0)
+    close = (c for c in fitting if _seconds(c) <= least * (1 + CLOSE))
+    return min(close, key=lambda c: c.size or 0)
 
 
 def _decides(result: BenchResult, deciding: Measured, best: Measured) -> Advice:
@@ -95,13 +95,13 @@ def _nothing_fits(result: BenchResult, deciding: Measured | None) -> Advice:
     )
 
 
-def _gain(result: BenchResult, one: Measured) -> str:
+def _gain(result: BenchResult, contender: Measured) -> str:
     base = result.baseline
     assert base is not None
-    if one is base:
+    if contender is base:
         return ""
     against = "one at a time" if base.size == 1 else f"{base.size} at a time"
-    return f"{result.speed_up(one):.1f} times as fast as {against}"
+    return f"{result.speed_up(contender):.1f} times as fast as {against}"
 
 
 def _why_no_larger(result: BenchResult, chosen: Measured) -> str:
@@ -134,32 +134,33 @@ def _doubts(result: BenchResult, chosen: Measured | None) -> tuple[str, ...]:
             f"The rounds of {_rows(unsteady)} differ by {_percent(_unsteadiness(unsteady))}: "
             "measure again on a quiet machine, or with more bench.rounds."
         )
-    for one in result.measured:
-        if one.size is None and one.batches < _FEW_BATCHES:
-            batches = _count(one.batches, "batch", "batches")
+    for contender in result.measured:
+        if contender.size is None and contender.batches < _FEW_BATCHES:
+            batches = _count(contender.batches, "batch", "batches")
             doubts.append(
-                f"{one.name} had {batches} to find its size in; over a whole run the search "
+                f"{contender.name} had {batches} to find its size in; over a whole run the search "
                 "weighs less. A larger problems.limit shows it."
             )
-        if one.failed and not one.out_of_memory:
-            doubts.append(f"With {_rows(one)} {one.failed} of {one.problems} problems failed.")
+        if contender.failed and not contender.out_of_memory:
+            failed = f"{contender.failed} of {contender.problems} problems failed"
+            doubts.append(f"With {_rows(contender)} {failed}.")
     if result.left_out:
         sizes = ", ".join(map(str, result.left_out))
         doubts.append(f"{sizes} rows were left out: {result.survey.work} problems never fill them.")
     return tuple(doubts)
 
 
-def _unsteadiness(one: Measured) -> float:
-    spread = one.seconds_per_problem
+def _unsteadiness(contender: Measured) -> float:
+    spread = contender.seconds_per_problem
     return (spread.most - spread.least) / max(spread.median, 1e-9)
 
 
-def _seconds(one: Measured) -> float:
-    return one.seconds_per_problem.median
+def _seconds(contender: Measured) -> float:
+    return contender.seconds_per_problem.median
 
 
-def _longer(one: Measured, other: Measured) -> str:
-    ratio = _seconds(one) / max(_seconds(other), 1e-9)
+def _longer(contender: Measured, other: Measured) -> str:
+    ratio = _seconds(contender) / max(_seconds(other), 1e-9)
     return f"{ratio:.1f} times as long" if ratio >= 1.5 else f"{_percent(ratio - 1)} longer"
 
 
@@ -167,10 +168,10 @@ def _percent(share: float) -> str:
     return f"{max(1, round(share * 100))} %"
 
 
-def _rows(one: Measured) -> str:
-    if one.size is None:
-        return one.name
-    return f"{one.size} row{'' if one.size == 1 else 's'}"
+def _rows(contender: Measured) -> str:
+    if contender.size is None:
+        return contender.name
+    return f"{contender.size} row{'' if contender.size == 1 else 's'}"
 
 
 def _count(number: int, one: str, more: str) -> str:

@@ -63,36 +63,36 @@ def facts_of(
         "total": settings.bench.total,
         "baseline": result.baseline.name if result.baseline else None,
         "left_out": list(result.left_out),
-        "contenders": [_contender(result, one) for one in result.measured],
+        "contenders": [_contender(result, contender) for contender in result.measured],
         "machine": dict(machine),
         "settings": {key: value for key, value in plain.items() if key not in _UNUSED},
     }
 
 
-def _contender(result: BenchResult, one: Measured) -> Facts:
+def _contender(result: BenchResult, contender: Measured) -> Facts:
     return {
-        "name": one.name,
-        "size": one.size,
-        "seconds_per_problem": _spread(one.seconds_per_problem),
-        "tokens_per_second": _spread(one.tokens_per_second),
-        "peak_bytes": one.peak_bytes,
-        "speed_up": _short(result.speed_up(one)),
-        "hours": _short(result.hours(one)),
-        "out_of_memory": one.out_of_memory,
-        "failed": one.failed,
-        "last_rows": one.last_rows,
-        "rounds": [_round(round_) for round_ in one.rounds],
+        "name": contender.name,
+        "size": contender.size,
+        "seconds_per_problem": _spread(contender.seconds_per_problem),
+        "tokens_per_second": _spread(contender.tokens_per_second),
+        "peak_bytes": contender.peak_bytes,
+        "speed_up": _short(result.speed_up(contender)),
+        "hours": _short(result.hours(contender)),
+        "out_of_memory": contender.out_of_memory,
+        "failed": contender.failed,
+        "last_rows": contender.last_rows,
+        "rounds": [_round(round_) for round_ in contender.rounds],
     }
 
 
-def _round(one: Round) -> Facts:
-    plain = {key: value for key, value in attrs.asdict(one).items() if key != "decisions"}
-    plain["seconds"] = round(one.seconds, 4)
+def _round(round_: Round) -> Facts:
+    plain = {key: value for key, value in attrs.asdict(round_).items() if key != "decisions"}
+    plain["seconds"] = round(round_.seconds, 4)
     plain["batches"] = [
         {**attrs.asdict(b), "at": round(b.at, 4), "seconds": round(b.seconds, 4)}
-        for b in one.batches
+        for b in round_.batches
     ]
-    plain["decisions"] = [{"at": round(at, 1), **attrs.asdict(d)} for at, d in one.decisions]
+    plain["decisions"] = [{"at": round(at, 1), **attrs.asdict(d)} for at, d in round_.decisions]
     return plain
 
 
@@ -118,27 +118,27 @@ def columns(facts: Facts) -> list[str]:
     ]
 
 
-def cells(one: Mapping[str, Any]) -> list[str]:
+def cells(contender: Mapping[str, Any]) -> list[str]:
     """Return a contender's row of the table."""
-    peak = one["peak_bytes"]
+    peak = contender["peak_bytes"]
     return [
-        one["name"],
-        spread_text(one["seconds_per_problem"], len(one["rounds"])),
-        spread_text(one["tokens_per_second"], len(one["rounds"])),
+        contender["name"],
+        spread_text(contender["seconds_per_problem"], len(contender["rounds"])),
+        spread_text(contender["tokens_per_second"], len(contender["rounds"])),
         "unknown" if peak is None else size(peak),
-        f"{one['speed_up']:.1f}" if one["speed_up"] is not None else "",
-        rate(one["hours"]),
+        f"{contender['speed_up']:.1f}" if contender["speed_up"] is not None else "",
+        rate(contender["hours"]),
     ]
 
 
-def remark(one: Mapping[str, Any]) -> str:
+def remark(contender: Mapping[str, Any]) -> str:
     """Return what went wrong with a contender, or an empty string."""
     parts = []
-    if one["out_of_memory"]:
-        times = "once" if one["out_of_memory"] == 1 else f"{one['out_of_memory']} times"
+    if contender["out_of_memory"]:
+        times = "once" if contender["out_of_memory"] == 1 else f"{contender['out_of_memory']} times"
         parts.append(f"out of memory {times}")
-    if one["failed"]:
-        parts.append(f"{count(one['failed'], 'problem')} failed")
+    if contender["failed"]:
+        parts.append(f"{count(contender['failed'], 'problem')} failed")
     return ", ".join(parts)
 
 
@@ -155,8 +155,8 @@ def spread_text(spread: Mapping[str, float], rounds: int) -> str:
 
 def lines(facts: Facts) -> list[str]:
     """Return the table, the advice and the doubts as lines of text."""
-    rows = [columns(facts), *(cells(one) for one in facts["contenders"])]
-    remarks = ["", *(remark(one) for one in facts["contenders"])]
+    rows = [columns(facts), *(cells(contender) for contender in facts["contenders"])]
+    remarks = ["", *(remark(contender) for contender in facts["contenders"])]
     text = [
         f"{title(facts)}: {what_was_run(facts)}",
         *([f"WARNING: {facts['warning']}"] if facts["warning"] else []),

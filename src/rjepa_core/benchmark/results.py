@@ -141,41 +141,41 @@ class Measured:
 
     @property
     def seconds_per_problem(self) -> Spread:
-        return Spread.of([one.seconds / max(1, one.problems) for one in self.rounds])
+        return Spread.of([r.seconds / max(1, r.problems) for r in self.rounds])
 
     @property
     def tokens_per_second(self) -> Spread:
         """Tokens per second; the median is derived from the median time, so that the two agree."""
-        speeds = [one.new_tokens / max(one.seconds, 1e-9) for one in self.rounds]
-        done = max(1, sum(one.problems for one in self.rounds))
-        tokens = sum(one.new_tokens for one in self.rounds) / done
+        speeds = [r.new_tokens / max(r.seconds, 1e-9) for r in self.rounds]
+        done = max(1, sum(r.problems for r in self.rounds))
+        tokens = sum(r.new_tokens for r in self.rounds) / done
         median = tokens / max(self.seconds_per_problem.median, 1e-9)
         return Spread(median, min(*speeds, median), max(*speeds, median))
 
     @property
     def peak_bytes(self) -> int | None:
         """The most of any round."""
-        return max((one.peak_bytes for one in self.rounds if one.peak_bytes), default=None)
+        return max((r.peak_bytes for r in self.rounds if r.peak_bytes), default=None)
 
     @property
     def out_of_memory(self) -> int:
         """Number of batches of all rounds that did not fit."""
-        return sum(one.out_of_memory for one in self.rounds)
+        return sum(r.out_of_memory for r in self.rounds)
 
     @property
     def failed(self) -> int:
         """Number of failed problems of all rounds."""
-        return sum(sum(one.failures.values()) for one in self.rounds)
+        return sum(sum(r.failures.values()) for r in self.rounds)
 
     @property
     def problems(self) -> int:
         """Number of problems of all rounds, failed ones included."""
-        return sum(one.problems for one in self.rounds)
+        return sum(r.problems for r in self.rounds)
 
     @property
     def batches(self) -> int:
         """Number of batches of all rounds."""
-        return sum(len(one.batches) for one in self.rounds)
+        return sum(len(r.batches) for r in self.rounds)
 
     @property
     def last_rows(self) -> int:
@@ -205,15 +205,15 @@ class BenchResult:
     @property
     def baseline(self) -> Measured | None:
         """The smallest fixed size, against which speed-ups are computed."""
-        return next((one for one in self.measured if one.size is not None), None)
+        return next((c for c in self.measured if c.size is not None), None)
 
-    def speed_up(self, one: Measured) -> float | None:
+    def speed_up(self, contender: Measured) -> float | None:
         """Return how many times as fast as the baseline a contender is."""
         if self.baseline is None:
             return None
-        least = max(one.seconds_per_problem.median, 1e-9)
+        least = max(contender.seconds_per_problem.median, 1e-9)
         return self.baseline.seconds_per_problem.median / least
 
-    def hours(self, one: Measured) -> float:
+    def hours(self, contender: Measured) -> float:
         """Return the hours projected for `bench.total` problems."""
-        return one.seconds_per_problem.median * self.settings.bench.total / 3600
+        return contender.seconds_per_problem.median * self.settings.bench.total / 3600

@@ -44,8 +44,8 @@ class ModelInfo:
             any is refused. `rjepa_core.extraction.outcomes` helps.
         passes: how generating and encoding are arranged, if the backend has several ways; kept in
             the run history and never part of a record's identity.
-        tokenizer: hash of the tokenizer's content, equal if every text has the same ids, whatever
-            its file format; None if not reported.
+        tokenizer: identifies the tokenizer's content: equal if every text has the same ids,
+            whatever the file format; None if not reported.
         reads_clock: prompts contain the current day, which is `Prompt.date`.
         end_ids: tokens that end a completion and are its last; None if not reported.
         sampler: how the next token is drawn, with a version that changes with anything that affects

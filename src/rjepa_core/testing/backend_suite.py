@@ -94,7 +94,7 @@ class RowsContract(BackendCase):
             )
 
     def _not_swapped(self, alone: Records, key: RecordKey, found: LatentRecord) -> None:
-        """A row of a batch must not be what another one is alone."""
+        """Fail if a row of a batch equals another row that was run alone."""
         if not _same_ids(alone[key], found):
             others = [k for k, r in alone.items() if k != key and _same_ids(r, found)]
             assert not others, (
