@@ -26,7 +26,7 @@ from rjepa_core.domain.problem import Problem
 from rjepa_core.domain.prompt import pose
 from rjepa_core.domain.segmentation import cut_completion
 from rjepa_core.domain.trace import Work
-from rjepa_core.extraction import Pending, Scale, extract, identity_of
+from rjepa_core.extraction import Pending, SizeSink, extract, identity_of
 from rjepa_core.plugins import open_store
 from rjepa_core.ports.backend import InFlight, Observation, Room, SessionSpec
 from rjepa_core.ports.executor import Progress
@@ -244,7 +244,7 @@ def _sink(
     place: Path | None, model: HuggingFaceBackend, spec: SessionSpec
 ) -> tuple[RecordSink, Callable[[], None]]:
     if place is None:
-        return Scale(), lambda: None
+        return SizeSink(), lambda: None
     asked = ExtractionSettings(
         model=model.info.name, store=place, sampling=spec.sampling, encoding=spec.encoding
     )

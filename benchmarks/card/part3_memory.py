@@ -24,7 +24,7 @@ from hf_checkpoints import qwen3
 from figures import Figures, Row
 from kit import GIB, main, release
 from rjepa_core import open_store, run_extraction
-from rjepa_core.extraction.history import stories
+from rjepa_core.extraction.history import past_runs
 from rjepa_core.ports.executor import Progress
 from rjepa_core.settings import (
     AdapterSettings,
@@ -163,7 +163,7 @@ class Runs:
         done = run_extraction(settings, report=see).progress
         release(self.device)
         with open_store(str(store)) as opened:
-            [story] = stories(opened.history())
+            [story] = past_runs(opened.history())
         changes = [
             f"after {c['at']:.1f} s: {c['rows_before']} -> {c['rows_after']} rows, {c['reason']}: "
             f"{c['detail']}"

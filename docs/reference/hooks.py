@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,10 +151,10 @@ def _prose(thing: Any) -> str:
 
 
 def _section(found: re.Match[str]) -> str:
-    lines = inspect.cleandoc(" " * 4 + found[2].strip()).splitlines()
+    lines = textwrap.dedent(" " * 4 + found[2].strip()).splitlines()
     entries: list[str] = []
     for line in lines:
-        if line.startswith(" ") and entries:
+        if entries and (line.startswith(" ") or found[1] == "Returns"):
             entries[-1] += f" {line.strip()}"
         else:
             entries.append(line)

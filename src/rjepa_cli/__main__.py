@@ -1,4 +1,4 @@
-"""`python -m rjepa_cli` is `rjepa-cli`."""
+"""Run `rjepa-cli` as `python -m rjepa_cli`."""
 
 from .main import main
 

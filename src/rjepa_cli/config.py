@@ -1,4 +1,4 @@
-"""Settings in layers: YAML file, `--set`, flags; each value remembers where it came from."""
+"""Merge settings from a YAML file, `--set` and flags, and remember where each value came from."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .errors import wording
 from .options import Flag
 
 Tree = dict[str, Any]
-# Full key, where it was given (a flag), and value.
+# Full key, where it was given (such as a flag), and value.
 Given = tuple[str, str, Any]
-# Far more than any settings take.
+# Far more than any settings need.
 _LONGEST, _MOST_KEYS = 2**20, 10_000
 
 
@@ -31,7 +31,7 @@ class Layers:
     """Plain settings, merged layer by layer.
 
     Attributes:
-        root: the settings class that the sections belong to.
+        root: the settings class whose sections they are.
         tree: the values so far, as `structure` takes them.
         origins: where the value of a full key came from (`run.yaml, line 3`; `--set`; `--dtype`).
     """
@@ -41,7 +41,7 @@ class Layers:
     origins: dict[str, str] = attrs.field(factory=dict)
 
     def add_file(self, path: str) -> None:
-        """Merge a YAML file over what is there."""
+        """Merge a YAML file over the values so far."""
         values, lines = read_yaml(path)
         hints = get_type_hints(self.root)
         for key in list(values):
@@ -51,18 +51,18 @@ class Layers:
         self.origins.update({key: f"{path}, line {line}" for key, line in lines.items()})
 
     def add_given(self, settings: Iterable[str], flags: Iterable[Given]) -> None:
-        """Merge `--set KEY=VALUE` and flags (key, flag, value) over what is there.
+        """Merge `--set KEY=VALUE` and flags (key, flag, value) over the values so far.
 
         Raises:
-            SettingsError: malformed, or a key is given two values.
+            SettingsError: an assignment is malformed, or a key is given two values.
         """
         given: dict[str, tuple[str, Any]] = {}
         items = [(key, "--set", value) for key, value in map(parse_assignment, settings)]
         for key, origin, value in [*((self._full_key(k), o, v) for k, o, v in items), *flags]:
-            if key in given and _words(given[key][1]) != _words(value):
+            if key in given and _text(given[key][1]) != _text(value):
                 raise SettingsError(
-                    f"{key}: {given[key][0]} says {_words(given[key][1])} and {origin} says "
-                    f"{_words(value)}; give one"
+                    f"{key}: {given[key][0]} says {_text(given[key][1])} and {origin} says "
+                    f"{_text(value)}; give one"
                 )
             given[key] = (origin, value)
         for key, (origin, value) in given.items():
@@ -70,7 +70,7 @@ class Layers:
             self.origins[key] = origin
 
     def _full_key(self, key: str) -> str:
-        """`--set backend=seeded` is short for `--set backend.name=seeded`."""
+        """Expand a section's key: `--set backend=seeded` means `--set backend.name=seeded`."""
         hint = get_type_hints(self.root).get(key)
         if hint is not None and attrs.has(hint):
             section = as_section(hint, "")
@@ -91,7 +91,7 @@ class Layers:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """`KEY=VALUE`; a value in brackets or braces is read as YAML, any other as it stands."""
+    """Parse `KEY=VALUE`; a value in brackets or braces is read as YAML, any other as text."""
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key or any(not part for part in key.split(".")):
@@ -105,10 +105,10 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def read_yaml(path: str) -> tuple[Tree, dict[str, int]]:
-    """A YAML file's values, and the line of every full key.
+    """Return a YAML file's values, and the line of every full key.
 
     Raises:
-        SettingsError: naming file and line.
+        SettingsError: the file is invalid; the message names file and line.
     """
     text = read_text(path, "--config")
     if len(text) > _LONGEST:
@@ -134,18 +134,18 @@ def read_yaml(path: str) -> tuple[Tree, dict[str, int]]:
             # An alias of an alias of …, or of itself.
             raise SettingsError(f"{path}: more than {_MOST_KEYS:,} keys")
         if key in lines:
-            raise SettingsError(f"{path}, line {line}: {key} stands on line {lines[key]} already")
+            raise SettingsError(f"{path}, line {line}: {key} is already on line {lines[key]}")
         lines[key] = line
     return values, lines
 
 
 def to_yaml(tree: Mapping[str, Any]) -> str:
-    """Settings as YAML; a text of several lines stands as one reads it."""
+    """Return settings as YAML, with texts of several lines as blocks."""
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=is_visible(tree))
 
 
 def is_visible(value: Any) -> bool:
-    """Whether YAML's own escapes leave nothing of it that a terminal obeys."""
+    """Return whether a value in YAML contains nothing that a terminal would interpret."""
     text = yaml.safe_dump(value, allow_unicode=True)
     return visible(text, keep="\n") == text
 
@@ -164,7 +164,7 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def read_text(path: str, flag: str) -> str:
-    """A text file named on the command line.
+    """Return the content of a text file named on the command line.
 
     Raises:
         SettingsError: missing, a directory, unreadable, or not UTF-8.
@@ -197,7 +197,7 @@ def _merge(into: Tree, values: Mapping[str, Any]) -> None:
             into[key] = dict(value) if isinstance(value, Mapping) else value
 
 
-def _words(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(str(v) for v in value)
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -215,15 +215,15 @@ PRINT_CONFIG = click.Option(
     ["--print-config"], is_flag=True, help="Print the settings as YAML and exit"
 )
 DEBUG = click.Option(["--debug"], is_flag=True, expose_value=False, help="Show tracebacks")
-# The flags that are no setting of their own but entries of one.
+# Flags that set entries of a mapping rather than a setting.
 _ENTRIES = {"problems.fields": "--field", "prompt.templates": "--prompt-template"}
 
 
 def config_options(example: str) -> tuple[click.Option, click.Option]:
-    """`--config` and `--set`, with an example of what to set."""
+    """Return `--config` and `--set`, with an example of what to set."""
     return (
         click.Option(
-            ["--config"], metavar="FILE", help="YAML of settings; flags and --set go over it"
+            ["--config"], metavar="FILE", help="YAML file of settings; --set and flags override it"
         ),
         click.Option(["--set"], multiple=True, metavar="KEY=VALUE", help=f"{example}. Repeatable"),
     )
@@ -241,17 +241,17 @@ def gather(
     defaults: Tree | None = None,
     config: str | None = None,
 ) -> Tree:
-    """All settings that were given: a file's over the defaults, then `--set` and flags over it.
+    """Return all settings that were given: a file over defaults, `--set` and flags over the file.
 
-    From here on, messages name the command's flags and where values came from.
+    From then on, messages name the command's flags and where values came from.
 
     Args:
-        ctx: with the values of the options.
-        root: the settings class that the sections belong to.
-        flags: the command's.
-        given: more that the command was given (key, where, value).
-        defaults: the command's own, where they are not the settings class's.
-        config: a YAML file to read where `--config` names none.
+        ctx: holds the values of the options.
+        root: the settings class whose sections they are.
+        flags: of the command.
+        given: other values that the command was given (key, where, value).
+        defaults: of the command, where they differ from the settings class's.
+        config: a YAML file to read unless `--config` names one.
 
     Raises:
         SettingsError: a file cannot be read, an option is malformed, or a key has two values.
@@ -276,7 +276,7 @@ def gather(
     named |= {key: origin for key, origin, _ in more}
     named |= {flag.key: flag.name for flag in flags}
     if any(flag.name == "--batch-size" for flag in flags):
-        # The advice where memory runs out does not know whose batches they are.
+        # The advice for running out of memory does not know which flag sets the size.
         named["a smaller batch size"] = "--batch-size"
     wording(ctx).learn(named, layers.origins)
     return layers.tree
@@ -287,7 +287,7 @@ def _has(ctx: click.Context, flag: str) -> bool:
 
 
 def field_pairs(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Our field's name and the source's, of each `OURS=THEIRS`; `OURS=` drops it."""
+    """Yield our field's name and the source's for each `OURS=THEIRS`; `OURS=` drops the field."""
     for pair in pairs:
         ours, equals, theirs = pair.partition("=")
         if not equals or not re.fullmatch(r"\w+", ours):
@@ -298,7 +298,7 @@ def field_pairs(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
 
 
 def template_files(values: Iterable[str]) -> Iterator[tuple[str, str, str]]:
-    """Domain, where it comes from, and text, of each `[DOMAIN=]FILE`."""
+    """Yield domain, origin and text for each `[DOMAIN=]FILE`."""
     for value in values:
         domain, equals, file = value.partition("=")
         if not equals or not re.fullmatch(r"[\w-]+", domain) or Path(value).exists():

@@ -1,4 +1,4 @@
-"""Settings as YAML in which every key is explained; the words stand in the settings classes."""
+"""Settings as YAML with comments, taken from the docstrings of the settings classes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _WIDTH = 96
 
 
 def commented(settings: Any) -> str:
-    """All sections of a settings object, each key with its comment.
+    """Return all sections of a settings object as YAML, with a comment for each key.
 
-    The YAML gives an equal object again.
+    Reading the YAML gives an equal object.
     """
     hints = get_type_hints(type(settings))
     plain = unstructure(settings)

@@ -1,4 +1,4 @@
-"""Numbers as people write them, and texts that do nothing to a terminal."""
+"""The output of a command: results on stdout, messages on stderr, safe for a terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LONGEST_NAME, _TAIL = 80, 16
 
 
 def short_name(name: object) -> str:
-    """A name for a listing: visible, and a long one without its middle."""
+    """Return a name for a listing: escaped, and shortened in the middle if it is long."""
     text = visible(str(name), keep="")
     if len(text) <= _LONGEST_NAME:
         return text
@@ -45,67 +45,67 @@ _KEPT_LINES = 200
 
 
 class Screen:
-    """Entered by a command while it works.
+    """A context in which a command works and prints.
 
-    Inside, what libraries print is swallowed (and shown if something unexpected happens), while
-    warnings and the log lines of R-JEPA and its plugins are written as lines of their own.
+    Inside, what libraries print is suppressed (and shown after an unexpected error), while warnings
+    and the log messages of R-JEPA and its plugins are written on lines of their own.
 
     Args:
-        only_output: what the command writes to stdout is all that it makes. Where stdout takes no
-            more, that is an error then; what another command did is told on stderr.
+        only_output: the command's only result is what it writes to stdout, so that it is an error
+            if stdout fails. For other commands the result is then written to stderr.
     """
 
     def __init__(self, only_output: bool = False) -> None:
         self.out, self.err = lasting("stdout"), lasting("stderr")
         self._only_output = only_output
         if only_output:
-            # Whoever reads it slowly is to get all of it.
+            # A slow reader must get all of it.
             self.out.patience = None
         self.write_line: Callable[[str], None] = self._print
-        self._noise = _Noise(self.err)
-        self._handler = _Lines(self)
+        self._captured = _Capture(self.err)
+        self._handler = _LogHandler(self)
         self._seen: set[str] = set()
-        # Warnings may come from other threads, which know no command.
+        # Warnings may come from other threads, which have no click context.
         self._wording = wording()
 
     @property
     def terminal(self) -> bool:
-        """Whether someone watches stderr."""
+        """Whether stderr is a terminal."""
         return self.err.isatty()
 
     def say(self, text: str) -> None:
-        """A line on stderr."""
+        """Write a line to stderr."""
         self.write_line(visible(text))
 
     def warn(self, text: str) -> None:
-        """A warning on stderr, once."""
+        """Write a warning to stderr, once."""
         if text not in self._seen:
             self._seen.add(text)
             self.say(f"rjepa-cli: warning: {self._wording(text)}")
 
     def result(self, *lines: str) -> bool:
-        """The command's result, on stdout, line by line; whether someone was told."""
-        return self._tell("\n".join(map(visible, lines)))
+        """Write the command's result to stdout, line by line; return whether it was delivered."""
+        return self._deliver("\n".join(map(visible, lines)))
 
-    def _tell(self, text: str) -> bool:
+    def _deliver(self, text: str) -> bool:
         self.out.line(text)
         if not self.out.lost or self.out.reader_gone or self._only_output:
             return True
         self.out.lost = False
         self.warn(f"stdout takes nothing ({self.out.reason}); what belongs there:")
         self.write_line(text)
-        nobody_is_to_see_it = not self.out.given and not self.err.given
-        return nobody_is_to_see_it or not self.err.lost
+        no_output_wanted = not self.out.given and not self.err.given
+        return no_output_wanted or not self.err.lost
 
     def json(self, facts: Any) -> bool:
-        """The command's result as one JSON object, on stdout; whether someone was told."""
+        """Write the result to stdout as one JSON object; return whether it was delivered."""
         encoding = self.out.encoding.lower().replace("-", "")
         text = json.dumps(facts, ensure_ascii=encoding != "utf8", indent=2, default=str)
-        return self._tell(visible_json(text))
+        return self._deliver(visible_json(text))
 
     @contextmanager
     def noted(self, add_history: Callable[[Mapping[str, Any]], None]) -> Iterator[None]:
-        """Afterwards, have a run history say which streams took no more."""
+        """Record in a run history which streams failed while the block ran."""
         try:
             yield
         finally:
@@ -113,7 +113,7 @@ class Screen:
                 if stream.failure is not None:
                     now = datetime.now(UTC).isoformat(timespec="milliseconds")
                     facts = {"stream": stream.title, "why": stream.reason}
-                    # A store that takes no more has an error of its own.
+                    # A store that cannot be written raises its own error.
                     with suppress(StoreError):
                         add_history({"kind": OUTPUT, "started": now, **facts})
 
@@ -125,7 +125,7 @@ class Screen:
         for name in _OUR_LOGGERS:
             logging.getLogger(name).setLevel(logging.INFO)
         logging.getLogger().addHandler(self._handler)
-        sys.stdout = sys.stderr = self._noise
+        sys.stdout = sys.stderr = self._captured
         return self
 
     def __exit__(
@@ -139,8 +139,8 @@ class Screen:
         for name, level in self._levels.items():
             logging.getLogger(name).setLevel(level)
         self._caught.__exit__(kind, error, trace)
-        if error is not None and self._noise.lines:
-            error.add_note("printed meanwhile:\n" + "\n".join(self._noise.lines))
+        if error is not None and self._captured.lines:
+            error.add_note("printed meanwhile:\n" + "\n".join(self._captured.lines))
 
     def _print(self, text: str) -> None:
         self.err.line(text)
@@ -158,8 +158,8 @@ class Screen:
             self.warn(" ".join(str(message).split()))
 
 
-class _Lines(logging.Handler):
-    """Log records as lines: ours from INFO, others' from WARNING."""
+class _LogHandler(logging.Handler):
+    """Shows log records as lines: ours from INFO, others from WARNING."""
 
     def __init__(self, screen: Screen) -> None:
         super().__init__(logging.INFO)
@@ -174,8 +174,8 @@ class _Lines(logging.Handler):
             self._screen.say(text)
 
 
-class _Noise(io.TextIOBase):
-    """Takes what libraries print and keeps the last of it."""
+class _Capture(io.TextIOBase):
+    """Captures what libraries print and keeps the last lines."""
 
     def __init__(self, stream: LastingStream) -> None:
         self.lines: deque[str] = deque(maxlen=_KEPT_LINES)

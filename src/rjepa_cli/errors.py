@@ -1,4 +1,4 @@
-"""Whatever ends a command early: one line on stderr that names flags, and an exit code."""
+"""Turn an exception that ends a command into one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .streams import lasting
 
 
 class InterruptedRunError(Exception):
-    """Ctrl-C or SIGTERM, with what there is to say about it."""
+    """Ctrl-C or SIGTERM ended a command; the message says what was done."""
 
 
 def exit_code(
     error: BaseException, wording: Wording, debug: bool = False, resumable: bool = False
 ) -> int:
-    """Say what happened on stderr; the exit code that fits.
+    """Report an error on stderr and return the exit code.
 
     Args:
         error: what ended the command.
-        wording: names the flags of the settings that the error names.
+        wording: adds the flags of the settings that the error names.
         debug: show the traceback.
-        resumable: the command knows `--resume`.
+        resumable: whether the command has `--resume`.
     """
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else FAILED
     if debug and not isinstance(error, click.ClickException):
-        told = "".join(traceback.format_exception(error)).rstrip()
-        lasting("stderr").line(visible(told, keep="\n\t"))
+        shown = "".join(traceback.format_exception(error)).rstrip()
+        lasting("stderr").line(visible(shown, keep="\n\t"))
     if isinstance(error, InterruptedRunError | KeyboardInterrupt | click.Abort):
         say(str(error) or "interrupted")
         return INTERRUPTED
@@ -51,14 +51,14 @@ def exit_code(
 def explain(
     error: BaseException, resumable: bool = False, wording: Wording | None = None
 ) -> tuple[str | None, int]:
-    """Text and exit code of an error that a user can meet; no text for an unexpected one."""
+    """Return the text and exit code of an error; the text is None for an unexpected one."""
     if isinstance(error, click.ClickException):
         return _usage(error), USAGE
     text, code = endings.explain(error, resumable)
     if text is not None:
         text = wording(text) if wording is not None else text
         if resumable:
-            text = text.replace("resume the run", "go on with --resume")
+            text = text.replace("resume the run", "continue with --resume")
     return text, code
 
 
@@ -78,7 +78,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _keep_traceback(error: BaseException) -> str:
-    """Put it into a file where that can be, else on stderr; where it is."""
+    """Write the traceback to a file, or to stderr if that fails; return where it is."""
     try:
         with tempfile.NamedTemporaryFile(
             "w",
@@ -97,11 +97,11 @@ def _keep_traceback(error: BaseException) -> str:
 
 
 def say(text: str) -> None:
-    """A line on stderr, under the command's name."""
+    """Write a line to stderr, with the command's name in front."""
     lasting("stderr").line("rjepa-cli: " + visible(text))
 
 
-# What messages advise that is a command here.
+# Commands for what messages advise.
 _ADVICE = {
     "repair the store": "rjepa-cli store repair STORE NEW_STORE",
     "verify the store": "rjepa-cli store verify STORE",
@@ -112,22 +112,22 @@ _VALUE = r"'[^']*'|[^\s,;:()']+(?:,[^\s,;:()']+)*"
 
 
 class Wording:
-    """How the command that is run shows messages; without a word of its own until one is known."""
+    """Adds a command's flags to messages that name settings; at first it knows none."""
 
     def __init__(self) -> None:
         self._flags: dict[str, str] = {}
         self._origins: dict[str, str] = {}
 
     def learn(self, flags: Mapping[str, str], origins: Mapping[str, str] | None = None) -> None:
-        """Take flags by their settings' full keys, and where values came from."""
+        """Add flags by the full keys of their settings, and the origins of values."""
         self._flags.update(flags)
         self._origins.update(origins or {})
 
     def __call__(self, text: str) -> str:
-        """The message, with a flag behind each setting that has one here.
+        """Return the message with flags added after the settings that have one.
 
-        The setting that a message begins with, as one about a wrong value does, has the place that
-        its value came from: `model.dtype (run.yaml, line 3): …`.
+        A setting at the beginning of a message, as in one about an invalid value, gets the origin
+        of its value instead: `model.dtype (run.yaml, line 3): …`.
         """
         head, seen = "", set()
         if found := _LEADING.match(text):
@@ -144,7 +144,7 @@ class Wording:
         return self._origins.get(parent) or next(below, None) or self._flags.get(parent)
 
     def replaced(self, text: str) -> str:
-        """The text with flags in place of the settings, for advice that is to be pasted."""
+        """Return the text with flags in place of the settings, for advice to be pasted."""
 
         def flag(found: re.Match[str]) -> str:
             return self._flag(found) if found[3] else self._flags[found[1]]
@@ -167,20 +167,20 @@ class Wording:
         return _pattern(names).sub(flagged, text)
 
     def _flag(self, found: re.Match[str]) -> str:
-        """The flag with the value that a message gives the setting."""
+        """Return the flag with the value that a message gives the setting."""
         key, entry, value = found.groups()
         return f"{self._flags[key]} {f'{entry}=' if entry else ''}{value}"
 
 
 def _pattern(names: Iterable[str]) -> re.Pattern[str]:
-    """Any of the settings, and of a value with it: setting, entry in it, value."""
+    """Return a pattern for any of the settings; its groups are setting, entry and value."""
     keys = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
     setting = rf"(?<![\w./-])({keys or '(?!)'})(?:\.(\w+)(?==))?"
     return re.compile(rf"{setting}(?:=({_VALUE})|(?![\w/-]|\.\w| \(-))")
 
 
 def wording(context: click.Context | None = None) -> Wording:
-    """That of the command that is run."""
+    """Return the wording of the running command."""
     context = context or click.get_current_context(silent=True)
     found = context.find_object(Wording) if context is not None else None
     return found or Wording()

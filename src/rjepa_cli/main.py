@@ -1,6 +1,6 @@
-"""`rjepa-cli`: finds a command by name and turns whatever ends it into an exit code.
+"""`rjepa-cli`: find a command by name, run it, and exit with its exit code.
 
-Nothing of the library is imported here before a command is called, so that `--help` stays instant.
+The library is not imported before a command is called, so that `--help` is instant.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ COMMANDS = {
     ),
 }
 
-# What knows `--resume`.
+# Commands that have `--resume`.
 RESUMABLE = ("extract", "train")
 
 EPILOG = """\b
@@ -62,13 +62,14 @@ Examples:
   rjepa-cli doctor
 
 \b
-Exit codes: 0 done, 1 could not go on, 2 bad usage or input, 3 done but problems
-failed (store: damage was found), 4 stopped by --max-hours, 130 interrupted.
+Exit codes: 0 done, 1 could not continue, 2 bad usage or input, 3 done but
+problems failed (store: damage was found), 4 stopped by --max-hours,
+130 interrupted.
 """
 
 
 def unknown_command(name: str, known: Collection[str], ctx: click.Context) -> click.UsageError:
-    """The error for a command that there is not, with the nearest one that there is."""
+    """Return the error for an unknown command, with the nearest known one."""
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
     return click.UsageError(f"no such command: {name}; {hint}", ctx)
@@ -83,7 +84,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 class Cli(click.Group):
-    """A group whose commands are imported when they are asked for."""
+    """A group that imports its commands when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -114,7 +115,7 @@ class Cli(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> NoReturn:
-        """Run, and leave with an exit code; a mistake is one line on stderr."""
+        """Run a command and exit with its exit code; an error is one line on stderr."""
         arguments = list(sys.argv[1:] if args is None else args)
         take_over()
         wording = Wording()
@@ -127,11 +128,11 @@ class Cli(click.Group):
 
             called = next((word for word in arguments if not word.startswith("-")), "")
             code = exit_code(error, wording, "--debug" in arguments, called in RESUMABLE)
-        sys.exit(_with_output(code if isinstance(code, int) else 0))
+        sys.exit(_checked_output(code if isinstance(code, int) else 0))
 
 
-def _with_output(code: int) -> int:
-    """The exit code of a command that wrote what it had to say to stdout, or could not."""
+def _checked_output(code: int) -> int:
+    """Return the exit code of a command, after reporting output that stdout did not take."""
     out = sys.stdout
     if not isinstance(out, LastingStream) or not out.lost or out.reader_gone:
         return code
@@ -164,7 +165,7 @@ def _with_output(code: int) -> int:
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 @click.pass_context
 def main(ctx: click.Context) -> None:
-    """Step latents of an LLM's reasoning: extract, store, look, and learn a world model.
+    """Extract step latents of an LLM's reasoning, and learn a world model from them.
 
     A frozen LLM solves problems step by step; the hidden states of each step, pooled to one vector,
     are kept in a store.

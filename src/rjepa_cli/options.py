@@ -1,4 +1,4 @@
-"""Flags made from settings classes: names, defaults and help stand there and nowhere else."""
+"""Flags derived from settings classes, which hold their types, defaults and help texts."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Flag:
         name: `--top-p`.
         key: full key of the setting, `sampling.top_p`.
         cls: the settings class that the key's last part belongs to.
-        on: the flag takes no value and means true.
-        metavar: what help shows for the value; made from the type where not given.
-        extra: appended to the setting's own description.
-        commas: the flag is repeatable, and each value may be several with commas between.
+        on: whether the flag takes no value and means true.
+        metavar: what help shows for the value; derived from the type by default.
+        extra: appended to the setting's description.
+        commas: whether a repeatable flag also takes several values separated by commas.
     """
 
     name: str
@@ -48,15 +48,16 @@ class Flag:
 
     @property
     def parameter(self) -> str:
-        """Name under which click gives the value."""
+        """Name of the parameter in click."""
         return self.name.removeprefix("--").replace("-", "_")
 
     @property
     def field(self) -> attrs.Attribute[Any]:
+        """The attribute of the settings class."""
         return getattr(attrs.fields(self.cls), self.key.rpartition(".")[2])
 
     def option(self) -> click.Option:
-        """The click option. Values stay text; the settings class checks them."""
+        """Return the click option. Values stay text; the settings class checks them."""
         hint = get_type_hints(self.cls)[self.field.name]
         text = describe(self.cls).get(self.field.name, "")
         text = ". ".join(part for part in (text[:1].upper() + text[1:], self.extra) if part)
@@ -78,10 +79,10 @@ class Flag:
 
 
 def flags_of(sections: Iterable[tuple[str, type[Any]]], taken: Iterable[str]) -> list[Flag]:
-    """Flags for adapters' own settings, given as (section, settings class).
+    """Return flags for adapters' own settings, given as (section, settings class).
 
-    A name that another flag bears already gets its section in front (`--scheduler-window`), for
-    both where two adapters share it; what still clashes is left to `--set`.
+    A name that is taken, or shared by two adapters, gets its section in front
+    (`--scheduler-window`); settings whose name still clashes are left to `--set`.
     """
     sections = list(sections)
     used = set(taken)
@@ -106,20 +107,20 @@ _ENTRY = re.compile(r"^(\w+(?:, \w+)*): (.*)$")
 
 
 def describe(cls: type[Any]) -> Mapping[str, str]:
-    """What a class's docstring says under `Attributes:` of each attribute."""
+    """Return each attribute's description, from `Attributes:` in the class's docstring."""
     texts: dict[str, str] = {}
     current: tuple[str, ...] = ()
     for line in _attribute_lines(cls.__doc__ or ""):
-        if found := _ENTRY.match(line):
-            current = tuple(found[1].split(", "))
-            texts.update(dict.fromkeys(current, found[2]))
+        if match := _ENTRY.match(line):
+            current = tuple(match[1].split(", "))
+            texts.update(dict.fromkeys(current, match[2]))
         else:
             texts.update({name: f"{texts[name]} {line}" for name in current})
     return {name: text.rstrip(".") for name, text in texts.items()}
 
 
 def type_text(hint: Any, field: attrs.Attribute[Any]) -> str:
-    """A setting's type in words, or its choices."""
+    """Return a setting's type in words, or its choices."""
     choices = choices_of(hint, field)
     if choices:
         return " | ".join(choices)
@@ -137,7 +138,7 @@ def type_text(hint: Any, field: attrs.Attribute[Any]) -> str:
 
 
 def choices_of(hint: Any, field: attrs.Attribute[Any]) -> tuple[str, ...]:
-    """The values allowed, where they are few and known."""
+    """Return the allowed values, if they are listed."""
     if get_origin(hint) is Literal:
         return tuple(str(a) for a in get_args(hint))
     options = getattr(field.validator, "options", None)
@@ -147,7 +148,7 @@ def choices_of(hint: Any, field: attrs.Attribute[Any]) -> tuple[str, ...]:
 
 
 def default_text(field: attrs.Attribute[Any]) -> str:
-    """A setting's default as one would write it; empty where there is none."""
+    """Return a setting's default as the user would write it; empty if there is none."""
     default: Any = field.default
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         return ""
@@ -159,12 +160,12 @@ def default_text(field: attrs.Attribute[Any]) -> str:
 
 
 def is_list(hint: Any) -> bool:
-    """Whether a setting takes several values."""
+    """Return whether a setting takes several values."""
     return get_origin(hint) in (tuple, list)
 
 
 def _is_simple(hint: Any) -> bool:
-    """Mappings and nested classes are left to YAML and `--set`."""
+    """Return whether a flag can set it; mappings and nested classes are left to `--set`."""
     if get_origin(hint) in (Union, types.UnionType):
         return all(_is_simple(a) for a in get_args(hint))
     if get_origin(hint) is Literal or is_list(hint):
@@ -192,7 +193,7 @@ def _attribute_lines(doc: str) -> Iterator[str]:
             yield stripped
 
 
-# As the settings classes have them.
+# Defaults are those of the settings classes.
 _PLAIN = ExtractionSettings(model=ModelSettings(name="-"), store=StoreSettings(path="-"))
 DEFAULTS = {
     "backend": _PLAIN.backend.name,

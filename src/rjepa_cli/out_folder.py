@@ -1,4 +1,4 @@
-"""`--out`: where a command leaves its results, whole or not at all."""
+"""`--out`: write a command's results, completely or not at all."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class NewFile:
-    """Entered to write a text file beside its place, which it gets when the block ends well.
+    """A context that writes a text file, which appears in its place when the block succeeds.
 
-    Else it goes; what a killed process left of it is replaced by the next try.
+    Until then it is a draft in the same folder, which is deleted after an error; the draft of a
+    killed process is replaced by the next attempt.
 
     Args:
-        place: of the file.
+        place: path of the file.
         named: how the user named it, for messages.
-        replace: the file may be there already.
+        replace: whether the file may already exist.
 
     Raises:
-        UsageError: it is there, is being written by another process, or cannot be.
-        DiskFullError: there is no room for it.
+        UsageError: it exists, is being written by another process, or cannot be written.
+        DiskFullError: the disk is full.
     """
 
     def __init__(self, place: Path, named: str, replace: bool = False) -> None:
@@ -38,18 +39,18 @@ class NewFile:
         self._draft = _draft(place)
 
     def write(self, text: str) -> None:
-        """Add to it."""
+        """Write text."""
         try:
             self._file.write(text)
         except OSError as error:
             raise self._explained(error) from error
 
     def line(self, text: str) -> None:
-        """Add a line to it."""
+        """Write a line."""
         self.write(f"{text}\n")
 
     def settle(self) -> None:
-        """Have all that was written reach the disk."""
+        """Flush what was written to the disk."""
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -57,13 +58,13 @@ class NewFile:
             raise self._explained(error) from error
 
     def __enter__(self) -> Self:
-        self._refuse_old()
+        self._refuse_existing()
         try:
             self._file: TextIO = self._draft.open("a", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise self._explained(error) from None
         try:
-            with suppress(OSError):  # A file system without such locks.
+            with suppress(OSError):  # The file system may not support locks.
                 self._lock()
             self._file.truncate(0)
         except BaseException:
@@ -81,8 +82,8 @@ class NewFile:
         try:
             if kind is None:
                 self.settle()
-                self._refuse_old()
-                self._put()
+                self._refuse_existing()
+                self._move()
                 whole = True
         finally:
             if not whole:
@@ -98,11 +99,11 @@ class NewFile:
                 f"{self._named}: another process is writing it; wait for it, or name another"
             ) from None
 
-    def _refuse_old(self) -> None:
+    def _refuse_existing(self) -> None:
         if not self._replace and os.path.lexists(self._place):
             raise UsageError(f"{self._named}: is there already; name another file")
 
-    def _put(self) -> None:
+    def _move(self) -> None:
         try:
             os.replace(self._draft, self._place)
             descriptor = os.open(self._place.parent, os.O_RDONLY)
@@ -123,10 +124,10 @@ class NewFile:
 
 
 def new_reports(out: str | None, names: Sequence[str]) -> Path | None:
-    """The folder for reports of these names, made before hours are spent; None where none is asked.
+    """Create the folder for reports before hours are spent; return None if none was asked for.
 
     Raises:
-        UsageError: it cannot be made, or holds one of them.
+        UsageError: it cannot be created, or already holds a report of one of the names.
     """
     if out is None:
         return None
@@ -137,7 +138,7 @@ def new_reports(out: str | None, names: Sequence[str]) -> Path | None:
         raise UsageError(f"--out {out}: is not a folder")
     try:
         place.mkdir(parents=True, exist_ok=True)
-        # Killed while they were put into their places, the first of which comes last.
+        # The first file is moved into place last: without it, a process was killed while moving.
         begun = _draft(place / names[0]).exists() and not (place / names[0]).exists()
         for name in names:
             if (place / name).exists() and not begun:
@@ -149,7 +150,7 @@ def new_reports(out: str | None, names: Sequence[str]) -> Path | None:
 
 
 def write_reports(place: Path, texts: Mapping[str, str]) -> None:
-    """Write the files of these names and texts into a folder; the first is put there last."""
+    """Write files, given by name and text, into a folder; the first appears there last."""
     with ExitStack() as stack:
         files = [
             stack.enter_context(NewFile(place / name, f"--out {place / name}", replace=True))

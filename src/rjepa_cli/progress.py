@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, a line now and then without one."""
+"""Show a command's progress: a bar on a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _QUARTERS = 4
 
 
 class Meter:
-    """Entered around the work; `show` is called as it goes on.
+    """A context around work, during which `show` is called.
 
     Args:
         screen: to draw on.
-        total: of what is counted; 0 where it is not known.
-        short: seconds without a line; what takes no longer tells its result alone.
-        stays: the bar is left behind when the work is over.
+        total: of what is counted; 0 if unknown.
+        short: seconds without a line, so that short work shows only its result.
+        stays: whether the bar stays visible afterwards.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Since the work, or the present phase of it, began."""
+        """Seconds since the work, or its current phase, began."""
         return time.monotonic() - self.began
 
     def restart(self, total: int) -> None:
-        """Another phase begins, which counts from nothing."""
+        """Begin another phase, which counts from 0."""
         self.began = time.monotonic()
         self._total, self._quarter = total, 0
         self._last_line = self._short - _SECONDS_BETWEEN_LINES
@@ -63,7 +63,7 @@ class Meter:
             self._bar.update(task, completed=0, total=total or None, status="", count="")
 
     def show(self, done: int, status: Callable[[], str]) -> None:
-        """So much is done; `status` is asked only where it is shown."""
+        """Show how much is done; `status` is called only if it is shown."""
         count = f"{done:,}/{self._total:,}" if self._total else f"{done:,}"
         if self._bar is not None:
             task = self._bar.task_ids[0]
@@ -119,12 +119,12 @@ class Meter:
 
 
 class ToolMeter:
-    """The report of a store's tool, with rate and time left; entered around the tool.
+    """A context around an operation on a store that shows its progress, rate and time left.
 
     Args:
         screen: to draw on.
-        interrupts: asked at every report, so that a signal strikes between two records.
-        total: records, where the caller knows and the tool may not.
+        interrupts: checked at every report, so that a signal takes effect between two records.
+        total: number of records, if the caller knows it and the operation may not.
     """
 
     def __init__(
@@ -151,11 +151,11 @@ class ToolMeter:
         self._meter.show(progress.done, lambda: self._status(progress.done, total))
 
     def _status(self, done: int, total: int) -> str:
-        a_second = (done - self._before) / max(self._meter.seconds, 1e-9)
-        if a_second <= 0:
+        per_second = (done - self._before) / max(self._meter.seconds, 1e-9)
+        if per_second <= 0:
             return self._phase
-        left = f", {duration((total - done) / a_second)} left" if total > done else ""
-        return f"{self._phase}, {rate(a_second)} records/s{left}"
+        left = f", {duration((total - done) / per_second)} left" if total > done else ""
+        return f"{self._phase}, {rate(per_second)} records/s{left}"
 
     def __enter__(self) -> Self:
         self._meter.__enter__()
@@ -171,33 +171,33 @@ class ToolMeter:
 
 
 class ProgressReport:
-    """Called with the counts after each step of a run; `total` is the work that was missing."""
+    """Shows the counts after each step of a run; `total` is the missing work."""
 
     def __init__(self, screen: Screen, total: int) -> None:
         self.latest = Progress()
         self._screen = screen
         self._total = total
         self._meter = Meter(screen, total)
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._change: Decision | None = None
 
     @property
     def seconds(self) -> float:
-        """Since the run began."""
+        """Seconds since the run began."""
         return self._meter.seconds
 
     def __call__(self, progress: Progress) -> None:
         self.latest = progress
-        self._tell_news(progress)
+        self._report_trouble(progress)
         self._meter.show(progress.records + progress.failures, self.status)
 
     def decided(self, decision: Decision) -> None:
-        """A change of size: a line, and its reason stays in the bar."""
+        """Show a change of size on a line, and its reason in the bar."""
         self._change = decision
         self._screen.say(f"{time.strftime('%H:%M:%S')}  batch size {decision}")
 
     def status(self) -> str:
-        """Rates, what is in flight, failures, time left."""
+        """Return rates, failures, what is in flight and the time left."""
         progress = self.latest
         facts = progress_facts(progress, self.seconds)
         parts = [
@@ -216,17 +216,17 @@ class ProgressReport:
             parts.append(f"{duration(left / facts['done_per_second'])} left")
         return ", ".join(parts)
 
-    def _tell_news(self, progress: Progress) -> None:
-        """The first failure of each kind, and batches that did not fit, as they happen."""
+    def _report_trouble(self, progress: Progress) -> None:
+        """Show the first failure of each kind, and batches that did not fit, as they happen."""
         for reason in progress.reasons:
-            if reason not in self._told:
-                self._told.add(reason)
-                self._screen.say(f"a problem failed: {reason}; the run goes on")
-        seen = progress.last
-        if seen is not None and seen.out_of_memory and self._change is None:
-            text = f"out of memory: {seen.phase} of {seen.rows} rows; trying fewer"
-            if text not in self._told:
-                self._told.add(text)
+            if reason not in self._reported:
+                self._reported.add(reason)
+                self._screen.say(f"a problem failed: {reason}; the run continues")
+        last = progress.last
+        if last is not None and last.out_of_memory and self._change is None:
+            text = f"out of memory: {last.phase} of {last.rows} rows; trying fewer"
+            if text not in self._reported:
+                self._reported.add(text)
                 self._screen.say(text)
 
     def __enter__(self) -> Self:
@@ -244,7 +244,7 @@ class ProgressReport:
 
 
 def change_words(decision: Decision) -> str:
-    """`16 -> 8: slower`."""
+    """Format a change of size: `16 -> 8: slower`."""
     if decision.rows_before == decision.rows_after:
         return decision.reason
     return f"{decision.rows_before} -> {decision.rows_after}: {decision.reason}"

@@ -1,4 +1,4 @@
-"""What `rjepa-cli score` and `rjepa-cli rank` have in common."""
+"""What `rjepa-cli score` and `rjepa-cli rank` share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .out_folder import NewFile
 from .streams import LastingStream
 
 DONE, SOME_FAILED = 0, 3
-# What a signal has them do.
+# What they do when a signal arrives.
 DROPPING = "leaving no half file"
 _KEY = "score."
 SCORE_FLAGS = (
@@ -38,14 +38,14 @@ OTHER_OPTIONS = (OUT, FIELD, *CONFIG_OPTIONS)
 
 
 def read_settings(ctx: click.Context, flags: tuple[Flag, ...], file: str) -> ScoreRunSettings:
-    """The settings, with FILE as what is scored."""
+    """Return the settings, with FILE as what is scored."""
     tree = gather(ctx, ScoreRunSettings, flags, [("problems.traces", "FILE", [file])])
     return structure(ScoreRunSettings, tree)
 
 
 @contextmanager
 def lines_to(out: str | None, stdout: LastingStream) -> Iterator[LastingStream | NewFile]:
-    """Where the JSON Lines go; a file that is there already is refused."""
+    """Open where the JSON Lines go; an existing file is refused."""
     if out is None:
         yield stdout
         return
@@ -54,50 +54,50 @@ def lines_to(out: str | None, stdout: LastingStream) -> Iterator[LastingStream |
 
 
 def as_line(facts: Any) -> str:
-    """JSON on one line, in ASCII: no byte that a terminal obeys."""
+    """Return JSON on one line in ASCII, which is safe for a terminal."""
     return json.dumps(facts, ensure_ascii=True, allow_nan=False)
 
 
-def failed_facts(one: Failure) -> dict[str, Any]:
-    """A solution that could not be scored."""
+def failed_facts(failure: Failure) -> dict[str, Any]:
+    """Return a solution that could not be scored as JSON values."""
     return {
-        "problem_id": one.key.problem_id,
-        "sample": one.key.sample,
-        "error": one.reason,
-        "detail": one.detail,
+        "problem_id": failure.key.problem_id,
+        "sample": failure.key.sample,
+        "error": failure.reason,
+        "detail": failure.detail,
     }
 
 
-def solution_facts(one: ScoredTrace) -> dict[str, Any]:
-    """A scored solution, steps aside."""
+def solution_facts(scored: ScoredTrace) -> dict[str, Any]:
+    """Return a scored solution without its steps as JSON values."""
     facts: dict[str, Any] = {
-        "problem_id": one.trace.problem.id,
-        "sample": one.trace.sample,
-        "surprise": _short(whole(one.surprise)),
-        "largest": _short(whole(one.surprise, MAX)),
-        "worst": int(one.surprise.argmax()),
+        "problem_id": scored.trace.problem.id,
+        "sample": scored.trace.sample,
+        "surprise": _short(whole(scored.surprise)),
+        "largest": _short(whole(scored.surprise, MAX)),
+        "worst": int(scored.surprise.argmax()),
     }
-    labels = {k: v for k, v in one.trace.metadata.items() if k in ("correct", "model")}
+    labels = {k: v for k, v in scored.trace.metadata.items() if k in ("correct", "model")}
     return facts | labels
 
 
-def step_facts(one: ScoredTrace) -> list[dict[str, Any]]:
-    """The steps of a scored solution."""
-    texts = one.trace.step_texts or ("",) * len(one.surprise)
-    found = []
-    for i, (text, value) in enumerate(zip(texts, one.surprise, strict=True)):
+def step_facts(scored: ScoredTrace) -> list[dict[str, Any]]:
+    """Return the steps of a scored solution as JSON values."""
+    texts = scored.trace.step_texts or ("",) * len(scored.surprise)
+    steps = []
+    for i, (text, value) in enumerate(zip(texts, scored.surprise, strict=True)):
         step: dict[str, Any] = {"text": text, "surprise": _short(float(value))}
-        if one.trace.spans:
-            span = one.trace.spans[i]
+        if scored.trace.spans:
+            span = scored.trace.spans[i]
             step |= {"start": span.start, "stop": span.stop}
             if span.thinking:
                 step["thinking"] = True
-        if one.percentiles is not None:
-            step["percentile"] = round(one.percentiles[i], 1)
-        found.append(step)
-    return found
+        if scored.percentiles is not None:
+            step["percentile"] = round(scored.percentiles[i], 1)
+        steps.append(step)
+    return steps
 
 
 def _short(value: float) -> float:
-    """As many digits as float32 has."""
+    """Round to the digits that float32 has."""
     return float(f"{value:.9g}")

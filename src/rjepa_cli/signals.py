@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: strike while the model computes, wait while the store writes."""
+"""Ctrl-C, SIGTERM and SIGHUP: interrupt the model while it computes, never a store's writes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Seconds within which signals are one: `timeout` sends them to a command and to its group.
+# Signals within this many seconds count as one: `timeout` signals a command and its group.
 _AT_ONCE = 0.1
-# A terminal that goes away; Windows has no such signal.
+# Sent when a terminal closes; Windows does not have it.
 _HANGUP = getattr(signal, "SIGHUP", None)
 
 
 def _hangs_up() -> bool:
-    """Whether SIGHUP is there, means something, and can be handled in this thread."""
+    """Return whether SIGHUP exists, is not ignored, and can be handled in this thread."""
     if _HANGUP is None or threading.current_thread() is not threading.main_thread():
         return False
     return signal.getsignal(_HANGUP) != signal.SIG_IGN
@@ -27,7 +27,7 @@ def _hangs_up() -> bool:
 
 @contextmanager
 def hangup_as_term() -> Iterator[None]:
-    """Whatever handles SIGTERM in here handles SIGHUP, too, unless that is ignored."""
+    """Handle SIGHUP like SIGTERM within the block, unless it is ignored."""
     if not _hangs_up():
         yield
         return
@@ -40,9 +40,12 @@ def hangup_as_term() -> Iterator[None]:
 
 
 class Interrupts:
-    """Entered around a run. The first signal raises KeyboardInterrupt, at once outside of
-    `holding`; inside of it, when `computing` is entered or `check` is called. The second kills,
-    but for SIGHUP, which shell and system both send. Ignored, as `nohup` has it, it stays so."""
+    """A context around a run that turns signals into KeyboardInterrupt.
+
+    The first signal raises it at once, except inside `holding`, where it is raised in `computing`
+    or by `check`. The second signal kills the process, except for SIGHUP, which both shell and
+    system send. If SIGHUP is ignored, as under `nohup`, it stays ignored.
+    """
 
     def __init__(self, doing: str = "committing what is finished") -> None:
         self._doing = doing
@@ -53,7 +56,7 @@ class Interrupts:
 
     @contextmanager
     def holding(self) -> Iterator[None]:
-        """Nothing in here is struck, but for what is `computing`."""
+        """Delay signals within the block, except inside `computing`."""
         self._held = True
         try:
             yield
@@ -62,7 +65,7 @@ class Interrupts:
 
     @contextmanager
     def computing(self) -> Iterator[None]:
-        """May be struck at any moment."""
+        """Let signals interrupt the block at any moment."""
         self.check()
         before, self._held = self._held, False
         try:
@@ -72,11 +75,11 @@ class Interrupts:
 
     @property
     def asked(self) -> bool:
-        """Whether a signal has come, for work that ends by itself when it is told to."""
+        """Whether a signal has arrived, for work that can end by itself."""
         return self._asked
 
     def check(self) -> bool:
-        """Raise KeyboardInterrupt if a signal has come; false otherwise."""
+        """Raise KeyboardInterrupt if a signal has arrived; return False otherwise."""
         if self._asked:
             raise KeyboardInterrupt
         return False
@@ -96,7 +99,7 @@ class Interrupts:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            # Another SIGHUP must not cut off what is said at the end.
+            # Another SIGHUP must not cut off the final messages.
             kept = number == _HANGUP and self._asked
             signal.signal(number, signal.SIG_IGN if kept else handler)
 
@@ -113,7 +116,7 @@ class Interrupts:
             return
         self._asked = True
         with suppress(OSError):
-            # Straight to the descriptor: a stream may be in the middle of a write of its own.
+            # Directly to the descriptor: the stream may be in the middle of a write.
             os.write(2, f"\nstopping: {self._doing} (again to stop at once)\n".encode())
         if not self._held:
             raise KeyboardInterrupt

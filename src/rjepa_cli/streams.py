@@ -1,7 +1,7 @@
-"""stdout and stderr that outlast what they lead to: a full disk, a closed terminal, nothing at all.
+"""stdout and stderr that survive a full disk, a closed terminal or a missing stream.
 
-A run goes on for hours behind them, so no failure of theirs is raised where something is printed;
-what cannot be written is dropped, and the stream knows.
+A run may last for hours, so a failed write is not raised where something is printed: what cannot be
+written is dropped, and the stream remembers the failure.
 """
 
 from __future__ import annotations
@@ -15,24 +15,25 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
-# Seconds to wait for room in a stream that does not block by itself, before a text is dropped.
+# Seconds to wait for a non-blocking stream that is full before a text is dropped.
 _PATIENCE = {"stdout": 10.0, "stderr": 1.0}
 
 
 class LastingStream(io.TextIOBase):
-    """Writes to another stream and never raises for what that does.
+    """Writes to another stream and never raises its errors.
 
-    Characters that the encoding lacks are escaped. stderr is tried again at the next text: a disk
-    may have room again. stdout is not: what follows a hole would be taken for the whole.
+    Characters that the encoding lacks are escaped. After a failure stderr is tried again with the
+    next text, because a disk may have space again. stdout is not: output with a gap would be taken
+    for complete.
 
     Args:
         name: `stdout` or `stderr`.
-        stream: None where there is none.
+        stream: None if there is none.
 
     Attributes:
-        failure: the first one.
-        lost: something was dropped that nobody has seen elsewhere.
-        patience: seconds to wait where nothing can be written now; None for ever.
+        failure: the first error.
+        lost: whether something was dropped that was not shown elsewhere.
+        patience: seconds to wait while nothing can be written; None waits forever.
     """
 
     def __init__(self, name: str, stream: TextIO | None) -> None:
@@ -40,7 +41,7 @@ class LastingStream(io.TextIOBase):
         self.failure: Exception | None = None
         self.lost = False
         self.patience: float | None = _PATIENCE[name]
-        self._again = name == "stderr"
+        self._retries = name == "stderr"
         self._stalled = False
         self._stream = stream
         self._encoding = getattr(stream, "encoding", None) or "utf-8"
@@ -51,12 +52,12 @@ class LastingStream(io.TextIOBase):
 
     @property
     def given(self) -> bool:
-        """Whether there is a stream at all."""
+        """Whether there is a stream."""
         return self._stream is not None
 
     @property
     def reader_gone(self) -> bool:
-        """Whether whoever read it has ended, as `head` does, and wants no more."""
+        """Whether its reader, such as `head`, has closed the pipe."""
         return isinstance(self.failure, BrokenPipeError)
 
     @property
@@ -73,11 +74,11 @@ class LastingStream(io.TextIOBase):
         return "backslashreplace"
 
     def write(self, text: str) -> int:
-        # Bytes are a TypeError: click asks this way what it may write.
+        # Bytes must raise a TypeError, by which click detects a text stream.
         data = self._encoder.encode(text)
         if not data:
             return 0
-        if self._stream is None or (self.failure is not None and not self._again):
+        if self._stream is None or (self.failure is not None and not self._retries):
             self.lost = True
             return len(text)
         try:
@@ -91,7 +92,7 @@ class LastingStream(io.TextIOBase):
         return len(text)
 
     def line(self, text: str) -> None:
-        """Write a line, at once."""
+        """Write a line and flush."""
         self.write(f"{text}\n")
         self.flush()
 
@@ -127,12 +128,12 @@ class LastingStream(io.TextIOBase):
                 self._wait(descriptor)
 
     def _wait(self, descriptor: int) -> None:
-        """Until there is room; whoever did not read for so long is not waited for again."""
+        """Wait until the stream can be written; after a timeout, do not wait for it again."""
         if self.patience is None:
             select.select([], [descriptor], [])
         elif self._stalled or not select.select([], [descriptor], [], self.patience)[1]:
             self._stalled = True
-            raise TimeoutError(errno.ETIMEDOUT, "nobody takes it")
+            raise TimeoutError(errno.ETIMEDOUT, "nobody reads it")
 
     def _pass_on(self, text: str) -> None:
         assert self._stream is not None
@@ -144,22 +145,27 @@ class LastingStream(io.TextIOBase):
 
 
 def lasting(name: str) -> LastingStream:
-    """The present `sys.stdout` or `sys.stderr`, made lasting where it is not yet."""
+    """Return the current `sys.stdout` or `sys.stderr` as a lasting stream."""
     stream = getattr(sys, name)
     return stream if isinstance(stream, LastingStream) else LastingStream(name, stream)
 
 
 def take_over() -> None:
-    """Have everything in this process that prints, Python itself at its end too, print to lasting
-    streams. Called before any file is opened."""
+    """Replace `sys.stdout` and `sys.stderr` by lasting streams, until the process ends.
+
+    Must be called before any file is opened.
+    """
     _occupy()
     for name in ("stdout", "stderr"):
         setattr(sys, name, lasting(name))
 
 
 def _occupy() -> None:
-    """Give the descriptors 0 to 2 to nobody where they are closed: the next file to be opened, a
-    store's perhaps, would get them, and what C libraries print with it."""
+    """Open closed descriptors 0 to 2 on the null device.
+
+    Otherwise the next file to be opened, perhaps a store's, would get one of them, together with
+    what C libraries print.
+    """
     for number in range(3):
         try:
             os.fstat(number)
@@ -169,8 +175,10 @@ def _occupy() -> None:
 
 
 def _descriptor(stream: TextIO | None) -> int | None:
-    """What can be written to directly: Python's own layers keep what they failed to write, and
-    fail again when they are closed."""
+    """Return the descriptor to write to directly, if possible.
+
+    Python's own layers keep what they failed to write, and fail again when they are closed.
+    """
     if os.name != "posix" or type(stream) is not io.TextIOWrapper:
         return None
     raw = getattr(stream.buffer, "raw", stream.buffer)

@@ -1,6 +1,6 @@
 """Turn plain mappings (YAML, an adapter's options) into settings classes, and back.
 
-Every mistake is named with its full key and the nearest right one.
+Messages name the full key of a mistake and suggest the nearest valid one.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-# A text that is taken as it stands: commas and white space in it are its own.
+# Text that is taken literally: commas and white space are part of it.
 Verbatim = NewType("Verbatim", str)
-# As a type; the stubs of attrs call it a function.
+# The type stubs of attrs declare it as a function.
 _FACTORY: type[Any] = attrs.Factory  # type: ignore[assignment]
 
 
 def structure(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
-    """Build a settings class from a mapping.
+    """Return an instance of a settings class built from a mapping.
 
-    A class with a field `options` takes keys that it does not know as options; whoever knows the
-    adapter's own class checks them. Text is accepted for numbers, truth values and (with commas)
-    lists, as it comes from a command line; `1%` is the number 0.01.
+    A class with a field `options` takes unknown keys as options, to be checked against the
+    adapter's own class later. Text is accepted for numbers, booleans and (comma-separated) lists,
+    as it comes from a command line; `1%` is the number 0.01.
 
     Raises:
         SettingsError: unknown or missing key, wrong type, or a value out of range.
@@ -62,7 +62,7 @@ def structure(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
         if key == "options" and "options" in known:
             options.update(value or {})
         elif key in known:
-            value = _over_default(hints[key], defaults[key], value)
+            value = _with_default_name(hints[key], defaults[key], value)
             values[key] = _convert(hints[key], value, path)
         elif "options" in known:
             options[str(key)] = value
@@ -82,9 +82,9 @@ def structure(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
 
 
 def unstructure(settings: Any) -> dict[str, Any]:
-    """A settings object as plain values, such that `structure` gives an equal one.
+    """Return a settings object as plain values, from which `structure` builds an equal one.
 
-    Options stand beside the keys of their section, as in YAML.
+    Options are placed beside the keys of their section, as in YAML.
     """
     plain: dict[str, Any] = {}
     for field in attrs.fields(type(settings)):
@@ -97,7 +97,8 @@ def unstructure(settings: Any) -> dict[str, Any]:
 
 
 def as_section(cls: type[Any], value: Any) -> Any:
-    """`backend: template` is short for `backend: {name: template}`; nothing is an empty section."""
+    """Expand the short form of a section: `backend: template` means `backend: {name: template}`,
+    and None an empty section."""
     if isinstance(value, str):
         required = [a.name for a in attrs.fields(cls) if a.default is attrs.NOTHING]
         if len(required) == 1:
@@ -106,7 +107,7 @@ def as_section(cls: type[Any], value: Any) -> Any:
 
 
 def unknown_key(path: str, known: Sequence[str]) -> str:
-    """Message for a key that nobody knows, with the nearest of the known ones."""
+    """Return the message for an unknown key, with the nearest known one."""
     parent, dot, key = path.rpartition(".")
     near = difflib.get_close_matches(key, known, 1)
     if near:
@@ -124,25 +125,25 @@ _NAMED = re.compile(r"^'?(?P<key>\w+)'? (?P<wanted>must .*)$", re.S)
 
 
 def explain(error: Exception, where: str) -> str:
-    """What a validator of attrs (or one's own) objects to, with the full key in front."""
+    """Return the message of a failed validator, of attrs or our own, with the full key in front."""
     text = str(error.args[0]) if error.args else str(error)
-    if found := _OUT_OF_RANGE.match(text):
-        wanted, got = _number(found["wanted"]), _number(found["got"])
-        return f"{_join(where, found['key'])}: must be {wanted}, got {got}"
-    if found := _LENGTH.match(text):
-        path, few = _join(where, found["key"]), found["wanted"] == ">="
-        if few and found["n"] == "1":
+    if match := _OUT_OF_RANGE.match(text):
+        wanted, got = _number(match["wanted"]), _number(match["got"])
+        return f"{_join(where, match['key'])}: must be {wanted}, got {got}"
+    if match := _LENGTH.match(text):
+        path, few = _join(where, match["key"]), match["wanted"] == ">="
+        if few and match["n"] == "1":
             return f"{path}: must not be empty"
-        return f"{path}: must have at {'least' if few else 'most'} {found['n']}, got {found['got']}"
+        return f"{path}: must have at {'least' if few else 'most'} {match['n']}, got {match['got']}"
     choices = error.args[2] if len(error.args) > 3 else None
     if " must be in " in text and isinstance(choices, collections.abc.Iterable):
         key, value = error.args[1].name, error.args[3]
         return f"{_join(where, key)}: {_not_among(value, [str(c) for c in choices])}"
-    if found := _GOT.match(text):
-        message = f"{_join(where, found['key'])}: {found['wanted']}, got {found['got']}"
+    if match := _GOT.match(text):
+        message = f"{_join(where, match['key'])}: {match['wanted']}, got {match['got']}"
         return _CLASS.sub(r"\1", message)
-    if found := _NAMED.match(text):
-        return f"{_join(where, found['key'])}: {found['wanted']}"
+    if match := _NAMED.match(text):
+        return f"{_join(where, match['key'])}: {match['wanted']}"
     return f"{where}: {text}" if where else text
 
 
@@ -160,21 +161,21 @@ def _number(text: str) -> str:
     return re.sub(r"\b(\d+)\.0\b", r"\1", text)
 
 
-def _over_default(hint: Any, default: Any, value: Any) -> Any:
-    """What a section must name and doesn't, it has from its default: `scheduler: {batch_size: 4}`
-    are settings of the default scheduler."""
+def _with_default_name(hint: Any, default: Any, value: Any) -> Any:
+    """Fill in what a section requires but omits from its default: `scheduler: {batch_size: 4}`
+    configures the default scheduler."""
     if not attrs.has(hint) or not isinstance(default, _FACTORY):
         return value
     section = as_section(hint, value)
     if not isinstance(section, Mapping):
         return value
-    usual = default.factory()
+    defaults = default.factory()
     required = [a.name for a in attrs.fields(hint) if a.default is attrs.NOTHING]
-    return {**{name: getattr(usual, name) for name in required}, **section}
+    return {**{name: getattr(defaults, name) for name in required}, **section}
 
 
 def _missing(hint: Any, name: str, options: Mapping[str, Any], where: str) -> Any:
-    """A required section may still consist of defaults; anything else is an error."""
+    """Return a required section made of defaults; refuse any other missing value."""
     path = _join(where, name)
     if attrs.has(hint):
         return structure(hint, {}, path)
@@ -203,9 +204,9 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return structure(hint, as_section(hint, value), path)
     if origin in (tuple, list, collections.abc.Sequence):
         inner = args[0] if args else Any
-        whole = inner is Verbatim and isinstance(value, str)
-        given = [value] if whole else _items(value)
-        items = [_convert(inner, x, f"{path}[{i}]") for i, x in enumerate(given)]
+        is_verbatim = inner is Verbatim and isinstance(value, str)
+        parts = [value] if is_verbatim else _items(value)
+        items = [_convert(inner, x, f"{path}[{i}]") for i, x in enumerate(parts)]
         return items if origin is list else tuple(items)
     if origin in (dict, collections.abc.Mapping):
         if not isinstance(value, Mapping):
@@ -217,8 +218,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 
 
 def _convert_union(args: tuple[Any, ...], value: Any, path: str) -> Any:
-    nothing = value is None or (isinstance(value, str) and value.lower() in ("none", "null", ""))
-    if nothing and type(None) in args:
+    is_none = value is None or (isinstance(value, str) and value.lower() in ("none", "null", ""))
+    if is_none and type(None) in args:
         return None
     candidates = [a for a in args if a is not type(None)]
     for candidate in candidates[:-1]:
@@ -260,7 +261,7 @@ def _scalar(hint: Any, value: Any, path: str) -> Any:
         parsed = _parse_number(hint, value)
         if parsed is not None:
             return parsed
-    # YAML makes a date of 2026-11-03.
+    # YAML reads 2026-11-03 as a date.
     if hint is str and (number or isinstance(value, date)):
         return str(value)
     if hint in _WANTED and (not isinstance(value, hint) or (hint is int and not number)):
@@ -288,10 +289,10 @@ def _plain(value: Any) -> Any:
 
 
 def path_text(path: str | PathLike[str], name: str = "path") -> str:
-    """A path as text; `name` is the argument's.
+    """Return a path as text; `name` is the argument's name, for the message.
 
     Raises:
-        ArgumentError: it is neither a string nor an `os.PathLike` that gives one.
+        ArgumentError: it is neither a string nor an `os.PathLike` of one.
     """
     text = path
     if not isinstance(path, str) and hasattr(type(path), "__fspath__"):

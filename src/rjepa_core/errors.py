@@ -4,15 +4,15 @@ from __future__ import annotations
 
 
 class RJepaError(Exception):
-    """A run could not go on: disk full, device lost, store damaged. Exit code 1."""
+    """A run cannot continue: disk full, device lost, store damaged. Exit code 1."""
 
 
 class UsageError(RJepaError):
-    """The user can mend this before anything runs: settings, names, input. Exit code 2."""
+    """The user can fix this before anything runs: settings, names, input. Exit code 2."""
 
 
 class ArgumentError(UsageError, ValueError):
-    """A call from Python was given what it does not take; the message names the argument."""
+    """A call from Python got an invalid argument; the message names it."""
 
 
 class SettingsError(UsageError):
@@ -24,7 +24,7 @@ class InputError(UsageError):
 
 
 class NotFiniteError(InputError):
-    """What a world model makes of a sequence is NaN or infinite: its latents are too large."""
+    """A world model's output for a sequence is NaN or infinite: its latents are too large."""
 
 
 class UnknownAdapterError(UsageError):
@@ -56,11 +56,11 @@ class StoreNotFoundError(UsageError):
 
 
 class IdentityError(UsageError):
-    """Two runs that must not meet: their latent spaces or generations differ."""
+    """Two runs must not be mixed: their latent spaces or generations differ."""
 
 
 class StatementChangedError(UsageError):
-    """A problem's id is known, with another statement."""
+    """A problem's id is already known with another statement."""
 
 
 class StoreError(RJepaError):
@@ -72,7 +72,7 @@ class StoreClosedError(StoreError):
 
 
 class StoreGoneError(StoreError):
-    """A store was deleted, moved or replaced while it was open; what is written would be lost."""
+    """A store was deleted, moved or replaced while open; anything written would be lost."""
 
 
 class StoreLockedError(UsageError):
@@ -84,7 +84,7 @@ class NoRoomError(UsageError):
 
 
 class DiskFullError(StoreError):
-    """No room is left for the store; nothing that was committed is lost."""
+    """The disk is full; nothing that was committed is lost."""
 
 
 class DamagedRecordError(StoreError):
@@ -92,19 +92,19 @@ class DamagedRecordError(StoreError):
 
 
 class ProblemsFailedError(RJepaError):
-    """A run did all its work, and more of it failed than was allowed. Exit code 3."""
+    """A run finished, but more of its work failed than was allowed. Exit code 3."""
 
 
 class BackendError(RJepaError):
-    """The LLM backend cannot go on."""
+    """The LLM backend cannot continue."""
 
 
 class OutOfMemoryError(BackendError):
-    """A batch did not fit into memory; the work of the batch is given back, not lost.
+    """A batch did not fit into memory; its work is given back, not lost.
 
     Attributes:
-        needed_bytes: what the process would have held with the request that failed, weights
-            included, where the engine tells: at least so much is needed.
+        needed_bytes: memory that the process would have held with the failed request, weights
+            included, where the engine reports it; at least this much is needed.
     """
 
     def __init__(self, message: str, needed_bytes: int | None = None) -> None:
@@ -113,4 +113,4 @@ class OutOfMemoryError(BackendError):
 
 
 class MergeConflictError(UsageError):
-    """Two stores that are to be merged hold different records for a key."""
+    """Stores to be merged hold different records for the same key."""

@@ -1,4 +1,4 @@
-"""Numbers as people write them."""
+"""Format numbers for people, and escape text for a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 
 
 def duration(seconds: float) -> str:
-    """Seconds, minutes or hours."""
+    """Format a duration in seconds, minutes, hours or days."""
     if seconds < 1:
         return f"{seconds:.2f} s"
     if seconds < 100:
@@ -21,61 +21,61 @@ def duration(seconds: float) -> str:
 
 
 def rate(value: float) -> str:
-    """Two or three digits that matter."""
+    """Format a rate with three significant digits, or as a whole number from 100 on."""
     if value == 0:
         return "0"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def count(number: int, noun: str) -> str:
-    """`1 problem`, `2,000 problems`."""
+    """Format a number with its noun: `1 problem`, `2,000 problems`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def number(value: float) -> str:
-    """Whole numbers whole, others with four digits."""
+    """Format an integer in full, any other number with four significant digits."""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-# Characters that a terminal obeys rather than shows: controls, formats (which turn the direction of
-# writing), line and paragraph separators, and halves of surrogate pairs.
-_OBEYED = {"Cc", "Cf", "Zl", "Zp", "Cs"}
-# Formats that scripts and emoji are written with.
+# Categories of characters that a terminal interprets rather than shows: control and format
+# characters (some change the writing direction), line and paragraph separators, lone surrogates.
+_INTERPRETED = {"Cc", "Cf", "Zl", "Zp", "Cs"}
+# Format characters that scripts and emoji need.
 _JOINERS = "\u200c\u200d"
 
 
 def visible(text: str, keep: str = "\t") -> str:
-    """Control characters, and those that turn the direction of writing, as escapes."""
+    """Escape control characters and those that change the writing direction."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
         character.encode("unicode_escape", "surrogatepass").decode("ascii")
-        if character not in keep and _is_obeyed(character)
+        if character not in keep and _is_interpreted(character)
         else character
         for character in text
     )
 
 
 def visible_json(text: str) -> str:
-    """JSON that means the same, with its own escapes for what a terminal obeys."""
-    found = {character for character in set(text) - {"\n"} if _is_obeyed(character)}
-    return text.translate({ord(character): _json_escape(character) for character in found})
+    """Escape the characters in a JSON text that a terminal interprets, as JSON does."""
+    unsafe = {character for character in set(text) - {"\n"} if _is_interpreted(character)}
+    return text.translate({ord(character): _json_escape(character) for character in unsafe})
 
 
 def shell_word(word: str) -> str:
-    """A word of a command to be pasted; bash and zsh read back what a terminal would obey."""
-    if not any(map(_is_obeyed, word)):
+    """Quote a word for a shell command; control characters become escapes of bash and zsh."""
+    if not any(map(_is_interpreted, word)):
         return shlex.quote(word)
     escaped = word.replace("\\", "\\\\").replace("'", "\\'")
-    return "$'" + "".join(_bytes_escape(c) if _is_obeyed(c) else c for c in escaped) + "'"
+    return "$'" + "".join(_bytes_escape(c) if _is_interpreted(c) else c for c in escaped) + "'"
 
 
-def _is_obeyed(character: str) -> bool:
-    return character not in _JOINERS and unicodedata.category(character) in _OBEYED
+def _is_interpreted(character: str) -> bool:
+    return character not in _JOINERS and unicodedata.category(character) in _INTERPRETED
 
 
 def _bytes_escape(character: str) -> str:
-    # A byte of a path that is not UTF-8 stands as a lone surrogate.
+    # Python represents a byte of a path that is not UTF-8 as a lone surrogate.
     errors = "surrogateescape" if "\udc80" <= character <= "\udcff" else "surrogatepass"
     return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", errors))
 
@@ -86,7 +86,7 @@ def _json_escape(character: str) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes in the unit that suits."""
+    """Format a number of bytes in a suitable unit."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000 or (unit == "B" and count < 10_000):
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"

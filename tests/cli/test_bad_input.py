@@ -142,7 +142,7 @@ TABLE = [
         "sampling.temperature (wrong_type.yaml, line 2): expected a number, got 'warm'",
     ),
     row("no section", "--config no_section.yaml", "sampling (no_section.yaml, line 1)"),
-    row("key twice in YAML", "--config twice.yaml", "twice.yaml, line 4", "line 2 already"),
+    row("key twice in YAML", "--config twice.yaml", "twice.yaml, line 4", "already on line 2"),
     row("--set without =", "--set foo", "--set 'foo'", "KEY=VALUE"),
     row("--set unknown section", "--set bakend.x=1", "bakend (--set)", "did you mean backend?"),
     row("--set unknown option", "--set backend.dealy=1", "backend.dealy (--set)", "backend.delay"),

@@ -259,7 +259,7 @@ def test_stopped_by_max_hours(extract: Invoke) -> None:
     result = extract("--max-hours", "0.00005", "--delay", "0.2", "--batch-size", "2")
     assert result.exit_code == 4
     assert "stopped by --max-hours" in result.stdout
-    hint = re.search(r"go on with: (rjepa-cli extract .*)", result.stderr)
+    hint = re.search(r"continue with: (rjepa-cli extract .*)", result.stderr)
     assert hint is not None
     stored = len(records("s"))
     assert 0 < stored < 10
@@ -278,7 +278,7 @@ def test_resume_command_is_quoted(home: Path, invoke: Invoke) -> None:
     line = ["--problems", "problems.jsonl", "--model", "it's", "--backend", "seeded"]
     line += ["--store", place, "--max-hours", "0.00005", "--delay", "0.2", "--batch-size", "2"]
     result = invoke("extract", *line)
-    hint = re.search(r"go on with: (.*)", result.stderr)
+    hint = re.search(r"continue with: (.*)", result.stderr)
     assert hint is not None
     assert shlex.split(hint[1]) == ["rjepa-cli", "extract", *line, "--resume"]
 

@@ -53,7 +53,7 @@ def test_interrupted_and_resumed_to_the_end(number: signal.Signals, home: Path) 
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in said
-    hint = re.search(r"interrupted; go on with: (.*)", said)
+    hint = re.search(r"interrupted; continue with: (.*)", said)
     assert hint is not None
 
     store = open_store("a store")

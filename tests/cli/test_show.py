@@ -233,7 +233,7 @@ def test_a_run_killed_at_once_tells_what_it_was_asked_for(home: Path, extract: I
         stored = str(next(iter(snapshot.keys())))
     store.close()
     shown = in_own_process("show", "k", "--history").stdout
-    assert "no end, killed or running still; no more is known" in shown
+    assert "no end, killed or still running; no more is known" in shown
     assert "m, scheduler adaptive, demo" in shown
     removed = in_own_process("store", "rm", "k", stored, "--yes")
     assert "compute again: rjepa-cli extract --model m --store k --problems demo" in removed.stdout
@@ -260,7 +260,7 @@ def test_a_run_without_an_end_is_told_as_one(extract: Invoke, invoke: Invoke) ->
             }
         )
     shown = invoke("show", "s", "--history").stdout
-    assert "2026-01-01T00:00:00+00:00: no end, killed or running still; 90 s are known" in shown
+    assert "2026-01-01T00:00:00+00:00: no end, killed or still running; 90 s are known" in shown
     assert "00:01:01  16 -> 8 rows, slower: 16 rows 1 token/s" in shown
     assert "no end" in invoke("show", "s").stdout
 

@@ -150,7 +150,7 @@ def test_an_interrupted_merge_goes_on(
         patch.setattr("rjepa_cli.commands.store.merge.merge_stores", interrupted)
         result = invoke("store", "merge", "new", one, two)
     assert result.exit_code == 130
-    assert "the same command goes on" in result.stderr
+    assert "repeat the command to continue" in result.stderr
     assert len(records("new")) == 5
     assert "6 equal" in invoke("store", "merge", "new", one, two).stdout
     assert_equal_stores("new", whole)
@@ -186,7 +186,7 @@ def test_import_of_a_store(store: str, invoke: Invoke) -> None:
     for kept in ("with identity.json", "without"):
         result = invoke("store", "import", store, "new")
         assert result.exit_code == 2, kept
-        assert only_line(result.stderr).startswith("s: is a store itself, and no shards of one")
+        assert only_line(result.stderr).startswith("s: is a store, not the shards of one")
         Path(store, "identity.json").unlink(missing_ok=True)
     assert not Path("new").exists()
 

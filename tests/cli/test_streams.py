@@ -172,7 +172,7 @@ def test_sighup_commits_and_says_how_to_go_on(home: Path) -> None:
         time.sleep(0.02)
     said = process.stderr.read()
     assert process.wait(30) == 130
-    assert "interrupted; go on with: rjepa-cli extract" in said.splitlines()[-1]
+    assert "interrupted; continue with: rjepa-cli extract" in said.splitlines()[-1]
     with open_store("s") as store:
         assert 0 < len(store) < 60
 
@@ -286,7 +286,7 @@ def test_a_stream_that_does_not_block_and_is_not_read_is_not_waited_for() -> Non
     for _ in range(100):
         stream.line("x" * 10_000)
     assert time.monotonic() - began < 2
-    assert stream.reason == "nobody takes it"
+    assert stream.reason == "nobody reads it"
     os.read(theirs, 1_000_000)
     stream.line("again")
     assert os.read(theirs, 1_000_000).endswith(b"again\n")

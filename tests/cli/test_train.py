@@ -174,7 +174,7 @@ def test_a_run_is_not_overwritten(train: Invoke, trainer: FakeTrainer, home: Pat
     result = train("--epochs", "1")
     assert result.exit_code == 2
     assert only_line(result.stderr) == (
-        "--out run: holds a run already; go on with it by --resume, or name a new folder"
+        "--out run: holds a run already; continue it with --resume, or name a new folder"
     )
     assert trainer.settings is None
     assert train("--epochs", "1", "--resume").exit_code == 0
@@ -239,7 +239,7 @@ def test_ctrl_c_lets_the_step_finish(train: Invoke, trainer: FakeTrainer) -> Non
     assert result.exit_code == 130
     assert "interrupted: 1 epoch, 8 steps" in result.stdout
     assert result.stderr.endswith(
-        "rjepa-cli: interrupted; go on with: rjepa-cli train --store s --out run --epochs 9 "
+        "rjepa-cli: interrupted; continue with: rjepa-cli train --store s --out run --epochs 9 "
         "--resume\n"
     )
     facts = json.loads(train("--epochs", "9", "--resume", "--json").stdout)
@@ -272,7 +272,7 @@ def test_a_trainer_that_is_struck(train: Invoke, trainer: FakeTrainer) -> None:
     trainer.raises = KeyboardInterrupt()
     result = train()
     assert result.exit_code == 130
-    assert "go on with: rjepa-cli train --store s --out run --resume" in result.stderr
+    assert "continue with: rjepa-cli train --store s --out run --resume" in result.stderr
 
 
 def test_a_full_disk(train: Invoke, trainer: FakeTrainer) -> None:
@@ -280,7 +280,7 @@ def test_a_full_disk(train: Invoke, trainer: FakeTrainer) -> None:
     result = train()
     assert result.exit_code == 1
     assert only_line(result.stderr) == (
-        "the disk is full (run/checkpoint): make room and go on with --resume"
+        "the disk is full (run/checkpoint): make room and continue with --resume"
     )
 
 

@@ -1,4 +1,4 @@
-"""`rjepa-cli bench`: one at a time, several sizes and `adaptive`, measured on the same problems."""
+"""`rjepa-cli bench`: compare batch sizes and the adaptive scheduler on the same problems."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .doctor import machine_facts
 
 DONE, FAILED, NOTHING_FITS = 0, 1, 3
 JSON_FILE, REPORT_FILE = "bench.json", "bench.html"
-# What a measurement takes where nothing else is said; a whole source would take days.
+# Default number of problems; a whole source would take days.
 _LIMIT = 16
 _SHARED = (
     "--problems",
@@ -93,11 +93,11 @@ Examples:
 )
 @click.pass_context
 def command(ctx: click.Context, /, **params: Any) -> int:
-    """How many rows at a time are fastest here, measured.
+    """Measure how many rows at a time are fastest here.
 
-    Runs one at a time, several fixed sizes and the scheduler that finds its own, in rounds over the
-    same problems, and prints seconds per problem, tokens per second, peak memory, speed-up and the
-    hours that a whole data set would take, and what to use. Nothing is stored.
+    Runs one row at a time, several fixed sizes and a scheduler that finds its own size, in rounds
+    over the same problems. Prints seconds per problem, tokens per second, peak memory, speed-up,
+    the hours that a whole data set would take, and what to use. Nothing is stored.
     """
     given = _shape(params["shape"], params["awq"])
     tree = gather(ctx, BenchRunSettings, BENCH_FLAGS, given, defaults=_defaults())
@@ -109,19 +109,19 @@ def command(ctx: click.Context, /, **params: Any) -> int:
         facts["recommendation"] = _in_flags(facts["recommendation"])
     if facts is None:
         raise InterruptedRunError("interrupted before anything was measured")
-    # First of all the result: whatever goes wrong with the files, it took long to get.
-    told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
+    # The result comes first, in case the files cannot be written: it took long to get.
+    delivered = screen.json(facts) if params["json"] else screen.result(*lines(facts))
     if out is not None:
         _write(out, facts, screen)
     if facts["interrupted"]:
         raise InterruptedRunError("interrupted; what was measured until then is printed")
-    if not told and out is None:
+    if not delivered and out is None:
         return FAILED
     return DONE if facts["recommendation"]["name"] else NOTHING_FITS
 
 
 def _in_flags(advice: Facts) -> Facts:
-    """The advice with the flags of `bench`, and of `extract` which it is for."""
+    """Return the advice with the flags of `bench`, and of `extract`, for which it is meant."""
     named = Wording()
     named.learn({flag.key: flag.name for flag in (*FLAGS, *BENCH_FLAGS)})
     named.learn({"scheduler.batch_size": "--batch-size"})
@@ -137,7 +137,7 @@ def _defaults() -> Tree:
 
 
 def _shape(shape: str | None, awq: bool) -> list[Given]:
-    """The model that `--shape` names."""
+    """Return the model that `--shape` names."""
     if shape is not None:
         return [("model.name", "--shape", f"shape:{shape}{'-awq' if awq else ''}")]
     if awq:
@@ -148,7 +148,7 @@ def _shape(shape: str | None, awq: bool) -> list[Given]:
 
 
 def _measure(settings: BenchRunSettings, screen: Screen) -> Facts | None:
-    """Facts of what was measured; None where an interrupt came before the first pass ended."""
+    """Return what was measured; None if an interrupt came before the first pass ended."""
     started = datetime.now(UTC)
     so_far: list[BenchResult] = []
     with screen, Interrupts("telling what was measured") as interrupts:
@@ -158,11 +158,11 @@ def _measure(settings: BenchRunSettings, screen: Screen) -> Facts | None:
             so_far[:] = [result]
             progress.kept(result)
 
-        def opened(nothing_yet: BenchResult, passes: int) -> None:
-            warning = random_warning(nothing_yet.info)
+        def opened(empty: BenchResult, passes: int) -> None:
+            warning = random_warning(empty.info)
             if warning:
                 screen.warn(warning)
-            progress.opened(nothing_yet, passes)
+            progress.opened(empty, passes)
 
         try:
             with progress:
@@ -193,7 +193,7 @@ def _write(out: Path, facts: Facts, screen: Screen) -> None:
 
 
 class BenchProgress:
-    """Entered around a measurement, and called after each of its steps."""
+    """A context around a measurement that shows its progress, called after each step."""
 
     def __init__(self, screen: Screen, rounds: int) -> None:
         self._screen = screen
@@ -202,10 +202,10 @@ class BenchProgress:
         self._result: BenchResult | None = None
         self._passes = self._passed = self._work = 0
 
-    def opened(self, nothing_yet: BenchResult, passes: int) -> None:
-        """The model is loaded; so many passes over the problems are to come."""
-        info, self._result, self._passes = nothing_yet.info, nothing_yet, passes
-        self._work = nothing_yet.survey.work
+    def opened(self, empty: BenchResult, passes: int) -> None:
+        """Start after the model was loaded, with a number of passes over the problems to do."""
+        info, self._result, self._passes = empty.info, empty, passes
+        self._work = empty.survey.work
         self._screen.say(
             f"measuring {info.name} on {info.device}: {count(self._work, 'problem')}, "
             f"{passes} times"
@@ -214,29 +214,29 @@ class BenchProgress:
         self._meter.__enter__()
 
     def kept(self, result: BenchResult) -> None:
-        """A pass is over."""
+        """Note that a pass has ended."""
         self._result = result
         self._passed += 1
 
-    def __call__(self, standing: RoundProgress) -> None:
+    def __call__(self, progress: RoundProgress) -> None:
         if self._meter is not None:
-            done = self._passed * self._work + standing.done
-            self._meter.show(done, lambda: self._status(standing))
+            done = self._passed * self._work + progress.done
+            self._meter.show(done, lambda: self._status(progress))
 
-    def _status(self, standing: RoundProgress) -> str:
-        name = standing.name
+    def _status(self, progress: RoundProgress) -> str:
+        name = progress.name
         rows = count(int(name), "row") if name.isdigit() else name
-        left = self._left(standing)
+        left = self._left(progress)
         time_left = f", about {duration(left)} left" if left is not None and left >= 1 else ""
-        return f"round {standing.round + 1} of {self._rounds}, {rows}{time_left}"
+        return f"round {progress.round + 1} of {self._rounds}, {rows}{time_left}"
 
-    def _left(self, standing: RoundProgress) -> float | None:
-        """Seconds: what was measured counts for itself, what was not as the mean of the others."""
+    def _left(self, progress: RoundProgress) -> float | None:
+        """Return the seconds left, assuming the mean time for contenders not measured yet."""
         assert self._result is not None
-        known = {one.name: one.seconds_per_problem.median for one in self._result.measured}
-        passed = {one.name: len(one.rounds) for one in self._result.measured}
-        if standing.done:
-            known.setdefault(standing.name, standing.seconds / standing.done)
+        known = {m.name: m.seconds_per_problem.median for m in self._result.measured}
+        passed = {m.name: len(m.rounds) for m in self._result.measured}
+        if progress.done:
+            known.setdefault(progress.name, progress.seconds / progress.done)
         if not known:
             return None
         mean = sum(known.values()) / len(known)
@@ -245,7 +245,7 @@ class BenchProgress:
         left = self._work * (unknown * mean * self._rounds)
         for name, seconds in known.items():
             left += self._work * seconds * (self._rounds - passed.get(name, 0))
-        return max(0.0, left - standing.done * known.get(standing.name, mean))
+        return max(0.0, left - progress.done * known.get(progress.name, mean))
 
     def __enter__(self) -> Self:
         return self

@@ -41,7 +41,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def command(as_json: bool) -> int:
-    """Versions, devices, free memory, threads, and what each backend would do here and why."""
+    """Show versions, devices, free memory, threads, and what each backend would do here and why."""
     screen = Screen(only_output=True)
     with screen:
         registry = Registry()
@@ -62,7 +62,7 @@ def command(as_json: bool) -> int:
 
 
 def version_of(distribution: str) -> str | None:
-    """Its version; None where it is not installed."""
+    """Return a distribution's version; None if it is not installed."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -71,20 +71,20 @@ def version_of(distribution: str) -> str | None:
 
 def machine_facts() -> Facts:
     """Return what a measurement was made on, as JSON values."""
-    found = torch_facts()
+    facts = torch_facts()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpus": found["cpus"],
-        "threads": found["threads"],
-        "cuda": found["cuda"],
-        "devices": {device["name"]: device["what"] for device in found["devices"]},
+        "cpus": facts["cpus"],
+        "threads": facts["threads"],
+        "cuda": facts["cuda"],
+        "devices": {device["name"]: device["what"] for device in facts["devices"]},
         "versions": {name: version_of(name) for name in _MEASURED_WITH},
     }
 
 
 def torch_facts() -> Facts:
-    """CPUs, torch's threads, and devices."""
+    """Return CPUs, torch's threads, and devices."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     facts: Facts = {
         "cpus": cpus,
@@ -106,7 +106,7 @@ def torch_facts() -> Facts:
 
 
 def _device(device: Facts, registry: Registry) -> Facts:
-    """The device with what a probe reads of its memory."""
+    """Return the device with a probe's reading of its memory."""
     try:
         probe = find_probe(registry, device["name"])
         reading = probe.read() if probe is not None else None
@@ -122,15 +122,15 @@ def _device(device: Facts, registry: Registry) -> Facts:
 
 
 def _diagnoses(registry: Registry) -> Facts:
-    found: Facts = {}
+    diagnoses: Facts = {}
     for adapter in registry.each(BackendAdapter):
         if adapter.diagnose is None:
             continue
         try:
-            found[adapter.name] = dict(adapter.diagnose())
+            diagnoses[adapter.name] = dict(adapter.diagnose())
         except Exception as error:
-            found[adapter.name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-    return found
+            diagnoses[adapter.name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+    return diagnoses
 
 
 def _lines(facts: Facts) -> list[str]:

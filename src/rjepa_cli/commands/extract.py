@@ -51,7 +51,7 @@ OTHER_OPTIONS = (
     click.Option(
         ["--dry-run"],
         is_flag=True,
-        help="Try one batch, say what time and disk the run would take; store nothing",
+        help="Try one batch and estimate the run's time and disk space; store nothing",
     ),
     PRINT_CONFIG,
     JSON,
@@ -82,7 +82,7 @@ class Chosen:
 
 
 class ExtractCommand(click.Command):
-    """Its options depend on the adapters that the arguments name."""
+    """A command whose options depend on the adapters that its arguments name."""
 
     def make_context(
         self,
@@ -91,7 +91,7 @@ class ExtractCommand(click.Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        glance = super().make_context(
+        preview = super().make_context(
             info_name,
             list(args),
             parent,
@@ -100,7 +100,7 @@ class ExtractCommand(click.Command):
             allow_extra_args=True,
             **extra,
         )
-        chosen = _choose(glance, helping="--help" in args or "-h" in args)
+        chosen = _choose(preview, for_help="--help" in args or "-h" in args)
         chosen.arguments = tuple(args)
         ready = _ReadyCommand(
             self.name,
@@ -114,7 +114,7 @@ class ExtractCommand(click.Command):
 
 
 class _ReadyCommand(click.Command):
-    """Help in groups: the settings' sections, then each adapter's own."""
+    """The command with all its options; help is grouped by section, then by adapter."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         chosen = ctx.find_object(Chosen)
@@ -146,8 +146,8 @@ def _group(parameter: click.Parameter, flag: Flag | None, chosen: Chosen) -> str
     return visible(f"{section.capitalize()} ({chosen.names[section]})")
 
 
-def _choose(ctx: click.Context, helping: bool) -> Chosen:
-    """Find the adapters which arguments and YAML file name; for help, as far as it goes."""
+def _choose(ctx: click.Context, for_help: bool) -> Chosen:
+    """Find the adapters that arguments and YAML file name; for help, as far as possible."""
     registry = Registry()
     names = dict(DEFAULTS)
     chosen = Chosen(registry, names, [])
@@ -157,7 +157,7 @@ def _choose(ctx: click.Context, helping: bool) -> Chosen:
         for section, kind in SECTIONS:
             sections.append((section, registry.find(kind, names[section]).settings))
     except RJepaError as error:
-        if not helping:
+        if not for_help:
             raise
         chosen.trouble = str(error)
     taken = [flag.name for flag in FLAGS] + [o.opts[0] for o in OTHER_OPTIONS]
@@ -188,11 +188,11 @@ def _names(ctx: click.Context, registry: Registry) -> dict[str, str]:
 )
 @click.pass_context
 def command(ctx: click.Context, /, **params: Any) -> int:
-    """Problems in, stored step latents out.
+    """Extract step latents from problems into a store.
 
     The LLM solves each problem, or reads the solutions given with --traces; each step becomes one
-    vector, and records go into the store as they are finished. Ctrl-C keeps what is finished;
-    --resume goes on.
+    vector, and records are stored as they are finished. Ctrl-C keeps what is finished; --resume
+    continues.
     """
     chosen = ctx.find_object(Chosen)
     assert chosen is not None
@@ -215,7 +215,7 @@ def run(
     arguments: Sequence[str],
     as_json: bool,
 ) -> int:
-    """Do what the store lacks; the exit code."""
+    """Do what the store lacks and return the exit code."""
     with screen, Interrupts() as interrupts:
         try:
             with (
@@ -244,12 +244,12 @@ def run(
                     head, *others = report.outcome_lines(facts, planned, settings.store)
                     screen.result(wording().replaced(head), *others, _look(settings.store))
         except KeyboardInterrupt:
-            again = f"; go on with: {resume_command(arguments)}"
+            hint = f"; continue with: {resume_command(arguments)}"
             raise InterruptedRunError(
-                "interrupted" + ("" if report.in_memory(settings.store) else again)
+                "interrupted" + ("" if report.in_memory(settings.store) else hint)
             ) from None
     if code == STOPPED and not report.in_memory(settings.store):
-        screen.say(f"go on with: {resume_command(arguments)}")
+        screen.say(f"continue with: {resume_command(arguments)}")
     if code == PROBLEMS_FAILED:
         see = (
             "" if report.in_memory(settings.store) else f"; see: {_show(settings.store)} --failures"
@@ -259,7 +259,7 @@ def run(
 
 
 def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as_json: bool) -> int:
-    """`--dry-run`: one batch that is not stored, and what the whole would take."""
+    """Run one batch without storing it, and show what the whole run would take (`--dry-run`)."""
     with (
         screen,
         open_extraction(settings, registry, lambda text: screen.say(f"{text} …"), dry=True) as it,
@@ -276,7 +276,7 @@ def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as
 
 
 def resume_command(arguments: Sequence[str], command: str = "extract") -> str:
-    """The command that goes on where this one stopped, ready to be pasted."""
+    """Return the command that continues where this one stopped, ready to be pasted."""
     words = ["rjepa-cli", command, *arguments]
     return " ".join(map(shell_word, words if "--resume" in words else [*words, "--resume"]))
 

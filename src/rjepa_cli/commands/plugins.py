@@ -33,10 +33,10 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def command(name: str | None, verbose: bool, as_json: bool) -> int:
-    """The plugins found: name, version, distribution, state, and the adapters each offers.
+    """List the plugins: name, version, distribution, state, and the adapters that each offers.
 
-    A state is `ok`; `refused`, for a plugin made for another version of the hooks; or `failed`, to
-    load; with the reason. With the NAME of an adapter or a plugin: its settings.
+    The state is `ok`; `refused`, for a plugin made for another version of the hooks; or `failed to
+    load`; with the reason. With the NAME of an adapter or plugin, show its settings.
     """
     screen = Screen(only_output=True)
     with screen:
@@ -57,24 +57,24 @@ def command(name: str | None, verbose: bool, as_json: bool) -> int:
 
 
 def _named(plugins: Sequence[Plugin], name: str) -> list[Plugin]:
-    """Of a plugin by that name everything, of the others the adapters of that name."""
-    found = []
+    """Return the plugins of a name, and the adapters of that name of other plugins."""
+    matching = []
     for plugin in plugins:
         adapters = tuple(a for a in plugin.adapters if a.name == name)
         if plugin.entry == name:
-            found.append(plugin)
+            matching.append(plugin)
         elif adapters:
-            found.append(attrs.evolve(plugin, adapters=adapters))
-    if not found:
+            matching.append(attrs.evolve(plugin, adapters=adapters))
+    if not matching:
         known = sorted({a.name for p in plugins for a in p.adapters} | {p.entry for p in plugins})
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
         raise UnknownAdapterError(f"no adapter or plugin named {name!r}; {hint}")
-    return found
+    return matching
 
 
 def _table(plugins: Sequence[Plugin]) -> list[str]:
-    """A line of headings, then one a plugin."""
+    """Return a line of headings, then one line per plugin."""
     if not plugins:
         return []
     rows = [("plugin", "version", "distribution", "state")]
@@ -124,7 +124,7 @@ def _plugin_facts(plugin: Plugin) -> Facts:
 
 
 def settings_of(adapter: Adapter) -> list[Facts]:
-    """Name, type, default and description of each of an adapter's settings."""
+    """Return name, type, default and description of each of an adapter's settings."""
     hints, texts = get_type_hints(adapter.settings), describe(adapter.settings)
     return [
         {

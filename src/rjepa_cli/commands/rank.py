@@ -41,22 +41,20 @@ Examples:
 def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     """Order the solutions of each problem in FILE (a store, or a file with several solutions).
 
-    One JSON object per problem, on one line: its solutions from the least surprising to the most.
-    The order says how expected a solution is to the world model; docs/explanation/world-model.md
-    says how little that tells of its answer being right.
+    Prints one JSON object per problem and line: its solutions from the least surprising to the
+    most. The order says how much the world model expects a solution; that says little about whether
+    its answer is right (docs/explanation/world-model.md).
     """
     settings = read_settings(ctx, RANK_FLAGS, file)
     screen = Screen(only_output=True)
     with screen, Interrupts(DROPPING):
-        found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
-        rankings = rank_all(found, settings.score.by)
+        scored = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
+        rankings = rank_all(scored, settings.score.by)
         with lines_to(params["out"], screen.out) as lines:
-            for one in rankings:
-                lines.line(as_line(_facts(one, settings.score.by)))
-    solutions, failed = (
-        sum(len(one.solutions) for one in rankings),
-        sum(len(one.failed) for one in rankings),
-    )
+            for ranking in rankings:
+                lines.line(as_line(_facts(ranking, settings.score.by)))
+    solutions = sum(len(ranking.solutions) for ranking in rankings)
+    failed = sum(len(ranking.failed) for ranking in rankings)
     more = f", {failed:,} could not be" if failed else ""
     if not screen.out.lost:
         screen.say(
@@ -65,20 +63,20 @@ def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     return SOME_FAILED if failed else DONE
 
 
-def _facts(one: Ranking, by: str) -> dict[str, Any]:
+def _facts(ranking: Ranking, by: str) -> dict[str, Any]:
     ranked = [
         {"score": float(f"{score:.9g}"), **solution_facts(solution)}
-        for solution, score in zip(one.solutions, one.scores, strict=True)
+        for solution, score in zip(ranking.solutions, ranking.scores, strict=True)
     ]
     for facts in ranked:
         del facts["problem_id"]
-    found: dict[str, Any] = {
-        "problem_id": one.problem_id,
-        "problem": one.statement,
+    result: dict[str, Any] = {
+        "problem_id": ranking.problem_id,
+        "problem": ranking.statement,
         "by": by,
-        "order": [solution.trace.sample for solution in one.solutions],
+        "order": [solution.trace.sample for solution in ranking.solutions],
         "ranked": ranked,
     }
-    if one.failed:
-        found["failed"] = [failed_facts(failure) for failure in one.failed]
-    return found
+    if ranking.failed:
+        result["failed"] = [failed_facts(failure) for failure in ranking.failed]
+    return result

@@ -54,38 +54,40 @@ Examples:
 )
 @click.pass_context
 def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -> int:
-    """Surprise of each step of what FILE holds: a store, or solutions as JSON Lines, CSV, ….
+    """Score each step in FILE by surprise: a store, or solutions as JSON Lines, CSV, ….
 
-    One JSON object per solution, on one line: its mean and largest surprise, its worst step (from
-    0), and of each step its text, its surprise and what share of validation's steps surprised less.
+    Prints one JSON object per solution and line: its mean and largest surprise, its worst step
+    (from 0), and for each step its text, its surprise and the percentage of validation steps with
+    less surprise.
     """
     settings = read_settings(ctx, SCORE_FLAGS, file)
     screen = Screen(only_output=True)
     drawn: list[ScoredTrace] = []
-    good = failed = 0
+    succeeded = failed = 0
     if plot is not None:
         _check_plot(plot)
     with screen, Interrupts(DROPPING):
-        found = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
+        scored = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
         with lines_to(params["out"], screen.out) as lines:
-            for one in found:
-                if isinstance(one, Failure):
+            for item in scored:
+                if isinstance(item, Failure):
                     failed += 1
-                    lines.line(as_line(failed_facts(one)))
+                    lines.line(as_line(failed_facts(item)))
                 else:
-                    good += 1
+                    succeeded += 1
                     if plot is not None and len(drawn) < PLOTTED:
-                        drawn.append(one)
-                    lines.line(as_line(solution_facts(one) | {"steps": step_facts(one)}))
+                        drawn.append(item)
+                    lines.line(as_line(solution_facts(item) | {"steps": step_facts(item)}))
                 drawing = plot is not None and len(drawn) < PLOTTED
                 if lines is screen.out and screen.out.lost and not drawing:
-                    # Nobody takes the others.
+                    # There is no reader for the rest.
                     break
         if plot is not None:
             _draw(plot, drawn)
     if not screen.out.lost:
         screen.say(
-            f"{count(good, 'solution')} scored" + (f", {failed:,} could not be" if failed else "")
+            f"{count(succeeded, 'solution')} scored"
+            + (f", {failed:,} could not be" if failed else "")
         )
     return SOME_FAILED if failed else DONE
 
@@ -95,7 +97,7 @@ def _check_plot(plot: str) -> None:
     if place.suffix.lower() != ".svg":
         raise UsageError(f"--plot {plot}: an SVG picture is drawn; name it FILE.svg")
     if place.exists():
-        raise UsageError(f"--plot {plot}: is there already; name another file")
+        raise UsageError(f"--plot {plot}: already exists; name another file")
     if not place.parent.is_dir():
         raise UsageError(f"--plot {plot}: there is no folder {place.parent}")
 

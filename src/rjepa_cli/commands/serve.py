@@ -1,4 +1,4 @@
-"""`rjepa-cli serve`: a trained world model behind HTTP, and a page to see where it is surprised."""
+"""`rjepa-cli serve`: serve a trained world model over HTTP, with a page that shows surprise."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ Examples:
 
 \b
 The page is at / and the endpoints are described at /docs. SIGTERM or Ctrl-C
-finishes what was accepted, and ends with exit code 0. RJEPA_TOKEN in the
-environment, or --token-file, has callers name a token.
+finishes what was accepted, and ends with exit code 0. With RJEPA_TOKEN in the
+environment, or --token-file, callers must send a token.
 """
 
 
 def service_flags() -> list[Flag]:
-    """Flags of the service's own settings."""
+    """Return the flags of the service's own settings."""
     name = ServeRunSettings().service.name
     adapter = Registry().find(ServiceAdapter, name)
     return flags_of([("service", adapter.settings)], [flag.name for flag in SERVE_FLAGS])
 
 
-class _Command(click.Command):
-    """Its service's flags are made when they are needed."""
+class _ServeCommand(click.Command):
+    """A command that makes its service's flags when they are needed."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         own = [flag.option() for flag in service_flags()]
@@ -58,7 +58,7 @@ class _Command(click.Command):
 
 @click.command(
     "serve",
-    cls=_Command,
+    cls=_ServeCommand,
     params=[*(flag.option() for flag in SERVE_FLAGS), *CONFIG_OPTIONS],
     epilog=EPILOG,
 )
@@ -66,7 +66,7 @@ class _Command(click.Command):
 def command(ctx: click.Context, /, **params: Any) -> int:
     """Score reasoning as a service: latents or texts in, the surprise of each step out.
 
-    Requests that come together are run together; the same input gets the same score.
+    Concurrent requests are batched; the same input always gets the same score.
     """
     tree = gather(ctx, ServeRunSettings, [*SERVE_FLAGS, *service_flags()])
     settings = structure(ServeRunSettings, tree)
@@ -77,7 +77,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     service.check(options)
     with screen, open_served(settings, registry, lambda text: screen.say(f"{text} …")) as it:
         if it.stored is not None:
-            for line in named(it.stored.nearest.refused, "its steps are no neighbours of any"):
+            for line in named(it.stored.nearest.refused, "its steps are not searched"):
                 screen.warn(line)
         with hangup_as_term():
             service.serve(it, options, lambda text: screen.say(named_flags(text)))

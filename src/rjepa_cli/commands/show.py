@@ -20,10 +20,10 @@ from ..views.history import history_view, run_lines
 from ..views.record import add_surprise, record_facts, record_lines
 from .store.named_identity import MARK
 
-# Domains are counted record by record up to here; beyond it the run history tells.
+# With more records than this, domains are taken from the run history rather than counted.
 _COUNT_DOMAINS_UP_TO = 1000
 _IDS_SHOWN = 5
-_GAPS_LOOKED_INTO = 1000
+_LARGEST_GAP_SEARCHED = 1000
 Facts = dict[str, Any]
 
 EPILOG = """\b
@@ -43,7 +43,7 @@ Examples:
 @click.argument("store", metavar="STORE")
 @click.argument("id", metavar="[ID]", required=False)
 @click.option("--failures", is_flag=True, help="List what failed, with reasons.")
-@click.option("--history", is_flag=True, help="Tell each run: when, what, and rows over time.")
+@click.option("--history", is_flag=True, help="Show each run: when, what, and rows over time.")
 @click.option(
     "--world-model",
     metavar="RUN",
@@ -61,18 +61,18 @@ def command(
     limit: int | None,
     as_json: bool,
 ) -> int:
-    """What a store holds: problems, records, steps, identity, runs.
+    """Show what a store holds: problems, records, steps, identity, runs.
 
-    With an ID, that record: its prompt, its steps with text, span and norms. An ID is a problem's;
-    ID#N is its sample N. Where a store has a problem a#1 and a sample 1 of a, a#1#0 is the one and
-    a#01 the other.
+    With an ID, show that record: its prompt, and its steps with text, span and norms. An ID is a
+    problem's; ID#N is its sample N. If a store has both a problem a#1 and a sample 1 of a, a#1#0
+    names the former and a#01 the latter.
     """
     screen = Screen(only_output=True)
     with screen:
         opened = open_store(store)
         try:
             if id is not None:
-                facts, lines = _one(opened, id, world_model)
+                facts, lines = _record(opened, id, world_model)
             elif world_model is not None:
                 raise UsageError("--world-model: name a record, too: show STORE ID --world-model …")
             elif history:
@@ -92,7 +92,7 @@ def command(
 
 def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
     stats, identity, history = store.stats(), store.identity, store.history()
-    domains, whence = _domains(store, history)
+    domains, note = _domains(store, history)
     ended = {run["started"] for run in history if run.get("kind") == "extract"}
     records: list[Facts] = [
         {"id": str(key), "steps": entry.steps, "tokens": entry.tokens}
@@ -110,14 +110,14 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
         "identity_named_at_import": bool(identity and identity.labels.get("identity") == MARK),
         "identity": identity.to_json() if identity else None,
         "latent_space": identity.space.fingerprint if identity else None,
-        "history": [one for one in history if not _told_elsewhere(one, ended)],
+        "history": [entry for entry in history if not _shown_elsewhere(entry, ended)],
         "first": records,
     }
     each = f", {size(stats.bytes_on_disk / stats.records)} per record" if stats.records else ""
     lines = [
         f"store       {store.location}: {size(stats.bytes_on_disk)}{each}",
         f"problems    {stats.problems:,}"
-        + (f" ({', '.join(f'{k} {v:,}' for k, v in domains.items())}{whence})" if domains else ""),
+        + (f" ({', '.join(f'{k} {v:,}' for k, v in domains.items())}{note})" if domains else ""),
         f"records     {stats.records:,}, {count(stats.steps, 'step')}, "
         + (
             f"{count(stats.tokens, 'token')}"
@@ -137,21 +137,22 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
     return facts, lines
 
 
-def _told_elsewhere(one: Facts, ended: set[str]) -> bool:
-    """Journals are `--history`'s; a run that ended tells in its end what it began with."""
-    return one.get("kind") == KIND or (one.get("kind") == BEGIN and one["started"] in ended)
+def _shown_elsewhere(entry: Facts, ended: set[str]) -> bool:
+    """Return whether an entry is a journal, which `--history` shows, or the start of a run whose
+    end repeats it."""
+    return entry.get("kind") == KIND or (entry.get("kind") == BEGIN and entry["started"] in ended)
 
 
 def _domains(store: LatentStore, history: list[dict[str, Any]]) -> tuple[dict[str, int], str]:
     if len(store) > _COUNT_DOMAINS_UP_TO:
         asked = [run["asked"]["domains"] for run in history if "asked" in run]
         return (max(asked, key=lambda d: sum(d.values())), " asked for") if asked else ({}, "")
-    found: dict[str, set[str]] = {}
+    by_domain: dict[str, set[str]] = {}
     with store.snapshot() as snapshot:
-        for key in snapshot.keys():  # noqa: SIM118  a snapshot is no mapping
+        for key in snapshot.keys():  # noqa: SIM118  a snapshot is not a mapping
             domain = snapshot.get(key).trace.problem.domain
-            found.setdefault(domain, set()).add(key.problem_id)
-    return {domain: len(ids) for domain, ids in sorted(found.items())}, ""
+            by_domain.setdefault(domain, set()).add(key.problem_id)
+    return {domain: len(ids) for domain, ids in sorted(by_domain.items())}, ""
 
 
 def _identity_lines(identity: Facts | None, fingerprint: str | None) -> list[str]:
@@ -196,14 +197,14 @@ def _failures(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
     if not reasons:
         return facts, ["no failures"]
     lines = [f"{n:,} {reason}" for reason, n in sorted(reasons.items(), key=lambda i: -i[1])]
-    lines += [_failure_line(one) for one in listed]
+    lines += [_failure_line(failure) for failure in listed]
     return facts, lines
 
 
-def _failure_line(one: Facts) -> str:
-    needed = one["needed_bytes"]
+def _failure_line(failure: Facts) -> str:
+    needed = failure["needed_bytes"]
     tail = f" (at least {size(needed)} of memory are needed)" if needed else ""
-    return f"{short_name(one['id'])}: {one['reason']}: {one['detail']}{tail}"
+    return f"{short_name(failure['id'])}: {failure['reason']}: {failure['detail']}{tail}"
 
 
 def _failure_facts(failure: Failure) -> Facts:
@@ -215,7 +216,7 @@ def _failure_facts(failure: Failure) -> Facts:
     }
 
 
-def _one(store: LatentStore, text: str, world_model: str | None) -> tuple[Facts, list[str]]:
+def _record(store: LatentStore, text: str, world_model: str | None) -> tuple[Facts, list[str]]:
     key = _find(store, text)
     if (entry := store.entry(key)) is not None and entry.failed:
         failure = next(f for f in store.failures() if f.key == key)
@@ -229,7 +230,7 @@ def _one(store: LatentStore, text: str, world_model: str | None) -> tuple[Facts,
 
 
 def _find(store: LatentStore, text: str) -> RecordKey:
-    """The key that an ID means: a problem's first sample, or `ID#SAMPLE`; see also `select`."""
+    """Return the key that an ID names: a problem's first sample, or `ID#SAMPLE`; cf. `select`."""
     if not text:
         raise InputError(f"{EMPTY_ID}, or leave it out to see what {store.location} holds")
     first, sample = RecordKey(text), sample_named(text)
@@ -249,13 +250,13 @@ def _find(store: LatentStore, text: str) -> RecordKey:
 
 
 def _samples(store: LatentStore, key: RecordKey) -> list[RecordKey]:
-    """Other samples of the key's problem; samples are numbered with few gaps or none."""
-    found = []
+    """Return the other samples of the key's problem; there are few gaps in their numbers."""
+    samples = []
     for sample in itertools.count():
         other = RecordKey(key.problem_id, sample)
         if store.entry(other) is not None:
             if other != key:
-                found.append(other)
-        elif sample > min(key.sample, _GAPS_LOOKED_INTO):
-            return found
+                samples.append(other)
+        elif sample > min(key.sample, _LARGEST_GAP_SEARCHED):
+            return samples
     raise AssertionError("unreachable")

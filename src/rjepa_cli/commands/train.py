@@ -1,4 +1,4 @@
-"""`rjepa-cli train`: the latents of stores in, a trained world model out."""
+"""`rjepa-cli train`: train a world model on the latents of stores."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ TRAIN_FLAGS = (
     Flag("--workers", "training.num_workers", TrainingSettings),
 )
 OTHER_OPTIONS = (
-    click.Option(["--out"], metavar="RUN", help="Folder of the run, made if it is not there"),
+    click.Option(["--out"], metavar="RUN", help="Folder of the run, created if necessary"),
     click.Option(
-        ["--resume"], is_flag=True, help="Go on with the run that --out holds, by its own settings"
+        ["--resume"], is_flag=True, help="Continue the run in --out with its own settings"
     ),
     *config_options("Any setting: masker.max_ratio=0.6"),
     PRINT_CONFIG,
@@ -68,8 +68,8 @@ Examples:
 """
 
 
-class _Remembering(click.Command):
-    """Keeps what was given, for the command that goes on."""
+class _TrainCommand(click.Command):
+    """A command that keeps its arguments, to show the command that resumes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_ARGUMENTS] = tuple(args)
@@ -78,7 +78,7 @@ class _Remembering(click.Command):
 
 @click.command(
     "train",
-    cls=_Remembering,
+    cls=_TrainCommand,
     params=[*(flag.option() for flag in TRAIN_FLAGS), *OTHER_OPTIONS],
     epilog=EPILOG,
 )
@@ -88,15 +88,15 @@ def command(ctx: click.Context, /, **params: Any) -> int:
 
     It learns to predict steps of a solution from the others. Problems are split into train,
     validation and test by their statements; training stops when the validation loss no longer
-    falls. Ctrl-C writes a checkpoint; --resume goes on from the last one, with the same losses as a
-    run that was never interrupted.
+    falls. Ctrl-C writes a checkpoint; --resume continues from the last one, with the same losses as
+    a run that was never interrupted.
     """
     if params["resume"] and params["out"] and not Path(params["out"]).exists():
         raise UsageError(
             f"--out {params['out']}: there is no such folder to resume; leave --resume out to "
             "begin a run there"
         )
-    # A run knows what it was begun with.
+    # A run keeps its settings.
     begun = params["resume"] and params["out"] and Path(params["out"]) / RUN_CONFIG
     config = str(begun) if begun and begun.is_file() else None
     settings = structure(TrainSettings, gather(ctx, TrainSettings, TRAIN_FLAGS, config=config))
@@ -117,7 +117,7 @@ def _train(ctx: click.Context, settings: TrainSettings, screen: Screen) -> int:
     arguments = tuple(ctx.meta[_ARGUMENTS])
     with screen, Interrupts("writing a checkpoint") as interrupts:
         try:
-            # A step is short: it is let finish, so that every checkpoint is a whole one.
+            # A step is short, so it is always finished, and checkpoints are complete.
             with interrupts.holding(), TrainProgressReport(screen) as progress:
                 summary = adapter.train(
                     run,
@@ -138,13 +138,13 @@ def _train(ctx: click.Context, settings: TrainSettings, screen: Screen) -> int:
             raise _interrupted(arguments) from None
         stopped = interrupts.asked and summary.ending == "stopped"
     if summary.rank == 0:
-        _tell(summary, screen, params["json"], stopped)
+        _show(summary, screen, params["json"], stopped)
     if stopped:
         raise _interrupted(arguments)
     return DONE
 
 
-def _tell(summary: TrainSummary, screen: Screen, as_json: bool, stopped: bool) -> None:
+def _show(summary: TrainSummary, screen: Screen, as_json: bool, stopped: bool) -> None:
     facts = facts_of(summary, stopped)
     if as_json:
         screen.json(facts)
@@ -153,25 +153,25 @@ def _tell(summary: TrainSummary, screen: Screen, as_json: bool, stopped: bool) -
 
 
 def _interrupted(arguments: tuple[str, ...]) -> InterruptedRunError:
-    return InterruptedRunError(f"interrupted; go on with: {resume_command(arguments, 'train')}")
+    return InterruptedRunError(f"interrupted; continue with: {resume_command(arguments, 'train')}")
 
 
 def _place(out: str | None, resume: bool, adapter: WorldModelAdapter) -> str:
-    """The run's folder.
+    """Return the run's folder.
 
     Raises:
-        UsageError: it is not named, cannot be made, or holds something while nothing is resumed.
+        UsageError: it is not named, is not a folder, or is not empty although nothing is resumed.
     """
     if not out:
         raise UsageError("no place for the run: add --out RUN, a new folder")
     place = Path(out)
     if place.exists() and not place.is_dir():
         raise UsageError(f"--out {out}: is not a folder")
-    holds = place.is_dir() and any(one.suffix != UNFINISHED for one in place.iterdir())
-    if not resume and holds:
+    occupied = place.is_dir() and any(file.suffix != UNFINISHED for file in place.iterdir())
+    if not resume and occupied:
         if adapter.claims(out):
             raise UsageError(
-                f"--out {out}: holds a run already; go on with it by --resume, or name a new folder"
+                f"--out {out}: holds a run already; continue it with --resume, or name a new folder"
             )
         raise UsageError(
             f"--out {out}: the folder is not empty; name a new one, or add --resume if a run was "
@@ -180,27 +180,27 @@ def _place(out: str | None, resume: bool, adapter: WorldModelAdapter) -> str:
     return out
 
 
-_LAST = 50
+_LOSSES_AVERAGED = 50
 
 
 class TrainProgressReport:
-    """Entered around a training run, and called after each step of its optimiser."""
+    """A context around a training run that shows its progress, called after each step."""
 
     def __init__(self, screen: Screen) -> None:
         self._meter = Meter(screen)
         self._first: TrainProgress | None = None
-        self._losses: deque[float] = deque(maxlen=_LAST)
+        self._losses: deque[float] = deque(maxlen=_LOSSES_AVERAGED)
 
     def __call__(self, progress: TrainProgress) -> None:
         self._losses.append(progress.loss)
         if self._first is None:
-            # What came before, reading and compiling, says nothing of the time left.
+            # Reading and compiling, which came before, must not affect the time left.
             self._first = progress
             self._meter.restart(progress.steps)
         self._meter.show(progress.step, lambda: self.status(progress))
 
     def status(self, progress: TrainProgress) -> str:
-        """Epoch, mean loss of the last steps, samples a second, time left."""
+        """Return epoch, mean loss of the last steps, samples per second and time left."""
         assert self._first is not None
         loss = sum(self._losses) / len(self._losses)
         parts = [f"epoch {progress.epoch + 1}/{progress.epochs}", f"loss {loss:.4g}"]

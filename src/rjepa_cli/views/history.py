@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from rjepa_core.extraction.history import KIND, OUTPUT, RUN_KINDS, Story, stories
+from rjepa_core.extraction.history import KIND, OUTPUT, RUN_KINDS, PastRun, past_runs
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.text import count, duration, rate
 
@@ -19,70 +19,71 @@ Facts = dict[str, Any]
 
 
 def history_view(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
-    """Runs with their changes of size and a plot; at most `limit` changes of each."""
+    """Return the runs, as facts and as lines, with a plot and at most `limit` changes each."""
     history = store.history()
-    told = stories(history)
+    runs = past_runs(history)
     facts: Facts = {
         "store": store.location,
-        "runs": [_facts(story) for story in told],
-        "other": [one for one in history if one.get("kind") not in RUN_KINDS],
+        "runs": [_facts(run) for run in runs],
+        "other": [entry for entry in history if entry.get("kind") not in RUN_KINDS],
     }
     if not history:
         return facts, ["no runs yet"]
-    lines = [_other_line(one) for one in facts["other"]]
-    for story in told:
-        lines += _story_lines(story, _CHANGES_SHOWN if limit is None else limit)
+    lines = [_other_line(entry) for entry in facts["other"]]
+    for run in runs:
+        lines += _run_details(run, _CHANGES_SHOWN if limit is None else limit)
     return facts, lines
 
 
 def run_lines(history: list[dict[str, Any]]) -> list[str]:
-    """A line for each thing that happened to a store."""
-    told = {story.started: story for story in stories(history)}
+    """Return a line for each run and each other entry of a history."""
+    runs = {run.started: run for run in past_runs(history)}
     lines = []
-    for one in history:
-        kind = one.get("kind")
+    for entry in history:
+        kind = entry.get("kind")
         if kind not in RUN_KINDS:
-            lines.append(_other_line(one))
+            lines.append(_other_line(entry))
             continue
-        story = told.pop(one["run"] if kind == KIND else one["started"], None)
-        if story is not None:
-            lines.append(_head(story))
+        run = runs.pop(entry["run"] if kind == KIND else entry["started"], None)
+        if run is not None:
+            lines.append(_head(run))
     return lines
 
 
-def _other_line(one: Facts) -> str:
-    kind = one.get("kind")
+def _other_line(entry: Facts) -> str:
+    kind = entry.get("kind")
     if kind == "import":
-        return f"import      {one.get('records', 0):,} records from {one.get('source', '?')}"
+        return f"import      {entry.get('records', 0):,} records from {entry.get('source', '?')}"
     if kind == "merge":
-        return f"merge       {one.get('added', 0):,} added from {', '.join(one.get('sources', ()))}"
+        sources = ", ".join(entry.get("sources", ()))
+        return f"merge       {entry.get('added', 0):,} added from {sources}"
     if kind == "rm":
-        return f"rm          {one.get('removed', 0):,} removed"
+        return f"rm          {entry.get('removed', 0):,} removed"
     if kind == OUTPUT:
-        when = f"{one.get('started', '')} " if one.get("started") else ""
-        return f"output      {when}{one.get('stream', '?')} took no more: {one.get('why', '?')}"
-    return f"{kind or 'run'!s:<12}{one.get('started', '')}".rstrip()
+        when = f"{entry.get('started', '')} " if entry.get("started") else ""
+        return f"output      {when}{entry.get('stream', '?')} took no more: {entry.get('why', '?')}"
+    return f"{kind or 'run'!s:<12}{entry.get('started', '')}".rstrip()
 
 
-def _head(story: Story) -> str:
-    began = datetime.fromisoformat(story.started).isoformat(timespec="seconds")
-    run = story.entry
-    if run is None:
-        known = f"{_length(story)} are known" if story.seconds else "no more is known"
-        device = f" on {story.asked['device']}" if story.asked else ""
-        return f"run         {began}{device}: no end, killed or running still; {known}"
-    failed = f", {run['failures']:,} failed" if run["failures"] else ""
+def _head(run: PastRun) -> str:
+    began = datetime.fromisoformat(run.started).isoformat(timespec="seconds")
+    entry = run.entry
+    if entry is None:
+        known = f"{_length(run)} are known" if run.seconds else "no more is known"
+        device = f" on {run.asked['device']}" if run.asked else ""
+        return f"run         {began}{device}: no end, killed or still running; {known}"
+    failed = f", {entry['failures']:,} failed" if entry["failures"] else ""
     return (
-        f"run         {began} {run['ending']}: {count(run['records'], 'record')}{failed} "
-        f"in {_length(story)} on {run['device']}"
+        f"run         {began} {entry['ending']}: {count(entry['records'], 'record')}{failed} "
+        f"in {_length(run)} on {entry['device']}"
     )
 
 
 def _asked_line(asked: Facts) -> str:
-    """Model, scheduler, executor and sources of a run."""
+    """Return model, scheduler, executor and sources of a run."""
     problems = asked.get("problems", {})
-    sources = [str(one) for one in problems.get("sources", ())]
-    sources += [f"traces of {one}" for one in problems.get("traces", ())]
+    sources = [str(source) for source in problems.get("sources", ())]
+    sources += [f"traces of {source}" for source in problems.get("traces", ())]
     model = asked.get("model", {}).get("name", "?")
     scheduler = asked.get("scheduler", {}).get("name", "?")
     passes = f"{asked['passes']}, " if asked.get("passes") else ""
@@ -93,49 +94,49 @@ def _asked_line(asked: Facts) -> str:
     return f"{model}, {passes}scheduler {scheduler}{where}, {', '.join(sources) or '?'}"
 
 
-def _length(story: Story) -> str:
-    return duration(story.seconds)
+def _length(run: PastRun) -> str:
+    return duration(run.seconds)
 
 
-def _facts(story: Story) -> Facts:
+def _facts(run: PastRun) -> Facts:
     return {
-        "started": story.started,
-        "seconds": story.seconds,
-        "asked": story.asked,
-        "run": story.entry,
-        "points": [attrs.asdict(point) for point in story.points],
-        "changes": list(story.changes),
+        "started": run.started,
+        "seconds": run.seconds,
+        "asked": run.asked,
+        "run": run.entry,
+        "points": [attrs.asdict(point) for point in run.points],
+        "changes": list(run.changes),
     }
 
 
-def _story_lines(story: Story, most: int) -> list[str]:
-    lines = [_head(story)]
-    run, asked = story.entry, story.asked
+def _run_details(run: PastRun, most: int) -> list[str]:
+    lines = [_head(run)]
+    entry, asked = run.entry, run.asked
     if asked is not None:
         lines.append(f"            {_asked_line(asked)}")
-    if run is not None:
-        done = run["records"] + run["failures"]
-        speed = f", {rate(run['seconds'] / done)} s each" if done else ""
-        short = f", {count(run['out_of_memory'], 'batch')} out of memory"
+    if entry is not None:
+        done = entry["records"] + entry["failures"]
+        speed = f", {rate(entry['seconds'] / done)} s each" if done else ""
+        out_of_memory = f", {count(entry['out_of_memory'], 'batch')} out of memory"
         lines.append(
-            f"            {count(run['new_tokens'] or run['tokens'], 'token')}{speed}"
-            + (short if run["out_of_memory"] else "")
+            f"            {count(entry['new_tokens'] or entry['tokens'], 'token')}{speed}"
+            + (out_of_memory if entry["out_of_memory"] else "")
         )
-    if len(story.points) > 1:
-        ends = [point.at for point in story.points]
+    if len(run.points) > 1:
+        ends = [point.at for point in run.points]
         for title, values in (
-            ("rows", [float(point.rows) for point in story.points]),
-            ("token/s", [point.tokens_per_second for point in story.points]),
+            ("rows", [float(point.rows) for point in run.points]),
+            ("token/s", [point.tokens_per_second for point in run.points]),
         ):
             lines += [f"            {line}" for line in chart(title, ends, values)]
-    began = datetime.fromisoformat(story.started)
-    for change in story.changes[:most]:
+    began = datetime.fromisoformat(run.started)
+    for change in run.changes[:most]:
         at = (began + timedelta(seconds=change["at"])).strftime("%H:%M:%S")
         before, after = change["rows_before"], change["rows_after"]
         size = f"{before} -> {after}" if before != after else f"{after}"
         lines.append(f"  {at}  {size} rows, {change['reason']}: {change['detail']}")
-    if len(story.changes) > most:
-        lines.append(f"  … and {len(story.changes) - most} more; see --limit")
+    if len(run.changes) > most:
+        lines.append(f"  … and {len(run.changes) - most} more; see --limit")
     return lines
 
 
@@ -146,16 +147,16 @@ _WIDTH, _HEIGHT = 60, 3
 def chart(
     title: str, ends: Sequence[float], values: Sequence[float], width: int = _WIDTH
 ) -> list[str]:
-    """Lines of a bar chart from 0 to the largest value.
+    """Return the lines of a bar chart from 0 to the largest value.
 
     Args:
         title: what is plotted.
-        ends: seconds at which each stretch of time ends, ascending; it begins where the one
-            before it ends.
+        ends: seconds at which each stretch of time ends, ascending; each begins where the previous
+            one ends.
         values: of each stretch.
         width: in characters.
     """
-    # As shares of the largest value: the smallest numbers would vanish in the means.
+    # As shares of the largest value, because tiny values would underflow in the means.
     largest = max(values)
     columns = _resampled(ends, [v / largest if largest > 0 else 0.0 for v in values], width)
     highest = max(columns)
@@ -171,7 +172,7 @@ def chart(
 
 
 def _resampled(ends: Sequence[float], values: Sequence[float], width: int) -> list[float]:
-    """The mean, weighted by time, in each of `width` equal parts of the time."""
+    """Return the mean, weighted by time, in each of `width` equal parts of the time."""
     step = ends[-1] / width
     sums = [0.0] * width
     before = 0.0

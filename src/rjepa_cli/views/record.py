@@ -19,12 +19,12 @@ Facts = dict[str, Any]
 
 
 def record_facts(record: LatentRecord, store: LatentStore) -> Facts:
-    """All that a record holds, vectors as norms."""
+    """Return what a record holds as JSON values, with norms for vectors."""
     trace, identity = record.trace, store.identity
     layers = identity.space.layers if identity else range(len(record.latents))
     norms = np.linalg.norm(record.latents.astype(np.float32), axis=-1)
     prompt_norms = np.linalg.norm(record.prompt_latent.astype(np.float32), axis=-1)
-    # Imported records may have vectors alone.
+    # Imported records may have only vectors.
     spans = trace.spans or (None,) * norms.shape[1]
     texts = trace.step_texts or (None,) * norms.shape[1]
     steps = [
@@ -60,7 +60,7 @@ def record_facts(record: LatentRecord, store: LatentStore) -> Facts:
 
 
 def record_lines(facts: Facts) -> list[str]:
-    """The same for people."""
+    """Return the facts as lines of text."""
     layers, steps, width = facts["latents"]
     lines = [
         f"record   {facts['id']} ({facts['domain']}): "
@@ -118,7 +118,7 @@ _PARTS = " ▏▎▍▌▋▊▉█"
 def add_surprise(
     facts: dict[str, Any], store: LatentStore, key: RecordKey, world_model: str
 ) -> None:
-    """Put each step's surprise, and where it stands among validation's, into a record's facts."""
+    """Add each step's surprise, and its percentile in validation, to a record's facts."""
     opened = open_world_model(world_model)
     try:
         [scored] = score(store, [key], opened)
@@ -132,7 +132,7 @@ def add_surprise(
 
 
 def surprise_line(step: Mapping[str, Any], largest: float) -> str:
-    """A bar, the number, and what share of validation's steps surprised less."""
+    """Return a bar, the number, and the percentage of validation steps with less surprise."""
     share = step["surprise"] / largest if largest > 0 else 0.0
     eighths = round(share * _WIDTH * 8)
     bar = _PARTS[8] * (eighths // 8) + (_PARTS[eighths % 8] if eighths % 8 else "")

@@ -1,1 +1,1 @@
-"""The benchmark use case: how fast a model and a machine are at which size, and what to choose."""
+"""The benchmark use case: measure the speed of batch sizes on a machine, and recommend one."""

@@ -1,4 +1,4 @@
-"""From a measurement to one sentence of advice; every reason in it is one of its figures."""
+"""Turn a measurement into one sentence of advice, whose reasons are the measured figures."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import attrs
 
 from .results import BenchResult, Measured
 
-# As far as two figures may differ and count as equal.
+# Two figures that differ by no more than this share count as equal.
 CLOSE = 0.05
-# Rounds that differ by more than this share of their median leave a doubt.
+# Rounds that differ by more than this share of their median raise a doubt.
 _UNSTEADY = 0.1
-# Batches behind which a scheduler that learns has had a chance to.
+# Fewer batches than this are too few for a scheduler to learn from.
 _FEW_BATCHES = 20
 
 
@@ -20,8 +20,8 @@ class Advice:
 
     Attributes:
         name: of the recommended contender; None where nothing can be recommended.
-        sentence: the advice and its reason.
-        doubts: what keeps the figures from being certain, a sentence each.
+        sentence: the advice and its reasons.
+        doubts: reasons to doubt the figures, one sentence each.
     """
 
     name: str | None
@@ -30,15 +30,15 @@ class Advice:
 
 
 def advise(result: BenchResult) -> Advice:
-    """Of the sizes that fit the fastest, or a smaller one that is as good; or the scheduler that
-    decides, where it is as fast."""
+    """Recommend the smallest size that is about as fast as the fastest that fits, or the adaptive
+    scheduler if it is as fast."""
     if len(result.measured) == 1:
-        only = f"Nothing can be recommended: only {_rows(result.measured[0])} had been measured."
-        return Advice(None, only, _doubts(result, None))
-    useful = [one for one in result.measured if one.failed < one.problems]
-    fixed = [one for one in useful if one.size is not None]
-    deciding = next((one for one in useful if one.size is None), None)
-    fitting = [one for one in fixed if not one.out_of_memory]
+        only = f"Nothing can be recommended: there are figures only for {_rows(result.measured[0])}"
+        return Advice(None, f"{only}.", _doubts(result, None))
+    useful = [c for c in result.measured if c.failed < c.problems]
+    fixed = [c for c in useful if c.size is not None]
+    deciding = next((c for c in useful if c.size is None), None)
+    fitting = [c for c in fixed if not c.out_of_memory]
     chosen = _smallest_of_the_fastest(fitting)
     if chosen is None:
         return _nothing_fits(result, deciding)
@@ -58,9 +58,9 @@ def _smallest_of_the_fastest(fitting: list[Measured]) -> Measured | None:
     if not fitting:
         return None
     least = min(map(_seconds, fitting))
-    # Less memory for as good as the same speed.
-    close = (one for one in fitting if _seconds(one) <= least * (1 + CLOSE))
-    return min(close, key=lambda one: one.size or 0)
+    # A smaller size takes less memory at nearly the same speed.
+    close = (c for c in fitting if _seconds(c) <= least * (1 + CLOSE))
+    return min(close, key=lambda c: c.size or 0)
 
 
 def _decides(result: BenchResult, deciding: Measured, best: Measured) -> Advice:
@@ -71,10 +71,10 @@ def _decides(result: BenchResult, deciding: Measured, best: Measured) -> Advice:
         against = f"{_percent(less)} faster than the best fixed size, {_rows(best)}"
     else:
         against = f"within {_percent(1 / (1 + less) - 1)} of the best fixed size, {_rows(best)}"
-    reasons = [_gain(result, deciding), f"{against}, and it goes on looking during the run"]
+    reasons = [_gain(result, deciding), f"{against}, and it keeps adapting during the run"]
     if deciding.out_of_memory:
         batches = _count(deciding.out_of_memory, "batch", "batches")
-        reasons.append(f"{batches} ran out of memory and came again smaller")
+        reasons.append(f"out of memory in {batches}, tried again smaller")
     sentence = f"Leave the size to scheduler.name={deciding.name}: {_joined(reasons)}."
     return Advice(deciding.name, sentence, _doubts(result, deciding))
 
@@ -95,13 +95,13 @@ def _nothing_fits(result: BenchResult, deciding: Measured | None) -> Advice:
     )
 
 
-def _gain(result: BenchResult, one: Measured) -> str:
+def _gain(result: BenchResult, contender: Measured) -> str:
     base = result.baseline
     assert base is not None
-    if one is base:
+    if contender is base:
         return ""
     against = "one at a time" if base.size == 1 else f"{base.size} at a time"
-    return f"{result.speed_up(one):.1f} times as fast as {against}"
+    return f"{result.speed_up(contender):.1f} times as fast as {against}"
 
 
 def _why_no_larger(result: BenchResult, chosen: Measured) -> str:
@@ -125,41 +125,42 @@ def _why_no_larger(result: BenchResult, chosen: Measured) -> str:
 
 
 def _doubts(result: BenchResult, chosen: Measured | None) -> tuple[str, ...]:
-    found = []
+    doubts = []
     if result.settings.bench.rounds == 1:
-        found.append("There was one round alone: how much its figures vary is not known.")
+        doubts.append("There was only one round: how much its figures vary is not known.")
     unsteady = max(result.measured, key=_unsteadiness, default=None)
     if unsteady is not None and _unsteadiness(unsteady) > _UNSTEADY:
-        found.append(
+        doubts.append(
             f"The rounds of {_rows(unsteady)} differ by {_percent(_unsteadiness(unsteady))}: "
             "measure again on a quiet machine, or with more bench.rounds."
         )
-    for one in result.measured:
-        if one.size is None and one.batches < _FEW_BATCHES:
-            batches = _count(one.batches, "batch", "batches")
-            found.append(
-                f"{one.name} had {batches} to find its size in; over a whole run the search "
+    for contender in result.measured:
+        if contender.size is None and contender.batches < _FEW_BATCHES:
+            batches = _count(contender.batches, "batch", "batches")
+            doubts.append(
+                f"{contender.name} had {batches} to find its size in; over a whole run the search "
                 "weighs less. A larger problems.limit shows it."
             )
-        if one.failed and not one.out_of_memory:
-            found.append(f"With {_rows(one)} {one.failed} of {one.problems} problems failed.")
+        if contender.failed and not contender.out_of_memory:
+            failed = f"{contender.failed} of {contender.problems} problems failed"
+            doubts.append(f"With {_rows(contender)} {failed}.")
     if result.left_out:
         sizes = ", ".join(map(str, result.left_out))
-        found.append(f"{sizes} rows were left out: {result.survey.work} problems never fill them.")
-    return tuple(found)
+        doubts.append(f"{sizes} rows were left out: {result.survey.work} problems never fill them.")
+    return tuple(doubts)
 
 
-def _unsteadiness(one: Measured) -> float:
-    spread = one.seconds_per_problem
+def _unsteadiness(contender: Measured) -> float:
+    spread = contender.seconds_per_problem
     return (spread.most - spread.least) / max(spread.median, 1e-9)
 
 
-def _seconds(one: Measured) -> float:
-    return one.seconds_per_problem.median
+def _seconds(contender: Measured) -> float:
+    return contender.seconds_per_problem.median
 
 
-def _longer(one: Measured, other: Measured) -> str:
-    ratio = _seconds(one) / max(_seconds(other), 1e-9)
+def _longer(contender: Measured, other: Measured) -> str:
+    ratio = _seconds(contender) / max(_seconds(other), 1e-9)
     return f"{ratio:.1f} times as long" if ratio >= 1.5 else f"{_percent(ratio - 1)} longer"
 
 
@@ -167,10 +168,10 @@ def _percent(share: float) -> str:
     return f"{max(1, round(share * 100))} %"
 
 
-def _rows(one: Measured) -> str:
-    if one.size is None:
-        return one.name
-    return f"{one.size} row{'' if one.size == 1 else 's'}"
+def _rows(contender: Measured) -> str:
+    if contender.size is None:
+        return contender.name
+    return f"{contender.size} row{'' if contender.size == 1 else 's'}"
 
 
 def _count(number: int, one: str, more: str) -> str:

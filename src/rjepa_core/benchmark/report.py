@@ -1,4 +1,4 @@
-"""A measurement as facts for JSON, and as the audit's table for people."""
+"""A measurement as facts for JSON, and as a table for people."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FIGURES = 4
 
 
 def random_warning(info: ModelInfo) -> str | None:
-    """What must be said of a model that was never trained."""
+    """Return the warning for a model with untrained weights."""
     if not info.random:
         return None
     shape = info.content.removeprefix(RANDOM)
@@ -63,36 +63,36 @@ def facts_of(
         "total": settings.bench.total,
         "baseline": result.baseline.name if result.baseline else None,
         "left_out": list(result.left_out),
-        "contenders": [_contender(result, one) for one in result.measured],
+        "contenders": [_contender(result, contender) for contender in result.measured],
         "machine": dict(machine),
         "settings": {key: value for key, value in plain.items() if key not in _UNUSED},
     }
 
 
-def _contender(result: BenchResult, one: Measured) -> Facts:
+def _contender(result: BenchResult, contender: Measured) -> Facts:
     return {
-        "name": one.name,
-        "size": one.size,
-        "seconds_per_problem": _spread(one.seconds_per_problem),
-        "tokens_per_second": _spread(one.tokens_per_second),
-        "peak_bytes": one.peak_bytes,
-        "speed_up": _short(result.speed_up(one)),
-        "hours": _short(result.hours(one)),
-        "out_of_memory": one.out_of_memory,
-        "failed": one.failed,
-        "last_rows": one.last_rows,
-        "rounds": [_round(round_) for round_ in one.rounds],
+        "name": contender.name,
+        "size": contender.size,
+        "seconds_per_problem": _spread(contender.seconds_per_problem),
+        "tokens_per_second": _spread(contender.tokens_per_second),
+        "peak_bytes": contender.peak_bytes,
+        "speed_up": _short(result.speed_up(contender)),
+        "hours": _short(result.hours(contender)),
+        "out_of_memory": contender.out_of_memory,
+        "failed": contender.failed,
+        "last_rows": contender.last_rows,
+        "rounds": [_round(round_) for round_ in contender.rounds],
     }
 
 
-def _round(one: Round) -> Facts:
-    plain = {key: value for key, value in attrs.asdict(one).items() if key != "decisions"}
-    plain["seconds"] = round(one.seconds, 4)
+def _round(round_: Round) -> Facts:
+    plain = {key: value for key, value in attrs.asdict(round_).items() if key != "decisions"}
+    plain["seconds"] = round(round_.seconds, 4)
     plain["batches"] = [
         {**attrs.asdict(b), "at": round(b.at, 4), "seconds": round(b.seconds, 4)}
-        for b in one.batches
+        for b in round_.batches
     ]
-    plain["decisions"] = [{"at": round(at, 1), **attrs.asdict(d)} for at, d in one.decisions]
+    plain["decisions"] = [{"at": round(at, 1), **attrs.asdict(d)} for at, d in round_.decisions]
     return plain
 
 
@@ -105,7 +105,7 @@ def _short(value: float | None) -> float | None:
 
 
 def columns(facts: Facts) -> list[str]:
-    """Headings of the audit's table."""
+    """Return the headings of the table."""
     base = facts["baseline"]
     against = "" if base in ("1", None) else f" over {base} rows"
     return [
@@ -118,45 +118,45 @@ def columns(facts: Facts) -> list[str]:
     ]
 
 
-def cells(one: Mapping[str, Any]) -> list[str]:
-    """A contender's line of it."""
-    peak = one["peak_bytes"]
+def cells(contender: Mapping[str, Any]) -> list[str]:
+    """Return a contender's row of the table."""
+    peak = contender["peak_bytes"]
     return [
-        one["name"],
-        spread_text(one["seconds_per_problem"], len(one["rounds"])),
-        spread_text(one["tokens_per_second"], len(one["rounds"])),
+        contender["name"],
+        spread_text(contender["seconds_per_problem"], len(contender["rounds"])),
+        spread_text(contender["tokens_per_second"], len(contender["rounds"])),
         "unknown" if peak is None else size(peak),
-        f"{one['speed_up']:.1f}" if one["speed_up"] is not None else "",
-        rate(one["hours"]),
+        f"{contender['speed_up']:.1f}" if contender["speed_up"] is not None else "",
+        rate(contender["hours"]),
     ]
 
 
-def remark(one: Mapping[str, Any]) -> str:
-    """What went wrong with a contender, if anything did."""
+def remark(contender: Mapping[str, Any]) -> str:
+    """Return what went wrong with a contender, or an empty string."""
     parts = []
-    if one["out_of_memory"]:
-        times = "once" if one["out_of_memory"] == 1 else f"{one['out_of_memory']} times"
+    if contender["out_of_memory"]:
+        times = "once" if contender["out_of_memory"] == 1 else f"{contender['out_of_memory']} times"
         parts.append(f"out of memory {times}")
-    if one["failed"]:
-        parts.append(f"{count(one['failed'], 'problem')} failed")
+    if contender["failed"]:
+        parts.append(f"{count(contender['failed'], 'problem')} failed")
     return ", ".join(parts)
 
 
 def spread_text(spread: Mapping[str, float], rounds: int) -> str:
-    """`5.67 (5.5–5.8)`; without the range where there is one value alone."""
+    """Format median and range, `5.67 (5.5–5.8)`; without the range if there is only one round."""
     least, most = spread["least"], spread["most"]
     if rounds == 1:
         return rate(spread["median"])
-    # As many digits behind the point as the largest needs.
+    # As many decimal places as the largest value needs.
     places = max(0, 2 - math.floor(math.log10(most))) if 0 < most < 100 else 0
     median, low, high = (f"{x:,.{places}f}" for x in (spread["median"], least, most))
     return f"{median} ({low}–{high})"
 
 
 def lines(facts: Facts) -> list[str]:
-    """The table, the advice, and what there is to doubt."""
-    rows = [columns(facts), *(cells(one) for one in facts["contenders"])]
-    remarks = ["", *(remark(one) for one in facts["contenders"])]
+    """Return the table, the advice and the doubts as lines of text."""
+    rows = [columns(facts), *(cells(contender) for contender in facts["contenders"])]
+    remarks = ["", *(remark(contender) for contender in facts["contenders"])]
     text = [
         f"{title(facts)}: {what_was_run(facts)}",
         *([f"WARNING: {facts['warning']}"] if facts["warning"] else []),
@@ -171,7 +171,7 @@ def lines(facts: Facts) -> list[str]:
 
 
 def title(facts: Facts) -> str:
-    """Model and device."""
+    """Return the title: model and device."""
     model = facts["model"]
     precision = model["compute_dtype"]
     if model["quantisation"] != "none":
@@ -182,7 +182,7 @@ def title(facts: Facts) -> str:
 
 
 def what_was_run(facts: Facts) -> str:
-    """Problems, tokens and rounds."""
+    """Return the numbers of problems, tokens and rounds as text."""
     tokens = facts["settings"]["sampling"]["max_new_tokens"]
     rounds = facts["settings"]["bench"]["rounds"]
     several = "" if rounds == 1 else "; median (smallest–largest)"
@@ -193,7 +193,7 @@ def what_was_run(facts: Facts) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns side by side; the first to the left, figures to the right."""
+    """Return rows with aligned columns, the first to the left and the others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
         "  ".join(

@@ -1,4 +1,4 @@
-"""What a measurement of batch sizes is asked for, and what it found."""
+"""The settings and results of a measurement of batch sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..ports.backend import ModelInfo
 from ..ports.scheduler import Decision
 from ..settings import ExtractionSettings, StoreSettings
 
-# The problems of the original project's audit: GSM8K, MATH and HumanEval.
+# Number of problems in GSM8K, MATH and HumanEval, as in the original project's audit.
 AUDIT_PROBLEMS = 21456
 
 
@@ -37,7 +37,7 @@ class BenchSettings:
     Attributes:
         sizes: numbers of rows to measure, each with the fixed scheduler.
         rounds: how often everything is measured.
-        total: problems that the hours are projected for.
+        total: number of problems for which the hours are projected.
     """
 
     sizes: tuple[int, ...] = attrs.field(
@@ -49,7 +49,7 @@ class BenchSettings:
 
 @attrs.frozen(kw_only=True)
 class BenchRunSettings(ExtractionSettings):
-    """All of one measurement: the extraction that is timed, and what is compared.
+    """All of one measurement: the extraction to time, and what to compare.
 
     Its store and its run settings are not used: nothing is stored.
     """
@@ -63,11 +63,11 @@ class MeasuredBatch:
     """One generated batch.
 
     Attributes:
-        at: seconds since its round began, at its end.
+        at: end of the batch, in seconds since its round began.
         rows: how many.
         new_tokens: generated.
-        seconds: that generating them took.
-        out_of_memory: it did not fit.
+        seconds: time that generating them took.
+        out_of_memory: whether the batch did not fit.
     """
 
     at: float
@@ -83,17 +83,17 @@ class Round:
 
     Attributes:
         number: of the round, from 0.
-        place: which in its round, from 0.
-        seconds: wall time, all of the pipeline.
-        problems: done, the failed included.
+        place: position in its round, from 0.
+        seconds: wall time of the whole pipeline.
+        problems: done, failed ones included.
         failures: failed problems by reason.
         steps: reasoning steps that were encoded.
         prompt_tokens, new_tokens: read and generated.
-        peak_bytes: most that this process held; None where no probe tells.
-        used_bytes, limit_bytes: most that everyone used on the device, and what there is.
-        out_of_memory: batches that did not fit.
-        batches: as they were generated.
-        decisions: of a scheduler that explains itself, with the seconds since the round began.
+        peak_bytes: most memory that this process held; None if unknown.
+        used_bytes, limit_bytes: most memory used on the device by all processes, and the limit.
+        out_of_memory: number of batches that did not fit.
+        batches: in the order in which they were generated.
+        decisions: of a scheduler that explains them, with the seconds since the round began.
     """
 
     number: int
@@ -114,7 +114,7 @@ class Round:
 
 @attrs.frozen
 class Spread:
-    """A quantity over the rounds."""
+    """Median and range of a quantity over the rounds."""
 
     median: float
     least: float
@@ -122,6 +122,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of values."""
         return cls(statistics.median(values), min(values), max(values))
 
 
@@ -140,45 +141,45 @@ class Measured:
 
     @property
     def seconds_per_problem(self) -> Spread:
-        return Spread.of([one.seconds / max(1, one.problems) for one in self.rounds])
+        return Spread.of([r.seconds / max(1, r.problems) for r in self.rounds])
 
     @property
     def tokens_per_second(self) -> Spread:
-        """Its median is that of the time turned over, so that the two tell the same."""
-        speeds = [one.new_tokens / max(one.seconds, 1e-9) for one in self.rounds]
-        done = max(1, sum(one.problems for one in self.rounds))
-        tokens = sum(one.new_tokens for one in self.rounds) / done
+        """Tokens per second; the median is derived from the median time, so that the two agree."""
+        speeds = [r.new_tokens / max(r.seconds, 1e-9) for r in self.rounds]
+        done = max(1, sum(r.problems for r in self.rounds))
+        tokens = sum(r.new_tokens for r in self.rounds) / done
         median = tokens / max(self.seconds_per_problem.median, 1e-9)
         return Spread(median, min(*speeds, median), max(*speeds, median))
 
     @property
     def peak_bytes(self) -> int | None:
         """The most of any round."""
-        return max((one.peak_bytes for one in self.rounds if one.peak_bytes), default=None)
+        return max((r.peak_bytes for r in self.rounds if r.peak_bytes), default=None)
 
     @property
     def out_of_memory(self) -> int:
-        """Batches of all rounds that did not fit."""
-        return sum(one.out_of_memory for one in self.rounds)
+        """Number of batches of all rounds that did not fit."""
+        return sum(r.out_of_memory for r in self.rounds)
 
     @property
     def failed(self) -> int:
-        """Failed problems of all rounds."""
-        return sum(sum(one.failures.values()) for one in self.rounds)
+        """Number of failed problems of all rounds."""
+        return sum(sum(r.failures.values()) for r in self.rounds)
 
     @property
     def problems(self) -> int:
-        """Problems of all rounds, the failed included."""
-        return sum(one.problems for one in self.rounds)
+        """Number of problems of all rounds, failed ones included."""
+        return sum(r.problems for r in self.rounds)
 
     @property
     def batches(self) -> int:
-        """Batches of all rounds."""
-        return sum(len(one.batches) for one in self.rounds)
+        """Number of batches of all rounds."""
+        return sum(len(r.batches) for r in self.rounds)
 
     @property
     def last_rows(self) -> int:
-        """Rows of the last batch that was full: where a scheduler that learns has got to."""
+        """Rows of the last full batch: the size that a scheduler has settled on."""
         fitted = [b.rows for b in self.rounds[-1].batches if not b.out_of_memory]
         return max(fitted[-2:], default=0)
 
@@ -192,7 +193,7 @@ class BenchResult:
         info: of the model.
         survey: of the problems.
         measured: the fixed sizes, smallest first, then the scheduler that decides.
-        left_out: sizes that there are too few problems for.
+        left_out: sizes for which there are too few problems.
     """
 
     settings: BenchRunSettings
@@ -203,16 +204,16 @@ class BenchResult:
 
     @property
     def baseline(self) -> Measured | None:
-        """What speed-ups are against: the smallest size, one at a time if it was measured."""
-        return next((one for one in self.measured if one.size is not None), None)
+        """The smallest fixed size, against which speed-ups are computed."""
+        return next((c for c in self.measured if c.size is not None), None)
 
-    def speed_up(self, one: Measured) -> float | None:
-        """How many times as fast as the baseline."""
+    def speed_up(self, contender: Measured) -> float | None:
+        """Return how many times as fast as the baseline a contender is."""
         if self.baseline is None:
             return None
-        least = max(one.seconds_per_problem.median, 1e-9)
+        least = max(contender.seconds_per_problem.median, 1e-9)
         return self.baseline.seconds_per_problem.median / least
 
-    def hours(self, one: Measured) -> float:
-        """Projected for all the problems of `bench.total`."""
-        return one.seconds_per_problem.median * self.settings.bench.total / 3600
+    def hours(self, contender: Measured) -> float:
+        """Return the hours projected for `bench.total` problems."""
+        return contender.seconds_per_problem.median * self.settings.bench.total / 3600

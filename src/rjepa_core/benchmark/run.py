@@ -1,7 +1,8 @@
-"""The measuring use case: the same problems, several batch sizes, and what each of them costs.
+"""Measure the cost of several batch sizes on the same problems.
 
-One at a time, fixed sizes and a scheduler that finds its own run in turn over the same problems,
-in rounds. All of the pipeline is timed (generate, cut, encode); nothing is stored.
+Fixed sizes, one row at a time among them, and a scheduler that finds its own size take turns over
+the same problems, in rounds. The whole pipeline is timed (generate, cut, encode); nothing is
+stored.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ..domain.trace import Work
 from ..errors import SettingsError, UsageError
 from ..extraction import (
     Pending,
-    Scale,
+    SizeSink,
     Worklist,
     check_stops,
     extract,
@@ -33,14 +34,14 @@ from ..ports.scheduler import BatchScheduler, Decision
 from .results import BenchResult, BenchRunSettings, Measured, MeasuredBatch, Round
 
 FIXED = "fixed"
-# Tokens that the first use of each size is given, before anything is timed.
+# Number of tokens generated with each size before anything is timed.
 _WARM_TOKENS = 4
 Computing = Callable[[], AbstractContextManager[None]]
 
 
 @attrs.frozen
 class Contender:
-    """One of those that are compared.
+    """One of the compared batch sizes or schedulers.
 
     Attributes:
         name: the number of rows as text, or the scheduler's name.
@@ -55,12 +56,12 @@ class Contender:
 
 @attrs.frozen
 class RoundProgress:
-    """How far a measurement is.
+    """Progress of a measurement.
 
     Attributes:
-        name: of the contender that runs.
+        name: of the running contender.
         round: its round, from 0.
-        done: its problems done.
+        done: number of problems done.
         seconds: since it began this round.
     """
 
@@ -74,25 +75,25 @@ def run_bench(
     settings: BenchRunSettings,
     registry: Registry | None = None,
     say: Callable[[str], None] = lambda line: None,
-    opened: Callable[[BenchResult, int], None] = lambda nothing_yet, passes: None,
-    report: Callable[[RoundProgress], None] = lambda standing: None,
+    opened: Callable[[BenchResult, int], None] = lambda result, passes: None,
+    report: Callable[[RoundProgress], None] = lambda progress: None,
     kept: Callable[[BenchResult], None] = lambda result: None,
     computing: Computing = nullcontext,
 ) -> BenchResult:
-    """Open what is to be measured, and measure it.
+    """Open the model, measure all contenders and return the result.
 
     Args:
         settings: of the measurement.
         registry: finds the adapters.
-        say: told what goes on.
+        say: called with messages about progress.
         opened: called once before anything is timed, with a result that has no figures yet, and
-            how often the problems will be passed through.
+            the number of passes over the problems.
         report: called after each step.
-        kept: called after each pass with what has been measured so far.
+        kept: called after each pass with the result so far.
         computing: entered around each step of the model.
 
     Raises:
-        UsageError: anything that the user can mend before anything runs.
+        UsageError: anything that the user can fix before anything runs.
     """
     registry = registry or Registry()
     if settings.problems.traces:
@@ -129,8 +130,8 @@ def run_bench(
         )
         say("warming up")
         bench.warm_up(contenders)
-        for found in bench.rounds(contenders, settings.bench.rounds, settings.sampling.seed):
-            result = attrs.evolve(result, measured=found)
+        for measured in bench.rounds(contenders, settings.bench.rounds, settings.sampling.seed):
+            result = attrs.evolve(result, measured=measured)
             kept(result)
     finally:
         backend.close()
@@ -140,7 +141,7 @@ def run_bench(
 def _contenders(settings: BenchRunSettings, registry: Registry) -> Iterator[Contender]:
     fixed = registry.find(SchedulerAdapter, FIXED)
     own = settings.scheduler
-    # What both know of how encoding is batched is the same for both.
+    # Encoding is batched alike for all.
     shared = {k: x for k, x in own.options.items() if k == "encode_tokens"}
     for size in sorted(settings.bench.sizes):
         options = fixed.configure({**shared, "batch_size": size}, "scheduler")
@@ -148,8 +149,8 @@ def _contenders(settings: BenchRunSettings, registry: Registry) -> Iterator[Cont
     if own.name == FIXED:
         raise SettingsError("scheduler.name: the fixed sizes are named by bench.sizes")
     deciding = registry.find(SchedulerAdapter, own.name)
-    settled = deciding.configure(own.options, "scheduler")
-    yield Contender(own.name, partial(deciding.create, settled))
+    options = deciding.configure(own.options, "scheduler")
+    yield Contender(own.name, partial(deciding.create, options))
 
 
 @attrs.define
@@ -160,87 +161,94 @@ class Bench:
         backend: stays open.
         work: done by every contender in every round.
         spec: of the sessions.
-        probe: reads the memory, where there is one.
+        probe: reads the memory, if there is one.
         report: called after each step.
         computing: entered around each step of the model.
-        clock: seconds.
+        clock: returns seconds.
     """
 
     backend: LLMBackend
     work: list[Work]
     spec: SessionSpec
     probe: MemoryProbe | None = None
-    report: Callable[[RoundProgress], None] = lambda standing: None
+    report: Callable[[RoundProgress], None] = lambda progress: None
     computing: Computing = nullcontext
     clock: Callable[[], float] = time.perf_counter
 
     def warm_up(self, contenders: Sequence[Contender]) -> None:
-        """Use every fixed size once for a few tokens: first-use cost is to be nobody's."""
+        """Run every fixed size once for a few tokens, so that no round pays for first use."""
         tokens = min(_WARM_TOKENS, self.spec.sampling.max_new_tokens)
         sampling = attrs.evolve(self.spec.sampling, max_new_tokens=tokens)
         spec = attrs.evolve(self.spec, sampling=sampling)
-        for one in contenders:
-            if one.size is not None:
-                self._extract(spec, self.work[: one.size], one.scheduler(), _Watch(self.clock))
+        for contender in contenders:
+            if (size := contender.size) is not None:
+                recorder = _Recorder(self.clock)
+                self._extract(spec, self.work[:size], contender.scheduler(), recorder)
 
     def rounds(
         self, contenders: Sequence[Contender], rounds: int, seed: int = 0
     ) -> Iterator[tuple[Measured, ...]]:
-        """Pass by pass, what has been measured so far, in the contenders' order."""
-        # A scheduler that learns goes on learning from round to round; a fixed size starts afresh.
-        learning = {one.name: one.scheduler() for one in contenders if one.size is None}
-        found: dict[str, list[Round]] = {one.name: [] for one in contenders}
+        """Yield after each pass what has been measured so far, in the contenders' order."""
+        # A scheduler that learns keeps its state from round to round; a fixed size starts anew.
+        learning = {c.name: c.scheduler() for c in contenders if c.size is None}
+        measured: dict[str, list[Round]] = {c.name: [] for c in contenders}
         for number, order in enumerate(interleaved(len(contenders), rounds, seed)):
             for place, i in enumerate(order):
-                one = contenders[i]
-                scheduler = learning.get(one.name) or one.scheduler()
-                done = self._pass(one, scheduler, number, place)
-                found[one.name].append(done)
+                contender = contenders[i]
+                scheduler = learning.get(contender.name) or contender.scheduler()
+                done = self._pass(contender, scheduler, number, place)
+                measured[contender.name].append(done)
                 yield tuple(
-                    Measured(c.name, c.size, tuple(found[c.name]))
+                    Measured(c.name, c.size, tuple(measured[c.name]))
                     for c in contenders
-                    if found[c.name]
+                    if measured[c.name]
                 )
 
-    def _pass(self, one: Contender, scheduler: BatchScheduler, number: int, place: int) -> Round:
+    def _pass(
+        self, contender: Contender, scheduler: BatchScheduler, number: int, place: int
+    ) -> Round:
         if self.probe is not None:
-            self.probe.read()  # What was held before is nobody's peak.
-        watch = _Watch(
+            self.probe.read()  # So that the peak is of this pass alone.
+        recorder = _Recorder(
             self.clock,
-            lambda done, passed: self.report(RoundProgress(one.name, number, done, passed)),
+            lambda done, seconds: self.report(RoundProgress(contender.name, number, done, seconds)),
         )
-        progress = self._extract(self.spec, self.work, scheduler, watch)
+        progress = self._extract(self.spec, self.work, scheduler, recorder)
         return Round(
             number=number,
             place=place,
-            seconds=watch.passed(),
+            seconds=recorder.elapsed(),
             problems=progress.records + progress.failures,
             failures=dict(progress.reasons),
             steps=progress.steps,
             prompt_tokens=progress.prompt_tokens,
             new_tokens=progress.new_tokens,
-            peak_bytes=watch.peak,
-            used_bytes=watch.used,
-            limit_bytes=watch.limit,
+            peak_bytes=recorder.peak,
+            used_bytes=recorder.used,
+            limit_bytes=recorder.limit,
             out_of_memory=progress.out_of_memory,
-            batches=tuple(watch.batches),
-            decisions=tuple(watch.decisions),
+            batches=tuple(recorder.batches),
+            decisions=tuple(recorder.decisions),
         )
 
     def _extract(
-        self, spec: SessionSpec, work: Sequence[Work], scheduler: BatchScheduler, watch: _Watch
+        self,
+        spec: SessionSpec,
+        work: Sequence[Work],
+        scheduler: BatchScheduler,
+        recorder: _Recorder,
     ) -> Progress:
         session = self.backend.open_session(spec)
-        watch.start()
+        recorder.start()
         try:
             _, progress = extract(
                 Pending(work),
                 session,
                 scheduler,
-                Scale(),
+                SizeSink(),
                 probe=self.probe,
-                report=watch.see,
-                decided=watch.decided,
+                report=recorder.see,
+                decided=recorder.decided,
                 computing=self.computing,
             )
         finally:
@@ -249,8 +257,10 @@ class Bench:
 
 
 def interleaved(contenders: int, rounds: int, seed: int) -> Iterator[list[int]]:
-    """An order a round: shuffled, and the next time backwards, so that a machine which grows
-    slower from hour to hour harms none more than another."""
+    """Yield the order of the contenders in each round: shuffled, then reversed.
+
+    This way a machine that slows down over time affects all contenders alike.
+    """
     shuffle = random.Random(seed)
     order = list(range(contenders))
     for number in range(rounds):
@@ -261,13 +271,13 @@ def interleaved(contenders: int, rounds: int, seed: int) -> Iterator[list[int]]:
         yield list(order)
 
 
-class _Watch:
-    """Follows one pass: batches, decisions, memory."""
+class _Recorder:
+    """Records the batches, decisions and memory of one pass."""
 
     def __init__(
         self,
         clock: Callable[[], float],
-        report: Callable[[int, float], None] = lambda done, passed: None,
+        report: Callable[[int, float], None] = lambda done, seconds: None,
     ) -> None:
         self._clock, self._report = clock, report
         self._began = clock()
@@ -281,26 +291,26 @@ class _Watch:
     def start(self) -> None:
         self._began = self._clock()
 
-    def passed(self) -> float:
+    def elapsed(self) -> float:
         return self._clock() - self._began
 
     def decided(self, decision: Decision) -> None:
-        self.decisions.append((self.passed(), decision))
+        self.decisions.append((self.elapsed(), decision))
 
     def see(self, progress: Progress) -> None:
-        seen = progress.last
-        if seen is not None and seen is not self._last:
-            self._last = seen
-            if seen.phase == "generate":
-                at, oom = self.passed(), seen.out_of_memory
+        last = progress.last
+        if last is not None and last is not self._last:
+            self._last = last
+            if last.phase == "generate":
+                at, oom = self.elapsed(), last.out_of_memory
                 self.batches.append(
-                    MeasuredBatch(at, seen.rows, seen.new_tokens, seen.seconds, oom)
+                    MeasuredBatch(at, last.rows, last.new_tokens, last.seconds, oom)
                 )
-            if seen.memory is not None:
-                self.peak = _larger(self.peak, seen.memory.peak_bytes)
-                self.used = _larger(self.used, seen.memory.used_bytes)
-                self.limit = seen.memory.limit_bytes
-        self._report(progress.records + progress.failures, self.passed())
+            if last.memory is not None:
+                self.peak = _larger(self.peak, last.memory.peak_bytes)
+                self.used = _larger(self.used, last.memory.used_bytes)
+                self.limit = last.memory.limit_bytes
+        self._report(progress.records + progress.failures, self.elapsed())
 
 
 def _larger(a: int | None, b: int | None) -> int | None:

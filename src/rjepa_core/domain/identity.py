@@ -1,7 +1,7 @@
-"""What two runs must share so that their vectors may meet, and what they must not mix.
+"""What two runs must share for their vectors to be comparable, and what they must not mix.
 
-A field that came later than the first version stands in `later()`: an identity which was written
-before lacks it, keeps its fingerprint, and agrees with any value that cannot be compared.
+A field added after the first version is declared with `later()`: an older identity lacks it, keeps
+its fingerprint, and agrees with any value that cannot be compared.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 def later(absent: Any = None, **more: Any) -> Any:
-    """A field that identities of older versions lack; in these it is `absent`.
+    """Return a field that identities of older versions lack, where it has the value `absent`.
 
-    While it is that, it is not written and not part of the fingerprint. None is unknown: it agrees
-    with every value, until `known_together` puts one in its place. Any other value of `absent` is
-    what the older version did, and agrees with itself alone.
+    A field with that value is neither written nor part of the fingerprint. None means unknown: it
+    agrees with every value, until `known_together` replaces it. Any other `absent` is what the
+    older version did, and agrees only with itself.
     """
     return attrs.field(default=absent, metadata={_LATER: absent}, **more)
 
@@ -35,12 +35,12 @@ class PromptIdentity:
     """How problems are posed.
 
     Attributes:
-        templates: user text a domain, with `{statement}` in it.
+        templates: user text per domain, with `{statement}` in it.
         system: system text, if any.
         thinking: whether models that can think before they answer are asked to.
         chat_format: hash of the model's chat template, or `plain`.
-        date: the day that a chat template is told which reads the clock, `2026-11-03`; None where
-            it reads none, or where that is unknown.
+        date: the day, `2026-11-03`, given to a chat template that reads the clock; None if it
+            does not, or if that is unknown.
     """
 
     templates: Mapping[str, str] = attrs.field(factory=dict)
@@ -52,18 +52,19 @@ class PromptIdentity:
 
 @attrs.frozen
 class LatentSpace:
-    """Vectors of different spaces must never meet; a world model belongs to one.
+    """The space of a run's vectors, which never mix with another's; a world model belongs to one.
 
     Attributes:
-        model: content of the LLM: a hash of its weights' files, or hub name and revision.
+        model: content of the LLM: a hash of its weight files, or hub name and revision.
         quantisation: `none`, `awq-4bit`, `gguf-Q4_1`, ….
         compute_dtype, store_dtype: dtype of the forward pass and of the stored vectors.
         layers: absolute indices, as transformers counts `hidden_states` (0 the embeddings).
         pooling: `mean`, `last` or `max` over a step's tokens.
         prompt: how problems were posed.
-        steps: the step strategy with the version of its rules (`auto-2`); none is the first.
+        steps: the step strategy and the version of its rules (`auto-2`); no version means the
+            first.
         hidden_size: D.
-        tokenizer: content of the LLM's tokenizer; None where it is unknown.
+        tokenizer: content of the LLM's tokenizer; None if unknown.
     """
 
     model: str
@@ -79,9 +80,10 @@ class LatentSpace:
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits, and behind them a part for each later field that is known.
+        """16 hexadecimal digits, followed by a part for each later field that is known.
 
-        Equal exactly when the spaces are; `fingerprints_agree` compares what both of two tell.
+        Fingerprints are equal exactly when the spaces are; `fingerprints_agree` ignores what only
+        one of two spaces knows.
         """
         known = {key: text for key, text, unknowable in _settings(self) if unknowable and text}
         parts = [_digest(self.to_json(comparable=True))[:16]]
@@ -91,24 +93,24 @@ class LatentSpace:
         return "-".join(parts)
 
     def to_json(self, comparable: bool = False) -> dict[str, Any]:
-        """JSON values.
+        """Return the space as JSON values.
 
         Args:
-            comparable: leave out what an older identity could not tell.
+            comparable: leave out what an older identity does not know.
         """
-        return _told(self, comparable)
+        return _known_fields(self, comparable)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LatentSpace:
-        """Inverse of `to_json`.
+        """Return the space that `to_json` wrote.
 
         Raises:
             IdentityError: a newer version wrote it.
         """
         space = dict(data)
-        space["prompt"] = _made(PromptIdentity, space["prompt"])
+        space["prompt"] = _from_fields(PromptIdentity, space["prompt"])
         space["layers"] = tuple(space["layers"])
-        return _made(cls, space)
+        return _from_fields(cls, space)
 
 
 def _ids(value: Any) -> tuple[int, ...] | None:
@@ -121,15 +123,15 @@ def _ordered(texts: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen
 class Generation:
-    """Where a store's traces come from. A store belongs to one; a world model does not care.
+    """Where traces come from. A store holds those of one generation; a world model may mix them.
 
     Attributes:
         kind: `sampled` or `given`.
         max_new_tokens, temperature, top_p, top_k, seed: of sampled traces; None for given ones.
         keep_notes: whether given solutions kept their `<<…>>` calculator notes.
         stop: texts that ended a sampled trace.
-        end_ids: tokens that end a sampled completion; None for given ones, or where unknown.
-        sampler: how the next token is drawn, with a version; None likewise.
+        end_ids: tokens that end a sampled completion; None for given ones, or if unknown.
+        sampler: how the next token is drawn, with a version; None for given ones, or if unknown.
     """
 
     kind: str
@@ -146,10 +148,10 @@ class Generation:
 
 @attrs.frozen
 class Identity:
-    """What a store's header keeps; every run on the store must bring one that agrees with it.
+    """What a store's header keeps; the identity of every run on the store must agree with it.
 
     Attributes:
-        space, generation: see there.
+        space, generation: see their classes.
         logprobs: whether each step keeps its mean token log-probability.
         labels: names for people (`model`, …); they may differ between runs.
     """
@@ -160,18 +162,19 @@ class Identity:
     labels: Mapping[str, str] = attrs.field(factory=dict, eq=False)
 
     def to_json(self) -> dict[str, Any]:
-        return _told(self)
+        """Return the identity as JSON values."""
+        return _known_fields(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Identity:
-        """Inverse of `to_json`.
+        """Return the identity that `to_json` wrote.
 
         Raises:
             IdentityError: a newer version wrote it.
         """
         return cls(
             LatentSpace.from_json(data["space"]),
-            _made(Generation, data["generation"]),
+            _from_fields(Generation, data["generation"]),
             bool(data["logprobs"]),
             dict(data.get("labels", {})),
         )
@@ -182,9 +185,9 @@ C = TypeVar("C", Identity, LatentSpace)
 
 
 def differences(ours: Compared, theirs: Compared) -> list[tuple[str, str, str]]:
-    """The settings in which two identities or spaces differ, as (key, ours, theirs).
+    """Return the settings in which two identities or spaces differ, as (key, ours, theirs).
 
-    Labels are left out, and what only one of them knows.
+    Labels, and what only one of them knows, are left out.
     """
     a, b = _by_key(ours), _by_key(theirs)
     pairs = [(key, a.get(key, "-"), b.get(key, "-")) for key in {**a, **b}]
@@ -192,21 +195,21 @@ def differences(ours: Compared, theirs: Compared) -> list[tuple[str, str, str]]:
 
 
 def unknown(ours: Compared, theirs: Compared) -> list[str]:
-    """Keys of the settings that `theirs` knows and `ours` does not."""
+    """Return the keys of the settings that `theirs` knows and `ours` does not."""
     a, b = _by_key(ours), _by_key(theirs)
     return [key for key, text in a.items() if text is None and b.get(key) is not None]
 
 
 def known_together(one: C, other: C) -> C:
-    """`one`, with what it does not know from `other`."""
-    found: C = _filled(one, other)
-    return found
+    """Return `one`, with what it does not know taken from `other`."""
+    filled: C = _filled(one, other)
+    return filled
 
 
 def fingerprints_agree(one: str, other: str) -> bool:
-    """Whether two fingerprints may be of one space: all that both tell is the same."""
+    """Return whether two fingerprints agree in everything that both include."""
     (base, *parts), (other_base, *other_parts) = one.split("-"), other.split("-")
-    ours, theirs = ({part[:1]: part for part in some} for some in (parts, other_parts))
+    ours, theirs = ({part[:1]: part for part in p} for p in (parts, other_parts))
     return base == other_base and all(ours[k] == theirs[k] for k in ours.keys() & theirs.keys())
 
 
@@ -214,20 +217,23 @@ def check_same(run: Identity, store: Identity, where: str) -> None:
     """Refuse a run on a store of another latent space or generation.
 
     Raises:
-        IdentityError: with the settings that differ.
+        IdentityError: they differ; the message names the settings.
     """
-    found = differences(run, store)
-    if not found:
+    differing = differences(run, store)
+    if not differing:
         return
-    named = "; ".join(f"{k} is {_short(b)} there and {_short(a)} in this run" for k, a, b in found)
+    listed = "; ".join(
+        f"{key} is {_short(there)} there and {_short(here)} in this run"
+        for key, here, there in differing
+    )
     raise IdentityError(
-        f"{where} holds another kind of records: {named}. "
+        f"{where} holds another kind of records: {listed}. "
         "Use the store's settings, or another store.path."
     )
 
 
 def _settings(value: Any, prefix: str = "") -> Iterator[tuple[str, str | None, bool]]:
-    """Each setting's key, its value as text (None where it is unknown), and whether it may be."""
+    """Yield each setting's key, its text (None if unknown), and whether it can be unknown."""
     for field in attrs.fields(type(value)):
         key, part = prefix + field.name, getattr(value, field.name)
         unknowable = field.metadata.get(_LATER, ...) is None
@@ -245,22 +251,23 @@ def _by_key(value: Compared) -> dict[str, str | None]:
     return {key: text for key, text, _ in _settings(value) if not key.startswith("labels.")}
 
 
-def _told(value: Any, comparable: bool = False) -> dict[str, Any]:
-    def tells(field: attrs.Attribute[Any], found: Any) -> bool:
+def _known_fields(value: Any, comparable: bool = False) -> dict[str, Any]:
+    def is_known(field: attrs.Attribute[Any], field_value: Any) -> bool:
         if _LATER not in field.metadata:
             return True
         absent = field.metadata[_LATER]
-        return not (found == absent or (comparable and absent is None))
+        return not (field_value == absent or (comparable and absent is None))
 
-    return attrs.asdict(value, filter=tells)
+    return attrs.asdict(value, filter=is_known)
 
 
-def _made(cls: type[T], fields: Mapping[str, Any]) -> T:
+def _from_fields(cls: type[T], fields: Mapping[str, Any]) -> T:
     known = attrs.fields_dict(cls)  # type: ignore[arg-type]
-    strange = ", ".join(repr(name) for name in fields if name not in known)
-    if strange:
+    unknown_names = ", ".join(repr(name) for name in fields if name not in known)
+    if unknown_names:
         raise IdentityError(
-            f"the identity tells {strange}, which this version of rjepa does not know; update rjepa"
+            f"the identity has {unknown_names}, which this version of rjepa does not know; "
+            "update rjepa"
         )
     return cls(**fields)
 
@@ -293,12 +300,12 @@ def check_space(theirs: LatentSpace, space: LatentSpace, where: str, owner: str)
     """Refuse latents of another space.
 
     Raises:
-        IdentityError: with the settings that differ.
+        IdentityError: they differ; the message names the settings.
     """
-    found = differences(space, theirs)
-    if found:
-        named = "; ".join(
+    differing = differences(space, theirs)
+    if differing:
+        listed = "; ".join(
             f"{key} is {_short(there)} there and {_short(here)} in {owner}"
-            for key, here, there in found
+            for key, here, there in differing
         )
-        raise IdentityError(f"{where} is of another latent space than {owner}: {named}")
+        raise IdentityError(f"{where} is of another latent space than {owner}: {listed}")

@@ -1,4 +1,4 @@
-"""Latents: what the store keeps, and the checks a vector passes before it is kept."""
+"""Latents: what a store keeps, and the checks that vectors pass before they are stored."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _BFLOAT16 = STORE_DTYPES["bfloat16"]
 
 @attrs.frozen(eq=False)
 class Encoding:
-    """What a backend gives for one trace, before it is stored.
+    """The vectors that a backend computes for one trace, before they are stored.
 
     Attributes:
-        latents: float32 [L, S, D], one vector a layer and step.
+        latents: float32 [L, S, D], one vector per layer and step.
         prompt_latent: float32 [L, D], pooled over the statement's own tokens.
         logprobs: float32 [S], mean token log-probability (nats) of each step, or None.
     """
@@ -40,10 +40,10 @@ class LatentRecord:
     """A trace's latents as stored.
 
     Attributes:
-        trace: the trace, whole.
+        trace: the whole trace.
         latents: [L, S, D] in the store's dtype.
         prompt_latent: [L, D] in the store's dtype.
-        logprobs: float32 [S], or None where the store keeps none.
+        logprobs: float32 [S], or None if the store keeps none.
     """
 
     trace: Trace
@@ -69,7 +69,7 @@ class UnstorableError(ValueError):
 
 
 def to_store_dtype(vectors: NDArray[np.float32], dtype: str) -> Vectors:
-    """Cast float32 vectors of any shape to the store's dtype.
+    """Return float32 vectors of any shape, cast to the store's dtype.
 
     Raises:
         UnstorableError: a value is not finite, or beyond the range of `dtype`.
@@ -90,11 +90,12 @@ def to_store_dtype(vectors: NDArray[np.float32], dtype: str) -> Vectors:
 
 
 def make_record(trace: Trace, encoding: Encoding, dtype: str, logprobs: bool) -> LatentRecord:
-    """Check an encoding against its trace and turn it into a record.
+    """Return the record of a trace and its encoding, after checking that they fit.
 
     Raises:
         UnstorableError: see `to_store_dtype`.
-        ValueError: shapes that do not fit the trace; the backend is at fault.
+        ValueError: the shapes do not fit the trace, or log-probabilities are missing; the backend
+            is at fault.
     """
     layers, steps, width = encoding.latents.shape
     if steps != len(trace.spans) or encoding.prompt_latent.shape != (layers, width):
@@ -118,12 +119,12 @@ def make_record(trace: Trace, encoding: Encoding, dtype: str, logprobs: bool) ->
 
 
 def check_fits(record: LatentRecord, identity: Identity) -> None:
-    """Check a record against itself and the identity of the store that is to keep it.
+    """Refuse a record that is inconsistent or does not fit the identity of its store.
 
     Raises:
-        ArgumentError: its key is none; dtype or shapes are another latent space's; there is not a
-            vector a step; a value is NaN or infinite; or log-probabilities are missing or unasked
-            for. Whoever made the record is at fault.
+        ArgumentError: the key is invalid; the dtype or shapes are those of another latent space;
+            there is not one vector per step; a value is NaN or infinite; or log-probabilities are
+            missing or not expected. The caller that made the record is at fault.
     """
     check_key(record.key, "the record's key")
     space = identity.space
@@ -154,25 +155,25 @@ def check_fits(record: LatentRecord, identity: Identity) -> None:
 
 
 def _check_steps(trace: Trace, steps: int) -> None:
-    """Refuse a trace of another number of steps; an imported one may know nothing of its own."""
+    """Refuse a trace with another number of steps; an imported one may lack spans and texts."""
     spans, texts = len(trace.spans), len(trace.step_texts)
-    bare = not len(trace.completion_ids)
-    if (spans != steps and (spans or not bare)) or (texts != steps and (texts or not bare)):
+    imported = not len(trace.completion_ids)
+    if (spans != steps and (spans or not imported)) or (texts != steps and (texts or not imported)):
         raise ArgumentError(
             f"{trace.key}: {steps} step vectors, but {spans} spans and {texts} texts of steps"
         )
 
 
 def check_buffers(rows: int, latents: Vectors, prompts: Vectors | None = None) -> None:
-    """Check the buffers of `LatentStore.read_latents` before anything is read into them.
+    """Refuse invalid buffers for `LatentStore.read_latents` before anything is read into them.
 
     Args:
         rows: number of keys, B.
-        latents: to be [at least B, L, S', D], of a float dtype.
-        prompts: to be [at least B, L, D], of a float dtype, or None.
+        latents: must be [at least B, L, S', D], of a float dtype.
+        prompts: must be [at least B, L, D], of a float dtype, or None.
 
     Raises:
-        ArgumentError: a buffer is no such array; the message names it.
+        ArgumentError: a buffer is invalid; the message names it.
     """
     _check_buffer("latents", "B, L, S, D", rows, latents)
     if prompts is None:
@@ -189,12 +190,12 @@ def check_buffers(rows: int, latents: Vectors, prompts: Vectors | None = None) -
 def _check_buffer(name: str, shape: str, rows: int, array: Vectors) -> None:
     if not isinstance(array, np.ndarray):
         raise ArgumentError(f"{name}: got {type(array).__name__}, expected a numpy array [{shape}]")
-    # Everything else numpy would fill as well, with rounded or meaningless numbers.
+    # Numpy would fill other dtypes too, with rounded or meaningless numbers.
     if array.dtype.kind != "f" and array.dtype != _BFLOAT16:
         raise ArgumentError(f"{name}: got dtype {array.dtype}, expected a float dtype")
     if array.ndim != shape.count(",") + 1:
         raise ArgumentError(f"{name}: got shape {list(array.shape)}, expected [{shape}]")
     if len(array) < rows:
-        raise ArgumentError(f"{name}: got {len(array)} rows, expected at least {rows}, one a key")
+        raise ArgumentError(f"{name}: got {len(array)} rows, expected at least {rows}, one per key")
     if not array.flags.writeable:
         raise ArgumentError(f"{name}: got an array that cannot be written")

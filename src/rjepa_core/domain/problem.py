@@ -1,4 +1,4 @@
-"""Problems: what is to be solved, its identity, and the part of the data it is in."""
+"""Problems: what is to be solved, its identity, and the split of the data it belongs to."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from collections.abc import Mapping
 import attrs
 
 DEFAULT_DOMAIN = "math"
-# Key under which a trace's metadata keeps the digest of the given solution it was made from.
+# Metadata key of a trace for the digest of the given solution it was made from.
 SOLUTION_DIGEST = "solution_digest"
 
 
 def statement_hash(statement: str) -> str:
-    """Hash of a statement, surrounding white space aside: 32 hexadecimal digits of its SHA-256."""
+    """Return the hash of a stripped statement: the first 32 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(statement.strip().encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def derived_id(domain: str, statement: str) -> str:
-    """The id of a problem whose source has none: domain and statement, never a line number.
+    """Return an id for a problem whose source has none, from its domain and statement.
 
-    Shuffled, sliced or joined files therefore give the same problem the same id.
+    It does not depend on the line number, so that shuffled, sliced or joined files give the same
+    problem the same id.
     """
     return f"{domain}-{statement_hash(statement)[:16]}"
 
@@ -31,7 +32,7 @@ class Problem:
     """A problem to be solved.
 
     Attributes:
-        id: key of the problem in every store; `derived_id` where the source has none.
+        id: key of the problem in every store; `derived_id` if the source has none.
         statement: the text to be solved.
         domain: selects the prompt template (`math`, `code`, …).
         subdomain: finer label of the source, if any.
@@ -48,7 +49,7 @@ class Problem:
 
     @classmethod
     def make(cls, statement: str, domain: str = DEFAULT_DOMAIN, id: str | None = None) -> Problem:
-        """A problem from its statement alone, with a derived id unless one is given."""
+        """Return a problem made from its statement, with a derived id unless one is given."""
         return cls(id or derived_id(domain, statement), statement, domain)
 
     @property
@@ -76,23 +77,23 @@ class GivenSolution:
 
     @property
     def length(self) -> int:
-        """Characters of the solution."""
+        """Number of characters of the solution."""
         return len(self.text) if self.text is not None else sum(len(s) + 1 for s in self.steps)
 
     @property
     def lines(self) -> int:
-        """Lines of the text that hold anything."""
+        """Number of lines of the text that are not blank."""
         return sum(bool(line.strip()) for line in (self.text or "").splitlines())
 
     @property
     def empty_step(self) -> int | None:
-        """The first step without text, from 0. It cannot be encoded; left out, it would shift the
-        numbers of those behind it."""
+        """Index of the first step without text. It cannot be encoded, and leaving it out would
+        renumber those after it."""
         return next((i for i, step in enumerate(self.steps) if not step.strip()), None)
 
     @property
     def digest(self) -> str:
-        """Hash of the solution's text or steps, by which a resumed run knows it: 16 hex digits."""
+        """Hash of the text or steps, by which a resumed run recognises it: 16 hex digits."""
         parts = self.steps if self.text is None else ("", self.text)
         joined = "\0".join(parts).encode("utf-8", "surrogatepass")
         return hashlib.sha256(joined).hexdigest()[:16]
@@ -102,7 +103,7 @@ _PARTS = 10
 
 
 class Split(enum.Enum):
-    """A part of the problems."""
+    """A part of the problems: for training, for validation or for testing."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -110,14 +111,14 @@ class Split(enum.Enum):
 
 
 def split_of(statement_hash: str) -> Split:
-    """80 / 10 / 10 by the hash of a problem's statement (`Problem.statement_hash`).
+    """Return the split of a problem (80 / 10 / 10) from `Problem.statement_hash`.
 
-    A problem is in one part alone, whatever its ids, samples and stores.
+    A problem is in one split only, whatever its ids, samples and stores.
     """
     part = int(statement_hash, 16) % _PARTS
     return Split.TRAIN if part < _PARTS - 2 else Split.VALIDATION if part == 8 else Split.TEST
 
 
 def half_of(statement_hash: str) -> int:
-    """0 or 1, by the same hash: the halves of a set that is fitted and tested crosswise."""
+    """Return 0 or 1 from the same hash: the half of a set used for two-fold cross-fitting."""
     return (int(statement_hash, 16) // _PARTS) % 2

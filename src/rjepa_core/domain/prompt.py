@@ -1,4 +1,4 @@
-"""Pose a problem: the default templates, and the prompt that a backend is given."""
+"""Turn a problem into the prompt that a backend gets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pose(
     thinking: bool = False,
     date: str | None = None,
 ) -> Prompt:
-    """The prompt of a problem: its domain's template, or the one named `default`."""
+    """Return the prompt of a problem, from its domain's template or the one named `default`."""
     template = templates.get(problem.domain) or templates["default"]
     before, after = template.split(PLACEHOLDER)
     statement = problem.statement.strip()

@@ -1,11 +1,11 @@
-"""The first rules by which completions were cut into steps, for stores that were cut by them.
+"""The first rules for cutting completions into steps, kept for stores that were made with them.
 
-What they give must never change: a store whose identity names them goes on with them.
+Their results must never change: a store whose identity names them continues with them.
 
 A cut is found in the text and then moved to a token boundary that is also a character boundary, so
 that a step's text is the decoding of its span. A token with text of two steps belongs to the
 earlier one; a space that shares its token with a step's first word goes with the word. The rules
-hold for the completion alone; the prompt is never looked at.
+apply to the completion alone; the prompt is ignored.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from .step_spans import Cut, boundary
 from .trace import Completion, Offsets, StepSpan, TokenIds
 
 _NUMBERED = r"(?:step[ \t]*\#?\d{1,3}\b|\d{1,3}[.)](?=\s|\*|$))"
-# At the start of a line, perhaps behind a heading, quote, bullet or emphasis: `## Step 3`.
+# At the start of a line, possibly after a heading, quote, bullet or emphasis mark: `## Step 3`.
 _LINE_MARKER = re.compile(rf"^[ \t]*(?:[#>\-*+]+[ \t]+)?[*_]{{0,3}}{_NUMBERED}", re.I | re.M)
-# In running text a step is announced only behind the end of a sentence, and with a colon.
+# In running text a step is announced only after the end of a sentence, and with a colon.
 INLINE_MARKER = re.compile(
     r"(?<=[.!?:;。！？])[ \t]+(?=[*_]{0,3}step[ \t]*\d{1,3}[*_]{0,3}:)", re.I
 )
 _LINE = re.compile(r"^.*\S.*$", re.M)
 _SENTENCE_END = re.compile(r"""[.!?…]+["'”’)\]*]*(?=\s)|[。！？]+["'”’）」』]*|\n""")
-# A full stop that ends no sentence: a title, an abbreviation, an initial, a list number.
+# A full stop that does not end a sentence: title, abbreviation, initial, list number.
 _NO_END = re.compile(
     r"(?:(?:^|[\s(])(?:(?i:mr|mrs|ms|dr|prof|st|vs|e\.g|i\.e|cf|eq|fig|approx|resp)|[A-Z])|^\s*\d{1,3})\.$"
 )
@@ -42,7 +42,7 @@ _ANSWER = re.compile(
     )""",
     re.I | re.X,
 )
-# A labelled line that goes on reasoning ("Answer: she has 3 left. Then …") is a step.
+# A longer labelled line continues the reasoning ("Answer: she has 3 left. Then …") and is a step.
 _BARE_LENGTH = 60
 
 
@@ -57,11 +57,11 @@ def cut(
         text: the decoded completion.
         strategy: `markers`, `lines`, `sentences`, or `auto` (markers if there are at least two,
             else lines if there are at least two, else sentences).
-        finished: false if the text was cut off, so that its last line is no answer, as far as it
-            goes, but the beginning of something.
+        finished: false if the text was cut off, so that its last line may be incomplete and is not
+            taken for an answer.
 
     Returns:
-        ordered, disjoint, non-empty spans which together cover every token but leading and
+        ordered, disjoint, non-empty spans that together cover every token except leading and
         trailing white space, tokens without text at the end, and a bare final-answer line.
 
     Raises:
@@ -75,24 +75,24 @@ def cut(
 
 
 def cut_completion(completion: Completion, strategy: str = "auto") -> Cut:
-    """Cut what a backend produced; a given solution's own steps stay as they were given."""
+    """Cut a backend's completion into steps; a given solution's own steps stay as given."""
     ids, offsets, text = completion.ids, completion.offsets, completion.text
-    # A line that ended before the limit came is whole.
+    # A line that ended before the limit was reached is complete.
     finished = completion.finish_reason != "length" or text.endswith("\n")
     if completion.step_starts is None:
-        found = cut(ids, offsets, text, strategy, finished=finished)
+        result = cut(ids, offsets, text, strategy, finished=finished)
     else:
         start, stop, answer = _body(text, finished)
         own = [max(p, start) for p in completion.step_starts if p < stop]
-        found = _spans(offsets, text, start, stop, own, answer, "given")
-    if completion.finish_reason == "length" and found.spans and found.answer is None:
-        last = attrs.evolve(found.spans[-1], truncated=True)
-        found = attrs.evolve(found, spans=(*found.spans[:-1], last))
-    return found
+        result = _spans(offsets, text, start, stop, own, answer, "given")
+    if completion.finish_reason == "length" and result.spans and result.answer is None:
+        last = attrs.evolve(result.spans[-1], truncated=True)
+        result = attrs.evolve(result, spans=(*result.spans[:-1], last))
+    return result
 
 
 def _body(text: str, finished: bool) -> tuple[int, int, str | None]:
-    """Where the reasoning starts and stops in `text`, and the final-answer line behind it."""
+    """Return where the reasoning starts and stops in `text`, and the final-answer line after it."""
     stop = len(text.rstrip())
     line_start = max(text.rfind("\n", 0, stop), text.rfind("\r", 0, stop)) + 1
     line = text[line_start:stop]
@@ -104,6 +104,7 @@ def _body(text: str, finished: bool) -> tuple[int, int, str | None]:
 
 
 def is_answer(line: str) -> bool:
+    """Return whether a line is a bare final answer."""
     match = _ANSWER.fullmatch(line.rstrip("*_$ \t."))
     if match is None:
         return False
@@ -115,14 +116,14 @@ def is_answer(line: str) -> bool:
 
 
 def _starts(text: str, start: int, stop: int, strategy: str) -> tuple[list[int], str]:
-    """Character positions at which steps start, and the strategy that found them."""
+    """Return the character positions at which steps start, and the strategy that found them."""
     finders = {"markers": _markers, "lines": find_lines, "sentences": find_sentences}
     if strategy == "auto":
         for strategy in ("markers", "lines", "sentences"):
-            found = finders[strategy](text, start, stop)
-            if len(found) >= 2:
+            positions = finders[strategy](text, start, stop)
+            if len(positions) >= 2:
                 break
-        return found, strategy
+        return positions, strategy
     if strategy not in finders:
         raise ValueError(
             f"unknown step strategy {strategy!r}; known: {', '.join(FIRST_STRATEGIES)}"
@@ -132,30 +133,33 @@ def _starts(text: str, start: int, stop: int, strategy: str) -> tuple[list[int],
 
 def _markers(text: str, start: int, stop: int) -> list[int]:
     body = text[:stop]
-    found = {skip_space(text, m.start(), stop) for m in _LINE_MARKER.finditer(body, start)}
-    found |= {m.end() for m in INLINE_MARKER.finditer(body, start)}
-    return sorted(found)
+    positions = {skip_space(text, m.start(), stop) for m in _LINE_MARKER.finditer(body, start)}
+    positions |= {m.end() for m in INLINE_MARKER.finditer(body, start)}
+    return sorted(positions)
 
 
 def find_lines(text: str, start: int, stop: int) -> list[int]:
+    """Return where the lines that are not blank begin."""
     return [skip_space(text, m.start(), stop) for m in _LINE.finditer(text[:stop], start)]
 
 
+# No match of `_NO_END` is longer than this.
 _LONGEST_ABBREVIATION = 16
 
 
 def find_sentences(text: str, start: int, stop: int) -> list[int]:
-    found = [start] if start < stop else []
+    """Return where sentences begin."""
+    positions = [start] if start < stop else []
     for match in _SENTENCE_END.finditer(text[:stop], start):
-        # Nothing that ends no sentence is longer than this.
-        begun = text[max(found[-1], match.end() - _LONGEST_ABBREVIATION) : match.end()]
+        ending = text[max(positions[-1], match.end() - _LONGEST_ABBREVIATION) : match.end()]
         following = skip_space(text, match.end(), stop)
-        if following < stop and not _NO_END.search(begun) and following > found[-1]:
-            found.append(following)
-    return found
+        if following < stop and not _NO_END.search(ending) and following > positions[-1]:
+            positions.append(following)
+    return positions
 
 
 def skip_space(text: str, position: int, stop: int) -> int:
+    """Return the position of the first character from `position` on that is not white space."""
     while position < stop and text[position].isspace():
         position += 1
     return position
@@ -170,7 +174,7 @@ def _spans(
     answer: str | None,
     strategy: str,
 ) -> Cut:
-    """Move the cuts to token boundaries and leave out steps that no token is left for."""
+    """Move the cuts to token boundaries and leave out steps without a token of their own."""
     if start >= stop:
         return Cut((), (), answer, strategy)
     begins = [int(o[0]) for o in offsets]
@@ -182,7 +186,7 @@ def _spans(
     cuts = [boundary(begins, ends, p, text) for p in sorted(starts)[1:]]
     kept = [first]
     for here, following in pairwise([*cuts, last]):
-        # White space alone is no step: it stays with the step that it ends.
+        # White space alone is not a step: it stays with the step before it.
         if kept[-1] < here < following and text[begins[here] : ends[following - 1]].strip():
             kept.append(here)
     kept.append(last)

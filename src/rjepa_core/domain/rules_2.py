@@ -1,10 +1,10 @@
-"""The second rules by which completions are cut into steps.
+r"""The second rules for cutting completions into steps.
 
-Thinking and answer are cut for themselves. Display mathematics, code and tables stay whole, and
-belong to the sentence that they continue. Within the answer, numbered lists that are nested, or
-stand under `Step 1:` headings, begin no steps of their own. The final answer is a last line with
-nothing else in it, or such a block that goes on with no sentence, which is no step; or else the
-last `\\boxed{…}` in a block.
+Thinking and answer are cut separately. Display mathematics, code and tables stay whole, and belong
+to the sentence that they continue. Within the answer, items of numbered lists that are nested, or
+under `Step 1:` headings, are not steps of their own. The final answer is a last line that holds
+nothing else, or such a block that does not continue a sentence, and is then not a step; otherwise
+the last `\boxed{…}` in a block.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MARKER = re.compile(
     (?:(?P<named>step[ \t]*\#?\d{1,3}\b)|\d{1,3}[.)](?=\s|\*|$))""",
     re.I | re.M | re.X,
 )
-# How far a list is indented that is nested in another.
+# Least indentation of a nested list.
 _NESTED = 2
 _BLANK_LINES = re.compile(r"\n[ \t\r]*\n\s*")
 _SENTENCE_ENDED = re.compile(r"""[.!?…。！？]["'”’）」』)\]*_]*\Z""")
@@ -46,7 +46,7 @@ _ANSWER_AUTO = ("markers", "lines", "sentences")
 
 @attrs.frozen
 class _Part:
-    """A region with something in it, white space at its ends aside, and the blocks in there."""
+    """A region without the white space at its ends, and the blocks in it."""
 
     start: int
     stop: int
@@ -60,7 +60,7 @@ class _Part:
         return cls(start, stop, region.thinking, tuple(find_blocks(text, start, stop)))
 
     def block_at(self, position: int) -> TextBlock | None:
-        """The block that the character at `position` is of."""
+        """Return the block that contains the character at `position`, if any."""
         i = bisect.bisect_right(self.blocks, position, key=lambda block: block.start) - 1
         return self.blocks[i] if i >= 0 and position < self.blocks[i].stop else None
 
@@ -80,19 +80,19 @@ def cut(
         offsets: int32 [T, 2], characters of `text` that each token covers.
         text: of the completion.
         strategy: one of `STRATEGIES`.
-        finished: false if the text was cut off, so that its last line is no answer.
+        finished: false if the text was cut off, so that its last line is not taken for an answer.
         keep_thinking: whether thinking is cut into steps; otherwise it is left out.
-        opened: the tag by which the prompt began thinking, if it did.
+        opened: the tag with which the prompt opened thinking, if it did.
 
     Returns:
-        the cut, and whether its last step goes up to the end of the text.
+        the cut, and whether its last step reaches the end of the text.
     """
     parts, marks = [], []
     for region in find_regions(text, opened):
-        words = text[region.start : region.stop]
-        if not only_delimiters(words):
+        region_text = text[region.start : region.stop]
+        if not only_delimiters(region_text):
             parts.append(_Part.of(text, region))
-        elif words.strip():
+        elif region_text.strip():
             marks.append(Mark(region.start, StretchKind.LEFT_OUT))
     answer = None
     if parts and not parts[-1].thinking:
@@ -104,46 +104,46 @@ def cut(
     parts = [part for part in parts if part.start < part.stop]
     used = ""
     for thinking, auto in ((True, _THINKING_AUTO), (False, _ANSWER_AUTO)):
-        mine = [part for part in parts if part.thinking is thinking]
+        of_kind = [part for part in parts if part.thinking is thinking]
         if thinking and not keep_thinking:
-            marks += [Mark(part.start, StretchKind.LEFT_OUT) for part in mine]
-        elif mine or not used:
+            marks += [Mark(part.start, StretchKind.LEFT_OUT) for part in of_kind]
+        elif of_kind or not used:
             choices = auto if strategy == "auto" else (strategy,)
-            found, used = _starts(text, mine, choices)
+            positions, used = _starts(text, of_kind, choices)
             kind = StretchKind.THINKING if thinking else StretchKind.STEP
-            marks += [Mark(position, kind) for position in found]
+            marks += [Mark(position, kind) for position in positions]
     if not parts:
         return Cut((), (), answer, used), False
     marks.sort(key=lambda mark: mark.position)
     spans = place(offsets, text, marks)
     texts = [text[offsets[s.start][0] : offsets[s.stop - 1][1]] for s in spans]
-    whole = parts[-1].stop == len(text.rstrip()) and (keep_thinking or not parts[-1].thinking)
-    return Cut(tuple(spans), tuple(texts), answer, used), whole
+    to_the_end = parts[-1].stop == len(text.rstrip()) and (keep_thinking or not parts[-1].thinking)
+    return Cut(tuple(spans), tuple(texts), answer, used), to_the_end
 
 
 def boxed_in_blocks(text: str) -> str | None:
-    """The last `\\boxed{…}` in display mathematics or code."""
+    r"""Return the last `\boxed{…}` in display mathematics or code, if any."""
     return _boxed(text, find_blocks(text, 0, len(text)))
 
 
 def _boxed(text: str, blocks: Sequence[TextBlock]) -> str | None:
-    found = (last_boxed(text[one.inner_start : one.inner_stop]) for one in reversed(blocks))
-    return next((boxed for boxed in found if boxed is not None), None)
+    inner = (text[block.inner_start : block.inner_stop] for block in reversed(blocks))
+    return next((boxed for boxed in map(last_boxed, inner) if boxed is not None), None)
 
 
 def _answer(text: str, part: _Part, finished: bool) -> tuple[int, str | None]:
-    """Where the reasoning of the last part stops, and the final answer."""
-    ends = max(text.rfind("\n", part.start, part.stop), text.rfind("\r", part.start, part.stop))
-    line = max(ends + 1, part.start)
+    """Return where the reasoning of the last part stops, and the final answer."""
+    end = max(text.rfind("\n", part.start, part.stop), text.rfind("\r", part.start, part.stop))
+    line = max(end + 1, part.start)
     block = part.blocks[-1] if part.blocks else None
-    # A block that nothing but a full stop follows.
+    # Only a block that nothing but punctuation follows can be the answer.
     if block is not None and text[block.stop : part.stop].strip(" \t.,;*_"):
         block = None
     inner = text[block.inner_start : block.inner_stop].strip() if block is not None else ""
     if finished:
         bare = is_answer(text[line : part.stop] if block is None else inner)
         begin = line if block is None else block.start
-        if bare and not (block is not None and _goes_on(text, part, begin)):
+        if bare and not (block is not None and _continues(text, part, begin)):
             stop = max(part.start, len(text[:begin].rstrip()))
             return stop, text[begin : part.stop].strip()
     boxed = _boxed(text, part.blocks)
@@ -154,41 +154,41 @@ def _answer(text: str, part: _Part, finished: bool) -> tuple[int, str | None]:
 
 
 def _starts(text: str, parts: Sequence[_Part], choices: Sequence[str]) -> tuple[list[int], str]:
-    """Where steps start in parts of one kind, and the strategy: the first that finds several."""
+    """Return where steps start in parts of one kind, and the first strategy that finds several."""
     for strategy in choices:
-        found = [_settled(text, part, strategy) for part in parts]
-        if sum(map(len, found)) >= 2:
+        by_part = [_part_starts(text, part, strategy) for part in parts]
+        if sum(map(len, by_part)) >= 2:
             break
     # Text before a part's first step belongs to that step.
-    places = [[part.start, *own[1:]] for part, own in zip(parts, found, strict=True)]
-    return [position for own in places for position in own], strategy
+    starts = [[part.start, *own[1:]] for part, own in zip(parts, by_part, strict=True)]
+    return [position for own in starts for position in own], strategy
 
 
-def _settled(text: str, part: _Part, strategy: str) -> list[int]:
-    """Where steps start in a part: none inside of a block, none that is delimiters alone."""
+def _part_starts(text: str, part: _Part, strategy: str) -> list[int]:
+    """Return where steps start in a part: none inside a block, none of delimiters alone."""
     kept: list[int] = []
     for position in _FINDERS[strategy](text, part):
         block = part.block_at(position)
         if block is not None and block.start < position:
             continue
-        if block and kept and strategy in _JOINING and _goes_on(text, part, position):
+        if block and kept and strategy in _JOINING and _continues(text, part, position):
             continue
         kept.append(position)
-    found: list[int] = []
-    waiting = False  # the step so far is a delimiter, and what comes is its content
+    starts: list[int] = []
+    opened = False  # the step so far is only a delimiter, and its content follows
     for start, stop in pairwise([*kept, part.stop]):
-        words = text[start:stop]
-        bare = not has_content(words)
-        if waiting:
-            waiting = bare
-        elif not bare or not found or opens_something(words):
-            found.append(start)
-            waiting = bare
-    return found
+        stretch = text[start:stop]
+        bare = not has_content(stretch)
+        if opened:
+            opened = bare
+        elif not bare or not starts or opens_something(stretch):
+            starts.append(start)
+            opened = bare
+    return starts
 
 
-def _goes_on(text: str, part: _Part, position: int) -> bool:
-    """Whether the block at `position` goes on with the sentence before it."""
+def _continues(text: str, part: _Part, position: int) -> bool:
+    """Return whether the block at `position` continues the sentence before it."""
     before = text[part.start : position].rstrip()
     block = part.block_at(part.start + len(before) - 1)
     return bool(before) and block is None and not _SENTENCE_ENDED.search(before[-8:])
@@ -196,13 +196,13 @@ def _goes_on(text: str, part: _Part, position: int) -> bool:
 
 def _markers(text: str, part: _Part) -> list[int]:
     body = text[: part.stop]
-    found = _MARKER.finditer(body, part.start)
-    outside = [m for m in found if not part.block_at(m.end() - 1)]
+    matches = _MARKER.finditer(body, part.start)
+    outside = [m for m in matches if not part.block_at(m.end() - 1)]
     inline = [m.end() for m in INLINE_MARKER.finditer(body, part.start)]
     inline = [position for position in inline if not part.block_at(position)]
     named = [m for m in outside if m["named"]]
     if len(named) + len(inline) >= 2:
-        # Numbers under headings that say `Step` are lists.
+        # Under headings that say `Step`, bare numbers are list items.
         outside = named
     depths = [len(m["indent"].expandtabs()) for m in outside]
     starts = [skip_space(text, m.start(), part.stop) for m in outside]

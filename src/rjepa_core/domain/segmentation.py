@@ -1,11 +1,10 @@
-"""Cut a completion into steps: the one place where this happens.
+"""Cut a completion into steps: the only place where this happens.
 
 A cut is found in the text and then moved to a token boundary that is also a character boundary, so
 that a step's text is the decoding of its span. A token with text of two steps belongs to the
 earlier one; a space that shares its token with a step's first word goes with the word. The rules
-hold for the completion alone; of the prompt they ask only whether it ends by opening a thinking
-tag.
-
+apply to the completion alone; of the prompt it matters only whether it ends with an opening
+thinking tag.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ from collections.abc import Mapping
 import attrs
 
 from ..settings import KEEP, rules_of
-from . import rules_1 as cutting_v1
-from . import rules_2 as cutting_v2
+from . import rules_1, rules_2
 from .problem import Problem
 from .step_spans import Cut
 from .thinking import opened_by
@@ -39,16 +37,16 @@ def cut(
         ids: int32 [T], the completion's tokens.
         offsets: int32 [T, 2], characters of `text` that each token covers (see `Completion`).
         text: the decoded completion.
-        strategy: one of `STRATEGIES`, perhaps with a version (`auto-1`).
-        finished: false if the text was cut off, so that its last line is no answer, as far as it
-            goes, but the beginning of something.
+        strategy: one of `STRATEGIES`, optionally with a version (`auto-1`).
+        finished: false if the text was cut off, so that its last line may be incomplete and is not
+            taken for an answer.
         thinking: `keep` to cut it into steps of its own, `drop` to leave it out.
-        opened: the tag by which the prompt began thinking, if it did.
+        opened: the tag with which the prompt opened thinking, if it did.
 
     Returns:
-        ordered, disjoint, non-empty spans which together cover every token but leading and
-        trailing white space, tokens without text at the end, the final answer, delimiters with
-        nothing in them, and thinking that is left out.
+        ordered, disjoint, non-empty spans that together cover every token except leading and
+        trailing white space, tokens without text at the end, a bare final answer, empty pairs of
+        delimiters, and thinking that is left out.
 
     Raises:
         ValueError: unknown strategy, or offsets of another length than ids.
@@ -57,46 +55,46 @@ def cut(
         raise ValueError(f"{len(ids)} ids, but {len(offsets)} offsets")
     name, version = rules_of(strategy)
     if version == 1:
-        return cutting_v1.cut(ids, offsets, text, name, finished=finished)
-    return cutting_v2.cut(
+        return rules_1.cut(ids, offsets, text, name, finished=finished)
+    return rules_2.cut(
         offsets, text, name, finished=finished, keep_thinking=thinking == KEEP, opened=opened
     )[0]
 
 
 def cut_completion(completion: Completion, strategy: str = "auto", thinking: str = KEEP) -> Cut:
-    """Cut what a backend produced; a given solution's own steps stay as they were given."""
+    """Cut a backend's completion into steps; a given solution's own steps stay as given."""
     name, version = rules_of(strategy)
     if version == 1:
-        return cutting_v1.cut_completion(completion, name)
+        return rules_1.cut_completion(completion, name)
     if completion.step_starts is not None:
-        found = cutting_v1.cut_completion(completion)
-        boxed = cutting_v2.boxed_in_blocks(completion.text) if found.answer is None else None
-        return attrs.evolve(found, answer=boxed) if boxed else found
+        result = rules_1.cut_completion(completion)
+        boxed = rules_2.boxed_in_blocks(completion.text) if result.answer is None else None
+        return attrs.evolve(result, answer=boxed) if boxed else result
     text, cut_off = completion.text, completion.finish_reason == "length"
-    found, to_the_end = cutting_v2.cut(
+    result, to_the_end = rules_2.cut(
         completion.offsets,
         text,
         name,
-        # A line that ended before the limit came is whole.
+        # A line that ended before the limit was reached is complete.
         finished=not cut_off or text.endswith("\n"),
         keep_thinking=thinking == KEEP,
-        # A given solution need not go on with what the prompt began.
+        # A given solution need not continue what the prompt opened.
         opened=None if completion.finish_reason == "given" else opened_by(completion.prompt_text),
     )
-    if cut_off and to_the_end and found.spans:
-        last = attrs.evolve(found.spans[-1], truncated=True)
-        found = attrs.evolve(found, spans=(*found.spans[:-1], last))
-    return found
+    if cut_off and to_the_end and result.spans:
+        last = attrs.evolve(result.spans[-1], truncated=True)
+        result = attrs.evolve(result, spans=(*result.spans[:-1], last))
+    return result
 
 
 def make_trace(
     problem: Problem,
     sample: int,
     completion: Completion,
-    found: Cut,
+    steps: Cut,
     metadata: Mapping[str, str] | None = None,
 ) -> Trace:
-    """The trace of a problem whose completion was cut into at least one step."""
+    """Return the trace of a problem whose completion was cut into at least one step."""
     return Trace(
         problem=problem,
         sample=sample,
@@ -105,10 +103,10 @@ def make_trace(
         statement_span=completion.statement_span,
         completion=completion.text,
         completion_ids=completion.ids,
-        spans=found.spans,
-        step_texts=found.texts,
-        answer=found.answer,
-        strategy=found.strategy,
+        spans=steps.spans,
+        step_texts=steps.texts,
+        answer=steps.answer,
+        strategy=steps.strategy,
         finish_reason=completion.finish_reason,
         metadata=dict(metadata or {}),
     )

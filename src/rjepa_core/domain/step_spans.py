@@ -1,4 +1,4 @@
-"""Steps as token ranges: cuts in a text move to the boundaries of its tokens."""
+"""Steps as token ranges: moves cuts in a text to token boundaries."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .trace import Offsets, StepSpan
 
 @attrs.frozen
 class Cut:
-    """A completion in steps.
+    """A completion cut into steps.
 
     Attributes:
         spans: S token ranges.
         texts: S texts, the completion's over each span's characters.
-        answer: the final answer as it stands there, stripped, or None.
-        strategy: what was used; for `auto`, what it chose.
+        answer: the final answer as written, stripped, or None.
+        strategy: the one used; for `auto`, the one it chose.
     """
 
     spans: tuple[StepSpan, ...]
@@ -33,14 +33,14 @@ class Cut:
 def boundary(
     begins: Sequence[int], ends: Sequence[int], position: int, text: str | None = None
 ) -> int:
-    """The first token boundary at or behind `position` that does not fall inside a character.
+    """Return the first token boundary at or after `position` that is not inside a character.
 
-    With `text`, a token that is spaces and then the character at `position` counts as beginning
-    there: most tokenizers write a word with the space before it, and a step's first word is its.
+    With `text`, a token of spaces followed by the character at `position` counts as beginning
+    there: most tokenizers join a word with the space before it, and the word belongs to the step.
     """
     i = bisect.bisect_left(begins, position)
     if text is not None and i and ends[i - 1] > position:
-        first = bisect.bisect_left(begins, begins[i - 1])  # tokens that share a character go along
+        first = bisect.bisect_left(begins, begins[i - 1])  # with tokens that share a character
         if not text[begins[first] : position].strip(" \t") and _is_free(begins, ends, first):
             return first
     while i < len(begins) and not _is_free(begins, ends, i):
@@ -49,12 +49,12 @@ def boundary(
 
 
 def _is_free(begins: Sequence[int], ends: Sequence[int], i: int) -> bool:
-    """Whether the boundary before token i falls between two characters."""
+    """Return whether the boundary before token i falls between two characters."""
     return i == 0 or ends[i - 1] <= begins[i]
 
 
 class StretchKind(enum.Enum):
-    """What a stretch of a completion is."""
+    """The kind of a stretch of a completion."""
 
     STEP = "step"
     THINKING = "step of thinking"
@@ -63,7 +63,7 @@ class StretchKind(enum.Enum):
 
 @attrs.frozen
 class Mark:
-    """Where a stretch begins, in characters; it goes up to the next mark."""
+    """The start of a stretch, in characters; it ends at the next mark."""
 
     position: int
     kind: StretchKind
@@ -71,7 +71,7 @@ class Mark:
 
 @attrs.define
 class _Stretch:
-    """Tokens of one kind; bare if there is neither letter nor digit in them."""
+    """Tokens of one kind; bare if they contain neither letter nor digit."""
 
     start: int
     stop: int
@@ -80,10 +80,11 @@ class _Stretch:
 
 
 def place(offsets: Offsets, text: str, marks: Sequence[Mark]) -> list[StepSpan]:
-    """Move marks to token boundaries, and leave out steps that no token is left for.
+    """Return the spans of steps whose marks are moved to token boundaries.
 
-    White space alone is no step: it stays with the step that it ends. What has neither letter nor
-    digit is none either: it goes with a neighbour of its kind, or is left out if it is a delimiter.
+    Steps without a token of their own are left out. White space alone is not a step: it stays with
+    the step before it. Nor is text without letters and digits: it joins a neighbour of its kind, or
+    is left out if it is a delimiter.
 
     Args:
         offsets: int32 [T, 2], characters of `text` that each token covers.
@@ -95,26 +96,26 @@ def place(offsets: Offsets, text: str, marks: Sequence[Mark]) -> list[StepSpan]:
     bounds = [bisect.bisect_right(ends, marks[0].position)]
     for before, mark in pairwise(marks):
         if before.kind is StretchKind.LEFT_OUT:
-            # A token that is partly left out is the step's, or the step would lose its text.
+            # A token that is only partly left out belongs to the step, which would lose its text.
             bound = bisect.bisect_right(ends, mark.position)
         else:
-            words = None if mark.kind is StretchKind.LEFT_OUT else text
-            bound = boundary(begins, ends, mark.position, words)
+            joined_text = None if mark.kind is StretchKind.LEFT_OUT else text
+            bound = boundary(begins, ends, mark.position, joined_text)
         bounds.append(max(bounds[-1], bound))
-    found: list[_Stretch] = []
+    stretches: list[_Stretch] = []
     for mark, (start, stop) in zip(marks, pairwise(bounds), strict=False):
         if start == stop:
             continue
-        words, kind = text[begins[start] : ends[stop - 1]], mark.kind
-        last, bare = found[-1] if found else None, not has_content(words)
-        blank = not words.strip() and kind is not StretchKind.LEFT_OUT
+        own_text, kind = text[begins[start] : ends[stop - 1]], mark.kind
+        last, bare = stretches[-1] if stretches else None, not has_content(own_text)
+        blank = not own_text.strip() and kind is not StretchKind.LEFT_OUT
         if last and (blank or (last.kind is kind and (last.bare or bare))):
             last.stop, last.bare = stop, last.bare and bare
         else:
-            found.append(_Stretch(start, stop, kind, bare))
+            stretches.append(_Stretch(start, stop, kind, bare))
     return [
-        StepSpan(one.start, one.stop, thinking=one.kind is StretchKind.THINKING)
-        for one in found
-        if one.kind is not StretchKind.LEFT_OUT
-        and not only_delimiters(text[begins[one.start] : ends[one.stop - 1]])
+        StepSpan(s.start, s.stop, thinking=s.kind is StretchKind.THINKING)
+        for s in stretches
+        if s.kind is not StretchKind.LEFT_OUT
+        and not only_delimiters(text[begins[s.start] : ends[s.stop - 1]])
     ]

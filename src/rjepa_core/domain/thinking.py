@@ -1,4 +1,4 @@
-"""Where a completion thinks, and where it answers."""
+"""Tell a completion's thinking from its answer."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Region:
     """A stretch of a completion.
 
     Attributes:
-        start, stop: its characters; a thinking region's tags are among them.
-        thinking: whether it is thinking, and not answer.
+        start, stop: range of its characters; a thinking region includes its tags.
+        thinking: whether it is thinking rather than answer.
     """
 
     start: int
@@ -42,17 +42,17 @@ class Region:
 
 
 def opened_by(prompt: str) -> str | None:
-    """The tag with which a prompt ends, as some chat templates do, so that thinking is on."""
+    """Return the tag with which a prompt ends, as some chat templates do to turn thinking on."""
     end = prompt.rstrip()
     return next((tag for tag in TAGS if end.endswith(tag)), None)
 
 
 def find_regions(text: str, opened: str | None = None) -> list[Region]:
-    """Thinking and answer in turn, all of the text.
+    """Return the regions of thinking and answer, which together cover the whole text.
 
-    A closing tag that nothing in the text opens ends thinking that the prompt began. An opening
-    tag that is never closed begins thinking up to the end, if it begins a line. Tags in a code
-    block or between backticks are words about tags.
+    A closing tag without an opening one ends thinking that the prompt began. An opening tag that
+    is never closed begins thinking up to the end, if it begins a line. Tags in a code block or
+    between backticks are ordinary text.
 
     Args:
         text: of the completion.
@@ -61,37 +61,37 @@ def find_regions(text: str, opened: str | None = None) -> list[Region]:
     thinking: list[tuple[int, int]] = []
     position = 0
     if opened is not None:
-        position = _behind(text, TAGS[opened], 0) or len(text)
+        position = _end_of_tag(text, TAGS[opened], 0) or len(text)
         thinking.append((0, position))
-    endless: set[str] = set()  # fences and tags of which no closing one follows
+    unclosed: set[str] = set()  # fences and tags that no closing one follows
     while (mark := _MARK.search(text, position)) is not None:
         position = mark.end()
-        if mark["fence"] and mark["fence"] not in endless:
+        if mark["fence"] and mark["fence"] not in unclosed:
             block = fenced(text, mark, len(text))
             if block.closed:
                 position = block.stop
             else:
-                endless.add(mark["fence"])
+                unclosed.add(mark["fence"])
         elif mark["closing"] and not thinking:
             thinking.append((0, position))
         elif (tag := mark["opening"]) is not None:
-            stop = None if tag in endless else _behind(text, TAGS[tag], position)
+            stop = None if tag in unclosed else _end_of_tag(text, TAGS[tag], position)
             if stop is None:
-                endless.add(tag)
+                unclosed.add(tag)
             if stop is not None or _begins_line(text, mark.start()):
                 position = stop or len(text)
                 thinking.append((mark.start(), position))
-    found, position = [], 0
+    regions, position = [], 0
     for start, stop in thinking:
-        found += [Region(position, start, thinking=False), Region(start, stop, thinking=True)]
+        regions += [Region(position, start, thinking=False), Region(start, stop, thinking=True)]
         position = stop
-    found.append(Region(position, len(text), thinking=False))
-    return [one for one in found if one.start < one.stop]
+    regions.append(Region(position, len(text), thinking=False))
+    return [region for region in regions if region.start < region.stop]
 
 
-def _behind(text: str, closing: str, position: int) -> int | None:
-    found = text.find(closing, position)
-    return found + len(closing) if found >= 0 else None
+def _end_of_tag(text: str, tag: str, position: int) -> int | None:
+    start = text.find(tag, position)
+    return start + len(tag) if start >= 0 else None
 
 
 def _begins_line(text: str, position: int) -> bool:

@@ -1,4 +1,4 @@
-"""Traces: a problem, the prompt that posed it, the completion, and where its steps are."""
+"""Traces: a problem, its prompt, the completion, and the spans of its steps."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class RecordKey:
         problem_id: of the problem.
         sample: index among the problem's samples, 0 to `LARGEST_SAMPLE`.
 
-    As text it is the id, with `#SAMPLE` behind it for any sample but the first; behind an id that
-    has a `#` of its own always, so that no two keys have the same text.
+    Its text is the id, followed by `#SAMPLE` for any sample but the first, and always if the id
+    contains a `#`, so that no two keys have the same text.
     """
 
     problem_id: str
@@ -42,20 +42,20 @@ class RecordKey:
 
 
 def check_key(key: object, name: str = "key") -> None:
-    """Refuse what can be no key in a store; `name` is the argument's.
+    """Refuse an invalid key; `name` is the argument's name, for the message.
 
     Raises:
-        ArgumentError: it is no `RecordKey`, or its id or sample is none.
+        ArgumentError: it is not a `RecordKey`, or its id or sample is invalid.
     """
     if not isinstance(key, RecordKey):
         raise ArgumentError(f"{name}: got {key!r:.80}, expected a RecordKey(problem_id, sample)")
     if not isinstance(key.problem_id, str):
         raise ArgumentError(f"{name}: its problem_id is {key.problem_id!r:.80}, expected a string")
     try:
-        good = 0 <= operator.index(key.sample) <= LARGEST_SAMPLE
+        valid = 0 <= operator.index(key.sample) <= LARGEST_SAMPLE
     except TypeError:
-        good = False
-    if not good:
+        valid = False
+    if not valid:
         raise ArgumentError(
             f"{name}: its sample is {key.sample!r:.80}, expected an integer from 0 to "
             f"{LARGEST_SAMPLE}"
@@ -63,22 +63,22 @@ def check_key(key: object, name: str = "key") -> None:
 
 
 def check_keys(keys: Iterable[RecordKey]) -> list[RecordKey]:
-    """The keys as a list, each of them checked.
+    """Return the keys as a list, each of them checked.
 
     Raises:
-        ArgumentError: they are no keys; see `check_key`.
+        ArgumentError: a key is invalid; see `check_key`.
     """
-    found = list_keys(keys)
-    for i, key in enumerate(found):
+    checked = list_keys(keys)
+    for i, key in enumerate(checked):
         check_key(key, f"keys[{i}]")
-    return found
+    return checked
 
 
 def list_keys(keys: Iterable[RecordKey]) -> list[RecordKey]:
-    """The keys as a list, each as it is.
+    """Return the keys as a list, unchecked.
 
     Raises:
-        ArgumentError: there is nothing to list.
+        ArgumentError: they are not iterable.
     """
     try:
         return list(keys)
@@ -92,8 +92,8 @@ class StepSpan:
 
     Attributes:
         start, stop: token range in the completion, never empty.
-        truncated: the length limit cut this step off (only ever the last one).
-        thinking: it belongs to what the model thought before it answered.
+        truncated: the length limit cut this step off (only the last one can be).
+        thinking: it belongs to the model's thinking before the answer.
     """
 
     start: int
@@ -110,13 +110,12 @@ class Prompt:
     """What a backend is asked to complete; chat formatting is the backend's business.
 
     Attributes:
-        key: problem id and sample, from which (with the seed) all its randomness comes.
+        key: problem id and sample, which together with the seed determine all randomness.
         user: the instructions with the statement in them.
-        statement_start, statement_stop: where the statement stands, in characters of `user`.
+        statement_start, statement_stop: range of the statement in the characters of `user`.
         system: system text, if any.
         thinking: whether a model that can think before it answers is asked to.
-        date: the day that a chat template is told which reads the clock, `2026-11-03`; None for
-            the day of the asking.
+        date: the day, `2026-11-03`, for a chat template that reads the clock; None for today.
     """
 
     key: RecordKey
@@ -137,13 +136,13 @@ class Completion:
         prompt_ids: int32 [P].
         statement_span: token range of the statement inside `prompt_ids`.
         text: the decoded completion.
-        ids: int32 [T], the very ids that the model produced.
+        ids: int32 [T], the ids exactly as the model produced them.
         offsets: int32 [T, 2], characters of `text` that each token covers. Tokens that share a
-            character (an emoji in several tokens) have overlapping ranges; a token without text
+            character (an emoji in several tokens) have overlapping ranges, a token without text
             (end of sequence) an empty one.
         finish_reason: `stop`, `length` or `given`.
-        step_starts: characters of `text` at which a given solution's own steps start, if it had
-            steps; otherwise None and the text is cut by a strategy.
+        step_starts: positions in `text` at which a given solution's own steps start; None if it has
+            none, so that a strategy cuts the text.
     """
 
     prompt_text: str
@@ -158,7 +157,7 @@ class Completion:
 
 @attrs.frozen(eq=False)
 class Trace:
-    """A cut completion: all that is needed to encode it again, with any layer or pooling.
+    """A completion cut into steps, with all that is needed to encode it again in any layer.
 
     Attributes:
         problem: the problem; its statement is kept whole.
@@ -168,8 +167,8 @@ class Trace:
         completion_ids: int32 [T].
         spans: S steps, ordered and disjoint.
         step_texts: S texts, each the decoding of its span.
-        answer: the bare final-answer line, if the completion ends with one.
-        strategy: how the steps were found: `markers`, `lines`, `sentences` or `given`.
+        answer: the final answer as the completion has it, if one was found.
+        strategy: how the steps were found: `given`, or the strategy that was used.
         finish_reason: `stop`, `length` or `given`.
         metadata: labels of this solution (`correct`, …), as strings.
     """
@@ -194,23 +193,23 @@ class Trace:
 
     @property
     def length(self) -> int:
-        """Tokens of prompt and completion together."""
+        """Number of tokens of prompt and completion together."""
         return len(self.prompt_ids) + len(self.completion_ids)
 
     @property
     def encoded_length(self) -> int:
-        """Tokens that have to be run to encode every span; what follows the last step is not."""
+        """Number of tokens to run to encode every span; those after the last step are not."""
         return len(self.prompt_ids) + (self.spans[-1].stop if self.spans else 0)
 
 
 @attrs.frozen
 class Work:
-    """One (problem, sample) pair to be done.
+    """One (problem, sample) pair to generate or encode.
 
     Attributes:
         problem: the problem.
         sample: which of its samples.
-        given: None to generate; a solution to be read; or a trace to be encoded as it is.
+        given: None to generate; a solution to encode; or a trace to encode as it is.
     """
 
     problem: Problem
@@ -224,14 +223,14 @@ class Work:
 
 @attrs.frozen
 class Failure:
-    """A (problem, sample) pair that could not be done, and why. It is stored, never dropped.
+    """A (problem, sample) pair that failed, and why. It is stored, never dropped.
 
     Attributes:
         key: problem id and sample.
         statement_hash: of the problem, as a record keeps it.
-        reason: short and countable, one of the constants below or a backend's own.
-        detail: the sentence a person reads.
-        needed_bytes: memory that the process would have needed for it at least, where known.
+        reason: a short phrase to count by, one of the constants below or a backend's own.
+        detail: a sentence for people.
+        needed_bytes: least memory that the process would have needed for it, if known.
     """
 
     key: RecordKey

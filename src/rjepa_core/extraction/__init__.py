@@ -1,7 +1,7 @@
 """The extraction use case: problems in, stored latents out."""
 
 from .batch_backend import BatchBackend, BatchSession
-from .dry_run import DiskRoom, Scale, Trial, check_room, expected_room, room_after_trial
+from .dry_run import DiskRoom, SizeSink, Trial, check_room, expected_room, room_after_trial
 from .engine import Engine, open_engine, session_spec
 from .loop import extract
 from .outcomes import Outcomes, check_stops, end_at_stop
@@ -18,7 +18,7 @@ __all__ = [
     "Extraction",
     "Outcomes",
     "Pending",
-    "Scale",
+    "SizeSink",
     "Summary",
     "Survey",
     "Trial",

@@ -1,4 +1,4 @@
-"""A session over a backend that works batch by batch: generate, cut, encode."""
+"""The base class of backends that work batch by batch, and their session."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from .outcomes import Outcomes
 
 
 class BatchSession:
-    """Fills the session port with a backend's `generate`, `read` and `encode`.
+    """Implements the session port with a backend's `generate`, `read` and `encode`.
 
-    What has been generated is encoded before anything new is generated, so that few traces wait.
-    An out-of-memory in `generate` gives the batch back; one in `encode` keeps the traces and
-    tries a smaller batch next time. A row that does not fit alone is a failure.
+    Generated traces are encoded before anything new is generated, so that few traces wait. If
+    `generate` runs out of memory, the batch is given back; if `encode` does, the traces are kept
+    for a smaller batch next time. A row that does not fit alone is a failure.
     """
 
     def __init__(self, backend: BatchBackend, spec: SessionSpec) -> None:
@@ -96,20 +96,20 @@ class BatchSession:
         try:
             answers = self._backend.generate(prompts, self._spec.sampling)
         except OutOfMemoryError as error:
-            # The traceback would keep the failed batch's tensors alive; only the facts are kept.
+            # Not the error itself: its traceback would keep the failed batch's tensors alive.
             answers, reason, needed = None, str(error), error.needed_bytes
         seconds = self._spec.clock() - began
         if answers is None:
-            seen = Observation("generate", len(works), 0, 0, seconds, True, tokens=tokens)
+            observation = Observation("generate", len(works), 0, 0, seconds, True, tokens=tokens)
             if len(works) > 1:
-                return self._step(given_back=works, seen=seen)
+                return self._step(given_back=works, observation=observation)
             self._outcomes.fail(works[0], OUT_OF_MEMORY, f"generating it alone: {reason}", needed)
-            return self._step(seen=seen)
+            return self._step(observation=observation)
         done = [a for a in answers if isinstance(a, Completion)]
         read, new = sum(len(a.prompt_ids) for a in done), sum(len(a.ids) for a in done)
         self._take_completions(works, answers)
-        seen = Observation("generate", len(works), read, new, seconds, tokens=tokens)
-        return self._step(seen=seen)
+        observation = Observation("generate", len(works), read, new, seconds, tokens=tokens)
+        return self._step(observation=observation)
 
     def _take_completions(
         self, works: Sequence[Work], answers: Sequence[Completion | Refused]
@@ -132,24 +132,25 @@ class BatchSession:
         seconds = self._spec.clock() - began
         read = sum(trace.encoded_length for trace in traces)
         if answers is None:
-            seen = Observation("encode", len(batch), read, 0, seconds, out_of_memory=True)
+            observation = Observation("encode", len(batch), read, 0, seconds, out_of_memory=True)
             if len(batch) == 1:
                 self._outcomes.fail(
                     batch[0][0], OUT_OF_MEMORY, f"encoding it alone: {reason}", needed
                 )
             else:
                 self._waiting.extend(batch)
-            return self._step(seen=seen)
+            return self._step(observation=observation)
         self._check_count("encodings", traces, answers)
         finished = []
         for (work, trace), answer in zip(batch, answers, strict=True):
             record = self._outcomes.record(work, trace, answer)
             if record is not None:
                 finished.append(record)
-        return self._step(finished, seen=Observation("encode", len(batch), read, 0, seconds))
+        observation = Observation("encode", len(batch), read, 0, seconds)
+        return self._step(finished, observation=observation)
 
     def _next_batch(self, budget: int) -> list[tuple[Work, Trace]]:
-        """The longest waiting traces whose padded size is within the budget, at least one."""
+        """Take the longest waiting traces whose padded size is within the budget, at least one."""
         self._waiting.sort(key=lambda item: item[1].encoded_length)
         longest = self._waiting[-1][1].encoded_length
         size = max(1, min(len(self._waiting), budget // max(longest, 1)))
@@ -167,17 +168,17 @@ class BatchSession:
         self,
         finished: Sequence[LatentRecord] = (),
         given_back: Sequence[Work] = (),
-        seen: Observation | None = None,
+        observation: Observation | None = None,
     ) -> Step:
-        return Step(tuple(finished), self._outcomes.failures(), tuple(given_back), seen)
+        return Step(tuple(finished), self._outcomes.failures(), tuple(given_back), observation)
 
 
 class BatchBackend(abc.ABC):
-    """A backend that works batch by batch; `open_session` comes from the core.
+    """A backend that works batch by batch; the core provides `open_session`.
 
-    Subclasses set `info` and write `generate` and `encode`; `read` only to take given solutions.
-    All raise `OutOfMemoryError` where a batch did not fit, having let go of its memory; the same
-    problems then come again in a smaller batch.
+    Subclasses set `info` and implement `generate` and `encode`, and `read` only to accept given
+    solutions. Each raises `OutOfMemoryError` if a batch does not fit, after releasing its memory;
+    the same problems are then tried again in a smaller batch.
     """
 
     info: ModelInfo
@@ -186,39 +187,40 @@ class BatchBackend(abc.ABC):
     def generate(
         self, prompts: Sequence[Prompt], sampling: SamplingSettings
     ) -> Sequence[Completion | Refused]:
-        """Complete each prompt; one answer a prompt, in order.
+        """Complete each prompt; return one result per prompt, in order.
 
-        The randomness of a row comes from `row_generator(sampling.seed, prompt.key)` alone, so
-        that the batch it happens to be in does not matter.
+        The randomness of a row comes only from `row_generator(sampling.seed, prompt.key)`, so that
+        its batch does not matter.
         """
 
     @abc.abstractmethod
     def encode(
         self, traces: Sequence[Trace], encoding: EncodingSettings
     ) -> Sequence[Encoding | Refused]:
-        """Vectors of each trace's steps and statement; one answer a trace, in order.
+        """Return the vectors of each trace's steps and statement; one result per trace, in order.
 
-        `encoding.layers` are absolute. The batch has been chosen to fit: run it as one.
+        `encoding.layers` are absolute. The batch was chosen to fit: run it as one.
         """
 
     def read(
         self, prompts: Sequence[Prompt], solutions: Sequence[GivenSolution]
     ) -> Sequence[Completion | Refused]:
-        """Tokenise given solutions as if the model had produced them; one answer each, in order."""
+        """Tokenise given solutions as if the model had produced them; one result each, in order."""
         raise UnsupportedError(
             f"the backend of {self.info.name} cannot read given solutions; "
             "use another backend.name, or leave problems.traces out"
         )
 
     def count_tokens(self, text: str) -> int:
-        """Tokens of a text, to plan batches; estimated where a backend has no tokenizer."""
+        """Return the number of tokens of a text, to plan batches; an estimate by default."""
         return len(text) // 3 + 1
 
     def open_session(self, spec: SessionSpec) -> Session:
+        """Return a session that runs batches."""
         return BatchSession(self, spec)
 
     def close(self) -> None:  # noqa: B027  a backend without resources has nothing to do
-        """Let go of the model."""
+        """Release the model."""
 
     def __enter__(self) -> Self:
         return self

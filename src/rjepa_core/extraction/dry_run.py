@@ -1,4 +1,4 @@
-"""Try a run without storing: what its records weigh, and whether the disk has room."""
+"""Estimate a run before it starts: the size of its records, and whether the disk has space."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .work import Survey
 
 @attrs.frozen
 class Trial:
-    """What one batch told of the whole run.
+    """Measurements of one batch, from which the whole run is extrapolated.
 
     Attributes:
         problems: rows tried.
-        seconds: they took.
-        seconds_per_problem, bytes_per_record: of these rows.
+        seconds: time they took.
+        seconds_per_problem, bytes_per_record: averages over these rows.
         progress: their counts.
     """
 
@@ -40,21 +40,21 @@ class Trial:
     progress: Progress
 
 
-class Scale:
-    """A sink that weighs records and keeps none."""
+class SizeSink:
+    """A sink that adds up the sizes of records and keeps none."""
 
     def __init__(self) -> None:
         self.bytes = 0
 
     def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:
-        self.bytes += sum(weight(record) for record in records)
+        self.bytes += sum(_size_of(record) for record in records)
 
     def commit(self) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
 
-def weight(record: LatentRecord) -> int:
-    """About how many bytes a record takes: arrays as they are, texts with the steps' copies."""
+def _size_of(record: LatentRecord) -> int:
+    """Return about how many bytes a record takes, including the copies of step texts."""
     trace = record.trace
     arrays = (record.latents, record.prompt_latent, trace.prompt_ids, trace.completion_ids)
     texts = (trace.problem.statement, trace.prompt_text, trace.completion, *trace.step_texts)
@@ -62,7 +62,7 @@ def weight(record: LatentRecord) -> int:
 
 
 class AbsentStore:
-    """A store that does not exist: it holds nothing and takes nothing."""
+    """Stands in for a store that does not exist: it holds nothing and accepts nothing."""
 
     identity: Identity | None = None
 
@@ -116,34 +116,34 @@ class AbsentStore:
         self._refuse()
 
     def commit(self) -> None:
-        """Nothing was written."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
     def _refuse(self) -> NoReturn:
         raise StoreError(f"{self.location} does not exist; a trial keeps nothing")
 
 
-# A guess until something is stored, rather too much than too little: what GSM8K answers look like,
-# and fewer steps only where the longest completion leaves room for no more.
-_STEPS, _TOKENS_A_STEP, _SHARE_OF_LONGEST, _CHARACTERS_A_TOKEN = 8.0, 40, 0.7, 4
+# A guess until something is stored, rather too high than too low: what GSM8K answers look like, and
+# fewer steps only if the longest completion cannot hold as many.
+_STEPS, _TOKENS_PER_STEP, _SHARE_OF_LONGEST, _CHARACTERS_PER_TOKEN = 8.0, 40, 0.7, 4
 _SHORTEST_STEP = 5
 _ENOUGH_RECORDS = 20
-# A store out of which records were removed keeps their room, and says more than its records take.
+# A store from which records were removed keeps their space, and its size overstates its records'.
 _MOST_OVERHEAD = 2.0
 
 
 @attrs.frozen
 class DiskRoom:
-    """What a run is expected to store, and what there is for it.
+    """The space that a run is expected to need, and the space there is.
 
     Attributes:
-        records: that the run is to add.
-        steps: expected of each, on average.
+        records: how many the run is to add.
+        steps: expected number per record, on average.
         needed, free: bytes.
-        least: bytes that it takes in any case.
-        known: whether the steps are those of records like these, not guessed.
+        least: bytes that are certainly needed.
+        known: whether `steps` is the average of similar records rather than a guess.
     """
 
     records: int
@@ -155,7 +155,7 @@ class DiskRoom:
 
     @property
     def enough(self) -> bool:
-        """Whether what is expected fits."""
+        """Whether there is enough space for what is expected."""
         return self.needed <= self.free
 
 
@@ -168,10 +168,10 @@ def expected_room(
     stored: StoreStats,
     missing: int,
 ) -> DiskRoom:
-    """What `missing` more records will take.
+    """Return the space for `missing` more records.
 
-    A store that holds some already tells what one takes; otherwise it is a guess from the shape of
-    the vectors, the length of the statements and the longest completion.
+    It is extrapolated from the records that the store holds, if any; otherwise it is a guess from
+    the shape of the vectors, the length of the statements and the longest completion.
     """
     free = maintenance.room_free(place)
     characters = survey.characters / max(1, survey.work)
@@ -183,22 +183,22 @@ def expected_room(
         needed = max(0.0, each * missing - unused)
         least = max(0.0, (_vectors(identity, steps) + characters) * missing - unused)
         return DiskRoom(missing, steps, round(needed), free, min(round(least), round(needed)))
-    # A step and the prompt, whose text is kept, too.
+    # At least one step, and the prompt with its text.
     template = min(map(len, settings.prompt.templates.values()))
     least = (_vectors(identity, 1.0) + characters + template) * missing
-    tokens = characters / _CHARACTERS_A_TOKEN
+    tokens = characters / _CHARACTERS_PER_TOKEN
     answer = tokens
     if not settings.problems.traces:
         answer = settings.sampling.max_new_tokens * _SHARE_OF_LONGEST
         tokens += answer
-        characters += answer * _CHARACTERS_A_TOKEN
+        characters += answer * _CHARACTERS_PER_TOKEN
     if stored.records:
         steps = stored.steps / stored.records
     elif survey.steps:
         steps = survey.steps / survey.work
     else:
-        steps = max(1.0, min(_STEPS, answer / _SHORTEST_STEP), answer / _TOKENS_A_STEP)
-    # The completion is kept whole and by steps, the statement alone and in its prompt.
+        steps = max(1.0, min(_STEPS, answer / _SHORTEST_STEP), answer / _TOKENS_PER_STEP)
+    # The completion is stored whole and by steps, the statement alone and in its prompt.
     content = _vectors(identity, steps) + 2 * characters + 4 * tokens
     needed = max(maintenance.room_needed(identity, missing, steps), round(content * missing))
     return DiskRoom(missing, steps, needed, free, min(round(least), needed), known=False)
@@ -207,7 +207,7 @@ def expected_room(
 def room_after_trial(
     maintenance: Maintenance, place: str, identity: Identity, trial: Trial, missing: int
 ) -> DiskRoom:
-    """What `missing` more records like those of a trial will take."""
+    """Return the space for `missing` more records like those of a trial."""
     steps = trial.progress.steps / max(1, trial.progress.records)
     needed = maintenance.room_needed(identity, missing, steps)
     needed = max(needed, round(trial.bytes_per_record * missing))
@@ -218,7 +218,7 @@ def check_room(room: DiskRoom | None, where: str, force: bool) -> None:
     """Refuse a run that the disk certainly cannot hold, unless it is forced.
 
     Raises:
-        NoRoomError: saying how much is needed and how much there is.
+        NoRoomError: the disk cannot hold it; the message says what is needed and what there is.
     """
     if room is None or room.least <= room.free or force:
         return
@@ -226,7 +226,7 @@ def check_room(room: DiskRoom | None, where: str, force: bool) -> None:
     raise NoRoomError(
         f"{where}: {room.records:,} records of about {room.steps:.0f} steps need about "
         f"{size(room.needed)} and the disk has {size(room.free)} free{still}; make room, use "
-        "another store.path, or set run.force to begin all the same (a dry run measures the need)"
+        "another store.path, or set run.force to begin anyway (a dry run measures the need)"
     )
 
 

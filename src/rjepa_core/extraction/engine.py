@@ -1,4 +1,4 @@
-"""What does the work of an extraction, once a process: a loaded LLM with scheduler and probe."""
+"""The engine of an extraction, one per process: a loaded LLM with scheduler and probe."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from .run_identity import resolve_layers
 
 @attrs.frozen
 class Engine:
-    """A loaded LLM, and what the loop around it needs; made by `open_engine`.
+    """A loaded LLM, and what the loop needs to run it; made by `open_engine`.
 
-    An executor in one process has one; one with many workers opens one in each of them, from the
-    same settings, which are plain values that can be sent anywhere.
+    An executor in one process has one; an executor with many workers opens one in each of them,
+    from the same settings, which are plain values that can be sent between processes.
     """
 
     settings: ExtractionSettings
@@ -39,18 +39,18 @@ class Engine:
 
     @property
     def info(self) -> ModelInfo:
-        """What the backend says of its model."""
+        """What the backend reports about its model."""
         return self._backend.info
 
     @property
     def rows(self) -> int:
-        """Rows that a new scheduler begins with."""
+        """Number of rows that a new scheduler starts with."""
         return max(1, self._make_scheduler().room(InFlight()).rows)
 
     def extract(
         self, layers: tuple[int, ...], pending: WorkQueue, sink: RecordSink, watch: Watch
     ) -> tuple[Ending, Progress]:
-        """The loop, in a session and with a scheduler of its own; see `extraction.extract`."""
+        """Run the loop with a new session and scheduler; see `extraction.extract`."""
         session = self._backend.open_session(session_spec(self.settings, layers))
         try:
             return extract(
@@ -68,65 +68,65 @@ class Engine:
             session.close()
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Release the model."""
         self._backend.close()
 
 
 def open_engine(settings: ExtractionSettings, registry: Registry | None = None) -> Engine:
-    """Load the LLM.
+    """Load the LLM and return its engine.
 
-    A session is opened and closed again, so that a backend which cannot do what is asked says so
+    A session is opened and closed again, so that a backend that cannot do what is asked says so
     before anything is stored.
 
     Raises:
-        UsageError: an adapter or a setting of it is unknown, there is no such model, or it cannot
-            do what is asked.
+        UsageError: an adapter or one of its settings is unknown, or the model does not exist or
+            cannot do what is asked.
     """
     registry = registry or Registry()
-    backend, options, scheduler, scheduler_options = _chosen(settings, registry)
-    if backend.context is not None:
-        check_length(settings, backend.context(settings.model, options))
-    opened = backend.create(settings.model, options)
+    adapter, options, scheduler, scheduler_options = _find_adapters(settings, registry)
+    if adapter.context is not None:
+        check_length(settings, adapter.context(settings.model, options))
+    backend = adapter.create(settings.model, options)
     try:
-        check_length(settings, opened.info.context)
+        check_length(settings, backend.info.context)
         if not settings.problems.traces:
-            check_stops(settings.sampling, opened.info)
-        layers = resolve_layers(settings.encoding.layers, opened.info)
-        opened.open_session(session_spec(settings, layers)).close()
+            check_stops(settings.sampling, backend.info)
+        layers = resolve_layers(settings.encoding.layers, backend.info)
+        backend.open_session(session_spec(settings, layers)).close()
     except BaseException:
-        opened.close()
+        backend.close()
         raise
     return Engine(
         settings,
-        opened,
+        backend,
         lambda: scheduler.create(scheduler_options),
-        find_probe(registry, opened.info.device),
+        find_probe(registry, backend.info.device),
     )
 
 
 def check_length(settings: ExtractionSettings, context: int | None) -> None:
-    """Refuse a run in which no completion could be as long as it may be.
+    """Refuse a run whose longest completion cannot fit into the model's context.
 
     Args:
-        context: most tokens of prompt and completion together; None where that is not known.
+        context: most tokens of prompt and completion together; None if unknown.
 
     Raises:
-        SettingsError: the new tokens alone are as many.
+        SettingsError: the new tokens alone fill the context.
     """
     new = settings.sampling.max_new_tokens
     if context is not None and new >= context and not settings.problems.traces:
         raise SettingsError(
-            f"sampling.max_new_tokens: {new:,} new tokens behind a prompt do not fit into the "
+            f"sampling.max_new_tokens: {new:,} new tokens after a prompt do not fit into the "
             f"{context:,} tokens that {settings.model.name} can hold; take fewer"
         )
 
 
 def check_engine(settings: ExtractionSettings, registry: Registry) -> None:
-    """What `open_engine` refuses before anything is loaded."""
-    _chosen(settings, registry)
+    """Refuse unknown adapters and settings, as `open_engine` does, without loading anything."""
+    _find_adapters(settings, registry)
 
 
-def _chosen(
+def _find_adapters(
     settings: ExtractionSettings, registry: Registry
 ) -> tuple[BackendAdapter, Any, SchedulerAdapter, Any]:
     backend = registry.find(BackendAdapter, settings.backend.name)
@@ -140,8 +140,7 @@ def session_spec(
     layers: tuple[int, ...],
     clock: Callable[[], float] = time.perf_counter,
 ) -> SessionSpec:
-    """What a backend's session is opened with for these settings and absolute layers."""
-
+    """Return what a backend's session is opened with for these settings and absolute layers."""
     steps = settings.steps
 
     def prompt_of(work: Work) -> Prompt:

@@ -1,4 +1,4 @@
-"""What a store's history keeps of a run."""
+"""The run history of a store: entries about runs, written and read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from .work import Survey
 
 
 def run_name(started: datetime) -> str:
-    """What a run is called in the history: when it began, ISO 8601."""
+    """Return a run's name in the history: its start time in ISO 8601."""
     return started.isoformat(timespec="milliseconds")
 
 
 BEGIN = "begin"
-# An entry that says that nobody took what a run printed; what it did is told by its own entry.
+# Kind of an entry about a run whose output was lost; what the run did is in its own entry.
 OUTPUT = "output"
 _KEPT = ("model", "backend", "scheduler", "executor", "problems", "run")
 
@@ -29,9 +29,9 @@ _KEPT = ("model", "backend", "scheduler", "executor", "problems", "run")
 def asked_entry(
     settings: ExtractionSettings, info: ModelInfo, survey: Survey, started: datetime
 ) -> dict[str, Any]:
-    """JSON values: what a run is asked for, and its settings outside the identity.
+    """Return what a run is asked for, and its settings outside the identity, as JSON values.
 
-    Written before the first batch, so that a run which is killed tells it, too.
+    It is written before the first batch, so that a killed run leaves it too.
     """
     plain = unstructure(settings)
     return {
@@ -53,7 +53,7 @@ def history_entry(
     how: str,
     progress: Progress,
 ) -> dict[str, Any]:
-    """JSON values: what was asked for, what was done, and the settings outside the identity."""
+    """Return what a run was asked for and did, and its settings, as JSON values."""
     return {
         **asked_entry(settings, info, survey, started),
         "kind": "extract",
@@ -70,22 +70,23 @@ def history_entry(
 
 KIND = "schedule"
 RUN_KINDS = (KIND, BEGIN, "extract")
-# A point covers at least so many seconds, and at least this share of the run so far: a night has
-# some hundred points, and so has its first minute.
+# A point covers at least this many seconds, and at least this share of the run so far: the first
+# minute of a run and a whole night each have some hundred points.
 _SHORTEST, _SHARE = 1.0, 0.01
-# Seconds between two entries of the history; in a long run this share of it.
+# Seconds between two entries of the history, or in a long run this share of it.
 _BETWEEN, _BETWEEN_SHARE = 60.0, 0.02
 
 
 @attrs.frozen
 class Point:
-    """A stretch of a run.
+    """Measurements of a stretch of a run.
 
     Attributes:
-        at: seconds since the run began, at its end.
+        at: end of the stretch, in seconds since the run began.
         rows: of its last batch.
-        tokens_per_second: generated, or read where nothing is generated.
-        used_bytes, limit_bytes: of the device's memory, as the probe read it last; None unknown.
+        tokens_per_second: generated, or read if nothing is generated.
+        used_bytes, limit_bytes: of the device's memory at the probe's last reading; None if
+            unknown.
     """
 
     at: float
@@ -96,10 +97,10 @@ class Point:
 
 
 class Journal:
-    """Gathers points and decisions until they are taken as an entry of the run history.
+    """Collects points and decisions until they are taken as an entry of the run history.
 
     Args:
-        run: start of the run, as its own entry has it.
+        run: the run's name, see `run_name`.
     """
 
     def __init__(self, run: str) -> None:
@@ -113,33 +114,33 @@ class Journal:
         self._phase = ""
 
     def see(self, seconds: float, progress: Progress) -> None:
-        """The counts so many seconds after the run began."""
-        seen = progress.last
-        if seen is None:
+        """Add the counts at a time in seconds since the run began."""
+        observation = progress.last
+        if observation is None:
             return
-        if seen.phase == "generate" or self._phase != "generate":
-            self._rows, self._phase = seen.rows, seen.phase
+        if observation.phase == "generate" or self._phase != "generate":
+            self._rows, self._phase = observation.rows, observation.phase
         if seconds - self._began < max(_SHORTEST, _SHARE * seconds):
             return
         tokens = progress.new_tokens or progress.tokens
         speed = (tokens - self._tokens) / (seconds - self._began)
-        memory = seen.memory
+        memory = observation.memory
         used, limit = (memory.used_bytes, memory.limit_bytes) if memory else (None, None)
         point = Point(round(seconds, 1), self._rows, round(max(0.0, speed), 2), used, limit)
         self._points.append(point)
         self._began, self._tokens = seconds, tokens
 
     def decided(self, seconds: float, decision: Decision) -> None:
-        """A change of size."""
+        """Add a change of size."""
         self._changes.append({"at": round(seconds, 1), **attrs.asdict(decision)})
 
     def due(self, seconds: float) -> bool:
-        """Whether an entry should be written now."""
+        """Return whether an entry should be written now."""
         wait = max(_BETWEEN, _BETWEEN_SHARE * seconds)
         return bool(self._points or self._changes) and seconds - self._taken >= wait
 
     def take(self, seconds: float) -> dict[str, Any] | None:
-        """An entry of what was gathered since the last one; None where there is nothing."""
+        """Return an entry of what was collected since the last one, or None if there is nothing."""
         if not (self._points or self._changes):
             return None
         entry = {
@@ -154,14 +155,14 @@ class Journal:
 
 
 @attrs.frozen
-class Story:
-    """What the history tells of one run.
+class PastRun:
+    """One run as found in the history.
 
     Attributes:
-        started: when, ISO 8601.
-        asked: what it was asked for and its settings; None where an older version was killed.
-        entry: the same with what it did; None where it was killed, or is running still.
-        seconds: how long it ran, as far as is known.
+        started: start time, ISO 8601.
+        asked: what it was asked for and its settings; None if an older version was killed.
+        entry: the same with what it did; None if it was killed or is still running.
+        seconds: how long it ran, as far as known.
         points, changes: its journal.
     """
 
@@ -173,21 +174,22 @@ class Story:
     changes: tuple[dict[str, Any], ...]
 
 
-def stories(history: list[dict[str, Any]]) -> list[Story]:
-    """The extractions that a run history tells of, in the order of their beginnings there."""
+def past_runs(history: list[dict[str, Any]]) -> list[PastRun]:
+    """Return the extractions in a run history, in the order of their first entries."""
     entries = {run["started"]: run for run in history if run.get("kind") == "extract"}
     asked = {run["started"]: run for run in history if run.get("kind") == BEGIN}
     journals: dict[str, list[dict[str, Any]]] = {}
-    for one in history:
-        if one.get("kind") in RUN_KINDS:
-            kept = journals.setdefault(one["run"] if one["kind"] == KIND else one["started"], [])
-            if one["kind"] == KIND:
-                kept.append(one)
-    found = []
+    for item in history:
+        if item.get("kind") in RUN_KINDS:
+            name = item["run"] if item["kind"] == KIND else item["started"]
+            parts = journals.setdefault(name, [])
+            if item["kind"] == KIND:
+                parts.append(item)
+    runs = []
     for started, parts in journals.items():
         entry = entries.get(started)
         seconds = entry["seconds"] if entry else max((part["until"] for part in parts), default=0.0)
         points = tuple(Point(*point) for part in parts for point in part["points"])
         changes = tuple(change for part in parts for change in part["changes"])
-        found.append(Story(started, entry or asked.get(started), entry, seconds, points, changes))
-    return found
+        runs.append(PastRun(started, entry or asked.get(started), entry, seconds, points, changes))
+    return runs

@@ -1,7 +1,7 @@
-"""The extraction use case: work in, stored records out.
+"""The extraction loop: work in, stored records out.
 
-The loop only admits and advances. It serves a backend that runs whole batches and an engine that
-refills a row the moment it ends; it sees its store as a sink and its problems as pending work.
+The loop only admits and advances. It serves both backends that run whole batches and engines that
+refill a row as soon as it ends; to the loop the store is a sink and the problems are pending work.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ def extract(
     Args:
         pending: (problem, sample) pairs.
         session: rows in flight in a backend; closed by the caller.
-        scheduler: says how much there is room for.
-        sink: takes finished records and failures, and commits as it was set.
+        scheduler: decides how much there is room for.
+        sink: takes finished records and failures, and commits as its settings say.
         probe: reads memory after each step, for the scheduler.
         report: called after each step.
-        decided: called with each change of size and its reason, before `report`, where the
-            scheduler explains itself.
-        stop: asked after each step; once it is true nothing more is admitted, and the run ends
-            when what is in flight has been finished.
-        computing: entered around each `advance`: the one place where an interrupt may strike.
+        decided: called with each change of size and its reason, before `report`, if the scheduler
+            explains its decisions.
+        stop: called after each step; once it returns true nothing more is admitted, and the run
+            ends when what is in flight has finished.
+        computing: entered around each `advance`: the only place where an interrupt may be raised.
 
     Returns:
-        how it ended, and the counts. Whatever was finished is committed, also when an exception
-        (an interrupt, say) ends the run early.
+        how it ended, and the counts. Whatever was finished is committed, even if an exception (an
+        interrupt, say) ends the run early.
 
     Raises:
         BackendError: the session makes no progress.
@@ -75,11 +75,11 @@ def extract(
             sink.write(step.finished, step.failed)
             _count(progress, step.finished, step.failed)
             if step.observation is not None:
-                seen = step.observation
+                observation = step.observation
                 if probe is not None:
-                    seen = attrs.evolve(seen, memory=probe.read())
-                scheduler.observe(seen)
-                progress.see(seen)
+                    observation = attrs.evolve(observation, memory=probe.read())
+                scheduler.observe(observation)
+                progress.see(observation)
                 if isinstance(scheduler, Explains):
                     for decision in scheduler.changes():
                         decided(decision)

@@ -1,4 +1,4 @@
-"""What comes of admitted work: traces cut at stop texts, records, failures."""
+"""The outcomes of admitted work: traces cut at stop texts, records, failures."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from ..settings import SamplingSettings
 
 
 class Outcomes:
-    """Turns answers into traces and encodings into records, and keeps the failures between."""
+    """Turns completions into traces and encodings into records, and collects the failures."""
 
     def __init__(self, spec: SessionSpec) -> None:
         self._spec = spec
         self._failed: list[Failure] = []
 
     def trace(self, work: Work, answer: Completion | Refused) -> Trace | None:
-        """The cut completion; None where there is nothing to encode, which is a failure.
+        """Return the trace of a completion; None after a failure, such as nothing to encode.
 
         Raises:
-            BackendError: the completion is longer than was asked for.
+            BackendError: the completion is longer than allowed, or contains a stop text.
         """
         if isinstance(answer, Refused):
             self.fail(work, answer.reason, answer.detail)
@@ -56,35 +56,35 @@ class Outcomes:
                 f"sampling.max_new_tokens is {limit}"
             )
         stops = self._spec.sampling.stop
-        if work.given is None and (odd := find_stop(answer.text, stops)):
+        if work.given is None and (stop := find_stop(answer.text, stops)):
             raise BackendError(
-                f"the backend broke its promise: {answer.text[slice(*odd)]!r} of sampling.stop is "
+                f"the backend broke its promise: {answer.text[slice(*stop)]!r} of sampling.stop is "
                 "in a completion"
             )
-        found = self._spec.cut(answer)
-        if not found.spans:
+        steps = self._spec.cut(answer)
+        if not steps.spans:
             if only_delimiters(answer.text):
                 self.fail(work, EMPTY, "the completion has no text")
-            elif found.answer is None:
+            elif steps.answer is None:
                 detail = (
-                    "the completion ends before an answer, and steps.thinking leaves out what was "
-                    "thought; allow more new tokens, or keep the thinking"
+                    "the completion ends before an answer, and steps.thinking leaves the thinking "
+                    "out; allow more new tokens, or keep the thinking"
                 )
                 self.fail(work, THINKING_ONLY, detail)
             else:
-                detail = f"the completion is a final answer without steps: {found.answer}"
+                detail = f"the completion is a final answer without steps: {steps.answer}"
                 self.fail(work, ANSWER_ONLY, detail)
             return None
         most = self._spec.most_steps
-        if most is not None and len(found.spans) > most:
-            self.fail(work, TOO_MANY_STEPS, f"{len(found.spans)} steps, at most {most} are taken")
+        if most is not None and len(steps.spans) > most:
+            self.fail(work, TOO_MANY_STEPS, f"{len(steps.spans)} steps, at most {most} are taken")
             return None
         given = work.given if isinstance(work.given, GivenSolution) else None
         labels = {**given.metadata, SOLUTION_DIGEST: given.digest} if given else None
-        return make_trace(work.problem, work.sample, answer, found, labels)
+        return make_trace(work.problem, work.sample, answer, steps, labels)
 
     def record(self, work: Work, trace: Trace, answer: Encoding | Refused) -> LatentRecord | None:
-        """The record; None where the vectors cannot be stored, which is a failure.
+        """Return the record of a trace; None if its vectors cannot be stored, which is a failure.
 
         Raises:
             BackendError: the encoding does not fit its trace.
@@ -99,39 +99,39 @@ class Outcomes:
             self.fail(work, error.reason, str(error))
         except ValueError as error:
             raise BackendError(
-                f"the backend broke its promise of one encoding a trace, in order: {error}"
+                f"the backend broke its promise of one encoding per trace, in order: {error}"
             ) from None
         return None
 
     def fail(self, work: Work, reason: str, detail: str, needed: int | None = None) -> None:
-        """Keep a failure."""
+        """Add a failure."""
         problem = work.problem
         self._failed.append(Failure(work.key, problem.statement_hash, reason, detail, needed))
 
     def __bool__(self) -> bool:
-        """Whether failures wait to be handed on."""
+        """Return whether there are failures to collect."""
         return bool(self._failed)
 
     def failures(self) -> tuple[Failure, ...]:
-        """Failures since last asked, oldest first."""
+        """Return the failures since the last call, oldest first."""
         failed, self._failed = tuple(self._failed), []
         return failed
 
 
 def find_stop(text: str, stops: Sequence[str]) -> tuple[int, int] | None:
-    """Characters of the stop text that is complete first; of several, of the longest."""
-    found = [(at + len(stop), at) for stop in stops if (at := text.find(stop)) >= 0]
-    if not found:
+    """Return the range of the stop text that is complete first; of several, the longest."""
+    ranges = [(at + len(stop), at) for stop in stops if (at := text.find(stop)) >= 0]
+    if not ranges:
         return None
-    end, start = min(found)
+    end, start = min(ranges)
     return start, end
 
 
 def end_at_stop(completion: Completion, stops: Sequence[str]) -> Completion:
-    """The completion up to the first stop text.
+    """Return the completion up to the first stop text.
 
-    The ids are those up to the token with which the stop text was complete. Tokens of the stop text
-    alone stay among them and have no text; one that begins before it covers what is before it.
+    The ids go up to the token that completed the stop text. Tokens within the stop text are kept
+    and have no text; a token that begins before the stop text covers only what is before it.
     """
     found = find_stop(completion.text, stops)
     if found is None:
@@ -148,10 +148,10 @@ def end_at_stop(completion: Completion, stops: Sequence[str]) -> Completion:
 
 
 def check_stops(sampling: SamplingSettings, info: ModelInfo) -> None:
-    """Refuse stop texts where the backend would go on behind them.
+    """Refuse stop texts if the backend does not end completions at them.
 
     Raises:
-        UnsupportedError: it would.
+        UnsupportedError: it does not.
     """
     if sampling.stop and not info.stops:
         raise UnsupportedError(

@@ -1,4 +1,4 @@
-"""What is still to be done: read ahead a little, so that work of similar length goes together."""
+"""The queue of pending work, which reads ahead to batch work of similar length."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from ..domain.trace import RecordKey, Trace, Work
 from ..ports.backend import Room
 
 WINDOW = 256
-# A row of less than this share of the longest one's tokens waits for the next batch: the rest of
-# it would be padding, which takes as much memory as work.
+# A row with less than this share of the longest one's tokens waits for the next batch: the rest of
+# it would be padding, which takes as much memory.
 _LEAST_SHARE = 0.5
 
 
 class Pending:
-    """Work to be done, read from a source as it is needed.
+    """Work to be done, read from a source as needed.
 
-    A window of work is held, sorted by an estimate of its length, and batches are taken from it
-    side by side: padding is work. Memory stays bounded however long the source is, and since
-    nothing depends on the order, resuming works as before.
+    It holds a window of work sorted by estimated length, and batches are taken from neighbours to
+    keep padding small. Memory stays bounded however long the source is, and resuming is not
+    affected because nothing depends on the order.
     """
 
     def __init__(self, work: Iterable[Work], window: int = WINDOW) -> None:
@@ -28,15 +28,18 @@ class Pending:
         self._ready: list[Work] = []
 
     def __bool__(self) -> bool:
-        """Whether more may come."""
+        """Return whether there is more work."""
         self._fill()
         return bool(self._ready)
 
     def take(
         self, room: Room, cost: Callable[[Work], int], at_least_one: bool = False
     ) -> list[Work]:
-        """Work that fits the room. With `at_least_one` (nothing is in flight) the first is taken
-        even if it is larger than the room's tokens, or the run would stand still."""
+        """Take the work that fits the room.
+
+        With `at_least_one` (nothing is in flight) the first item is taken even if it exceeds the
+        room's tokens, or the run would stall.
+        """
         self._fill()
         taken: list[Work] = []
         rows, tokens, given = room.rows, room.tokens, room.given_tokens
@@ -62,7 +65,7 @@ class Pending:
         return taken
 
     def put_back(self, work: Sequence[Work]) -> None:
-        """Return work that was not done; it is among the next to be taken."""
+        """Put back work that was not done, to be taken again soon."""
         for item in work:
             bisect.insort(self._ready, item, key=_order)
 
@@ -75,8 +78,8 @@ class Pending:
                 break
         else:
             self._source = None
-        # The longest are taken first: what does not fit shows early, and the end of a window,
-        # where a batch may be short, is cheap.
+        # The longest are taken first: what does not fit fails early, and the end of a window, where
+        # a batch may be small, is cheap.
         self._ready.sort(key=_order)
 
 
@@ -85,7 +88,7 @@ def _order(work: Work) -> tuple[int, RecordKey]:
 
 
 def estimated_length(work: Work) -> int:
-    """About how many characters the work has; good enough to sort by."""
+    """Return roughly how many characters the work has, to sort by."""
     if work.given is None:
         return len(work.problem.statement)
     if isinstance(work.given, Trace):

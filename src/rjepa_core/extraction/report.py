@@ -1,4 +1,4 @@
-"""What an extraction is about to do, would do, and did: as facts and as lines."""
+"""The plan, forecast and outcome of an extraction, as facts and as lines of text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Facts = dict[str, Any]
 
 
 def plan(extraction: Extraction) -> Facts:
-    """What there is to do, and where."""
+    """Return what there is to do, and where."""
     survey, before, info = extraction.survey, extraction.before, extraction.info
     space, settings = extraction.identity.space, extraction.settings
     return {
@@ -28,7 +28,7 @@ def plan(extraction: Extraction) -> Facts:
         "available": survey.available,
         "duplicates": survey.duplicates,
         "domains": survey.domains,
-        # Of given solutions there are as many as are given.
+        # The number of given solutions varies by problem.
         "samples": None if settings.problems.traces else settings.problems.samples,
         "asked": survey.work,
         "stored": before.stored,
@@ -52,7 +52,7 @@ def plan(extraction: Extraction) -> Facts:
 
 
 def plan_lines(facts: Facts) -> list[str]:
-    """The plan for people."""
+    """Return the plan as lines of text."""
     domains = ", ".join(f"{name} {n:,}" for name, n in facts["domains"].items())
     samples = f", {facts['samples']} samples each" if (facts["samples"] or 1) > 1 else ""
     limited = facts["available"] is not None and facts["available"] > facts["problems"]
@@ -82,25 +82,25 @@ def plan_lines(facts: Facts) -> list[str]:
 
 
 def warnings_of(extraction: Extraction, asked: ExtractionSettings) -> list[str]:
-    """What is doubtful in the plan.
+    """Return warnings about the plan.
 
     Args:
-        asked: the settings that it was opened with.
+        asked: the settings with which the extraction was opened.
     """
-    found, settings = [], extraction.settings
+    warnings, settings = [], extraction.settings
     prompt = settings.prompt
     if asked.prompt.date is None:
         prompt = attrs.evolve(prompt, date=None)
-    steps = asked.steps.going_on_with(extraction.identity.space.steps)
+    steps = asked.steps.with_stored_version(extraction.identity.space.steps)
     if prompt != asked.prompt or settings.steps.stored != steps.stored:
-        found.append("prompt and steps are those of the stored traces, not those of this run")
+        warnings.append("prompt and steps are those of the stored traces, not those of this run")
     if settings.problems.traces and asked.sampling.stop:
-        found.append("sampling.stop: solutions that are given are encoded whole")
-    return found + list(extraction.doubts) + room_warnings(_room_facts(extraction.room))
+        warnings.append("sampling.stop: given solutions are encoded whole")
+    return warnings + list(extraction.doubts) + room_warnings(_room_facts(extraction.room))
 
 
 def room_warnings(facts: Facts) -> list[str]:
-    """Where the disk may run full: what is certain to do that is refused, unless it is forced."""
+    """Return a warning if the disk may fill up; a run certain to fill it is refused elsewhere."""
     needed, free = facts["bytes_needed"], facts["bytes_free"]
     if needed is None or needed <= free:
         return []
@@ -114,7 +114,7 @@ def room_warnings(facts: Facts) -> list[str]:
 
 
 def _room_facts(room: DiskRoom | None) -> Facts:
-    """Bytes needed and free, None where the store does not tell."""
+    """Return bytes needed and free, None if the store cannot estimate them."""
     return {
         "steps_expected": round(room.steps, 2) if room else None,
         "steps_known": room.known if room else None,
@@ -124,7 +124,7 @@ def _room_facts(room: DiskRoom | None) -> Facts:
 
 
 def forecast(extraction: Extraction, trial: Trial) -> Facts:
-    """What the whole run would take, told from a trial."""
+    """Return what the whole run would take, extrapolated from a trial."""
     todo, survey = extraction.before.missing, extraction.survey
     seconds = trial.seconds_per_problem
     facts = {
@@ -143,7 +143,7 @@ def forecast(extraction: Extraction, trial: Trial) -> Facts:
 
 
 def forecast_lines(facts: Facts) -> list[str]:
-    """The forecast for people."""
+    """Return the forecast as lines of text."""
     if not facts["tried"]:
         return ["dry run   nothing to do: everything asked for is stored"]
     lines = [
@@ -160,7 +160,7 @@ def forecast_lines(facts: Facts) -> list[str]:
 
 
 def progress_facts(progress: Progress, seconds: float) -> Facts:
-    """Counts and rates of a run so far."""
+    """Return counts and rates of a run so far."""
     done = progress.records + progress.failures
     tokens = progress.new_tokens or progress.tokens
     seconds = max(seconds, 1e-9)
@@ -178,7 +178,7 @@ def progress_facts(progress: Progress, seconds: float) -> Facts:
 
 
 def outcome(summary: Summary, exit_code: int) -> Facts:
-    """What a run did."""
+    """Return what a run did."""
     survey, progress = summary.survey, summary.progress
     facts: Facts = {
         "ending": summary.ending.value,
@@ -198,7 +198,7 @@ def outcome(summary: Summary, exit_code: int) -> Facts:
 
 
 def outcome_lines(facts: Facts, planned: Facts, settings: StoreSettings) -> list[str]:
-    """The summary for people."""
+    """Return the summary as lines of text."""
     store = settings.path
     head = "done" if facts["ending"] == Ending.DONE.value else "stopped by run.max_hours"
     if "seconds_per_problem" not in facts:
@@ -225,14 +225,14 @@ def outcome_lines(facts: Facts, planned: Facts, settings: StoreSettings) -> list
 
 
 def reasons_text(reasons: Mapping[str, int]) -> str:
-    """`3 out of memory, 1 empty completion`."""
+    """Format counts by reason: `3 out of memory, 1 empty completion`."""
     return ", ".join(
         f"{n:,} {reason}" for reason, n in sorted(reasons.items(), key=lambda i: -i[1])
     )
 
 
 def in_memory(settings: StoreSettings) -> bool:
-    """Whether a store ends with the process, so that no other command can open it."""
+    """Return whether a store lives only in this process, so that no other command can open it."""
     return split_location(settings.path, settings.name)[0] == "memory"
 
 
@@ -240,7 +240,7 @@ DONE, FAILED, USAGE, PROBLEMS_FAILED, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def exit_code(summary: Summary, allowed: float) -> int:
-    """0, 3 or 4, as an extraction's summary and the share of failures allowed say."""
+    """Return 0, 3 or 4, from an extraction's summary and the allowed share of failures."""
     if summary.ending is Ending.STOPPED:
         return STOPPED
     if summary.failed_in_store > allowed * summary.survey.work:
@@ -249,7 +249,7 @@ def exit_code(summary: Summary, allowed: float) -> int:
 
 
 def too_many_failed(summary: Summary, settings: ExtractionSettings) -> str:
-    """What there is to say where the exit code is 3."""
+    """Return the message for exit code 3."""
     return (
         f"{summary.failed_in_store} of {summary.survey.work} failed, more than "
         f"run.allow_failures={settings.run.allow_failures * 100:g}%"
@@ -257,12 +257,12 @@ def too_many_failed(summary: Summary, settings: ExtractionSettings) -> str:
 
 
 def explain(error: BaseException, resumable: bool = False) -> tuple[str | None, int]:
-    """Text and exit code of an error that a user can meet; no text for an unexpected one.
+    """Return the text and exit code of an error; the text is None for an unexpected one.
 
     Args:
-        resumable: what ended can be gone on with.
+        resumable: whether the failed run can be resumed.
     """
-    onward = "resume the run" if resumable else "try again"
+    remedy = "resume the run" if resumable else "try again"
     if isinstance(error, UsageError):
         return str(error), USAGE
     if isinstance(error, ProblemsFailedError):
@@ -282,12 +282,12 @@ def explain(error: BaseException, resumable: bool = False) -> tuple[str | None, 
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f" ({error.filename})" if error.filename else ""
-        return f"the disk is full{place}: make room and {onward}", FAILED
+        return f"the disk is full{place}: make room and {remedy}", FAILED
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}", FAILED
     return None, FAILED
 
 
 def may_pass(error: BaseException) -> bool:
-    """Whether the same run may succeed when it is tried again: what ended it has exit code 1."""
+    """Return whether the same run may succeed when tried again: the error's exit code is 1."""
     return isinstance(error, Exception) and explain(error)[1] == FAILED

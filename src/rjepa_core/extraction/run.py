@@ -1,4 +1,4 @@
-"""An extraction whose parts have been checked and opened: run it, or try it."""
+"""Open an extraction, then run it or try it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from ..settings import DEFAULT_TEMPLATES, ExtractionSettings, PromptSettings
 from .dry_run import (
     AbsentStore,
     DiskRoom,
-    Scale,
+    SizeSink,
     Trial,
     check_room,
     expected_room,
@@ -48,7 +48,7 @@ from .queue import Pending
 from .run_identity import as_stored, compare_with_run, identity_of, with_day
 from .work import Remaining, StoredTraces, Survey, Worklist, missing, remaining
 
-# Given solutions need no generating, so that a scheduler's rows say little of a batch of them.
+# Least number of given solutions in a trial: a scheduler's rows count only what is generated.
 _TRIAL_GIVEN = 64
 
 
@@ -57,12 +57,12 @@ class Summary:
     """What a run did.
 
     Attributes:
-        ending: done, or stopped early.
+        ending: whether it was done or stopped early.
         progress: counts of this run.
         seconds: wall time of the loop, from the first batch to the last commit.
         survey: what was asked for.
-        before: what the store held of it when the run began.
-        failed_in_store: failures among the asked-for work, earlier runs' included.
+        before: how much of it the store held when the run began.
+        failed_in_store: failures among the requested work, including those of earlier runs.
         store: counts of the whole store afterwards.
     """
 
@@ -79,16 +79,16 @@ class Summary:
 class Extraction:
     """An extraction whose input, store and model have been checked and opened.
 
-    Made by `open_extraction`; `run` does the work.
+    It is made by `open_extraction`; `run` does the work.
 
     Attributes:
         settings: of the run; for traces of a store, with the prompt and steps of that store.
         survey: what was asked for.
-        before: what the store holds of it.
+        before: how much of it the store holds.
         store: where the records go.
-        identity: what the store says of them.
-        room: what the run will take and what there is; None where the store does not tell.
-        doubts: what could not be compared with the store, or only in part.
+        identity: latent space and generation of the records.
+        room: the space needed and the space there is; None if the store cannot estimate it.
+        doubts: what could not be compared with the store, or only partly.
     """
 
     settings: ExtractionSettings
@@ -104,7 +104,7 @@ class Extraction:
 
     @property
     def info(self) -> ModelInfo:
-        """What the backend says of its model."""
+        """What the backend reports about its model."""
         return self._executor.info
 
     def run(
@@ -118,12 +118,12 @@ class Extraction:
 
         Args:
             report: called after each step of the session.
-            stop: asked after each step; once it is true the run finishes what is in flight and
-                ends, as it does after `max_hours`. Asked for each problem, too, while the store is
-                searched for what it lacks and holds, so that raising ends that in time.
-            computing: entered around each step of the session: whoever turns a signal into an
-                exception does it in there, so that it never hits the store while it writes.
-            decided: called with each change of size, where the scheduler explains itself.
+            stop: called after each step; once it returns true the run finishes what is in flight
+                and ends, as it does after `max_hours`. It is also called for each problem while the
+                store is searched for missing work, so that it can interrupt this by raising.
+            computing: entered around each step of the session; turn signals into exceptions only
+                in there, so that they never interrupt the store while it writes.
+            decided: called with each change of size, if the scheduler explains its decisions.
         """
         settings = self.settings
         began, started = time.perf_counter(), datetime.now(UTC)
@@ -131,19 +131,19 @@ class Extraction:
         latest = Progress()
         journal = Journal(run_name(started))
 
-        def passed() -> float:
+        def elapsed() -> float:
             return time.perf_counter() - began
 
-        def remember(progress: Progress) -> None:
+        def on_report(progress: Progress) -> None:
             nonlocal latest
             latest = progress
-            journal.see(passed(), progress)
-            if journal.due(passed()):
-                self._keep(journal, passed())
+            journal.see(elapsed(), progress)
+            if journal.due(elapsed()):
+                self._write_journal(journal, elapsed())
             report(progress)
 
-        def note(decision: Decision) -> None:
-            journal.decided(passed(), decision)
+        def on_decision(decision: Decision) -> None:
+            journal.decided(elapsed(), decision)
             decided(decision)
 
         def work() -> Iterator[Work]:
@@ -152,12 +152,12 @@ class Extraction:
                 yield item
 
         def should_stop() -> bool:
-            late = limit is not None and passed() > limit * 3600
-            return stop() or late
+            over_limit = limit is not None and elapsed() > limit * 3600
+            return stop() or over_limit
 
         self.store.add_history(asked_entry(settings, self.info, self.survey, started))
         pending = Pending(missing(work(), self.store, settings.run.retry_failed))
-        watch = Watch(report=remember, decided=note, stop=should_stop, computing=computing)
+        watch = Watch(report=on_report, decided=on_decision, stop=should_stop, computing=computing)
         how = "interrupted"
         try:
             ending, latest = self._executor.run(
@@ -168,8 +168,8 @@ class Extraction:
             how = "failed"
             raise
         finally:
-            seconds = passed()
-            self._keep(journal, seconds)
+            seconds = elapsed()
+            self._write_journal(journal, seconds)
             self.store.add_history(
                 history_entry(settings, self.info, self.survey, started, seconds, how, latest)
             )
@@ -178,19 +178,19 @@ class Extraction:
             ending, latest, seconds, self.survey, self.before, after.failed, self.store.stats()
         )
 
-    def _keep(self, journal: Journal, seconds: float) -> None:
+    def _write_journal(self, journal: Journal, seconds: float) -> None:
         entry = journal.take(seconds)
         if entry is not None:
             self.store.add_history(entry)
 
     def trial(self) -> Trial:
-        """Run the first rows that the store lacks without storing them, to tell time and room."""
+        """Run the first missing rows without storing them, to estimate time and space."""
         rows = self._executor.rows
         if self.settings.problems.traces:
             rows = max(rows, _TRIAL_GIVEN)
         work = missing(self._work, self.store, self.settings.run.retry_failed)
         first = list(itertools.islice(work, rows))
-        sink = Scale()
+        sink = SizeSink()
         began = time.perf_counter()
         layers = self.identity.space.layers
         _, progress = self._executor.run(layers, Pending(first), len(first), sink, Watch())
@@ -201,7 +201,7 @@ class Extraction:
         )
 
     def room_after(self, trial: Trial) -> DiskRoom | None:
-        """What the run will take, told from a trial."""
+        """Return the space for the run, extrapolated from a trial; None if it is unknown."""
         if self._maintenance is None:
             return None
         return room_after_trial(*self._maintenance, self.identity, trial, self.before.missing)
@@ -218,20 +218,20 @@ def open_extraction(
 ) -> Iterator[Extraction]:
     """Check and open all that an extraction needs, cheapest first.
 
-    The input is read once before the store is made, and both before the model is loaded, so that a
-    mistake shows in seconds. A store that was made here goes again where something is wrong before
-    the run begins.
+    The input is read once before the store is created, and both happen before the model is loaded,
+    so that mistakes show in seconds. A store created here is removed again if something is wrong
+    before the run begins.
 
     Args:
         settings: of the run.
         registry: finds the adapters.
-        say: told what goes on.
-        dry: only for `Extraction.trial`: the store is read, never made or changed.
+        say: called with messages about progress.
+        dry: only for `Extraction.trial`: the store is read, never created or changed.
         sources: read in place of those that the settings name; the names stay in the history.
-        vet: asked with the run's identity before the store gets it; raises to refuse.
+        vet: called with the run's identity before the store gets it; raises to refuse.
 
     Raises:
-        UsageError: anything that the user can mend before hours are spent.
+        UsageError: anything that the user can fix before hours are spent.
     """
     registry = registry or Registry()
     with ExitStack() as stack:
@@ -259,14 +259,14 @@ def open_extraction(
         say("reading the problems")
         survey = work.survey()
         store = _open_target(store_adapter, place, store_options, dry)
-        stack.callback(_let_go, store, fresh)
+        stack.callback(_close, store, fresh)
         if (len(store) or next(store.failures(), None)) and not settings.run.resume:
             raise StoreExistsError(
                 f"{store.location} holds {len(store)} records; "
-                "set run.resume to go on with it, or use another store.path"
+                "set run.resume to continue it, or use another store.path"
             )
         if store.identity is not None:
-            steps = settings.steps.going_on_with(store.identity.space.steps)
+            steps = settings.steps.with_stored_version(store.identity.space.steps)
             settings = attrs.evolve(settings, steps=steps)
         settings = with_day(settings, store)
         say(f"loading {settings.model.name}")
@@ -279,10 +279,12 @@ def open_extraction(
             check_same(identity, store.identity, store.location)
             doubts = compare_with_run(store, identity, executor)
         before = remaining(work, store, settings.run.retry_failed, check=True)
-        cared = (store_adapter.maintenance(), place) if store_adapter.maintenance else None
+        maintenance = (store_adapter.maintenance(), place) if store_adapter.maintenance else None
         room = None
-        if cared is not None:
-            room = expected_room(*cared, identity, settings, survey, store.stats(), before.missing)
+        if maintenance is not None:
+            room = expected_room(
+                *maintenance, identity, settings, survey, store.stats(), before.missing
+            )
         if not dry:
             check_room(room, store.location, settings.run.force)
             store.begin(identity)
@@ -293,7 +295,7 @@ def open_extraction(
             store=store,
             identity=identity,
             room=room,
-            maintenance=cared,
+            maintenance=maintenance,
             work=work,
             executor=executor,
             doubts=doubts,
@@ -305,16 +307,16 @@ def run_extraction(
     registry: Registry | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Summary:
-    """Problems in, stored latents out: open, run, close."""
+    """Open an extraction, run it and close it: problems in, stored latents out."""
     with open_extraction(settings, registry) as extraction:
         return extraction.run(report)
 
 
 def check_samples(settings: ExtractionSettings) -> None:
-    """Refuse to draw the same completion several times; a store that was begun so goes on.
+    """Refuse to draw the same completion several times in a new store.
 
     Raises:
-        SettingsError: several samples at temperature 0.
+        SettingsError: there are several samples at temperature 0.
     """
     samples = settings.problems.samples
     if samples > 1 and settings.sampling.temperature == 0 and not settings.problems.traces:
@@ -324,8 +326,8 @@ def check_samples(settings: ExtractionSettings) -> None:
         )
 
 
-def _let_go(store: LatentStore, fresh: bool) -> None:
-    """Close a store; one that was made for this run, which never began, is taken away."""
+def _close(store: LatentStore, fresh: bool) -> None:
+    """Close a store; one created for this run is removed unless the run began."""
     if fresh and isinstance(store, Discards):
         store.discard()
     else:
@@ -340,7 +342,7 @@ def _open_target(adapter: StoreAdapter, place: str, options: Any, dry: bool) -> 
     return AbsentStore(place)
 
 
-_NAMED: tuple[tuple[str, type[Adapter]], ...] = (
+_ADAPTERS: tuple[tuple[str, type[Adapter]], ...] = (
     ("backend", BackendAdapter),
     ("scheduler", SchedulerAdapter),
     ("executor", ExecutorAdapter),
@@ -350,28 +352,27 @@ _NAMED: tuple[tuple[str, type[Adapter]], ...] = (
 def resolve_extraction(
     values: Mapping[str, Any], registry: Registry | None = None
 ) -> tuple[ExtractionSettings, dict[str, Any]]:
-    """The settings of an extraction, and the same as plain values with the adapters' own written
-    out.
+    """Return the settings of an extraction, and the same as plain values including the adapters'.
 
-    Templates that are given stand beside the usual ones.
+    Templates that are given are added to the default ones.
 
     Args:
-        values: sections and keys, as YAML or JSON has them; `structure` tells what they may be.
+        values: sections and keys, as in YAML or JSON; see `structure`.
         registry: finds the adapters.
 
     Raises:
-        UsageError: a setting is wrong, and the message names its full key; there is no such
+        UsageError: a setting is invalid, and the message names its full key; or there is no such
             adapter.
     """
     registry = registry or Registry()
-    settings = structure(ExtractionSettings, _with_usual_templates(values))
+    settings = structure(ExtractionSettings, _with_default_templates(values))
     if settings.problems.traces and settings.problems.samples > 1:
         raise SettingsError(
             "problems.samples: problems.traces encodes each solution given once; leave it out"
         )
     plain = unstructure(settings)
     adapters = {
-        section: registry.find(kind, getattr(settings, section).name) for section, kind in _NAMED
+        section: registry.find(kind, getattr(settings, section).name) for section, kind in _ADAPTERS
     }
     for section, adapter in (*adapters.items(), ("store", find_store(settings.store, registry)[0])):
         own = adapter.configure(getattr(settings, section).options, section)
@@ -379,12 +380,12 @@ def resolve_extraction(
     return settings, plain
 
 
-def _with_usual_templates(values: Any) -> Any:
+def _with_default_templates(values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
     prompt = as_section(PromptSettings, values.get("prompt"))
     given = prompt.get("templates", {}) if isinstance(prompt, Mapping) else None
     if not isinstance(prompt, Mapping) or not isinstance(given, Mapping):
-        # `structure` says what is wrong with it.
+        # `structure` reports what is wrong with it.
         return values
     return {**values, "prompt": {**prompt, "templates": {**DEFAULT_TEMPLATES, **given}}}

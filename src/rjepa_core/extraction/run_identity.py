@@ -1,4 +1,4 @@
-"""The identity of a run, and whether a store's token ids agree with it."""
+"""Determine the identity of a run, and check that a store's token ids agree with it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .queue import Pending
 
 
 def resolve_layers(layers: tuple[int, ...], info: ModelInfo) -> tuple[int, ...]:
-    """Absolute layer indices, so that -2 and 29 agree.
+    """Return absolute layer indices, so that -2 and 29 agree.
 
     Raises:
         SettingsError: the model has no such layer, or one is named twice.
@@ -43,7 +43,7 @@ def resolve_layers(layers: tuple[int, ...], info: ModelInfo) -> tuple[int, ...]:
 
 
 def as_stored(settings: ExtractionSettings, traces: LatentStore) -> ExtractionSettings:
-    """Prompt, steps and sampling of stored traces are what they were when they were made."""
+    """Return settings with the prompt, steps and sampling with which stored traces were made."""
     identity = traces.identity
     assert identity is not None
     space = identity.space
@@ -51,7 +51,7 @@ def as_stored(settings: ExtractionSettings, traces: LatentStore) -> ExtractionSe
     sampling = {
         field.name: known[field.name]
         for field in attrs.fields(SamplingSettings)
-        # A store that was imported may lack some.
+        # An imported store may lack some.
         if field.name in known and (known[field.name] is not None or field.default is None)
     }
     return attrs.evolve(
@@ -69,22 +69,22 @@ def as_stored(settings: ExtractionSettings, traces: LatentStore) -> ExtractionSe
 
 
 def day_of(store: LatentStore) -> str:
-    """The day that the prompts of a store are told: its identity's, or that of its first run."""
+    """Return the day in the prompts of a store: its identity's, or that of its first run."""
     identity = store.identity
     if identity is not None and identity.space.prompt.date is not None:
         return identity.space.prompt.date
     begun = next((run["started"] for run in store.history() if "started" in run), None)
-    # Templates read the clock of their own place.
+    # Templates read the local clock.
     return today() if begun is None else str(datetime.fromisoformat(begun).astimezone().date())
 
 
 def today() -> str:
-    """The day that a new store's prompts are told."""
+    """Return the day for the prompts of a new store."""
     return date.today().isoformat()
 
 
 def with_day(settings: ExtractionSettings, store: LatentStore) -> ExtractionSettings:
-    """The settings with a fixed `prompt.date`: the one that was set, else the store's."""
+    """Return the settings with a fixed `prompt.date`: the one that was set, else the store's."""
     day = settings.prompt.date or day_of(store)
     return attrs.evolve(settings, prompt=attrs.evolve(settings.prompt, date=day))
 
@@ -92,12 +92,12 @@ def with_day(settings: ExtractionSettings, store: LatentStore) -> ExtractionSett
 def identity_of(
     settings: ExtractionSettings, info: ModelInfo, traces: LatentStore | None = None
 ) -> Identity:
-    """What the run's store will say of its records.
+    """Return the identity of the records that a run makes.
 
     Args:
         settings: of the run.
         info: of the loaded model.
-        traces: the store whose traces are encoded again, if it is one.
+        traces: the store whose traces are encoded again, if any.
 
     Raises:
         UsageError: the model's weights are random, so that its vectors have no latent space.
@@ -137,13 +137,14 @@ def identity_of(
 def _encoded_again(
     space: LatentSpace, traces: LatentStore, logprobs: bool, labels: dict[str, str]
 ) -> Identity:
-    """Only the encoding may differ: token ids mean nothing to another model."""
+    """Return the identity of traces encoded again by the same model."""
     stored = traces.identity
     assert stored is not None
     free = ("layers", "pooling", "store_dtype", "compute_dtype")
+    # Anything else must be equal: token ids mean nothing to another model.
     same = attrs.evolve(space, **{key: getattr(stored.space, key) for key in free})
     check_same(attrs.evolve(stored, space=same), stored, traces.location)
-    # Whatever is unknown of the tokens stays so: they were made by another run.
+    # What is unknown about the tokens stays unknown: they were made by another run.
     space = attrs.evolve(space, prompt=stored.space.prompt, tokenizer=stored.space.tokenizer)
     return Identity(space, stored.generation, logprobs, labels)
 
@@ -165,21 +166,21 @@ def _generation(settings: ExtractionSettings, info: ModelInfo) -> Generation:
     )
 
 
-# Completions whose end is compared.
+# Number of completions whose ends are checked.
 _ENDINGS = 200
-# Failures that another tokenizer would not have.
-_OF_TOKENS = (CONTROL_TOKEN, TOO_LONG)
+# Reasons of failures that indicate another tokenizer.
+_TOKEN_REASONS = (CONTROL_TOKEN, TOO_LONG)
 _SOLUTION = GivenSolution(steps=("Step",))
 
 
 def compare_with_run(store: LatentStore, run: Identity, executor: Executor) -> list[str]:
-    """Compare what the store holds with what the run would make, for what its identity lacks.
+    """Check the records of a store against a run in what the store's identity does not know.
 
     Returns:
-        lines about what the two identities do not tell each other.
+        lines about what only one of the two identities knows.
 
     Raises:
-        IdentityError: a stored prompt has other token ids, or a completion ends otherwise.
+        IdentityError: a stored prompt has other token ids, or a completion ends differently.
     """
     identity, doubts = store.identity, []
     assert identity is not None
@@ -208,11 +209,11 @@ def compare_with_run(store: LatentStore, run: Identity, executor: Executor) -> l
 
 
 def _compare_prompts(store: LatentStore, run: Identity, executor: Executor) -> tuple[int, int]:
-    """How many stored prompts are posed as they were, and how many on another day."""
+    """Return how many stored prompts the run would pose alike, and how many on another day."""
     traces = {trace.key: trace for trace in different_problems(store)}
-    # As given solutions, the prompts are posed and tokenised, and nothing is generated.
+    # With a given solution a prompt is posed and tokenised without generating anything.
     work = [Work(trace.problem, trace.sample, _SOLUTION) for trace in traces.values()]
-    posed = _Posed()
+    posed = _TraceSink()
     if work:
         try:
             executor.run(run.space.layers, Pending(work), len(work), posed, Watch())
@@ -258,8 +259,8 @@ def _check_endings(store: LatentStore, end_ids: Sequence[int]) -> None:
             )
 
 
-class _Posed:
-    """A sink that keeps traces, not records."""
+class _TraceSink:
+    """A sink that keeps the traces of records, and failures because of tokens."""
 
     def __init__(self) -> None:
         self.traces: dict[RecordKey, Trace] = {}
@@ -267,10 +268,10 @@ class _Posed:
 
     def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:
         self.traces.update((record.key, record.trace) for record in records)
-        self.failed += [failure for failure in failures if failure.reason in _OF_TOKENS]
+        self.failed += [failure for failure in failures if failure.reason in _TOKEN_REASONS]
 
     def commit(self) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
 
 def _named(keys: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""From sources to work: what is asked for, checked once, and what the store still lacks."""
+"""Turn sources into work: what a run is asked for, and what the store still lacks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..ports.store import Entry, LatentStore
 
 @attrs.frozen
 class Survey:
-    """What a run was asked for, counted by reading the sources once before anything is loaded.
+    """Counts of what a run is asked for, from reading the sources before anything is loaded.
 
     Attributes:
-        problems: different problems, after `limit`.
-        work: (problem, sample) pairs of these.
-        duplicates: rows that repeat a problem (same id, same statement).
-        domains: problems a domain.
-        characters: of statements, and of solutions where they are given.
-        available: problems in the sources without `limit`; None if not counted.
-        steps: of given solutions, or their lines where they are not cut yet; 0 of none.
+        problems: number of distinct problems, after `limit`.
+        work: number of their (problem, sample) pairs.
+        duplicates: number of rows that repeat a problem (same id, same statement).
+        domains: number of problems by domain.
+        characters: of statements, and of given solutions.
+        available: number of problems in the sources without `limit`; None if not counted.
+        steps: of given solutions, or their lines if not cut yet; 0 without any.
     """
 
     problems: int
@@ -38,13 +38,13 @@ class Survey:
 
 @attrs.define
 class Worklist:
-    """The (problem, sample) pairs of a run, in the sources' order; it can be read again and again.
+    """The (problem, sample) pairs of a run, in the sources' order; it can be read repeatedly.
 
     Attributes:
         sources: read one after the other.
-        samples: traces a problem, where they are to be generated.
-        limit: only the first so many problems.
-        given: whether the sources' solutions are to be encoded instead of generating any.
+        samples: traces to generate per problem.
+        limit: only the first N problems.
+        given: whether to encode the sources' solutions instead of generating any.
     """
 
     sources: Sequence[ProblemSource]
@@ -53,7 +53,7 @@ class Worklist:
     given: bool = False
 
     def survey(self) -> Survey:
-        """Read everything once: counts, and every mistake of the input before hours are spent.
+        """Return counts after reading everything once, to find mistakes before hours are spent.
 
         Raises:
             InputError: a source cannot be read, holds no problem, or gives an id two statements.
@@ -69,9 +69,9 @@ class Worklist:
                 problems += 1
                 domain = row.problem.domain
                 domains[domain] = domains.get(domain, 0) + 1
-            for one in self._work(item, row):
+            for unit in self._work(item, row):
                 work += 1
-                given = one.given
+                given = unit.given
                 characters += len(row.problem.statement)
                 if isinstance(given, GivenSolution):
                     characters += given.length
@@ -102,7 +102,7 @@ class Worklist:
                 yield Work(row.problem, sample)
 
     def _rows(self) -> Iterator[tuple[_Place, SourceRow]]:
-        """Each row and where it stands: new problem or repeated, within the limit or not."""
+        """Yield each row and its place: new problem or repeated, within the limit or not."""
         seen: dict[str, _Seen] = {}
         for source in self.sources:
             for row in source.rows():
@@ -142,7 +142,7 @@ class _Place:
 
 @attrs.frozen
 class Remaining:
-    """What a store says of a run's work before it starts."""
+    """How much of a run's work is stored, failed or missing in a store."""
 
     stored: int
     failed: int
@@ -150,7 +150,7 @@ class Remaining:
 
 
 def missing(work: Iterable[Work], store: LatentStore, retry_failed: bool) -> Iterator[Work]:
-    """The work that the store lacks. There is no other list of what is done."""
+    """Yield the work that the store lacks; nothing else records what is done."""
     for item in work:
         entry = store.entry(item.key)
         if entry is None:
@@ -163,10 +163,10 @@ def missing(work: Iterable[Work], store: LatentStore, retry_failed: bool) -> Ite
 def remaining(
     work: Iterable[Work], store: LatentStore, retry_failed: bool, check: bool = False
 ) -> Remaining:
-    """Count what is stored, failed and missing.
+    """Return the counts of what is stored, failed and missing.
 
-    With `check`, what is stored must also be what is asked for; only given solutions are read for
-    that, vectors and all, because their sample index is their place in the file.
+    With `check`, what is stored must also match what is asked for. For given solutions this reads
+    whole records, because their sample index is only their position in the file.
 
     Raises:
         StatementChangedError: a known id has another statement, or a known sample another solution.
@@ -200,13 +200,13 @@ def _check_known(item: Work, entry: Entry, store: LatentStore) -> None:
 
 @attrs.define
 class StoredTraces:
-    """The traces of a store as work, to be encoded again; it can be read again and again."""
+    """The traces of a store as work to encode again; it can be read repeatedly."""
 
     store: LatentStore
     limit: int | None = None
 
     def survey(self) -> Survey:
-        """Count problems and traces."""
+        """Return counts of problems and traces."""
         domains: dict[str, int] = {}
         problems: dict[str, str] = {}
         work = characters = steps = 0

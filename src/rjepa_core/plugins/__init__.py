@@ -1,4 +1,4 @@
-"""From a name to an adapter: the hooks that plugins fill, and the registry that finds them."""
+"""From a name to an adapter: the hooks that plugins implement, and the registry that finds them."""
 
 from .hooks import (
     GROUP,

@@ -1,4 +1,4 @@
-"""Descriptors: all that is known of an adapter before it is made."""
+"""The hooks that plugins implement, and the descriptors that they return."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 
 HOOKS_VERSION = 2
 PROJECT = "rjepa"
-# Entry points of plugins for this version of the hooks; version 1 was the bare project's name.
+# Group of the entry points for this version of the hooks; version 1 had no suffix.
 GROUP = f"{PROJECT}.v{HOOKS_VERSION}"
 
 
 @attrs.frozen
 class NoSettings:
-    """For adapters that have none."""
+    """Settings of adapters that have none."""
 
 
 @attrs.frozen(kw_only=True)
 class Adapter:
-    """A descriptor: all that is known of an adapter before it is made.
+    """A descriptor: what is known about an adapter before it is created.
 
     Attributes:
-        name: by which it is asked for.
+        name: the name by which it is selected.
         summary: one line for `rjepa-cli plugins`.
         settings: attrs class of its own settings; cheap to import.
     """
@@ -50,7 +50,11 @@ class Adapter:
     settings: type[Any] = NoSettings
 
     def configure(self, options: Mapping[str, Any], where: str) -> Any:
-        """Its settings from plain values (`SettingsError` names the key under `where`)."""
+        """Return its settings from plain values.
+
+        Raises:
+            SettingsError: a value is invalid; the message names its key under `where`.
+        """
         return structure(self.settings, options, where)
 
 
@@ -60,10 +64,10 @@ class BackendAdapter(Adapter):
 
     Attributes:
         create: `create(model, settings)` loads the LLM.
-        diagnose: `diagnose()` tells `rjepa-cli doctor` what this backend would do here and why, as
-            short lines by topic.
-        context: `context(model, settings)` tells `ModelInfo.context` before the LLM is loaded; None
-            where that cannot be told.
+        diagnose: `diagnose()` returns short lines by topic for `rjepa-cli doctor`: what this
+            backend would do here and why.
+        context: `context(model, settings)` returns `ModelInfo.context` before the LLM is loaded;
+            None if unknown.
     """
 
     create: Callable[[ModelSettings, Any], LLMBackend]
@@ -77,9 +81,9 @@ class StoreAdapter(Adapter):
 
     Attributes:
         create: `create(location, mode, settings)` opens a store. In mode `read` it must exist
-            (`StoreNotFoundError`); in mode `write` it is made if it does not.
-        exists: `exists(location)` tells whether a store of this kind is there.
-        maintenance: `maintenance()` gives what verifies, repairs and compacts its stores.
+            (`StoreNotFoundError`); in mode `write` it is created if it does not.
+        exists: `exists(location)` returns whether a store of this kind is there.
+        maintenance: `maintenance()` returns what verifies, repairs and compacts its stores.
     """
 
     create: Callable[[str, StoreMode, Any], LatentStore]
@@ -92,7 +96,7 @@ class SchedulerAdapter(Adapter):
     """A batch scheduler.
 
     Attributes:
-        create: `create(settings)` makes one, for one run.
+        create: `create(settings)` returns a scheduler for one run.
     """
 
     create: Callable[[Any], BatchScheduler]
@@ -103,8 +107,8 @@ class ExecutorAdapter(Adapter):
     """Where the extraction loop runs.
 
     Attributes:
-        create: `create(run, registry, settings)` makes ready to do the work of a run: the LLM is
-            loaded. Raises, besides what loading raises, `UsageError` where there is nothing to run
+        create: `create(run, registry, settings)` returns an executor for a run, with the LLM
+            loaded. Besides what loading raises, it raises `UsageError` if there is nothing to run
             on.
     """
 
@@ -116,8 +120,8 @@ class SourceAdapter(Adapter):
     """A problem source.
 
     Attributes:
-        create: `create(location, problems, settings)` opens it; nothing is read yet.
-        claims: `claims(location)` tells whether it reads that.
+        create: `create(location, problems, settings)` opens a source; nothing is read yet.
+        claims: `claims(location)` returns whether it reads that location.
     """
 
     create: Callable[[str, ProblemSettings, Any], ProblemSource]
@@ -129,8 +133,8 @@ class ProbeAdapter(Adapter):
     """A memory probe.
 
     Attributes:
-        create: `create(device, settings)` makes one for a device.
-        claims: `claims(device)` tells whether it watches that device.
+        create: `create(device, settings)` returns a probe for a device.
+        claims: `claims(device)` returns whether it measures that device.
     """
 
     create: Callable[[str, Any], MemoryProbe]
@@ -143,8 +147,9 @@ class WorldModelAdapter(Adapter):
 
     Attributes:
         open: `open(location, device)` opens a trained world model.
-        claims: `claims(location)` tells whether one of its kind is there.
-        train: `train(run, settings, watch)` trains one into the folder `run`, if the adapter can.
+        claims: `claims(location)` returns whether one of its kind is there.
+        train: `train(run, settings, watch)` trains one into the folder `run`; None if the adapter
+            cannot train.
     """
 
     open: Callable[[str, str], WorldModel]
@@ -153,18 +158,18 @@ class WorldModelAdapter(Adapter):
 
 
 def nothing_to_check(settings: Any) -> None:
-    """Of a service that can only find out by starting."""
+    """Accept any settings: the check of a service that can only find out by starting."""
 
 
 @attrs.frozen(kw_only=True)
 class ServiceAdapter(Adapter):
-    """A way to answer for a world model.
+    """A service that answers requests to a world model.
 
     Attributes:
-        serve: `serve(served, settings, say)` answers until it is told to stop, and returns once all
-            that was accepted is answered; `say` is told where it listens.
+        serve: `serve(served, settings, say)` answers until it is told to stop, and returns once
+            every accepted request is answered; `say` is called with the address it listens on.
         check: `check(settings)` is called before any model is loaded, and raises `UsageError` for
-            what would stop it then: a port that is taken.
+            what would prevent a start, such as a port in use.
     """
 
     serve: Callable[[Served, Any, Callable[[str], None]], None]
@@ -176,7 +181,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Hooks:
-    """The hook specifications. Each returns descriptors; none takes an argument."""
+    """The hook specifications. Each hook takes no argument and returns descriptors."""
 
     @hookspec
     def rjepa_backends(self) -> Iterable[BackendAdapter]:  # type: ignore[empty-body]
@@ -208,7 +213,7 @@ class Hooks:
 
     @hookspec
     def rjepa_services(self) -> Iterable[ServiceAdapter]:  # type: ignore[empty-body]
-        """Services: what a world model is asked through from elsewhere."""
+        """Services, through which other programs use a world model."""
 
 
 KINDS: Mapping[type[Adapter], str] = {

@@ -1,4 +1,4 @@
-"""Names to open adapters: stores, sources, world models, probes."""
+"""Open stores, sources, world models and probes by name or location."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ DEFAULT_STORE = "lmdb"
 
 @attrs.frozen
 class StorePlace:
-    """Where a store is or will be, before it is opened.
+    """The location of a store, before it is opened or created.
 
     Attributes:
-        path: as it was named, a path or `NAME:PLACE`.
-        adapter: that keeps it.
-        place: the adapter's own name for it.
+        path: as given, a path or `NAME:PLACE`.
+        adapter: the adapter for it.
+        place: the location without the adapter's name.
     """
 
     path: str
@@ -48,25 +48,25 @@ class StorePlace:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a store."""
+        """Whether the store exists."""
         return self.adapter.exists(self.place)
 
     def open(
         self, mode: StoreMode = "read", options: Mapping[str, Any] | None = None
     ) -> LatentStore:
-        """The store; in mode `write` it is made if it is not there.
+        """Open the store; in mode `write` it is created if it does not exist.
 
         Raises:
-            ArgumentError: there is no such mode.
+            ArgumentError: the mode is invalid.
         """
         check_mode(mode)
         settings = self.adapter.configure(options or {}, "store")
         return self.adapter.create(self.place, mode, settings)
 
     def require(self) -> None:
-        """Raise `StoreNotFoundError` unless there is a store."""
+        """Raise `StoreNotFoundError` unless the store exists."""
         if not self.exists:
-            # The adapter knows best what is wrong with the place.
+            # The adapter knows best what is wrong with the location.
             self.open("read").close()
             raise StoreNotFoundError(f"{self.path}: there is no store; check the path")
 
@@ -74,7 +74,7 @@ class StorePlace:
         """Return what verifies, repairs and compacts the adapter's stores.
 
         Raises:
-            UnsupportedError: it has nothing that does.
+            UnsupportedError: the adapter offers no maintenance.
         """
         if self.adapter.maintenance is None:
             raise UnsupportedError(
@@ -85,7 +85,7 @@ class StorePlace:
 
 
 def locate(path: str | PathLike[str], registry: Registry | None = None) -> StorePlace:
-    """The place that a path (LMDB) or `NAME:PLACE` names; nothing is opened.
+    """Return the location that a path (LMDB) or `NAME:PLACE` names, without opening anything.
 
     Raises:
         ArgumentError: it is neither a string nor a path.
@@ -101,31 +101,31 @@ def open_store(
     registry: Registry | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> LatentStore:
-    """Open a store by its place: a path (LMDB), or `NAME:PLACE` for another adapter.
+    """Open a store by its location: a path (LMDB), or `NAME:PLACE` for another adapter.
 
     Args:
         path: a string, or a path of `pathlib`.
-        mode: `read`, or `write` to make the store if it is not there and be its one writer.
+        mode: `read`, or `write` to be its only writer, creating it if necessary.
         registry: finds the adapter.
         options: settings of the adapter, by name.
 
     Raises:
-        ArgumentError: path or mode is none.
+        ArgumentError: path or mode is invalid.
         UnknownAdapterError, SettingsError: there is no such adapter, or option of it.
         StoreNotFoundError: mode `read`, and there is no store.
-        StoreLockedError: mode `write`, and another writer has the store.
+        StoreLockedError: mode `write`, and the store has another writer.
     """
     return locate(path, registry).open(mode, options)
 
 
 def split_location(path: str, default: str = DEFAULT_STORE) -> tuple[str, str]:
-    """Adapter's name and place. A single letter before the colon is a Windows drive."""
+    """Return an adapter's name and a location; a single letter before `:` is a Windows drive."""
     name, colon, place = path.partition(":")
     return (name, place) if colon and STORE_NAME.fullmatch(name) else (default, path)
 
 
 def find_store(settings: StoreSettings, registry: Registry) -> tuple[StoreAdapter, str]:
-    """The adapter of a run's store, and the store's place."""
+    """Return the adapter of a run's store, and the store's location."""
     return _find(settings.path, settings.name, registry)
 
 
@@ -136,7 +136,7 @@ def _find(path: str, default: str, registry: Registry) -> tuple[StoreAdapter, st
     except UnknownAdapterError as error:
         if place == path:
             raise
-        # `runs:2` may be a directory's name.
+        # `runs:2` may be the name of a directory.
         adapter = registry.find(StoreAdapter, default)
         if adapter.exists(path):
             return adapter, path
@@ -144,7 +144,7 @@ def _find(path: str, default: str, registry: Registry) -> tuple[StoreAdapter, st
 
 
 def is_store(location: str, registry: Registry) -> bool:
-    """Whether a store is there, and not a file, a dataset or nothing."""
+    """Return whether a location is a store, rather than a file, a dataset or nothing."""
     try:
         return locate(location, registry).exists
     except UnknownAdapterError:
@@ -152,10 +152,10 @@ def is_store(location: str, registry: Registry) -> bool:
 
 
 def open_sources(problems: ProblemSettings, registry: Registry) -> list[ProblemSource]:
-    """The sources of a run, in order.
+    """Open the sources of a run, in order.
 
     Raises:
-        UsageError: none are named, or both kinds are.
+        UsageError: no source is named, or both problems and traces are.
         InputError: no adapter reads one of them.
     """
     adapters = registry.each(SourceAdapter)
@@ -182,7 +182,7 @@ def open_sources(problems: ProblemSettings, registry: Registry) -> list[ProblemS
 
 
 def check_options(problems: ProblemSettings, adapters: list[SourceAdapter]) -> None:
-    """A source's settings stand under its name; any other key is a misspelt one."""
+    """Refuse options that are not settings under a source's name."""
     names = [a.name for a in adapters]
     known = [a.name for a in attrs.fields(ProblemSettings) if a.name != "options"]
     for key, value in problems.options.items():
@@ -195,7 +195,7 @@ def check_options(problems: ProblemSettings, adapters: list[SourceAdapter]) -> N
 
 
 def open_stored_traces(problems: ProblemSettings, registry: Registry) -> LatentStore | None:
-    """The store behind `problems.traces`, if it is one."""
+    """Open the store that `problems.traces` names, if it names one."""
     for location in problems.traces:
         if is_store(location, registry):
             if len(problems.traces) > 1 or problems.sources:
@@ -204,12 +204,12 @@ def open_stored_traces(problems: ProblemSettings, registry: Registry) -> LatentS
             if store.identity is None:
                 store.close()
                 raise UsageError(f"{location} holds no records to encode")
-            bare = next((key for key, entry in store.entries() if not entry.tokens), None)
-            if bare is not None:
+            without_ids = next((key for key, entry in store.entries() if not entry.tokens), None)
+            if without_ids is not None:
                 store.close()
                 raise UnsupportedError(
-                    f"{location} cannot be encoded again: {bare} was imported without token ids; "
-                    "extract from the problems or solutions themselves"
+                    f"{location} cannot be encoded again: {without_ids} was imported without token "
+                    "ids; extract from the problems or solutions themselves"
                 )
             return store
     return None
@@ -218,15 +218,15 @@ def open_stored_traces(problems: ProblemSettings, registry: Registry) -> LatentS
 def open_world_model(
     location: str, device: str = "auto", registry: Registry | None = None
 ) -> WorldModel:
-    """A trained world model: a run's folder, or another place that an adapter knows.
+    """Open a trained world model: a run's folder, or another location that an adapter knows.
 
     Raises:
-        InputError: no adapter knows the place.
+        InputError: no adapter knows the location.
     """
     adapters = (registry or Registry()).each(WorldModelAdapter)
-    adapter = next((one for one in adapters if one.claims(location)), None)
+    adapter = next((a for a in adapters if a.claims(location)), None)
     if adapter is None:
-        known = ", ".join(one.name for one in adapters) or "none"
+        known = ", ".join(a.name for a in adapters) or "none"
         raise InputError(
             f"{location}: there is no trained world model: neither the folder of a run nor "
             f"anything else that {known} can open"
@@ -235,7 +235,7 @@ def open_world_model(
 
 
 def find_probe(registry: Registry, device: str) -> MemoryProbe | None:
-    """A probe that watches the device, if any adapter has one."""
+    """Return a memory probe for the device, if any adapter has one."""
     for adapter in registry.each(ProbeAdapter):
         if adapter.claims(device):
             return adapter.create(device, adapter.configure({}, "probe"))

@@ -1,10 +1,10 @@
-"""Hooks and registry: the one place that turns a name into an adapter.
+"""The registry: the only place that turns a name into an adapter.
 
-A plugin is a module behind an entry point in the group `rjepa.v2`. Its hooks return descriptors,
+A plugin is a module named by an entry point in the group `rjepa.v2`. Its hooks return descriptors,
 which name the adapter, its settings class and a factory; nothing heavy is imported before the
-factory is called. Entry points are loaded one by one when a name is needed, first those which carry
-that very name, each guarded: a plugin that raises on import never takes down a command that does
-not need it. One that was made for another version of the hooks is refused and not even imported.
+factory is called. Entry points are loaded one by one when a name is needed, those of that name
+first, and errors are caught: a plugin that fails to import does not affect commands that do not
+need it. A plugin for another version of the hooks is refused without being imported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .hooks import (
     StoreAdapter,
 )
 
-# In `NAME:PLACE`, so that a path is none: no separator, no space, no drive's single letter.
+# NAME in `NAME:PLACE`. It must not match a path: no separator, no space, no single drive letter.
 STORE_NAME = re.compile(r"\w[\w.+-]+")
 A = TypeVar("A", bound=Adapter)
 
@@ -42,7 +42,7 @@ State = Literal["ok", "refused", "failed"]
 
 @attrs.frozen
 class Plugin:
-    """What is known of one entry point.
+    """What is known about one entry point.
 
     Attributes:
         entry: name of the entry point.
@@ -51,7 +51,7 @@ class Plugin:
         adapters: what its hooks returned.
         state: `ok`; `refused`, made for other hooks and never imported; or `failed` to load.
         error: why it was refused or failed and what to do, in one line, or None.
-        details: the whole traceback of a failure.
+        details: the full traceback of a failure.
     """
 
     entry: str
@@ -69,7 +69,7 @@ class Plugin:
 
 
 class Registry:
-    """Finds adapters by name. Make one a process; loading is done once an entry point."""
+    """Finds adapters by name. Create one per process; it loads each entry point at most once."""
 
     def __init__(self, entries: Iterable[EntryPoint] | None = None) -> None:
         if entries is None:
@@ -80,15 +80,15 @@ class Registry:
         self._manager.add_hookspecs(Hooks)
 
     def find(self, kind: type[A], name: str) -> A:
-        """The adapter of that kind and name.
+        """Return the adapter of that kind and name.
 
         Raises:
             UnknownAdapterError: there is none; the nearest known name is suggested.
             AmbiguousPluginError: two distributions offer the same name.
-            PluginError: the one that should offer it failed.
-            IncompatiblePluginError: the one that should was made for other hooks.
+            PluginError: the plugin of that name failed to load.
+            IncompatiblePluginError: the plugin of that name was made for other hooks.
         """
-        # A refused plugin comes behind all that may offer the name instead of it.
+        # Refused plugins come after all that may offer the name instead.
         order = sorted(
             range(len(self._entries)),
             key=lambda i: (self._entries[i].name != name, bool(refusal(self._entries[i]))),
@@ -97,7 +97,7 @@ class Registry:
             plugin = self._load(i)
             matches = self._offers([plugin], kind, name)
             if matches:
-                # Others under the same entry name may offer it too; that must not go unseen.
+                # Another entry point of the same name may offer it too, which must be reported.
                 rivals = [
                     self._load(j) for j in order[position + 1 :] if self._entries[j].name == name
                 ]
@@ -116,12 +116,12 @@ class Registry:
         raise UnknownAdapterError(self._unknown(kind, name))
 
     def each(self, kind: type[A]) -> list[A]:
-        """All adapters of a kind; loads every entry point."""
-        found = [a for p in self.plugins() for a in p.adapters if isinstance(a, kind)]
-        return sorted(found, key=lambda a: a.name)
+        """Return all adapters of a kind, after loading every entry point."""
+        adapters = [a for p in self.plugins() for a in p.adapters if isinstance(a, kind)]
+        return sorted(adapters, key=lambda a: a.name)
 
     def plugins(self) -> list[Plugin]:
-        """Every entry point, loaded; failures are part of the answer."""
+        """Return every entry point, loaded, including those that failed."""
         return [self._load(i) for i in range(len(self._entries))]
 
     def _offers(
@@ -152,17 +152,18 @@ class Registry:
         if reason := refusal(entry):
             return Plugin(entry.name, *origin, state="refused", error=reason)
         try:
-            adapters = self._ask(entry.load(), f"{' '.join(origin)}:{entry.name}")
+            adapters = self._call_hooks(entry.load(), f"{' '.join(origin)}:{entry.name}")
         except (Exception, SystemExit) as error:
             line = f"{type(error).__name__}: {error}".splitlines()[0]
             return Plugin(entry.name, *origin, (), "failed", line, traceback.format_exc())
         return Plugin(entry.name, *origin, tuple(adapters))
 
-    def _ask(self, module: ModuleType, name: str) -> list[Adapter]:
-        """What the hooks of a plugin's module return.
+    def _call_hooks(self, module: ModuleType, name: str) -> list[Adapter]:
+        """Return what the hooks of a plugin's module return.
 
         Raises:
-            PluginError: it has no hooks, one that there is not, or one that returns no descriptors.
+            PluginError: it has no hooks, an unknown one, or one that returns something else than
+                descriptors.
         """
         self._manager.register(module, name)
         callers = self._manager.get_hookcallers(module) or []
@@ -215,41 +216,41 @@ _GROUP = re.compile(rf"{PROJECT}(?:\.v([1-9]\d*))?")
 
 
 def version_of(group: str) -> int | None:
-    """Version of the hooks that a group of entry points stands for; None for any other group."""
+    """Return the version of the hooks that an entry-point group is for; None for other groups."""
     found = _GROUP.fullmatch(group)
     return int(found[1] or 1) if found else None
 
 
 def groups() -> list[str]:
-    """The groups of all versions in which any installed distribution stands."""
+    """Return the groups, of all versions, that any installed distribution uses."""
     return sorted(group for group in entry_points().groups if version_of(group) is not None)
 
 
 def usable(entries: Iterable[EntryPoint]) -> list[EntryPoint]:
-    """The plugins among some entry points, each once.
+    """Return the plugins among some entry points, each once.
 
-    Of one that stands in the groups of several versions, only this version's is kept.
+    Of a plugin in the groups of several versions, only the entry of this version is kept.
     """
     plugins = [e for e in dict.fromkeys(entries) if version_of(e.group) is not None]
-    ours = {_who(e) for e in plugins if version_of(e.group) == HOOKS_VERSION}
-    return [e for e in plugins if version_of(e.group) == HOOKS_VERSION or _who(e) not in ours]
+    ours = {_identity(e) for e in plugins if version_of(e.group) == HOOKS_VERSION}
+    return [e for e in plugins if version_of(e.group) == HOOKS_VERSION or _identity(e) not in ours]
 
 
 def refusal(entry: EntryPoint) -> str | None:
-    """Why a plugin cannot be used and what to do, in one line; None if it can."""
+    """Return why a plugin cannot be used and what to do, in one line; None if it can."""
     made_for = version_of(entry.group)
     if made_for is None or made_for == HOOKS_VERSION:
         return None
     plugin = entry.dist.name if entry.dist else entry.name
     if made_for > HOOKS_VERSION:
-        do = f"upgrade rjepa, or install an older {plugin}"
+        remedy = f"upgrade rjepa, or install an older {plugin}"
     else:
-        do = f"upgrade {plugin}, or install an older rjepa"
+        remedy = f"upgrade {plugin}, or install an older rjepa"
     return (
         f"made for version {made_for} of the plugin hooks, and rjepa {__version__} has version "
-        f"{HOOKS_VERSION}: {do}"
+        f"{HOOKS_VERSION}: {remedy}"
     )
 
 
-def _who(entry: EntryPoint) -> tuple[str, str]:
+def _identity(entry: EntryPoint) -> tuple[str, str]:
     return (entry.dist.name if entry.dist else "", entry.name)

@@ -1,1 +1,1 @@
-"""The ports: what the core asks of the world around it."""
+"""The ports: the interfaces through which the core uses what lies outside it."""

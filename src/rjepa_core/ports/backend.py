@@ -1,7 +1,8 @@
-"""The LLM backend port: a frozen LLM that holds rows in flight and gives back encoded traces.
+"""The LLM backend port: a frozen LLM that holds rows in flight and returns encoded traces.
 
-Two ways to fill it. An engine of its own writes `LLMBackend` and a `Session`. A simple backend
-subclasses `BatchBackend`, writes `generate` and `encode`, and the core makes a session of it.
+There are two ways to implement it. An inference engine implements `LLMBackend` and `Session`. A
+simple backend subclasses `BatchBackend` and implements `generate` and `encode`; the core makes a
+session of it.
 """
 
 from __future__ import annotations
@@ -20,38 +21,37 @@ from .probe import MemoryReading
 Phase = Literal["generate", "encode"]
 
 
-# What the content of a model with untrained weights begins with.
+# Prefix of `ModelInfo.content` for untrained weights.
 RANDOM = "random:"
 
 
 @attrs.frozen
 class ModelInfo:
-    """What a backend says of its model.
+    """What a backend reports about its model.
 
     Attributes:
-        content: hash of the weights' files, or hub name and revision; never a path. `random:…`
+        content: hash of the weight files, or hub name and revision; never a path. `random:…`
             for weights that were never trained.
         name: for people.
         quantisation: `none`, `awq-4bit`, ….
         compute_dtype: dtype of the forward pass.
         hidden_size: D.
-        hidden_states: how many there are, the embeddings included; layers count into these.
+        hidden_states: their number, the embeddings included; layers are indices into them.
         chat_format: hash of the chat template, or `plain`.
         device: where it runs.
-        notes: other facts worth a line on screen.
-        stops: whether it ends completions at the texts of `sampling.stop`; a run with any is
-            refused otherwise. `rjepa_core.extraction.outcomes` helps.
-        passes: how generating and encoding are arranged, where a backend has several ways; kept in
-            the run history and never part of what a record is.
-        tokenizer: content of the tokenizer: equal where every text has the same ids, however it is
-            kept; None where the backend does not tell.
-        reads_clock: prompts hold the day that they are posed on, which is `Prompt.date`.
-        end_ids: tokens that end a completion and are its last; None where the backend does not
-            tell.
-        sampler: how the next token is drawn, with a version that rises with whatever changes the
-            choice; None where the backend does not tell.
-        context: most tokens of prompt and completion together; None where there is no such limit,
-            or the backend does not tell.
+        notes: other facts to show to the user.
+        stops: whether it ends completions at the texts of `sampling.stop`; otherwise a run with
+            any is refused. `rjepa_core.extraction.outcomes` helps.
+        passes: how generating and encoding are arranged, if the backend has several ways; kept in
+            the run history and never part of a record's identity.
+        tokenizer: identifies the tokenizer's content: equal if every text has the same ids,
+            whatever the file format; None if not reported.
+        reads_clock: prompts contain the current day, which is `Prompt.date`.
+        end_ids: tokens that end a completion and are its last; None if not reported.
+        sampler: how the next token is drawn, with a version that changes with anything that affects
+            the choice; None if not reported.
+        context: most tokens of prompt and completion together; None if there is no limit or it is
+            not reported.
     """
 
     content: str
@@ -73,7 +73,7 @@ class ModelInfo:
 
     @property
     def random(self) -> bool:
-        """The weights were never trained: times mean something, texts and vectors nothing."""
+        """Whether the weights were never trained: times are meaningful, texts and vectors not."""
         return self.content.startswith(RANDOM)
 
 
@@ -82,10 +82,10 @@ class InFlight:
     """What a session holds.
 
     Attributes:
-        rows: traces being generated, or generated and not encoded yet.
+        rows: traces being generated, or generated and not yet encoded.
         given_tokens: tokens of given solutions that wait to be encoded.
-        tokens: what these rows may cost together, as `Session.cost` counts it; 0 where the
-            session does not tell.
+        tokens: total cost of these rows, as `Session.cost` counts it; 0 if the session does not
+            report it.
     """
 
     rows: int = 0
@@ -101,9 +101,9 @@ class Room:
     """What a scheduler has room for, beyond what is in flight.
 
     Attributes:
-        rows: more rows to generate.
+        rows: how many more rows to generate.
         tokens: most tokens that those rows may cost together; None for no limit.
-        given_tokens: more tokens of given solutions to admit.
+        given_tokens: how many more tokens of given solutions to admit.
         encode_tokens: most tokens, padding included, of one encoding batch.
     """
 
@@ -115,17 +115,17 @@ class Room:
 
 @attrs.frozen
 class Observation:
-    """What a session saw while it advanced; all that a scheduler learns from.
+    """What a session measured while it advanced; a scheduler learns from nothing else.
 
     Attributes:
         phase: `generate` or `encode`.
-        rows: rows worked on.
+        rows: rows processed.
         prompt_tokens, new_tokens: tokens read, and tokens generated.
         seconds: wall time.
         out_of_memory: the batch did not fit; its work was given back or waits for a retry.
-        memory: what a probe read afterwards, where there is one.
-        tokens: what the rows may cost together, as `Session.cost` counts it (also of a batch
-            that did not fit); 0 where the session does not tell.
+        memory: what a probe read afterwards, if there is one.
+        tokens: total cost of the rows, as `Session.cost` counts it (also of a batch that did not
+            fit); 0 if the session does not report it.
         ended: rows whose completion ended; None for all of them, as in a whole batch.
     """
 
@@ -142,13 +142,13 @@ class Observation:
 
 @attrs.frozen
 class Step:
-    """What one `advance` brought.
+    """The result of one `advance`.
 
     Attributes:
         finished: records ready to be stored.
         failed: work that cannot be done, with reasons.
         given_back: work to be done later; nothing of it was kept.
-        observation: what was seen, or None where nothing was run.
+        observation: what was measured, or None if nothing was run.
     """
 
     finished: tuple[LatentRecord, ...] = ()
@@ -164,10 +164,10 @@ class SessionSpec:
     Attributes:
         sampling: how completions are drawn.
         encoding: which vectors are kept; `layers` are absolute.
-        pose: the prompt of a problem and a sample.
-        cut: cuts a completion into steps, and may be called as soon as it is complete.
-        clock: seconds, for observations.
-        most_steps: a completion that was cut into more is a failure, and never encoded.
+        pose: returns the prompt of a work item.
+        cut: cuts a completion into steps; may be called as soon as it is complete.
+        clock: returns seconds, for observations.
+        most_steps: a completion with more steps is a failure, and never encoded; None for no limit.
     """
 
     sampling: SamplingSettings
@@ -183,24 +183,27 @@ class Session(Protocol):
 
     @property
     def in_flight(self) -> InFlight:
-        """What was admitted and has not come back yet."""
+        """What was admitted and has not been returned yet."""
         ...
 
     def cost(self, work: Work) -> int:
-        """Tokens of the work: its prompt, plus its solution or those it may still produce."""
+        """Return the tokens of a work item: its prompt, and its solution or longest completion."""
         ...
 
     def admit(self, work: Sequence[Work]) -> None:
-        """Take work in. Nothing is run yet."""
+        """Accept work. Nothing is run yet."""
         ...
 
     def advance(self, room: Room) -> Step:
-        """Run for a while. Every admitted work comes back exactly once, in some step, as a
-        finished record, a failure, or given back. With work in flight it must make progress."""
+        """Run for a while and return what came of it.
+
+        Each admitted work item is returned exactly once, in some step: as a finished record, as a
+        failure, or given back. With work in flight a call must make progress.
+        """
         ...
 
     def close(self) -> None:
-        """Let go of the rows in flight; the backend stays open."""
+        """Release the rows in flight; the backend stays open."""
         ...
 
 
@@ -209,11 +212,13 @@ class LLMBackend(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """What it says of its model; the same as long as it is open."""
+        """What it reports about its model; constant while it is open."""
         ...
 
     def open_session(self, spec: SessionSpec) -> Session:
-        """A session with nothing in flight. A run opens one and closes it before it begins.
+        """Return a session with nothing in flight.
+
+        Before a run starts, one is opened and closed again as a check.
 
         Raises:
             UsageError: the model cannot do what is asked.
@@ -221,13 +226,13 @@ class LLMBackend(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Release the model."""
         ...
 
 
 @attrs.frozen
 class Refused:
-    """In place of a completion or an encoding: this one cannot be done, the others can."""
+    """Returned in place of a completion or an encoding that failed while the others did not."""
 
     reason: str
     detail: str

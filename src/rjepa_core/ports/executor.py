@@ -1,8 +1,7 @@
-"""The executor port: where the extraction loop runs, and how many of it side by side.
+"""The executor port: where extraction loops run, and how many in parallel.
 
 What an executor promises is tested by `rjepa_core.testing.executor_suite`. Each of its workers is
-an `Engine` (`rjepa_core.extraction.Engine`): a loaded LLM with a session and a scheduler of its
-own.
+an `Engine` (`rjepa_core.extraction.Engine`): a loaded LLM with its own session and scheduler.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from .store import RecordSink
 
 
 class WorkQueue(Protocol):
-    """Pending work as the loop sees it; true means that more may come."""
+    """Pending work as the loop sees it; true while there may be more."""
 
     def __bool__(self) -> bool: ...
 
@@ -49,7 +48,7 @@ class Progress:
         prompt_tokens, new_tokens: read and generated.
         in_flight: what the session holds.
         out_of_memory: batches that did not fit.
-        reasons: failures a reason.
+        reasons: number of failures by reason.
         last: the latest observation.
     """
 
@@ -65,6 +64,7 @@ class Progress:
     last: Observation | None = None
 
     def see(self, observation: Observation) -> None:
+        """Add what an observation counts."""
         self.last = observation
         self.out_of_memory += observation.out_of_memory
         if observation.phase == "generate":
@@ -74,16 +74,16 @@ class Progress:
 
 @attrs.frozen(kw_only=True)
 class Watch:
-    """Who looks on while an extraction runs; called in the thread that called `run`, no other.
+    """Callbacks during an extraction, called only in the thread that called `run`.
 
     Attributes:
         report: called with the counts of all workers together, at least after each step that
-            brought something.
+            finished or failed something.
         decided: called with each change of size and its reason, before `report`.
-        stop: asked after each step; once it is true nothing more is admitted, and the run ends
-            when what is in flight has been finished.
-        computing: entered wherever the executor waits for a result: the one place where an
-            interrupt may strike.
+        stop: called after each step; once it returns true nothing more is admitted, and the run
+            ends when what is in flight has finished.
+        computing: entered wherever the executor waits for a result: the only place where an
+            interrupt may be raised.
     """
 
     report: Callable[[Progress], None] = lambda progress: None
@@ -93,16 +93,16 @@ class Watch:
 
 
 class Executor(Protocol):
-    """Does pending work with one worker or many. Made with the LLM loaded; not safe for threads."""
+    """Does pending work with one worker or many. Created with the LLM loaded; not thread-safe."""
 
     @property
     def info(self) -> ModelInfo:
-        """What the backend of every worker says of its model."""
+        """What the backend of every worker reports about its model."""
         ...
 
     @property
     def rows(self) -> int:
-        """Rows that all workers begin with together: what a trial needs to tell the whole."""
+        """Rows that all workers together start with, so that a trial is representative."""
         ...
 
     def run(
@@ -116,25 +116,25 @@ class Executor(Protocol):
         """Do all pending work; may be called again once it has returned.
 
         The sink has one writer, the caller's thread. Work is taken from `pending` only as fast as
-        the sink takes what comes of it. Each taken work reaches the sink exactly once, as a record
-        or a failure, or is put back into `pending`; a worker that is lost changes nothing of that.
+        the sink accepts the results. Each work item taken reaches the sink exactly once, as a
+        record or a failure, or is put back into `pending`, even if a worker is lost.
 
         Args:
             layers: absolute indices.
             pending: (problem, sample) pairs.
-            missing: how many these are.
-            sink: takes finished records and failures, and commits as it was set.
-            watch: told what goes on.
+            missing: how many there are.
+            sink: takes finished records and failures, and commits as its settings say.
+            watch: callbacks for the caller to follow the run.
 
         Returns:
-            how it ended (stopped where `pending` still holds something), and the counts. Whatever
-            has reached this process is committed, also when an exception ends the run early.
+            how it ended (stopped if `pending` is not empty), and the counts. Whatever has reached
+            this process is committed, even if an exception ends the run early.
 
         Raises:
-            BackendError: a worker's session makes no progress, or workers are lost again and again.
+            BackendError: a worker's session makes no progress, or workers are lost repeatedly.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the workers and their models; closing again does nothing."""
+        """Release the workers and their models; closing again does nothing."""
         ...

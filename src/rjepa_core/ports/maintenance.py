@@ -1,7 +1,7 @@
-"""What a store adapter may offer beside its store: verify, repair, compact; with progress.
+"""The maintenance port, which a store adapter may offer: verify, repair and compact a store.
 
-An adapter names it in its descriptor (`StoreAdapter.maintenance`). What needs nothing but the port
-`LatentStore` (merge, export, import, selection) every store has without it.
+An adapter names it in its descriptor (`StoreAdapter.maintenance`). What needs only the port
+`LatentStore` (merge, export, import, selection) works for every store without it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .store import LatentStore
 
 @attrs.frozen
 class Damage:
-    """One thing that is not as it was written.
+    """One damaged part of a store.
 
     Attributes:
         kind: `record`, `failure`, `history`, `header`, `identity`, `tally` or `pages`.
-        name: the record's or failure's key, or which part.
-        why: what was found.
+        name: the key of the record or failure, or the name of the part.
+        why: what is wrong with it.
     """
 
     kind: str
@@ -40,8 +40,8 @@ class VerifyReport:
 
     Attributes:
         location: the store.
-        records, failures: how many were read and are sound.
-        damages: what is not sound; empty for a sound store.
+        records, failures: how many were read and are intact.
+        damages: what is damaged; empty for a sound store.
         notes: what could not be checked, and why.
         seconds: wall time.
     """
@@ -65,11 +65,11 @@ class RepairReport:
     Attributes:
         location, target: the damaged store and the new one.
         records, failures: how many the new store holds.
-        lost: what could not be saved; a resumed run computes records and failures again.
-        missing: records and failures that the damaged store counted and that are neither saved nor
-            named in `lost`, because nothing of them could be read; None where its count could not
-            be read either, so that nobody knows.
-        damages: what else was found damaged: pages, counts, the identity.
+        lost: what could not be saved; a resumed run computes lost records and failures again.
+        missing: records and failures that the damaged store counted but that are neither saved nor
+            in `lost`, because not even their keys could be read; None if the count could not be
+            read either.
+        damages: what else was damaged: pages, counts, the identity.
     """
 
     location: str
@@ -82,18 +82,22 @@ class RepairReport:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing was lost and nothing damaged was met."""
+        """Whether nothing was lost and no other damage was found."""
         return not self.lost and self.missing == 0 and not self.damages
 
 
 class Maintenance(Protocol):
-    """Care of whole stores, streamed: the memory that it takes does not grow with the store.
+    """Operations on whole stores, whose use of memory does not grow with the store.
 
     Locations are the adapter's own, without its name in front.
     """
 
     def verify(self, location: str, report: Report = ...) -> VerifyReport:
-        """Read everything and name each damage. Raises `StoreNotFoundError`."""
+        """Read everything and report all damage.
+
+        Raises:
+            StoreNotFoundError: there is no store.
+        """
         ...
 
     def repair(self, location: str, target: str, report: Report = ...) -> RepairReport:
@@ -101,18 +105,18 @@ class Maintenance(Protocol):
         ...
 
     def build(self, location: str) -> AbstractContextManager[LatentStore]:
-        """A new store to write to, which is at `location` once the context has ended well.
+        """Return a new store to write to, which appears at `location` when the context succeeds.
 
-        After an error, or if the process is killed, nothing is there that looks like a store, and
-        the next try may use the same place.
+        After an error, or if the process is killed, nothing that looks like a store is there, and
+        the next attempt may use the same location.
 
         Raises:
-            UsageError: something is there already, or nothing can be written there.
+            UsageError: something is there already, or the location cannot be written.
         """
         ...
 
     def compact(self, location: str, report: Report = ...) -> int:
-        """Rewrite the store without free room, in its order; bytes saved.
+        """Rewrite the store in its order, without unused space, and return the bytes saved.
 
         Raises:
             StoreLockedError: another process has the store open.
@@ -121,21 +125,21 @@ class Maintenance(Protocol):
         ...
 
     def room_needed(self, identity: Identity, records: int, steps: float = 8.0) -> int:
-        """Bytes that so many records, of so many steps on average, will take."""
+        """Return the bytes that this many records take, of this many steps on average."""
         ...
 
     def room_free(self, location: str) -> int:
-        """Bytes that can still be written where the store is or will be."""
+        """Return the bytes that can still be written where the store is or will be."""
         ...
 
 
 @attrs.frozen
 class ToolProgress:
-    """How far a job over whole stores or runs is.
+    """Progress of an operation on whole stores or runs.
 
     Attributes:
         phase: what is being done, in a word or two.
-        done, total: records; total 0 where it is not known.
+        done, total: numbers of records; total is 0 if unknown.
     """
 
     phase: str
@@ -147,4 +151,4 @@ Report = Callable[[ToolProgress], None]
 
 
 def ignore(progress: ToolProgress) -> None:
-    """A report that nobody reads."""
+    """Discard a progress report."""

@@ -1,4 +1,4 @@
-"""The memory probe port: how much memory there is, and how much of it is used by everyone."""
+"""The memory probe port: how much memory a device has, and how much all processes use."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import attrs
 
 @attrs.frozen
 class MemoryReading:
-    """One reading. A sensor that is absent reads None, never 0.
+    """One reading. A missing sensor reads None, never 0.
 
     Attributes:
-        used_bytes: in use on the device by every process, or against the limit that binds first.
-        limit_bytes: what may be used at most.
+        used_bytes: memory used on the device by all processes, or counted against the limit that
+            is reached first.
+        limit_bytes: most memory that may be used.
         peak_bytes: most that this process has held since the last reading.
-        retries: allocations that had to be tried again since the last reading (CUDA).
+        retries: allocations that were retried since the last reading (CUDA).
         stalled: share of time (0 to 1) in which work waited for memory (Linux pressure stall).
-        held_bytes: what this process holds now; with it, `used_bytes - held_bytes + peak_bytes`
-            is the most that was in use since the last reading.
+        held_bytes: memory that this process holds now; `used_bytes - held_bytes + peak_bytes` is
+            the most that was in use since the last reading.
     """
 
     used_bytes: int | None = None
@@ -33,5 +34,5 @@ class MemoryProbe(Protocol):
     """Reads a device's memory."""
 
     def read(self) -> MemoryReading:
-        """The memory now. Quick: the loop reads after each step."""
+        """Return the current state of the memory. Must be quick: it is called after each step."""
         ...

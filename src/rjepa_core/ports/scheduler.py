@@ -1,4 +1,4 @@
-"""The batch scheduler port: how much there is room for now, learned from what was seen."""
+"""The batch scheduler port: decides how much there is room for, from earlier observations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from .backend import InFlight, Observation, Room
 
 
 class BatchScheduler(Protocol):
-    """Decides sizes. It holds no clock, no device and no model: time and memory come in with the
-    observations, so that it runs in a simulation exactly as it runs for real. The same
-    observations give the same decisions."""
+    """Decides batch sizes.
+
+    It has no clock, device or model: time and memory come with the observations, so that it works
+    the same in a simulation. The same observations give the same decisions.
+    """
 
     def room(self, in_flight: InFlight) -> Room:
-        """Room for more. With nothing in flight there is room for at least one row."""
+        """Return the room for more; at least one row if nothing is in flight."""
         ...
 
     def observe(self, observation: Observation) -> None:
@@ -28,10 +30,10 @@ class Decision:
     """A change of size, and why.
 
     Attributes:
-        rows_before, rows_after: about how many rows there was and is room for; equal where only
-            the tokens of an encoding batch changed.
+        rows_before, rows_after: about how many rows there was and is room for; equal if only the
+            tokens of an encoding batch changed.
         reason: one or two words, the same for the same kind of change (`out of memory`, `slower`).
-        detail: the figures behind it, as a sentence for a log.
+        detail: the figures it is based on, as a sentence for a log.
     """
 
     rows_before: int
@@ -47,8 +49,8 @@ class Decision:
 
 @runtime_checkable
 class Explains(Protocol):
-    """What a scheduler may also do: say what it did. The loop passes it on after each step."""
+    """An optional ability of a scheduler: to explain its decisions, read after each step."""
 
     def changes(self) -> tuple[Decision, ...]:
-        """Decisions since last asked, oldest first."""
+        """Return the decisions since the last call, oldest first."""
         ...

@@ -1,4 +1,4 @@
-"""The problem source port: problems, or problems with solutions, one by one and in order."""
+"""The problem source port: yields problems, with or without solutions, in order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SourceRow:
 
     Attributes:
         problem: the problem.
-        solutions: its solutions, where the source holds any; several become samples 0, 1, ….
+        solutions: its solutions, if the source has any; several become samples 0, 1, ….
         where: file and line, for messages.
     """
 
@@ -26,12 +26,12 @@ class SourceRow:
 
 
 class ProblemSource(Protocol):
-    """A source that can be read more than once, streaming."""
+    """A source that can be streamed more than once."""
 
     def rows(self) -> Iterator[SourceRow]:
-        """The rows in the source's order.
+        """Yield the rows in the source's order.
 
         Raises:
-            InputError: naming file and line.
+            InputError: a row cannot be read; the message names file and line.
         """
         ...

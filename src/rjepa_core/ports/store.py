@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import attrs
 import numpy as np
@@ -16,20 +16,16 @@ from ..domain.latents import LatentRecord, Vectors
 from ..domain.trace import Failure, RecordKey
 from ..errors import ArgumentError
 
-if TYPE_CHECKING:
-    pass
-
-
 StoreMode = Literal["read", "write"]
 
 
 @attrs.frozen
 class Entry:
-    """What a store knows of a key, without reading vectors or texts.
+    """What a store knows about a key without reading vectors or texts.
 
     Attributes:
         statement_hash: of the problem.
-        failed: a failure is kept for the key, not a record.
+        failed: whether a failure is stored for the key rather than a record.
         steps, tokens: S and the completion's length; 0 for a failure.
     """
 
@@ -41,7 +37,7 @@ class Entry:
 
 @attrs.frozen
 class StoreStats:
-    """Counts over a whole store; kept, not counted anew.
+    """Counts of a whole store, maintained by the store rather than counted on demand.
 
     Attributes:
         records, problems, steps, tokens, failures: how many; tokens are those of completions.
@@ -63,55 +59,58 @@ class RecordSink(Protocol):
         """Take records and failures, all of them or none.
 
         Raises:
-            ArgumentError: a record does not fit the store's identity, has not a vector a step, or
-                holds NaN or infinite values; the message names its key.
+            ArgumentError: a record does not fit the store's identity, does not have one vector per
+                step, or holds NaN or infinite values; the message names its key.
         """
         ...
 
-    def commit(self) -> None: ...
+    def commit(self) -> None:
+        """Make durable what was written."""
+        ...
 
 
 class Snapshot(Protocol):
-    """A consistent state of a store; what is written later does not show.
+    """A consistent state of a store, in which later writes are not visible.
 
-    Once its `with` block has ended, all of it raises `StoreClosedError`, the iterators that it gave
-    before included.
+    After its `with` block has ended, everything raises `StoreClosedError`, including iterators that
+    it returned before.
     """
 
     def __len__(self) -> int: ...
 
     def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
-        """As `LatentStore.keys`."""
+        """Yield the keys of the records; see `LatentStore.keys`."""
         ...
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
-        """Keys and entries of the records, in the store's order."""
+        """Yield keys and entries of the records, in the store's order."""
         ...
 
     def get(self, key: RecordKey) -> LatentRecord:
-        """A record whose arrays may be views which die with the snapshot; copy what must last."""
+        """Return a record whose arrays may be views, valid only as long as the snapshot."""
         ...
 
     def read_latents(
         self, keys: Sequence[RecordKey], latents: Vectors, prompts: Vectors | None = None
     ) -> NDArray[np.int64]:
-        """As `LatentStore.read_latents`."""
+        """Read a batch of records into the caller's buffers; see `LatentStore.read_latents`."""
         ...
 
-    def failures(self) -> Iterator[Failure]: ...
+    def failures(self) -> Iterator[Failure]:
+        """Yield the failures."""
+        ...
 
 
 class LatentStore(RecordSink, Protocol):
     """Records keyed by problem id and sample index; each stored whole or absent.
 
-    `write` makes nothing durable by itself: a commit happens by records or seconds as the store's
-    settings say, at `commit`, and at `close`. Records and failures of one commit appear together.
-    A commit into a store that was meanwhile deleted, moved or replaced raises `StoreGoneError`,
-    even if nothing waits for it.
+    `write` alone makes nothing durable: a commit happens after a number of records or seconds, as
+    the store's settings say, at `commit`, and at `close`. Records and failures of one commit appear
+    together. A commit to a store that was deleted, moved or replaced in the meantime raises
+    `StoreGoneError`, even if there is nothing to commit.
 
-    A record replaces the failure of its key, a failure never a record. A key that is written again
-    with another statement raises `StatementChangedError`. What is given for a key and is none, or
-    has a sample that none can have, raises `ArgumentError`.
+    A record replaces the failure of its key, a failure never a record. Writing a key again with
+    another statement raises `StatementChangedError`. An invalid key raises `ArgumentError`.
     """
 
     @property
@@ -125,38 +124,41 @@ class LatentStore(RecordSink, Protocol):
         ...
 
     def begin(self, identity: Identity) -> None:
-        """Give a new store its identity, or check the run's against it (`IdentityError`).
+        """Give a new store its identity, or check a run's identity against the store's.
 
-        What the store's does not know and the run's does is kept from now on, at once and durably
+        What only the run's identity knows is added to the store's, durably and at once
         (`rjepa_core.domain.identity.known_together`).
+
+        Raises:
+            IdentityError: the two differ.
         """
         ...
 
     def __len__(self) -> int:
-        """Records, the uncommitted ones included."""
+        """Return the number of records, uncommitted ones included."""
         ...
 
     def entry(self, key: RecordKey) -> Entry | None:
-        """What is known of a key, the uncommitted included; None where nothing is."""
+        """Return what is known about a key, uncommitted or not; None if nothing is."""
         ...
 
     def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
-        """Keys of the committed records, in the store's order: that of a sequential pass.
+        """Yield the keys of the committed records, in the store's order: that of a sequential read.
 
         Args:
-            after: a record's key; only those that follow it, found without a walk to it.
+            after: a record's key; start after it, without a walk from the beginning.
 
         Raises:
-            KeyError: there is no record `after`; with the first key at the latest.
+            KeyError: there is no record `after`; raised with the first key at the latest.
         """
         ...
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
-        """Keys and entries of the committed records, in the store's order; no vector is read."""
+        """Yield keys and entries of the committed records, in order, without reading vectors."""
         ...
 
     def get(self, key: RecordKey) -> LatentRecord:
-        """A committed record; the caller owns its arrays.
+        """Return a committed record; the caller owns its arrays.
 
         Raises:
             KeyError: there is none.
@@ -172,66 +174,67 @@ class LatentStore(RecordSink, Protocol):
         Args:
             keys: B keys.
             latents: [at least B, L, S', D] of any float dtype, bfloat16 included; row b gets the
-                steps of `keys[b]` and zeros behind them.
-            prompts: [at least B, L, D] of any float dtype, or None to leave the prompt latents out.
+                steps of `keys[b]`, followed by zeros.
+            prompts: [at least B, L, D] of any float dtype, or None to skip the prompt latents.
 
         Returns:
             int64 [B], the steps S of each record.
 
         Raises:
             KeyError, DamagedRecordError: as `get`.
-            ArgumentError: a buffer is no such array, or a record does not fit into it. In the
-                latter case rows may be overwritten already.
+            ArgumentError: a buffer is invalid, or a record does not fit into it. In the latter case
+                some rows may already be overwritten.
         """
         ...
 
     def failures(self) -> Iterator[Failure]:
-        """The committed failures."""
+        """Yield the committed failures."""
         ...
 
     def delete(self, keys: Iterable[RecordKey]) -> int:
-        """Remove records and failures, at once and durably; how many there were."""
+        """Remove records and failures, durably and at once, and return how many there were."""
         ...
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
-        """The committed state as it is now, to be read in a `with` block."""
+        """Return the current committed state, to be read in a `with` block."""
         ...
 
     def add_history(self, entry: Mapping[str, Any]) -> None:
-        """Append to the run history (JSON values), at once and durably.
+        """Append to the run history (JSON values), durably and at once.
 
         Raises:
-            ArgumentError: it is no mapping, or holds what JSON cannot.
+            ArgumentError: it is not a mapping of JSON values.
         """
         ...
 
     def history(self) -> list[dict[str, Any]]:
-        """The run history, oldest first."""
+        """Return the run history, oldest first."""
         ...
 
     def stats(self) -> StoreStats:
-        """Counts of what is committed."""
+        """Return counts of what is committed."""
         ...
 
     def close(self) -> None:
-        """Commit and let go, even if the commit fails.
+        """Commit and release the store, even if the commit fails.
 
-        A closed store raises `StoreClosedError` for all but `location`; closing again does nothing.
+        A closed store raises `StoreClosedError` for everything but `location`; closing again does
+        nothing.
         """
         ...
 
 
 @runtime_checkable
 class Discards(Protocol):
-    """A store that can take back what opening it to write has made."""
+    """An optional ability of a store: to undo its own creation."""
 
     def discard(self) -> None:
-        """Close; a store that was made by this handle and never begun is gone afterwards."""
+        """Close the store, and remove it if this handle created it and never began it."""
         ...
 
 
 def check_mode(mode: object) -> None:
-    """Refuse what is no mode to open a store in.
+    """Refuse an invalid mode.
 
     Raises:
         ArgumentError: it is neither `read` nor `write`.
@@ -241,10 +244,10 @@ def check_mode(mode: object) -> None:
 
 
 def json_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of an entry of the run history, as JSON gives it back.
+    """Return a copy of an entry of the run history, as JSON reads it back.
 
     Raises:
-        ArgumentError: it is no mapping, or holds what JSON cannot.
+        ArgumentError: it is not a mapping of JSON values.
     """
     if not isinstance(entry, Mapping):
         raise ArgumentError(f"entry: got {entry!r:.80}, expected a mapping of JSON values")

@@ -1,4 +1,4 @@
-"""The world-model port: latents in, predictions and surprise out; what a trainer reports.
+"""The world-model port: latents in, predictions and surprise out; also what a trainer reports.
 
 What a world model promises is tested by `rjepa_core.testing.world_model_suite`.
 """
@@ -20,19 +20,19 @@ Floats = NDArray[np.float32]
 
 
 class Context(enum.Enum):
-    """Which steps a step is predicted from; the prompt's latent always belongs to them."""
+    """The steps from which a step is predicted, always together with the prompt's latent."""
 
     OTHERS = "others"
-    """All other steps: leave one out."""
+    """All other steps (leave one out)."""
     PAST = "past"
     """The steps before it."""
 
 
 class TargetSpace(enum.Enum):
-    """Where a world model's predictions live."""
+    """The space of a world model's predictions."""
 
     LLM = "llm"
-    """The LLM's own latents, standardised; `WorldModel.unstandardise` leads back to them."""
+    """The LLM's own latents, standardised; `WorldModel.unstandardise` inverts this."""
     MODEL = "model"
     """A space that the world model learned."""
 
@@ -42,7 +42,7 @@ class LatentSequence:
     """The latents of one trace, in one layer.
 
     Attributes:
-        latents: float32 [S, D], one a step, as the LLM gave them.
+        latents: float32 [S, D], one per step, as the LLM computed them.
         prompt: float32 [D], the prompt's latent.
         domain: of the problem.
     """
@@ -54,17 +54,17 @@ class LatentSequence:
 
 @attrs.frozen
 class WorldModelInfo:
-    """What a world model says of itself.
+    """What a world model reports about itself.
 
     Attributes:
         location: of its run, for messages.
         space: the latent space it was trained on, with one layer.
         hidden_size: D.
         target_size: E, the width of its predictions.
-        target_space: where they live.
-        objective: it was trained with.
-        quantiles: of the surprise of validation's steps, by the number of steps S of their traces:
-            percentiles 0 to 100, 101 values; key 0 holds those of all traces.
+        target_space: the space of its predictions.
+        objective: the objective it was trained with.
+        quantiles: the 101 percentiles, 0 to 100, of the surprise of validation steps, by the number
+            of steps S of their traces; key 0 is for all traces.
     """
 
     location: str
@@ -77,10 +77,10 @@ class WorldModelInfo:
 
 
 class WorldModel(Protocol):
-    """A trained world model. All answers are deterministic, float32, and the caller's own.
+    """A trained world model. All results are deterministic, float32, and owned by the caller.
 
-    Sequences that hold a value which is not finite, or are of another width, raise `InputError`;
-    the message names the position of the sequence.
+    A sequence that holds a non-finite value or has another width raises `InputError`; the message
+    names its position.
     """
 
     @property
@@ -89,57 +89,62 @@ class WorldModel(Protocol):
     def predict(
         self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
     ) -> list[Floats]:
-        """Each step predicted from its context: float32 [S, E] a sequence, in target space."""
+        """Predict each step from its context: float32 [S, E] per sequence, in target space."""
         ...
 
     def predict_masked(
         self, sequences: Sequence[LatentSequence], masked: Sequence[Sequence[int]]
     ) -> list[Floats]:
-        """The masked steps, all predicted from the visible ones: float32 [M, E] a sequence."""
+        """Predict the masked steps from the visible ones: float32 [M, E] per sequence."""
         ...
 
     def targets(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
-        """What a prediction is compared with: float32 [S, E] a sequence."""
+        """Return what predictions are compared with: float32 [S, E] per sequence."""
         ...
 
     def surprise(
         self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
     ) -> list[Floats]:
-        """float32 [S] a sequence: the mean over E of the squared error of each step's prediction,
-        in the standardised target space."""
+        """Return the surprise of each step: float32 [S] per sequence.
+
+        It is the mean over E of the squared error of the step's prediction, in the standardised
+        target space.
+        """
         ...
 
     def embeddings(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
-        """The context encoder's output with every step visible: float32 [S, W] a sequence."""
+        """Return the encoder's output with all steps visible: float32 [S, W] per sequence."""
         ...
 
     def unstandardise(self, predictions: Floats) -> Floats:
-        """Predictions [.., D] in the LLM's own latent space.
+        """Return predictions [.., D] in the LLM's own latent space.
 
         Raises:
             UnsupportedError: the model predicts in a space of its own.
         """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release the model."""
+        ...
 
 
-# The file in a run's folder that holds its settings, as a later run may take them.
+# The file in a run's folder that holds its settings; `--config` of a later run may take it.
 RUN_CONFIG = "config.yaml"
-# Behind the name of what is not whole yet in a run's folder; a killed process leaves it.
+# Suffix of unfinished files in a run's folder; a killed process leaves them behind.
 UNFINISHED = ".unfinished"
 
 
 @attrs.frozen
 class TrainProgress:
-    """How far a training run is.
+    """Progress of a training run.
 
     Attributes:
-        epoch, epochs: from 0, and how many there are at most.
+        epoch, epochs: the current epoch, from 0, and the most there will be.
         step, steps: of the optimiser, over the whole run.
         samples: traces seen by this process.
         loss: of the last step.
-        lr: of the last step.
+        lr: learning rate of the last step.
     """
 
     epoch: int
@@ -153,18 +158,18 @@ class TrainProgress:
 
 @attrs.frozen
 class TrainSummary:
-    """What a training run ended with.
+    """The result of a training run.
 
     Attributes:
         run: its folder.
-        epochs, steps, samples: done, over all its parts.
+        epochs, steps, samples: how many were done, resumed parts included.
         seconds: wall time of this part.
-        best_epoch, best: the epoch whose checkpoint is the best, from 1 (0: none yet), and its
-            validation value.
-        ending: `done`, `early` (validation got no better) or `stopped`.
-        curve: a row of values an epoch, as `metrics.csv` has them.
-        report: its page for people, if it has one.
-        rank: which of several processes that trained together says so; 0 is the one that wrote.
+        best_epoch, best: the epoch of the best checkpoint, from 1 (0: none yet), and its validation
+            value.
+        ending: `done`, `early` (validation stopped improving) or `stopped`.
+        curve: one row of values per epoch, as in `metrics.csv`.
+        report: its HTML page, if it has one.
+        rank: of this process among those that trained together; rank 0 wrote the run.
     """
 
     run: str
@@ -185,15 +190,16 @@ class TrainWatch:
     """How the caller follows a training run.
 
     Attributes:
-        resume: go on with the run that is there.
-        say: told what goes on.
-        warn: told what is wrong, visibly.
+        resume: continue the run in the folder.
+        say: called with messages about progress.
+        warn: called with warnings.
         report: called after each step of the optimiser.
         kept: called after each epoch with its row of values.
-        stop: asked after each step; once it is true, a checkpoint is written and the run ends.
+        stop: called after each step; once it returns true, a checkpoint is written and the run
+            ends.
         computing: entered around each step of the optimiser.
-        reading: entered while stores are read before anything is written: an interrupt may strike
-            in there at any moment.
+        reading: entered while stores are read, before anything is written: an interrupt may be
+            raised there at any time.
     """
 
     resume: bool = False

@@ -1,4 +1,4 @@
-"""Real steps near a prediction: what a world model expected, in words."""
+"""Find stored steps near a prediction, to show as text what a world model expected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..ports.store import LatentStore
 from ..ports.world_model import Floats, WorldModel
 from ..stores import layer_in
-from .surprise import each_by_itself, in_batches, reason_of
+from .surprise import call_each, in_batches, reason_of
 from .text_encoder import sequence_of
 
 MOST_STEPS = 200_000
@@ -25,8 +25,8 @@ class Near:
 
     Attributes:
         key: of its record.
-        step: which of the record's steps.
-        distance: mean over E of the squared difference to the prediction, in target space.
+        step: index among the record's steps.
+        distance: mean over E of the squared difference from the prediction, in target space.
     """
 
     key: RecordKey
@@ -37,12 +37,12 @@ class Near:
 class NearestSteps:
     """The targets of a store's steps, searched by squared distance.
 
-    Held as float16: E × 2 bytes a step.
+    They are held as float16, which takes E × 2 bytes per step.
 
     Args:
         keys: of the records.
-        records: int32 [N], the record of each step.
-        steps: int32 [N], its place there.
+        records: int32 [N], the index of each step's record in `keys`.
+        steps: int32 [N], the index of each step in its record.
         targets: float16 [N, E].
         refused: records that the world model refused, and why.
     """
@@ -57,7 +57,7 @@ class NearestSteps:
     ) -> None:
         self.refused = refused or {}
         self._keys, self._records, self._steps, self._targets = keys, records, steps, targets
-        # Rows as they are kept, so that a distance is never below 0.
+        # Of the rounded rows, so that a distance is not negative.
         self._squares = _in_parts(targets, lambda part: np.square(part).sum(1))
 
     def __len__(self) -> int:
@@ -67,7 +67,7 @@ class NearestSteps:
     def of(
         cls, store: LatentStore, world_model: WorldModel, most: int = MOST_STEPS
     ) -> NearestSteps:
-        """Of a store's first steps, `most` of them at most, in the order of its keys.
+        """Return the targets of a store's first steps, at most `most`, in the order of its keys.
 
         Raises:
             IdentityError: the store is of another latent space than the world model.
@@ -81,15 +81,14 @@ class NearestSteps:
         refused: dict[RecordKey, str] = {}
         waiting = (key for key, entry in store.entries() if not entry.failed)
         read = ((key, sequence_of(store.get(key), layer)) for key in waiting)
-        for batch in in_batches(read, lambda one: len(one[1].latents)) if most else ():
-            rows = each_by_itself(world_model.targets, [sequence for _, sequence in batch])
-            for (key, _), found in zip(batch, rows, strict=True):
-                if isinstance(found, InputError):
-                    refused[key] = reason_of(found)
+        for batch in in_batches(read, lambda item: len(item[1].latents)) if most else ():
+            rows = call_each(world_model.targets, [sequence for _, sequence in batch])
+            for (key, _), row in zip(batch, rows, strict=True):
+                if isinstance(row, InputError):
+                    refused[key] = reason_of(row)
                     continue
-                room = most - len(steps)
                 with np.errstate(over="ignore"):
-                    kept = found[:room].astype(np.float16)
+                    kept = row[: most - len(steps)].astype(np.float16)
                 if not np.isfinite(kept).all():
                     refused[key] = "the values of its targets are too large"
                     continue
@@ -100,27 +99,27 @@ class NearestSteps:
             if len(steps) >= most:
                 break
         width = info.target_size
-        every = np.concatenate(targets) if targets else np.empty((0, width), np.float16)
-        return cls(keys, np.array(records, np.int32), np.array(steps, np.int32), every, refused)
+        joined = np.concatenate(targets) if targets else np.empty((0, width), np.float16)
+        return cls(keys, np.array(records, np.int32), np.array(steps, np.int32), joined, refused)
 
     def find(self, prediction: Floats, count: int) -> list[Near]:
-        """The `count` steps nearest to a prediction [E], the nearest first."""
+        """Return the `count` steps nearest to a prediction [E], the nearest first."""
         if not len(self) or count < 1:
             return []
         wanted = prediction.astype(np.float32)
         products = _in_parts(self._targets, lambda part: part @ wanted)
         distances = (self._squares - 2 * products + wanted @ wanted) / len(wanted)
-        first = np.argsort(distances, kind="stable")[:count]
+        nearest = np.argsort(distances, kind="stable")[:count]
         return [
             Near(self._keys[self._records[i]], int(self._steps[i]), max(0.0, float(distances[i])))
-            for i in first
+            for i in nearest
         ]
 
 
 def _in_parts(
     targets: NDArray[np.float16], call: Callable[[Floats], Floats], size: int = 8192
 ) -> Floats:
-    """float32 [N]: what `call` makes of the rows, widened a part at a time."""
+    """Return float32 [N]: `call` applied to the rows, converted to float32 in parts."""
     parts = [
         call(targets[begin : begin + size].astype(np.float32))
         for begin in range(0, len(targets), size)

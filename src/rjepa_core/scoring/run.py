@@ -1,4 +1,4 @@
-"""Score or rank what a file or a store holds: the use case of `rjepa-cli score` and `rank`."""
+"""Score or rank the solutions of a file or store: the use case of `rjepa-cli score` and `rank`."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class ScoreSettings:
     Attributes:
         world_model: a trained run, or the address of a service.
         context: which steps a step is predicted from: all `others`, or the `past` alone.
-        by: what orders solutions: `mean` or `max` of their steps' surprise.
-        limit: use only the first so many problems of a file, or records of a store.
-        device: that the world model runs on: `auto`, `cpu`, `cuda`, ….
+        by: order solutions by the `mean` or `max` of their steps' surprise.
+        limit: use only the first N problems of a file, or records of a store.
+        device: of the world model: `auto`, `cpu`, `cuda`, ….
         encode_tokens: most tokens of one forward pass of the LLM, padding included.
     """
 
@@ -66,7 +66,7 @@ class ScoreRunSettings:
         score: what is scored.
         problems: how a file is read; its `traces` name the file.
         model: the LLM, needed for solutions that are texts.
-        backend: that runs the LLM.
+        backend: the adapter that runs the LLM.
     """
 
     score: ScoreSettings = attrs.field(factory=ScoreSettings)
@@ -92,13 +92,13 @@ class ScoredTrace:
 
 @attrs.frozen(eq=False)
 class Ranking:
-    """The solutions of one problem from the least surprising to the most.
+    """The solutions of one problem, from the least surprising to the most.
 
     Attributes:
         problem_id: of the problem.
         statement: of the problem.
         solutions: in that order.
-        scores: of each, by which they are ordered.
+        scores: of each solution, by which they are ordered.
         failed: solutions that could not be scored.
     """
 
@@ -114,12 +114,12 @@ def score_all(
     registry: Registry | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[ScoredTrace | Failure]:
-    """Scores in the order of the file or store; what could not be encoded is a failure.
+    """Yield scores in the order of the file or store; what could not be encoded is a failure.
 
-    Everything is checked before the first is given; the model is loaded then, too.
+    Everything is checked, and the model loaded, before this function returns.
 
     Raises:
-        UsageError: anything that the user can mend.
+        UsageError: anything that the user can fix.
     """
     registry, asked = registry or Registry(), settings.score
     if not asked.world_model:
@@ -145,7 +145,7 @@ def score_all(
         context = Context(asked.context)
         if store is not None:
             pairs = _records(store, world_model, asked.limit)
-            return _closing(stack, _scored(pairs, world_model, context))
+            return _close_after(stack, _score(pairs, world_model, context))
         assert work is not None
         assert settings.model is not None
         say(f"loading {settings.model.name}")
@@ -156,29 +156,29 @@ def score_all(
             model, settings.backend, world_model.info, registry, asked.encode_tokens
         )
         stack.callback(encoder.close)
-        return _closing(stack, _scored(_encoded(work, encoder), world_model, context))
+        return _close_after(stack, _score(_encode(work, encoder), world_model, context))
     except BaseException:
         stack.close()
         raise
 
 
 def rank_all(scored: Iterable[ScoredTrace | Failure], by: str = MEAN) -> list[Ranking]:
-    """The solutions of each problem in order; problems as they came first."""
-    good: dict[str, list[ScoredTrace]] = {}
+    """Return the solutions of each problem ranked; problems in the order of first appearance."""
+    succeeded: dict[str, list[ScoredTrace]] = {}
     failed: dict[str, list[Failure]] = {}
-    for one in scored:
-        name = one.key.problem_id if isinstance(one, Failure) else one.trace.problem.id
-        good.setdefault(name, [])
+    for item in scored:
+        name = item.key.problem_id if isinstance(item, Failure) else item.trace.problem.id
+        succeeded.setdefault(name, [])
         failed.setdefault(name, [])
-        if isinstance(one, Failure):
-            failed[name].append(one)
+        if isinstance(item, Failure):
+            failed[name].append(item)
         else:
-            good[name].append(one)
-    found = []
-    for name, solutions in good.items():
-        scores = [whole(one.surprise, by) for one in solutions]
+            succeeded[name].append(item)
+    rankings = []
+    for name, solutions in succeeded.items():
+        scores = [whole(solution.surprise, by) for solution in solutions]
         places = order(scores)
-        found.append(
+        rankings.append(
             Ranking(
                 name,
                 solutions[0].trace.problem.statement if solutions else "",
@@ -187,11 +187,11 @@ def rank_all(scored: Iterable[ScoredTrace | Failure], by: str = MEAN) -> list[Ra
                 tuple(failed[name]),
             )
         )
-    return found
+    return rankings
 
 
 def _stored(location: str, registry: Registry) -> LatentStore | None:
-    """The store at a place, if it is one."""
+    """Open the store at a location, if it is one."""
     return open_store(location, "read", registry) if is_store(location, registry) else None
 
 
@@ -206,52 +206,53 @@ def _records(
     if not entries:
         raise InputError(f"{store.location}: holds no records")
     pairs = (_pair(store, key, entry, layer) for key, entry in entries)
-    return in_batches(pairs, lambda one: 0 if isinstance(one, Failure) else len(one[1].latents))
+    return in_batches(pairs, lambda item: 0 if isinstance(item, Failure) else len(item[1].latents))
 
 
 def _pair(store: LatentStore, key: RecordKey, entry: Entry, layer: int) -> _Pair | Failure:
     try:
         record = store.get(key)
     except KeyError:
-        raise StoreError(f"{store.location}: {key} has gone while it was read") from None
+        raise StoreError(f"{store.location}: {key} was removed while the store was read") from None
     except DamagedRecordError as error:
         return Failure(key, entry.statement_hash, DAMAGED, str(error))
     return record.trace, sequence_of(record, layer)
 
 
-def _encoded(work: Iterable[Work], encoder: TextEncoder) -> Iterator[list[_Pair | Failure]]:
+def _encode(work: Iterable[Work], encoder: TextEncoder) -> Iterator[list[_Pair | Failure]]:
     waiting = iter(work)
     while batch := list(islice(waiting, _TEXTS)):
         texts = []
-        for one in batch:
-            assert isinstance(one.given, GivenSolution)
-            texts.append(Solution(one.problem.statement, one.given, one.problem.domain))
-        found: list[_Pair | Failure] = []
-        for one, made in zip(batch, encoder.encode(texts), strict=True):
-            if isinstance(made, Failure):
-                found.append(attrs.evolve(made, key=one.key))
+        for item in batch:
+            assert isinstance(item.given, GivenSolution)
+            texts.append(Solution(item.problem.statement, item.given, item.problem.domain))
+        pairs: list[_Pair | Failure] = []
+        for item, record in zip(batch, encoder.encode(texts), strict=True):
+            if isinstance(record, Failure):
+                pairs.append(attrs.evolve(record, key=item.key))
                 continue
-            # The encoder's own names for what it was given are of no use to anyone else.
-            trace = attrs.evolve(made.trace, problem=one.problem, sample=one.sample)
-            given = one.given
+            # The encoder uses keys of its own.
+            trace = attrs.evolve(record.trace, problem=item.problem, sample=item.sample)
+            given = item.given
             assert isinstance(given, GivenSolution)
-            found.append((attrs.evolve(trace, metadata=dict(given.metadata)), sequence_of(made)))
-        yield found
+            trace = attrs.evolve(trace, metadata=dict(given.metadata))
+            pairs.append((trace, sequence_of(record)))
+        yield pairs
 
 
-def _scored(
+def _score(
     batches: Iterator[list[_Pair | Failure]],
     world_model: WorldModel,
     context: Context,
 ) -> Iterator[ScoredTrace | Failure]:
     for batch in batches:
-        sequences = [one[1] for one in batch if not isinstance(one, Failure)]
+        sequences = [item[1] for item in batch if not isinstance(item, Failure)]
         rows = iter(surprise_each(world_model, sequences, context))
-        for one in batch:
-            if isinstance(one, Failure):
-                yield one
+        for item in batch:
+            if isinstance(item, Failure):
+                yield item
             else:
-                trace, surprise = one[0], next(rows)
+                trace, surprise = item[0], next(rows)
                 if isinstance(surprise, InputError):
                     finite = not isinstance(surprise, NotFiniteError)
                     yield Failure(
@@ -264,9 +265,9 @@ def _scored(
                     yield ScoredTrace(trace, surprise, percentiles(world_model.info, surprise))
 
 
-def _closing(
-    stack: ExitStack, found: Iterator[ScoredTrace | Failure]
+def _close_after(
+    stack: ExitStack, scored: Iterator[ScoredTrace | Failure]
 ) -> Iterator[ScoredTrace | Failure]:
-    """What was opened is closed once all is given, or nobody wants more."""
+    """Yield the scores, and close the stack when they end or the caller stops."""
     with stack:
-        yield from found
+        yield from scored

@@ -1,4 +1,4 @@
-"""What a service serves, opened and checked before anyone calls."""
+"""Open and check what a service needs to answer requests."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class ServeSettings:
 
     Attributes:
         world_model: a trained run.
-        store: latents of its space: records to pick, and real steps near what was expected.
-        device: that the world model runs on: `auto`, `cpu`, `cuda`, ….
-        nearest_steps: most steps of the store that are searched, from its beginning; in memory
-            they take two bytes a dimension of the target space.
+        store: a store of its latent space, for its records and for steps near a prediction.
+        device: of the world model: `auto`, `cpu`, `cuda`, ….
+        nearest_steps: search only the first N steps of the store; each takes two bytes of memory
+            per dimension of the target space.
         encode_tokens: most tokens of one forward pass of the LLM, padding included.
     """
 
@@ -47,7 +47,7 @@ class ServeRunSettings:
         serve: what is served.
         service: the adapter that serves it, and its limits.
         model: the LLM, needed to score texts.
-        backend: that runs the LLM.
+        backend: the adapter that runs the LLM.
     """
 
     serve: ServeSettings = attrs.field(factory=ServeSettings)
@@ -58,11 +58,11 @@ class ServeRunSettings:
 
 @attrs.frozen(eq=False)
 class StoredSteps:
-    """A store beside a service.
+    """A store that a service reads.
 
     Attributes:
         store: open for reading.
-        layer: the place of the world model's layer in it.
+        layer: index of the world model's layer among the store's.
         nearest: its steps, searched by prediction.
     """
 
@@ -73,12 +73,12 @@ class StoredSteps:
 
 @attrs.frozen(eq=False)
 class Served:
-    """All that a service needs; closed by whoever opened it.
+    """What a service needs to answer requests; the caller that opened it closes it.
 
     Attributes:
         world_model: the trained world model.
-        encoder: of texts, where an LLM was named.
-        stored: where a store was named.
+        encoder: encodes texts, if an LLM was named.
+        stored: the store, if one was named.
     """
 
     world_model: WorldModel
@@ -95,7 +95,7 @@ def open_served(
     """Open world model, store and LLM, cheapest first; all of them of one latent space.
 
     Raises:
-        UsageError: anything that the user can mend before anyone calls.
+        UsageError: anything that the user can fix before requests arrive.
     """
     registry, asked = registry or Registry(), settings.serve
     if not asked.world_model:
@@ -110,7 +110,7 @@ def open_served(
             layer = layer_in(store, info.space, info.location)
             identity = store.identity
             assert identity is not None
-            # What the world model does not know of its space, store and LLM must agree on.
+            # Store and LLM must agree on what the world model does not know about its space.
             info = attrs.evolve(info, space=known_together(info.space, identity.space))
             say(f"reading the steps of {asked.store}")
             nearest = NearestSteps.of(store, world_model, asked.nearest_steps)

@@ -1,4 +1,4 @@
-"""Score records: surprise per step, and which of them a world model refuses."""
+"""Score records: the surprise of each step, or the reason why a world model refuses a record."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ..stores import layer_in
 from .text_encoder import sequence_of
 
 T = TypeVar("T")
-# Sequences given to a world model at once, and their steps; one alone may have more.
+# Most sequences in a batch, and number of steps at which it is full.
 _BATCH, _BATCH_STEPS = 256, 16_384
-# How the surprise of a whole is made from that of its steps.
+# How the surprise of a solution is computed from that of its steps.
 MEAN, MAX = "mean", "max"
 MEASURES = (MEAN, MAX)
 
@@ -30,9 +30,9 @@ class Scored:
 
     Attributes:
         key: of the record.
-        surprise: float32 [S], one a step.
-        percentiles: [S], share in percent of validation's steps, in traces of as many steps, that
-            surprised less; None where there is nothing to compare with (see `percentile`).
+        surprise: float32 [S], one per step.
+        percentiles: [S], percentage of validation steps with less surprise, in traces of as many
+            steps; None if there is nothing to compare with (see `percentile`).
     """
 
     key: RecordKey
@@ -46,7 +46,7 @@ def score(
     world_model: WorldModel,
     context: Context = Context.OTHERS,
 ) -> Iterator[Scored]:
-    """Surprise of stored records, in the order of the keys, batch by batch.
+    """Yield the surprise of stored records, in the order of the keys.
 
     Raises:
         IdentityError: the store is of another latent space than the world model.
@@ -56,21 +56,21 @@ def score(
     info = world_model.info
     layer = layer_in(store, info.space, info.location)
     read = ((key, sequence_of(store.get(key), layer)) for key in keys)
-    for batch in in_batches(read, lambda one: len(one[1].latents)):
+    for batch in in_batches(read, lambda item: len(item[1].latents)):
         rows = surprise_each(world_model, [sequence for _, sequence in batch], context)
-        for (key, _), found in zip(batch, rows, strict=True):
-            if isinstance(found, InputError):
-                raise type(found)(f"{store.location}: {key}: {reason_of(found)}")
-            yield Scored(key, found, percentiles(info, found))
+        for (key, _), row in zip(batch, rows, strict=True):
+            if isinstance(row, InputError):
+                raise type(row)(f"{store.location}: {key}: {reason_of(row)}")
+            yield Scored(key, row, percentiles(info, row))
 
 
 def in_batches(items: Iterable[T], steps: Callable[[T], int]) -> Iterator[list[T]]:
-    """Items in batches that memory holds, however many steps some of them have."""
+    """Yield items in batches that fit into memory, whatever their number of steps."""
     batch: list[T] = []
     total = 0
-    for one in items:
-        batch.append(one)
-        total += steps(one)
+    for item in items:
+        batch.append(item)
+        total += steps(item)
         if len(batch) == _BATCH or total >= _BATCH_STEPS:
             yield batch
             batch, total = [], 0
@@ -79,7 +79,7 @@ def in_batches(items: Iterable[T], steps: Callable[[T], int]) -> Iterator[list[T
 
 
 def check_finite(rows: Iterable[Floats], first: int = 0) -> None:
-    """Refuse what a world model made of sequences, `first` the number of the first, if it is none.
+    """Refuse results of a world model that are not finite; `first` is the first one's number.
 
     Raises:
         NotFiniteError: a value is NaN or infinite; finite latents can be too large for float32.
@@ -92,30 +92,30 @@ def check_finite(rows: Iterable[Floats], first: int = 0) -> None:
 
 
 def whole(surprise: Floats, by: str = MEAN) -> float:
-    """The surprise of a whole solution from that of its steps [S]: their mean, or the largest."""
+    """Return the surprise of a solution from that of its steps [S]: the mean or the maximum."""
     if by not in MEASURES:
         raise ArgumentError(f"by: got {by!r}, expected one of {', '.join(MEASURES)}")
     return float(surprise.mean(dtype=np.float64) if by == MEAN else surprise.max())
 
 
 def order(scores: Sequence[float]) -> list[int]:
-    """Places of the scores from the least surprising to the most; equal ones as they came."""
+    """Return the indices of scores from the least surprising to the most; the sort is stable."""
     return sorted(range(len(scores)), key=scores.__getitem__)
 
 
 def percentiles(info: WorldModelInfo, surprise: Floats) -> tuple[float, ...] | None:
-    """Where each step's surprise [S] stands among those of validation; see `percentile`."""
-    places = [percentile(info, len(surprise), float(value)) for value in surprise]
-    known = tuple(place for place in places if place is not None)
-    return known if len(known) == len(places) else None
+    """Return the percentile of each step's surprise [S] in validation; see `percentile`."""
+    found = [percentile(info, len(surprise), float(value)) for value in surprise]
+    known = tuple(value for value in found if value is not None)
+    return known if len(known) == len(found) else None
 
 
 def percentile(info: WorldModelInfo, steps: int, surprise: float) -> float | None:
-    """Where a step's surprise stands among those of validation, 0 to 100.
+    """Return the percentile, 0 to 100, of a step's surprise among those of validation.
 
-    Traces of as many steps are compared with, or all where validation had none of that length. None
-    where the world model keeps no quantiles; and for a lone step, which has no other one to be
-    predicted from, where validation had no lone steps.
+    It is compared with traces of as many steps, or with all if validation had none of that length.
+    The result is None if the world model has no quantiles, and for the only step of a trace, which
+    has no others to be predicted from, if validation had no such traces.
     """
     values = info.quantiles.get(steps) or (info.quantiles.get(0) if steps > 1 else None)
     if not values:
@@ -123,7 +123,7 @@ def percentile(info: WorldModelInfo, steps: int, surprise: float) -> float | Non
     return 100.0 * bisect.bisect_left(values, surprise) / len(values)
 
 
-# Records that are named one by one.
+# Number of records that are named individually.
 _NAMED = 5
 _NOT_FINITE = "the model's result is not finite; the values of its latents are too large"
 
@@ -131,40 +131,43 @@ _NOT_FINITE = "the model's result is not finite; the values of its latents are t
 def surprise_each(
     world_model: WorldModel, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
 ) -> list[Floats | InputError]:
-    """Surprise [S] a sequence, or why there is none."""
-    found = each_by_itself(lambda some: world_model.surprise(some, context), sequences)
+    """Return the surprise [S] of each sequence, or the error for it."""
+    rows = call_each(lambda part: world_model.surprise(part, context), sequences)
     return [
         row if isinstance(row, InputError) or np.isfinite(row).all() else NotFiniteError()
-        for row in found
+        for row in rows
     ]
 
 
-def each_by_itself(
-    ask: Callable[[Sequence[LatentSequence]], Sequence[Floats]],
+def call_each(
+    call: Callable[[Sequence[LatentSequence]], Sequence[Floats]],
     sequences: Sequence[LatentSequence],
 ) -> list[Floats | InputError]:
-    """What a world model answers on each sequence, or its error where it refuses one; asked on all
-    of them at once."""
+    """Return a world model's result for each sequence, or its error if it refuses the sequence.
+
+    All are passed in one call; after an error the halves are tried separately.
+    """
     if not sequences:
         return []
     try:
-        return list(ask(sequences))
+        return list(call(sequences))
     except InputError as error:
         if len(sequences) == 1:
             return [error]
         half = len(sequences) // 2
-        return each_by_itself(ask, sequences[:half]) + each_by_itself(ask, sequences[half:])
+        return call_each(call, sequences[:half]) + call_each(call, sequences[half:])
 
 
 def reason_of(error: InputError) -> str:
-    """Why a sequence was refused that a world model was asked on by itself."""
+    """Return why a sequence that was passed alone was refused."""
     if isinstance(error, NotFiniteError):
         return _NOT_FINITE
     return str(error).removeprefix("sequence 0: ")
 
 
 def named(reasons: Mapping[RecordKey, str], what: str) -> list[str]:
-    """For people: the first few records, `what` is done to them, and why; and how many others."""
+    """Return lines that name the first few records, what happens to them (`what`) and why, and
+    count the others."""
     lines = [f"{key}: {what}: {reason}" for key, reason in [*reasons.items()][:_NAMED]]
     if len(reasons) > _NAMED:
         lines.append(f"{len(reasons) - _NAMED:,} other records: {what}")

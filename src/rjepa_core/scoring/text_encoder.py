@@ -1,4 +1,4 @@
-"""Solutions as text in, latents out: encoded as a world model's latent space was, kept nowhere."""
+"""Encode solutions given as text in a world model's latent space, without storing anything."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TextEncoder:
     Args:
         backend: a loaded LLM; closed with the encoder.
         settings: how it encodes; made by `encoder_settings`.
-        space: that the vectors belong to.
+        space: the latent space of the vectors.
         encode_tokens: most tokens of one forward pass, padding included.
     """
 
@@ -70,55 +70,54 @@ class TextEncoder:
 
     @property
     def info(self) -> ModelInfo:
-        """What the backend says of its model."""
+        """What the backend reports about its model."""
         return self._backend.info
 
     def encode(
         self, solutions: Sequence[Solution], most_steps: int | None = None
     ) -> list[LatentRecord | Failure]:
-        """A record a solution, or why there is none; in order, in as few passes as fit.
+        """Return one record or failure per solution, in order, using as few passes as fit.
 
         Args:
-            solutions: to be encoded; one with an empty step is a failure.
-            most_steps: a solution of more is a failure, found before the LLM runs.
+            solutions: one with an empty step is a failure.
+            most_steps: a solution with more steps is a failure, found before the LLM runs.
 
         Raises:
-            BackendError: the backend cannot go on.
+            BackendError: the backend cannot continue.
         """
-        # Each has an id of its own: callers may pose the same problem at the same time.
+        # Numbers as ids, because several solutions may be of the same problem.
         works = [
-            Work(Problem(str(number), one.statement, one.domain), 0, one.given)
-            for number, one in enumerate(solutions)
+            Work(Problem(str(number), solution.statement, solution.domain), 0, solution.given)
+            for number, solution in enumerate(solutions)
         ]
-        found: dict[str, LatentRecord | Failure] = {}
+        results: dict[str, LatentRecord | Failure] = {}
         session = self._backend.open_session(attrs.evolve(self._spec, most_steps=most_steps))
         try:
             session.admit(works)
             tokens = self.encode_tokens
             while session.in_flight:
                 step = session.advance(Room(0, None, 0, tokens))
-                found.update((record.key.problem_id, record) for record in step.finished)
-                found.update((failure.key.problem_id, failure) for failure in step.failed)
+                results.update((record.key.problem_id, record) for record in step.finished)
+                results.update((failure.key.problem_id, failure) for failure in step.failed)
                 session.admit(step.given_back)
-                seen = step.observation
-                if seen is not None and seen.out_of_memory:
+                if step.observation is not None and step.observation.out_of_memory:
                     tokens = max(1, tokens // 2)
         finally:
             session.close()
-        if len(found) != len(works):
+        if len(results) != len(works):
             raise BackendError(
                 f"the backend {self.info.name} was given {len(works)} solutions and returned "
-                f"{len(found)}"
+                f"{len(results)}"
             )
-        return [found[work.problem.id] for work in works]
+        return [results[work.problem.id] for work in works]
 
     def close(self) -> None:
-        """Let go of the LLM."""
+        """Release the LLM."""
         self._backend.close()
 
 
 def sequence_of(record: LatentRecord, layer: int = 0) -> LatentSequence:
-    """The latents of a record in the layer at that place, as a world model takes them."""
+    """Return the latents of a record as a world model takes them; `layer` is an index into L."""
     return LatentSequence(
         np.asarray(record.latents[layer], np.float32),
         np.asarray(record.prompt_latent[layer], np.float32),
@@ -133,19 +132,19 @@ def open_text_encoder(
     registry: Registry | None = None,
     encode_tokens: int = ENCODE_TOKENS,
 ) -> TextEncoder:
-    """Load the LLM that a world model's latents came from.
+    """Load the LLM that a world model's latents came from, and return its encoder.
 
     Args:
-        model: the LLM; dtype `auto` is the latent space's.
+        model: the LLM; dtype `auto` means the latent space's.
         backend: the adapter that runs it.
         info: of the world model.
         registry: finds the adapter.
         encode_tokens: most tokens of one forward pass, padding included.
 
     Raises:
-        IdentityError: its latents are of another space than the world model's; what differs is
-            named.
-        UsageError: anything else that the user can mend.
+        IdentityError: its latents are of another space than the world model's; the message names
+            the settings that differ.
+        UsageError: anything else that the user can fix.
     """
     adapter = (registry or Registry()).find(BackendAdapter, backend.name)
     options = adapter.configure(backend.options, "backend")
@@ -156,26 +155,26 @@ def open_text_encoder(
     try:
         ours = identity_of(settings, loaded.info).space
         check_space(ours, info.space, f"model.name {model.name}", info.location)
-        _say_unknown(ours, info)
+        _warn_of_unknown(ours, info)
     except BaseException:
         loaded.close()
         raise
     return TextEncoder(loaded, settings, info.space, encode_tokens)
 
 
-def _say_unknown(ours: LatentSpace, info: WorldModelInfo) -> None:
-    found = ", ".join(unknown(info.space, ours))
-    if found:
+def _warn_of_unknown(ours: LatentSpace, info: WorldModelInfo) -> None:
+    keys = ", ".join(unknown(info.space, ours))
+    if keys:
         log.warning(
             "%s did not keep the %s of its latents when it was trained: whether this model's is "
-            "the same cannot be checked", info.location, found
+            "the same cannot be checked", info.location, keys
         )  # fmt: skip
 
 
 def encoder_settings(
     model: ModelSettings, backend: AdapterSettings, space: LatentSpace
 ) -> ExtractionSettings:
-    """Settings by which given solutions get latents of that space."""
+    """Return settings that encode given solutions in a latent space."""
     return ExtractionSettings(
         model=model,
         store=StoreSettings(path="-"),

@@ -1,7 +1,7 @@
-"""The use cases' settings: one set of classes for the library, the command line and YAML files.
+"""The settings of an extraction: one set of classes for Python, YAML and the command line.
 
-An adapter's own settings stand beside the adapter and are reached through its descriptor; here they
-travel as `options`, a mapping which `structure` turns into the adapter's class once it is known.
+An adapter's own settings are defined beside the adapter and named by its descriptor; here they
+are `options`, a mapping that `structure` turns into the adapter's class once that is known.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ DEFAULT_TEMPLATES: Mapping[str, str] = {"default": MATH_TEMPLATE, "code": CODE_T
 
 
 def check_template(template: str, where: str) -> str:
-    """A template must hold `{statement}` exactly once; other braces are plain text.
+    """Return a template if it contains `{statement}` exactly once; other braces are plain text.
 
     Raises:
         SettingsError: it does not.
     """
-    found = template.count(PLACEHOLDER)
-    if found != 1:
+    times = template.count(PLACEHOLDER)
+    if times != 1:
         raise SettingsError(
-            f"{where}: a prompt template holds {PLACEHOLDER} once, not {found} times"
+            f"{where}: a prompt template holds {PLACEHOLDER} once, not {times} times"
         )
     return template
 
@@ -66,8 +66,8 @@ def check_template(template: str, where: str) -> str:
 POOLINGS = ("mean", "last", "max")
 
 
-def _several(value: Any) -> Any:
-    """One name or number alone stands for a tuple of one."""
+def _as_tuple(value: Any) -> Any:
+    """Return a tuple; a single name or number becomes a tuple of one."""
     return (value,) if isinstance(value, str | int) else tuple(value)
 
 
@@ -98,10 +98,10 @@ def _texts(_: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...]) -
 
 def _day(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
     try:
-        same = date.fromisoformat(value).isoformat() == value
+        valid = date.fromisoformat(value).isoformat() == value
     except ValueError:
-        same = False
-    if not same:
+        valid = False
+    if not valid:
         raise ValueError(f"{attribute.name} must be a day like 2026-11-03, got {value!r}")
 
 
@@ -135,15 +135,15 @@ class ProblemSettings:
         sources: files, `demo`, or other names a source adapter knows; read in order.
         traces: files with solutions, or a store, that are only to be encoded.
         domain: overrides every source's domain.
-        fields: our field name to the source's (`statement` to `question`).
-        limit: use only the first so many problems.
-        samples: traces a problem.
+        fields: maps our field names to the source's (`statement` to `question`).
+        limit: use only the first N problems.
+        samples: traces per problem.
         keep_notes: keep the `<<…>>` calculator notes of given solutions.
         options: settings of the source adapters.
     """
 
-    sources: tuple[str, ...] = attrs.field(default=(), converter=_several)
-    traces: tuple[str, ...] = attrs.field(default=(), converter=_several)
+    sources: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
+    traces: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
     domain: str | None = None
     fields: Mapping[str, str] = attrs.field(factory=dict)
     limit: int | None = attrs.field(default=None, validator=v.optional(_whole(1)))
@@ -157,11 +157,11 @@ class PromptSettings:
     """How a problem is posed.
 
     Attributes:
-        templates: user text a domain, `{statement}` once in each; `default` for other domains.
+        templates: user text per domain, `{statement}` once in each; `default` for other domains.
         system: system text.
-        thinking: let models think before they answer that can (Qwen3).
-        date: the day, `2026-11-03`, that a chat template is told which reads the clock; None for
-            the store's own: the day on which it was begun.
+        thinking: let models that can (Qwen3) think before they answer.
+        date: the day, `2026-11-03`, for a chat template that reads the clock; None for the day on
+            which the store was begun.
     """
 
     templates: Mapping[str, str] = attrs.field(
@@ -178,11 +178,11 @@ class SamplingSettings:
 
     Attributes:
         max_new_tokens: longest completion in tokens.
-        temperature: 0 takes the likeliest token always.
+        temperature: 0 always takes the likeliest token.
         top_p: keep the smallest set of tokens with at least this probability.
         top_k: keep the k likeliest tokens.
-        seed: with the problem's id and the sample's index the source of all randomness.
-        stop: texts that end a completion, which goes up to the first of them.
+        seed: with the problem's id and the sample's index, the source of all randomness.
+        stop: texts that end a completion, which is kept up to the first of them.
     """
 
     max_new_tokens: int = attrs.field(default=300, validator=_whole(1))
@@ -192,7 +192,7 @@ class SamplingSettings:
     )
     top_k: int | None = attrs.field(default=None, validator=v.optional(_whole(1)))
     seed: int = attrs.field(default=0, validator=_whole(0))
-    stop: tuple[Verbatim, ...] = attrs.field(default=(), converter=_several, validator=_texts)
+    stop: tuple[Verbatim, ...] = attrs.field(default=(), converter=_as_tuple, validator=_texts)
 
 
 @attrs.frozen(kw_only=True)
@@ -206,7 +206,7 @@ class EncodingSettings:
         store_dtype: dtype of the stored vectors.
     """
 
-    layers: tuple[int, ...] = attrs.field(default=(-2,), converter=_several, validator=_not_empty)
+    layers: tuple[int, ...] = attrs.field(default=(-2,), converter=_as_tuple, validator=_not_empty)
     pooling: str = attrs.field(default="mean", validator=_one_of(*POOLINGS))
     logprobs: bool = False
     store_dtype: str = attrs.field(default="float16", validator=_one_of(*STORE_DTYPES))
@@ -214,7 +214,7 @@ class EncodingSettings:
 
 @attrs.frozen
 class _Strategy:
-    """Takes the strategies, and each with a version behind it."""
+    """Validator that accepts a strategy, with or without a version."""
 
     options = STRATEGIES
 
@@ -229,9 +229,9 @@ class StepSettings:
 
     Attributes:
         strategy: `markers` (`Step 3:`, `3.`), `lines`, `sentences`, `paragraphs` (blank lines), or
-            `auto`: markers if there are at least two, else lines, else sentences. Rules of an
-            earlier version have it behind their name (`auto-1`).
-        thinking: `keep` cuts what a model thinks before it answers into steps of its own, `drop`
+            `auto`: markers if there are at least two, else lines, else sentences. A version
+            after the name (`auto-1`) selects earlier rules.
+        thinking: `keep` cuts a model's thinking before the answer into steps of its own, `drop`
             leaves it out.
     """
 
@@ -246,21 +246,21 @@ class StepSettings:
 
     @property
     def stored(self) -> str:
-        """What an identity says of it."""
+        """The strategy's name in an identity."""
         return stored_strategy(self.strategy, self.thinking)
 
     @classmethod
     def of(cls, stored: str) -> StepSettings:
-        """The settings that an identity speaks of.
+        """Return the settings that an identity names.
 
         Raises:
-            IdentityError: this version knows no such rules.
+            IdentityError: this version of rjepa does not know the rules.
         """
         strategy, thinking = read_stored(stored)
         return cls(strategy=strategy, thinking=thinking)
 
-    def going_on_with(self, stored: str) -> StepSettings:
-        """The same by the rules of a store's version, unless a version was asked for."""
+    def with_stored_version(self, stored: str) -> StepSettings:
+        """Return the store's settings if these ask for the same without a version, else these."""
         theirs = StepSettings.of(stored)
         same = self.strategy == rules_of(theirs.strategy)[0] and self.thinking == theirs.thinking
         return theirs if same else self
@@ -268,12 +268,12 @@ class StepSettings:
 
 @attrs.frozen(kw_only=True)
 class AdapterSettings:
-    """An adapter by name, and its own settings as they were given.
+    """An adapter's name and its own settings as given.
 
-    The options stand beside the name: `backend.my_option=3`.
+    The options are set beside the name: `backend.my_option=3`.
 
     Attributes:
-        name: the adapter; `rjepa-cli plugins` lists those there are.
+        name: the adapter; `rjepa-cli plugins` lists the available ones.
         options: its own settings.
     """
 
@@ -286,11 +286,11 @@ class RunSettings:
     """How far a run goes, and when it commits; none of it changes what is stored.
 
     Attributes:
-        resume: go on with a store that holds records.
-        retry_failed: also do again what failed before.
-        allow_failures: share of the problems that may fail in a run that counts as done.
-        max_hours: stop after so many hours.
-        force: begin even though the disk is certain to run full.
+        resume: continue a store that holds records.
+        retry_failed: also retry what failed before.
+        allow_failures: share of the problems that may fail in a successful run.
+        max_hours: stop after this many hours.
+        force: start even if the disk is certain to fill up.
     """
 
     resume: bool = False
@@ -305,7 +305,7 @@ class StoreSettings:
     """The store.
 
     Attributes:
-        path: its place; `lmdb:DIR` names the adapter as well.
+        path: its location; `lmdb:DIR` names the adapter as well.
         name: the adapter.
         options: the adapter's own settings.
     """
@@ -320,7 +320,7 @@ def _model(value: ModelSettings | str) -> ModelSettings:
 
 
 def _store(value: StoreSettings | object) -> StoreSettings:
-    """A place alone, as text or as a path object."""
+    """Return store settings; a location alone may be text or a path object."""
     return value if isinstance(value, StoreSettings) else StoreSettings(path=str(value))
 
 

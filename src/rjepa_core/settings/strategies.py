@@ -1,8 +1,8 @@
-"""The step strategies there are, and what an identity says of one.
+"""The available step strategies, and how an identity names one.
 
-The rules of a strategy have a version, which an identity names (`auto-2`), so that what was cut in
-two ways never has one fingerprint. A strategy without a version means the newest; an identity
-without one was written before there were any, and means the first.
+The rules of a strategy have a version, which an identity includes (`auto-2`), so that steps cut in
+different ways never share a fingerprint. In the settings a strategy without a version means the
+newest; in an identity it means the first, because identities had no versions then.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ KNOWN_STRATEGIES = (
 KEEP, DROP = "keep", "drop"
 THINKING = (KEEP, DROP)
 _WITHOUT = " without thinking"
-# What an identity may say.
+# The names that an identity may contain.
 STORED_STRATEGIES = (
     *FIRST_STRATEGIES,
     *(f"{name}-2{end}" for end in ("", _WITHOUT) for name in STRATEGIES),
@@ -28,7 +28,7 @@ STORED_STRATEGIES = (
 
 
 def rules_of(strategy: str) -> tuple[str, int]:
-    """A strategy's name without its version, and the version of the rules.
+    """Return a strategy's name without its version, and the version of its rules.
 
     Raises:
         ValueError: there is no such strategy.
@@ -40,7 +40,7 @@ def rules_of(strategy: str) -> tuple[str, int]:
 
 
 def stored_strategy(strategy: str, thinking: str = KEEP) -> str:
-    """What an identity says of a strategy; the first rules' have no version there."""
+    """Return a strategy's name in an identity; the first rules have no version there."""
     name, version = rules_of(strategy)
     if version == 1:
         return name
@@ -48,10 +48,10 @@ def stored_strategy(strategy: str, thinking: str = KEEP) -> str:
 
 
 def read_stored(stored: str) -> tuple[str, str]:
-    """The strategy, version and all, and what becomes of thinking, of an identity.
+    """Return the strategy (with its version) and the treatment of thinking that an identity names.
 
     Raises:
-        IdentityError: this version knows no such rules.
+        IdentityError: this version of rjepa does not know the rules.
     """
     if stored not in STORED_STRATEGIES:
         raise IdentityError(

@@ -1,4 +1,4 @@
-"""What every store gets from code that knows only the port: merge, selection, layers."""
+"""Operations on any store through its port alone: merge, selection, layers."""
 
 from .merge import MergeReport, Winner, chunked, merge
 from .prompt_check import check_prompts_alike, compared, different_problems, traces_with_ids

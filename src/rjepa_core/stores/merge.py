@@ -1,4 +1,4 @@
-"""Merges stores through the store port alone."""
+"""Merge stores through the store port alone."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Winner = Literal["refuse", "target", "source"]
 
 @attrs.frozen
 class MergeReport:
-    """What `merge` did: counts of the target's changes.
+    """Counts of what `merge` changed in the target.
 
     Attributes:
         added: records that it did not have.
         equal: records that both had, bit for bit.
-        replaced: conflicting records that the source won.
-        kept: conflicting records that the target won.
+        replaced: conflicting records for which the source won.
+        kept: conflicting records for which the target won.
         failures: failures added.
     """
 
@@ -48,18 +48,18 @@ def merge(
 ) -> MergeReport:
     """Add the records and failures of `sources` to `target`, a new store or one of equal identity.
 
-    A record replaces a failure of its key, whichever store it is in. The sources' run histories are
-    appended.
+    A record replaces a failure of its key, whichever store it is in. The run histories of the
+    sources are appended.
 
     Raises:
         IdentityError: the stores' identities differ; nothing is changed.
         MergeConflictError: with `refuse`, a key has different records; nothing is changed.
-        UsageError: a source is empty of identity.
+        UsageError: a source was never written to.
     """
     for source in sources:
         if source.identity is None:
             raise UsageError(f"{source.location}: it was never written to; leave it out")
-    # All pairs: what one does not know must not hide a difference between two others.
+    # All pairs: what one store does not know must not hide a difference between two others.
     for store, other in combinations([target, *sources], 2):
         if store.identity is not None and other.identity is not None:
             check_same(other.identity, store.identity, store.location)
@@ -108,7 +108,7 @@ def _merge_one(
                     continue
                 records.append(record)
             if replaced:
-                # The statement may be another, which a mere writing would refuse.
+                # The statement may differ, which a plain write would refuse.
                 target.delete(replaced)
                 replaced.clear()
             target.write(records)
@@ -125,7 +125,7 @@ def _merge_one(
 
 
 def _refuse_conflicts(stores: Sequence[LatentStore], report: Report) -> None:
-    """Look for a key with different records in any two of the stores."""
+    """Refuse stores of which any two hold different records for a key."""
     conflicts: list[str] = []
     for later, store in enumerate(stores[1:], 1):
         for done, (key, _) in enumerate(store.entries()):
@@ -152,7 +152,7 @@ def _refuse_conflicts(stores: Sequence[LatentStore], report: Report) -> None:
 
 
 def _stored(store: LatentStore, key: RecordKey) -> LatentRecord:
-    """A record that may still wait for its commit."""
+    """Return a record that may not be committed yet."""
     try:
         return store.get(key)
     except KeyError:
@@ -161,7 +161,7 @@ def _stored(store: LatentStore, key: RecordKey) -> LatentRecord:
 
 
 def same_record(a: LatentRecord, b: LatentRecord) -> bool:
-    """Whether two records are equal, bit for bit."""
+    """Return whether two records are equal, bit for bit."""
     return all(_same(getattr(a, f.name), getattr(b, f.name)) for f in attrs.fields(type(a)))
 
 
@@ -177,7 +177,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def chunked(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in lists of at most `size`."""
+    """Yield the items in lists of at most `size`."""
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk

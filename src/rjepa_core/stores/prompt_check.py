@@ -1,4 +1,4 @@
-"""Whether the prompts of several stores begin alike, where their identities do not tell."""
+"""Check that the prompts of stores begin alike, if their identities do not tell."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..domain.trace import TokenIds, Trace
 from ..errors import IdentityError
 from ..ports.store import LatentStore
 
-# Problems whose prompts are compared, and keys looked at for them.
-_PROMPTS, _LOOKED_AT = 16, 1000
-# Tokens in front of a statement that may depend on its first characters.
+# Number of problems whose prompts are compared, and of keys searched for them.
+_PROMPTS, _KEYS_SEARCHED = 16, 1000
+# Number of tokens before a statement that may depend on its first characters.
 _BOUNDARY = 4
 
 
 def check_prompts_alike(stores: Sequence[LatentStore]) -> None:
-    """Compare how the prompts of stores begin, where one's identity lacks what another's tells.
+    """Refuse stores whose prompts begin differently, where one identity knows more than another.
 
     Raises:
-        IdentityError: the token ids in front of the statement differ.
+        IdentityError: the token ids before the statement differ.
     """
     for one, other in combinations(stores, 2):
         a, b = one.identity, other.identity
@@ -41,13 +41,14 @@ def check_prompts_alike(stores: Sequence[LatentStore]) -> None:
 
 
 def traces_with_ids(store: LatentStore) -> Iterator[Trace]:
-    """The first of the store that have token ids; imported ones may have none."""
-    keys = (key for key, entry in islice(store.entries(), _LOOKED_AT) if entry.tokens)
+    """Yield the first traces of a store that have token ids; imported ones may have none."""
+    keys = (key for key, entry in islice(store.entries(), _KEYS_SEARCHED) if entry.tokens)
     traces = (store.get(key).trace for key in keys)
     return (trace for trace in traces if len(trace.prompt_ids))
 
 
 def different_problems(store: LatentStore) -> Iterator[Trace]:
+    """Yield the first traces with token ids, one per problem."""
     seen: set[str] = set()
     for trace in traces_with_ids(store):
         if trace.problem.id not in seen:
@@ -58,15 +59,15 @@ def different_problems(store: LatentStore) -> Iterator[Trace]:
 
 
 def _beginnings(store: LatentStore) -> dict[str, TokenIds]:
-    """The tokens in front of the statement, of one problem a domain."""
-    found: dict[str, TokenIds] = {}
+    """Return the tokens before the statement, of one problem per domain."""
+    beginnings: dict[str, TokenIds] = {}
     for trace in different_problems(store):
-        found.setdefault(trace.problem.domain, trace.prompt_ids[: trace.statement_span[0]])
-    return found
+        beginnings.setdefault(trace.problem.domain, trace.prompt_ids[: trace.statement_span[0]])
+    return beginnings
 
 
 def compared(one: TokenIds, other: TokenIds) -> str:
-    """`93 tokens there and 99 here, different from token 12 on`."""
+    """Describe a difference: `93 tokens there and 99 here, different from token 12 on`."""
     same = min(len(one), len(other))
     first = next((i for i in range(same) if one[i] != other[i]), same)
     return f"{len(one)} tokens there and {len(other)} here, different from token {first + 1} on"

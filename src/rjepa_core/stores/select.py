@@ -1,4 +1,4 @@
-"""Select records: by id or failure reason, as people name them, and by layer."""
+"""Select records by problem id or failure reason, and find a layer."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..errors import UsageError
 from ..ports.store import LatentStore
 
 EMPTY_ID = "the id is empty; give a problem's id or ID#SAMPLE"
-_NEAR_KEYS_AMONG = 20_000
+_KEYS_SEARCHED = 20_000
 _MOST_DIGITS = len(str(LARGEST_SAMPLE))
 _NAMES_SHOWN = 5
 
 
 @attrs.frozen
 class Selection:
-    """Keys that were meant.
+    """The keys that were named.
 
     Attributes:
         records: keys of records.
@@ -40,26 +40,26 @@ class Selection:
 
 
 def select(store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] = ()) -> Selection:
-    """The committed records and failures that are named.
+    """Return the committed records and failures that are named.
 
     Args:
         ids: problem ids, each for all its samples, or `ID#SAMPLE` for one.
         reasons: failure reasons, as they are stored.
 
     Raises:
-        UsageError: nothing is named, or a name fits nothing, or both a problem and another one's
-            sample.
+        UsageError: nothing is named, or a name matches nothing, or both a problem and a sample of
+            another.
     """
     wanted, causes = set(ids), set(reasons)
     if not wanted and not causes:
         raise UsageError("nothing is named: give ids or failure reasons")
     named = _Named(wanted)
     known: set[str] = set()
-    records = [key for key in store.keys() if named.meets(key)]  # noqa: SIM118  not a mapping
+    records = [key for key in store.keys() if named.match(key)]  # noqa: SIM118  not a mapping
     failures = []
     for failure in store.failures():
         known.add(failure.reason)
-        if named.meets(failure.key) or failure.reason in causes:
+        if named.match(failure.key) or failure.reason in causes:
             failures.append(failure.key)
     if unknown := sorted(causes - known):
         has = ", ".join(map(repr, sorted(known))) or "none"
@@ -80,7 +80,7 @@ def select(store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] =
 
 
 def sample_named(text: str) -> RecordKey | None:
-    """The key that a text names if it is `ID#SAMPLE`; zeros in front of the sample mean nothing."""
+    """Return the key that a text of the form `ID#SAMPLE` names; leading zeros are ignored."""
     problem_id, sign, sample = text.rpartition("#")
     digits = sample.lstrip("0") or sample[:1]
     if not (sign and digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS):
@@ -91,11 +91,11 @@ def sample_named(text: str) -> RecordKey | None:
 def ambiguous(
     store: LatentStore, text: str, problem: Sequence[RecordKey], sample: RecordKey
 ) -> UsageError:
-    """The error for a text that names a problem and another one's sample, with names for both.
+    """Return the error for a text that names both a problem and a sample of another problem.
 
     Args:
-        problem: keys that the store has of the problem of that id.
-        sample: the other one's key.
+        problem: the store's keys of the problem with that id.
+        sample: the key of the other problem's sample.
     """
     ids = {key.problem_id for key in store.keys()}  # noqa: SIM118  not a mapping
     ids |= {failure.key.problem_id for failure in store.failures()}
@@ -109,20 +109,20 @@ def ambiguous(
 
 
 def near_ids(store: LatentStore, text: str) -> str:
-    """What may have been meant, to be put behind a message; else how many records there are."""
-    keys = itertools.islice(store.keys(), _NEAR_KEYS_AMONG)
+    """Return the end of a message: similar ids, or else the number of records."""
+    keys = itertools.islice(store.keys(), _KEYS_SEARCHED)
     near = difflib.get_close_matches(text, {key.problem_id: None for key in keys}, 3)
     return f"; did you mean {' or '.join(near)}?" if near else f"; it has {len(store):,} records"
 
 
 @attrs.define
 class _Named:
-    """What texts name, gathered while the keys of a store go by.
+    """The keys that texts name, collected from all keys of a store.
 
     Attributes:
-        texts: a problem's id, or `ID#SAMPLE`.
-        problems: keys met by texts that are their problem's id.
-        samples: the key met by a text that names its sample.
+        texts: problem ids, or `ID#SAMPLE`.
+        problems: by text, the keys whose problem id it is.
+        samples: by text, the key whose sample it names.
     """
 
     texts: set[str]
@@ -135,8 +135,8 @@ class _Named:
             if (key := sample_named(text)) is not None:
                 self._by_key.setdefault(key, []).append(text)
 
-    def meets(self, key: RecordKey) -> bool:
-        """Whether one of the texts names the key."""
+    def match(self, key: RecordKey) -> bool:
+        """Return whether one of the texts names the key, and collect it if so."""
         texts = self._by_key.get(key, ())
         for text in texts:
             self.samples[text] = key
@@ -147,7 +147,7 @@ class _Named:
 
 
 def _sure_name(key: RecordKey, ids: Set[str]) -> str:
-    """`ID#SAMPLE` with as many zeros in front of the sample as make it no problem's id."""
+    """Return `ID#SAMPLE` with enough leading zeros that it is not a problem's id."""
     digits = str(key.sample)
     while (name := f"{key.problem_id}#{digits}") in ids:
         digits = f"0{digits}"
@@ -155,11 +155,12 @@ def _sure_name(key: RecordKey, ids: Set[str]) -> str:
 
 
 def layer_in(store: LatentStore, space: LatentSpace, owner: str) -> int:
-    """Which of the store's layers the latent space `space` of `owner` means.
+    """Return the index, among the store's layers, of the layer of `owner`'s latent space.
 
     Raises:
         UsageError: the store was never written to.
-        IdentityError: its records are of another latent space; the settings that differ are named.
+        IdentityError: its records are of another latent space; the message names the settings that
+            differ.
     """
     identity = store.identity
     if identity is None:

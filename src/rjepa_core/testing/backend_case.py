@@ -1,4 +1,4 @@
-"""What the backend suites share: problems, a session driven to its end, and traces made over."""
+"""What the backend suites share: problems, a way to run a session, and altered traces."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from ..extraction import Pending
 from ..ports.backend import LLMBackend, Room, SessionSpec
 from ..settings import DEFAULT_TEMPLATES, EncodingSettings, SamplingSettings
 
-# Each begins with another letter, and not all end alike: so the suite can tell where a statement
-# stands in a prompt without a tokenizer.
+# Each begins with another letter, and not all end alike, so that the suite can check the position
+# of a statement in a prompt without a tokenizer.
 STATEMENTS = (
     "Mia has 3 pears and picks 5 more. How many has she?",
     "A bus holds 40 people; 13 seats are free. Count the people who sit.",
@@ -42,14 +42,14 @@ Failures = dict[RecordKey, Failure]
 
 
 class BackendCase:
-    """Inherit, and give a fixture `backend`; the class attributes may be changed.
+    """Inherit and define a fixture `backend`; the class attributes may be changed.
 
     Attributes:
-        max_new_tokens: length of the completions that the tests ask for.
+        max_new_tokens: longest completion that the tests ask for.
         tolerance: largest ‖a−b‖/‖b‖ of a vector between batches; 0 for exact backends.
         same_ids: share of the traces that must be equal between batches; rounding may flip a
             token.
-        causal: a token's hidden state depends on the tokens up to it alone.
+        causal: whether a token's hidden state depends only on the tokens up to it.
     """
 
     max_new_tokens = 48
@@ -59,10 +59,10 @@ class BackendCase:
 
     @pytest.fixture
     def backend(self) -> LLMBackend:
-        raise NotImplementedError("give a fixture `backend`")
+        raise NotImplementedError("define a fixture `backend`")
 
     def spec(self, backend: LLMBackend, **sampling: float) -> SessionSpec:
-        """A spec with the first and last layer and log-probabilities."""
+        """Return a spec with the first and last layer and log-probabilities."""
         layers = (0, backend.info.hidden_states - 1) if backend.info.hidden_states > 1 else (0,)
         return SessionSpec(
             sampling=SamplingSettings(
@@ -87,7 +87,7 @@ class BackendCase:
         spec: SessionSpec | None = None,
         **sampling: float,
     ) -> tuple[Records, Failures]:
-        """Drive a session to the end with `rows` rows; every work must come back once."""
+        """Run a session to its end with `rows` rows; each work item must be returned once."""
         spec = spec or self.spec(backend, **sampling)
         seen: list[tuple[Completion, Cut]] = []
 
@@ -129,7 +129,7 @@ class BackendCase:
     def encode(
         self, backend: LLMBackend, traces: Sequence[Trace], spec: SessionSpec | None = None
     ) -> list[LatentRecord]:
-        """The traces encoded as they are, in order."""
+        """Return the traces encoded as they are, in order."""
         named = [attrs.evolve(trace, sample=i) for i, trace in enumerate(traces)]
         work = [Work(trace.problem, trace.sample, trace) for trace in named]
         records, failures = self.run(backend, work, rows=1, spec=spec)
@@ -138,11 +138,11 @@ class BackendCase:
 
     @property
     def slack(self) -> float:
-        """Largest ‖a−b‖/‖b‖ between vectors that are the same."""
+        """Largest ‖a−b‖/‖b‖ between vectors that should be equal."""
         return max(self.tolerance, 1e-5)
 
     def longest_trace(self, backend: LLMBackend) -> Trace:
-        """The longest of the generated traces."""
+        """Return the longest of the generated traces."""
         records, _ = self.run(backend, self.work(), rows=4)
         assert records, "no problem succeeded"
         trace = max((r.trace for r in records.values()), key=lambda t: len(t.completion_ids))
@@ -151,19 +151,19 @@ class BackendCase:
 
 
 def difference(found: Vectors, wanted: Vectors) -> float:
-    """Largest ‖a−b‖/‖b‖ of their vectors."""
+    """Return the largest ‖a−b‖/‖b‖ of corresponding vectors."""
     size = np.maximum(np.linalg.norm(wanted, axis=-1), 1e-30)
     return float((np.linalg.norm(found - wanted, axis=-1) / size).max())
 
 
 def with_spans(trace: Trace, *spans: tuple[int, int]) -> Trace:
-    """The same tokens, cut into other steps."""
+    """Return the trace with its tokens cut into other steps."""
     steps = tuple(StepSpan(start, stop) for start, stop in spans)
     return attrs.evolve(trace, spans=steps, step_texts=("a step",) * len(steps))
 
 
 def with_another_token(trace: Trace, position: int) -> Trace:
-    """The same trace, with another token at one position of its completion."""
+    """Return the trace with another token at one position of its completion."""
     ids = trace.completion_ids.copy()
     known = np.concatenate([trace.completion_ids, trace.prompt_ids])
     ids[position] = known[known != ids[position]][0]
@@ -171,15 +171,15 @@ def with_another_token(trace: Trace, position: int) -> Trace:
 
 
 def check_completion(completion: Completion) -> None:
-    """A completion's ids, text and offsets must belong together."""
+    """Fail unless a completion's ids, text and offsets are consistent."""
     ids, offsets, text = completion.ids, completion.offsets, completion.text
     assert offsets.shape == (len(ids), 2), (
-        f"a completion's offsets are one range a token: {offsets.shape} for {len(ids)} ids"
+        f"a completion's offsets are one range per token: {offsets.shape} for {len(ids)} ids"
     )
     position = 0
     for start, stop in offsets:
         assert 0 <= start <= stop <= len(text), (
-            f"a token's offsets {start}:{stop} are no range of the {len(text)} characters"
+            f"a token's offsets {start}:{stop} are not a range of the {len(text)} characters"
         )
         assert start <= position, (
             f"off by one? Characters {position}:{start} of a completion belong to no token; its "
@@ -197,7 +197,7 @@ def check_spans(
     work: Sequence[Work],
     seen: Sequence[tuple[Completion, Cut]],
 ) -> None:
-    """A generated trace's spans must be those that the spec's `cut` gave."""
+    """Fail unless each generated trace's spans are those that the spec's `cut` returned."""
     given = {w.key for w in work if w.given is not None}
     cuts = {(c.prompt_ids.tobytes(), c.ids.tobytes()): found for c, found in seen}
     for key, record in records.items():

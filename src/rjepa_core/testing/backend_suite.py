@@ -1,4 +1,4 @@
-"""What every LLM backend promises, as tests that a backend's own tests inherit.
+"""The promises of every LLM backend, as tests that a backend's own tests inherit.
 
     class TestMyBackend(BackendContract):
         @pytest.fixture(scope="class")
@@ -31,7 +31,7 @@ __all__ = ["STATEMENTS", "BackendContract"]
 
 
 class RowsContract(BackendCase):
-    """Every problem comes back once, as itself, whatever it was batched with."""
+    """Every problem is returned once and as itself, whatever it was batched with."""
 
     def test_info(self, backend: LLMBackend) -> None:
         info = backend.info
@@ -49,7 +49,7 @@ class RowsContract(BackendCase):
             )
         session.close()
 
-    def test_a_closed_session_lets_go_of_its_rows(self, backend: LLMBackend) -> None:
+    def test_a_closed_session_releases_its_rows(self, backend: LLMBackend) -> None:
         session = backend.open_session(self.spec(backend))
         assert not session.in_flight, "a new session holds nothing"
         session.admit(self.work()[:2])
@@ -94,7 +94,7 @@ class RowsContract(BackendCase):
             )
 
     def _not_swapped(self, alone: Records, key: RecordKey, found: LatentRecord) -> None:
-        """A row of a batch must not be what another one is alone."""
+        """Fail if a row of a batch equals another row that was run alone."""
         if not _same_ids(alone[key], found):
             others = [k for k, r in alone.items() if k != key and _same_ids(r, found)]
             assert not others, (
@@ -141,19 +141,19 @@ class VectorsContract(BackendCase):
                 position = span.stop
 
     def test_the_statement_span_is_the_statement(self, backend: LLMBackend) -> None:
-        """The prompts of problems of one domain differ in their statements alone."""
+        """Prompts of one domain differ only in their statements."""
         records, _ = self.run(backend, self.work(), rows=4)
         off = "the statement span must be the statement's own tokens (off by one?)"
-        before, first, last, behind = set(), set(), set(), set()
+        before, first, last, after = set(), set(), set(), set()
         for key, record in records.items():
             ids, (start, stop) = record.trace.prompt_ids.tolist(), record.trace.statement_span
             assert 0 <= start < stop <= len(ids), f"{key}: {off}: {start}:{stop} of {len(ids)}"
             before.add(tuple(ids[:start]))
-            behind.add(tuple(ids[stop:]))
+            after.add(tuple(ids[stop:]))
             first.add(ids[start])
             last.add(ids[stop - 1])
-        assert len(before) == 1, f"{off}: tokens in front of it belong to the statement"
-        assert len(behind) == 1, f"{off}: tokens behind it belong to the statement"
+        assert len(before) == 1, f"{off}: tokens before it belong to the statement"
+        assert len(after) == 1, f"{off}: tokens after it belong to the statement"
         if len(records) == len(STATEMENTS):
             assert len(first) > 1, f"{off}: it begins with a token of the instructions"
             assert len(last) > 1, f"{off}: it ends with a token of the instructions"
@@ -176,7 +176,7 @@ class VectorsContract(BackendCase):
                     f"{key}: {what}: every value of a vector must be a finite number"
                 )
             assert record.logprobs is not None, f"{key}: log-probabilities were asked for"
-            assert record.logprobs.shape == (steps,), f"{key}: one log-probability a step"
+            assert record.logprobs.shape == (steps,), f"{key}: one log-probability per step"
             assert (record.logprobs <= 0).all(), f"{key}: a log-probability is positive"
 
     def test_traces_are_encoded_again_as_they_are(self, backend: LLMBackend) -> None:
@@ -192,7 +192,7 @@ class VectorsContract(BackendCase):
             assert error <= max(self.tolerance, 1e-6) * scale, f"{key}: encoding is not repeatable"
 
     def test_a_vector_is_the_mean_of_its_span(self, backend: LLMBackend) -> None:
-        """The means of two halves, weighted, are the mean of the whole."""
+        """The means of two halves average to the mean of the whole."""
         trace, size = self._long_trace(backend)
         halves, whole = self.encode(
             backend,
@@ -207,7 +207,7 @@ class VectorsContract(BackendCase):
     def test_a_vector_ends_with_its_span(self, backend: LLMBackend) -> None:
         trace, size = self._long_trace(backend)
         trace = with_spans(trace, (0, size), (size, 2 * size))
-        as_it_is, last, behind = self.encode(
+        as_it_is, last, following = self.encode(
             backend, [trace, with_another_token(trace, size - 1), with_another_token(trace, size)]
         )
         changed = difference(last.latents[:, :1], as_it_is.latents[:, :1])
@@ -217,12 +217,12 @@ class VectorsContract(BackendCase):
         )
         if not self.causal:
             return
-        changed = difference(behind.latents[:, :1], as_it_is.latents[:, :1])
+        changed = difference(following.latents[:, :1], as_it_is.latents[:, :1])
         assert changed <= self.slack, (
-            "a vector must not see the token behind its span (off by one in the spans?): another "
+            "a vector must not see the token after its span (off by one in the spans?): another "
             f"token there changes it by {changed:.2g}"
         )
-        assert difference(behind.prompt_latent, as_it_is.prompt_latent) <= self.slack, (
+        assert difference(following.prompt_latent, as_it_is.prompt_latent) <= self.slack, (
             "the prompt's vector must not see the completion"
         )
 
@@ -246,13 +246,13 @@ class VectorsContract(BackendCase):
         )
 
     def _long_trace(self, backend: LLMBackend) -> tuple[Trace, int]:
-        """A generated trace, and half of the tokens to cut from it."""
+        """Return a generated trace, and the number of tokens of each half to cut from it."""
         trace = self.longest_trace(backend)
         return trace, min(4, len(trace.completion_ids) // 2)
 
 
 class BackendContract(RowsContract, VectorsContract, ChoicesContract, TokensContract):
-    """Promises of the port `LLMBackend`; see `BackendCase` for what may be changed."""
+    """The promises of the port `LLMBackend`; see `BackendCase` for what may be changed."""
 
 
 def _same_ids(one: LatentRecord, other: LatentRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Layers, pooling, length and tokens are as asked for; a part of `BackendContract`."""
+"""The part of `BackendContract` about layers, pooling, lengths, stop texts and tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..ports.backend import LLMBackend, SessionSpec
 from ..settings import DEFAULT_TEMPLATES
 from .backend_case import BackendCase, difference, with_spans
 
-# Of the vectors of single tokens [L, T, D] what each pooling makes: [L, D].
+# What each pooling makes of the vectors of single tokens: [L, T, D] to [L, D].
 _POOLED: dict[str, Callable[[Vectors], Vectors]] = {
     "mean": lambda tokens: tokens.mean(1),
     "last": lambda tokens: tokens[:, -1],
@@ -25,7 +25,7 @@ _POOLED: dict[str, Callable[[Vectors], Vectors]] = {
 
 
 class ChoicesContract(BackendCase):
-    """What the spec asks for is what comes."""
+    """A session does what its spec asks for."""
 
     def test_layers_are_those_that_were_asked_for(self, backend: LLMBackend) -> None:
         trace, count = self.longest_trace(backend), backend.info.hidden_states
@@ -119,7 +119,7 @@ class ChoicesContract(BackendCase):
             ids, most = one.completion_ids, len(full.completion_ids)
             as_asked = (one.completion, one.finish_reason) == wanted
             begins = len(ids) <= most and np.array_equal(ids, full.completion_ids[: len(ids)])
-            # A stop text in the middle leaves tokens behind it that are never generated.
+            # The tokens after a stop text in the middle are never generated.
             shorter = len(ids) < most or not after
             same += as_asked and begins and shorter and np.array_equal(ids, other.completion_ids)
         assert same >= self.same_ids * len(alone), (
@@ -136,12 +136,12 @@ class ChoicesContract(BackendCase):
 
 
 def _middle_of(trace: Trace) -> str:
-    """Some characters of a completion, which may begin and end inside of tokens."""
+    """Return some characters of a completion, which may begin and end within tokens."""
     text = trace.completion
     middle = len(text) // 2
     for start in range(middle, len(text) - 2):
         piece = text[start : start + 3]
-        # A model may say half a character, which has no text of its own.
+        # A model may produce half a character, which has no text of its own.
         if "\ufffd" not in piece and text.find(piece) == start:
             return piece
     return text[middle:]
@@ -151,16 +151,16 @@ _DAYS = ("2001-02-03", "2033-10-09")
 
 
 class TokensContract(BackendCase):
-    """Stores are compared by what a backend tells, so it must be so."""
+    """What a backend reports about its tokens is true, because stores are compared by it."""
 
-    def test_what_it_tells_of_its_tokens_is_short(self, backend: LLMBackend) -> None:
+    def test_info_about_tokens_is_short(self, backend: LLMBackend) -> None:
         for name in ("tokenizer", "sampler"):
-            told = getattr(backend.info, name)
-            assert told is None or (isinstance(told, str) and 0 < len(told) <= 64), (
-                f"info.{name} is None, or a short text such as a hash: {told!r:.80}"
+            text = getattr(backend.info, name)
+            assert text is None or (isinstance(text, str) and 0 < len(text) <= 64), (
+                f"info.{name} is None, or a short text such as a hash: {text!r:.80}"
             )
         ends = backend.info.end_ids
-        assert ends is None or all(isinstance(one, int) and one >= 0 for one in ends), (
+        assert ends is None or all(isinstance(token, int) and token >= 0 for token in ends), (
             f"info.end_ids is None, or token ids: {ends!r:.80}"
         )
 
@@ -181,7 +181,7 @@ class TokensContract(BackendCase):
             )
 
     def test_the_day_is_the_prompts(self, backend: LLMBackend) -> None:
-        """Where a prompt shows the day, it is the one that it was posed with."""
+        """The day that a prompt shows is `Prompt.date`."""
         one, again = (self._posed(backend, _DAYS[0]) for _ in range(2))
         other = self._posed(backend, _DAYS[1])
         assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True)), (

@@ -1,4 +1,4 @@
-"""What every executor promises, as tests that an executor's own tests inherit.
+"""The promises of every executor, as tests that an executor's own tests inherit.
 
     class TestMyExecutor(ExecutorContract):
         @pytest.fixture
@@ -13,8 +13,8 @@
             for executor in opened:
                 executor.close()
 
-The work is done by the seeded backend, so that every record can be told in advance. Each failure
-names the broken promise.
+The work is done by the seeded backend, so that every record is known in advance. Each failure names
+the broken promise.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Make = Callable[[ExtractionSettings], Executor]
 
 
 class Sink:
-    """Keeps everything, and notices what comes twice or from another thread."""
+    """A sink that keeps everything, and refuses repeated keys and calls from another thread."""
 
     def __init__(self, delay: float = 0.0, full_after: int | None = None) -> None:
         self.records: dict[RecordKey, LatentRecord] = {}
@@ -69,12 +69,12 @@ class Sink:
         self.commits += 1
 
     def keys(self) -> set[RecordKey]:
-        """All that has been written."""
+        """Return the keys of everything written."""
         return self.records.keys() | self.failures.keys()
 
 
 class Queue:
-    """Pending work that counts what was taken and not put back."""
+    """A queue that counts what was taken and not put back."""
 
     def __init__(self, work: Sequence[Work]) -> None:
         self._pending = Pending(work)
@@ -98,22 +98,24 @@ class Queue:
 
 
 class ExecutorContract:
-    """Inherit, and give a fixture `make` that opens an executor for a run's settings and closes it
-    after the test; the class attribute may be changed.
+    """Inherit and define a fixture `make`; the class attribute may be changed.
+
+    The fixture returns a function that opens an executor for a run's settings, and closes the
+    executors after the test.
 
     Attributes:
-        ahead: how many times the rows of all workers may be taken and not yet in the sink.
+        ahead: most work that may be taken and not yet in the sink, as a multiple of `rows`.
     """
 
     ahead = 3
 
     @pytest.fixture
     def make(self) -> Make:
-        raise NotImplementedError("give a fixture `make`")
+        raise NotImplementedError("define a fixture `make`")
 
     @staticmethod
     def settings(**backend: Any) -> ExtractionSettings:
-        """A run of the seeded backend, `ROWS` rows at a time."""
+        """Return settings for a run of the seeded backend, `ROWS` rows at a time."""
         return ExtractionSettings(
             model="contract",
             store="memory:contract",
@@ -123,7 +125,7 @@ class ExecutorContract:
 
     @staticmethod
     def work(count: int) -> list[Work]:
-        """As many problems, of several lengths."""
+        """Return work on `count` problems of several lengths."""
         return [
             Work(Problem(f"p{i:03}", f"What is {i} + {i}{'?' * (i % 7)}")) for i in range(count)
         ]
@@ -131,7 +133,7 @@ class ExecutorContract:
     def run(
         self, executor: Executor, work: Sequence[Work], sink: Sink, **watch: Any
     ) -> tuple[Ending, Progress, Queue]:
-        """Do the work."""
+        """Run the executor on the work."""
         queue = Queue(work)
         ending, progress = executor.run(LAYERS, queue, len(work), sink, Watch(**watch))
         return ending, progress, queue
@@ -190,7 +192,7 @@ class ExecutorContract:
         self.run(make(self.settings(delay=0.01)), self.work(24), Sink(), report=report)
         assert seen == sorted(seen), f"counts went back: {seen}"
         assert seen[-1] == 24, "the last report does not count everything"
-        assert len(seen) > 2, "nobody was told before the end"
+        assert len(seen) > 2, "nothing was reported before the end"
 
     def test_nothing_to_do(self, make: Make) -> None:
         sink = Sink()
@@ -199,7 +201,7 @@ class ExecutorContract:
         assert progress.records == 0, "it counts what was never there"
 
     def test_it_runs_again(self, make: Make) -> None:
-        """A trial runs a few rows, the run follows on the same executor."""
+        """As for a trial with a few rows, followed by the run on the same executor."""
         executor, work = make(self.settings()), self.work(20)
         first, second = Sink(), Sink()
         self.run(executor, work[:5], first)
@@ -214,7 +216,7 @@ class ExecutorContract:
         ending, progress, queue = self.run(
             make(self.settings(delay=0.02)), work, sink, stop=lambda: len(sink.records) >= 8
         )
-        assert ending is Ending.STOPPED, "it was told to stop and did all there was"
+        assert ending is Ending.STOPPED, "it was told to stop and did everything"
         assert 8 <= len(sink.keys()) < 200, "it went on"
         assert queue.out == len(sink.keys()), "work is neither in the sink nor pending"
         rest = {item.key for item in queue.take(Room(1000, None, 0, 0), lambda work: 1)}
@@ -255,8 +257,8 @@ class ExecutorContract:
         assert sink.commits, "what was finished was not committed"
         assert len(sink.records) < 200, "the interrupt waited for the end"
 
-    def test_it_waits_only_where_an_interrupt_may_strike(self, make: Make) -> None:
-        """A write is never struck: `computing` is not entered around it."""
+    def test_it_waits_only_where_an_interrupt_may_be_raised(self, make: Make) -> None:
+        """A write is never interrupted: `computing` is not entered around it."""
         inside, entered = False, 0
 
         @contextmanager
@@ -272,7 +274,7 @@ class ExecutorContract:
             def write(
                 self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()
             ) -> None:
-                assert not inside, "the sink was written to where an interrupt may strike"
+                assert not inside, "the sink was written to where an interrupt may be raised"
                 super().write(records, failures)
 
         self.run(make(self.settings()), self.work(20), Watchful(), computing=computing)

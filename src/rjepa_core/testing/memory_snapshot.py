@@ -1,4 +1,4 @@
-"""What is committed to a store in memory, and a snapshot of it."""
+"""The committed state of a store in memory, and snapshots of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @attrs.frozen
 class State:
-    """What is committed. Commits replace it and never change it, so a snapshot is a reference."""
+    """A committed state. Commits replace it without changing it; a snapshot just refers to it."""
 
     identity: Identity | None = None
     records: Mapping[RecordKey, LatentRecord] = attrs.field(factory=dict)
@@ -30,13 +30,13 @@ class State:
 
 
 class MemorySnapshot:
-    """See `Snapshot`; its arrays are the store's own and cannot be written."""
+    """A snapshot of a store in memory; its arrays are the store's own and must not be changed."""
 
     def __init__(self, state: State) -> None:
         self._kept: State | None = state
 
     def close(self) -> None:
-        """Let go of the state; the records may go with it."""
+        """Release the state, so that its records can be freed."""
         self._kept = None
 
     def __len__(self) -> int:
@@ -97,7 +97,7 @@ class MemorySnapshot:
 
 
 def entry_of(record: LatentRecord) -> Entry:
-    """What a store tells of a record without its vectors."""
+    """Return the entry of a record."""
     trace = record.trace
     return Entry(
         trace.problem.statement_hash,

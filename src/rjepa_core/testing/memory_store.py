@@ -1,7 +1,7 @@
-"""A latent store in memory, for tests and notebooks, held to the contract of any other.
+"""A latent store in memory, for tests and notebooks, that keeps the contract of any other.
 
-Within a process the same name gives the same store again, so that a run can be resumed; an empty
-name gives a store of its own. It asks for one writer at a time, as a store on disk would.
+Within a process the same name opens the same store, so that a run can be resumed; an empty name
+opens a new, private one. It allows one writer at a time, as a store on disk does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MemorySettings:
     """Settings of the store in memory.
 
     Attributes:
-        checkpoint_every: commit after so many records and failures; None waits for `commit`.
+        checkpoint_every: commit after this many records and failures; None waits for `commit`.
     """
 
     checkpoint_every: int | None = attrs.field(
@@ -48,7 +48,7 @@ class MemorySettings:
 
 @attrs.define
 class _Place:
-    """What one name stands for."""
+    """The store of one name."""
 
     state: State = attrs.field(factory=State)
     writer: weakref.ref[MemoryStore] | None = None
@@ -58,22 +58,22 @@ _places: dict[str, _Place] = {}
 
 
 def create(location: str, mode: StoreMode, settings: MemorySettings) -> MemoryStore:
-    """Open the store of that name; an empty name gives a new one that nobody else sees."""
+    """Open the store of a name; an empty name opens a new, private one."""
     return MemoryStore(location, mode, settings)
 
 
 def exists(location: str) -> bool:
-    """Whether this process has a store of that name."""
+    """Return whether this process has a store of a name."""
     return location in _places
 
 
 def forget(location: str) -> None:
-    """Drop the store of that name, if there is one."""
+    """Drop the store of a name, if there is one."""
     _places.pop(location, None)
 
 
 class MemoryStore:
-    """See `LatentStore`. Records are copied in and out."""
+    """A `LatentStore` in memory. Records are copied on writing and reading."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class MemoryStore:
         state = self._writable()
         self._require_current()
         if self._records or self._failures:
-            # A record that is written again moves to the end, as on disk.
+            # A record written again moves to the end, as on disk.
             kept = {k: r for k, r in state.records.items() if k not in self._records}
             failures = {k: f for k, f in state.failures.items() if k not in self._records}
             self._change(records={**kept, **self._records}, failures={**failures, **self._failures})
@@ -243,7 +243,7 @@ class MemoryStore:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Unpickled, it reads the store of that name, in a process that has one.
+        # Unpickling opens the store of that name for reading, if the process has one.
         return MemoryStore, (self._location, "read", self._settings)
 
     @property

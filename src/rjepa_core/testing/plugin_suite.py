@@ -1,4 +1,4 @@
-"""What every plugin promises, whatever it offers, as tests that its own tests inherit.
+"""The promises of every plugin, whatever it offers, as tests that its own tests inherit.
 
     class TestMyPlugin(PluginContract):
         entry = "mine"
@@ -19,7 +19,7 @@ from .promises import raises
 
 
 class PluginContract:
-    """Inherit, and name the entry point.
+    """Inherit and name the entry point.
 
     Attributes:
         entry: name of the plugin's entry point in the group `rjepa_core.plugins.GROUP`.

@@ -1,4 +1,4 @@
-"""What every memory probe promises, as tests that a probe's own tests inherit.
+"""The promises of every memory probe, as tests that a probe's own tests inherit.
 
     class TestMyProbe(ProbeContract):
         adapter = my_plugin.rjepa_probes()[0]
@@ -20,11 +20,11 @@ from ..ports.probe import MemoryProbe, MemoryReading
 
 
 class ProbeContract:
-    """Inherit, and name the adapter and a device that is there.
+    """Inherit and name the adapter and an existing device.
 
     Attributes:
         adapter: the descriptor.
-        device: a device that it watches, on this machine.
+        device: a device of this machine that it measures.
         seconds: longest time of a reading; the loop takes one after each step.
     """
 

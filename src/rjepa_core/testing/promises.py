@@ -1,7 +1,7 @@
-"""How the suites say which promise was broken.
+"""Checks that name the broken promise, for the contract suites.
 
-The suites are read by whoever wrote the adapter, and pytest does not rewrite the assertions of an
-installed package: every check carries its promise in words.
+Failures are read by the author of an adapter, and pytest does not rewrite the assertions of an
+installed package, so every check states its promise in words.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Errors = type[BaseException] | tuple[type[BaseException], ...]
 
 @attrs.define
 class Raised:
-    """What a block raised; there once the block has ended."""
+    """What a block raised, known after the block has ended."""
 
     error: BaseException | None = None
 
@@ -30,7 +30,7 @@ class Raised:
 
 @contextmanager
 def raises(errors: Errors, promise: str, match: str = "") -> Iterator[Raised]:
-    """The block must raise one of `errors`, with a message in which `match` is found."""
+    """Fail unless the block raises one of `errors` with a message that matches `match`."""
     raised = Raised()
     names = " or ".join(e.__name__ for e in (errors if isinstance(errors, tuple) else (errors,)))
     try:
@@ -48,6 +48,6 @@ def raises(errors: Errors, promise: str, match: str = "") -> Iterator[Raised]:
 
 
 def close(found: Any, wanted: Any, promise: str, relative: float, absolute: float = 0.0) -> None:
-    """Two arrays must agree within a tolerance."""
+    """Fail unless two arrays agree within a tolerance."""
     __tracebackhide__ = True
     assert_allclose(found, wanted, rtol=relative, atol=absolute, err_msg=promise)

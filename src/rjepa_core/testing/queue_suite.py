@@ -1,11 +1,11 @@
-"""What every queue of pending work promises, as tests that a queue's own tests inherit.
+"""The promises of every queue of pending work, as tests that a queue's own tests inherit.
 
     class TestMyQueue(QueueContract):
         def make(self, work):
             return MyQueue(work)
 
-A queue is what the extraction loop takes its problems from (`rjepa_core.ports.executor.WorkQueue`);
-one of an executor is shared by its workers. Each failure names the broken promise.
+The extraction loop takes its problems from a queue (`rjepa_core.ports.executor.WorkQueue`), which
+the workers of an executor share. Each failure names the broken promise.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ def _names(keys: Counter[RecordKey]) -> str:
 
 
 class QueueContract:
-    """Inherit, and write `make`."""
+    """Inherit and implement `make`."""
 
     def make(self, work: Sequence[Work]) -> WorkQueue:
-        """A new queue that holds the work."""
-        raise NotImplementedError("write make()")
+        """Return a new queue that holds the work."""
+        raise NotImplementedError("implement make()")
 
     def drain(self, queue: WorkQueue, room: Room = PLENTY) -> list[Work]:
-        """Take until there is no more."""
+        """Take work until there is no more."""
         taken: list[Work] = []
         while queue:
-            some = queue.take(room, _cost, at_least_one=True)
-            assert some, "the queue stalls: more may come, there is room, and nothing is given"
-            taken += some
+            batch = queue.take(room, _cost, at_least_one=True)
+            assert batch, "the queue stalls: more may come, there is room, and nothing is given"
+            taken += batch
             assert len(taken) < 1000, "work is repeated without end"
         return taken
 

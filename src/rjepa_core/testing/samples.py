@@ -1,4 +1,4 @@
-"""Identities, records and failures from a few numbers, and the case store suites share."""
+"""Sample identities, records and failures, and what the store suites share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..settings import STORE_DTYPES
 def sample_identity(
     layers: int = 1, width: int = 8, dtype: str = "float16", logprobs: bool = False, seed: int = 0
 ) -> Identity:
-    """An identity whose stores keep [layers, S, width] vectors of `dtype`."""
+    """Return an identity whose stores keep [layers, S, width] vectors of `dtype`."""
     space = LatentSpace(
         model="sample",
         quantisation="none",
@@ -38,7 +38,7 @@ def sample_identity(
 
 
 def told_identity(tokenizer: str, date: str | None = None) -> Identity:
-    """The identity of `sample_identity()`, with what an older version did not tell."""
+    """Return the identity of `sample_identity()`, with fields that an older version lacks."""
     identity = sample_identity()
     space = attrs.evolve(
         identity.space,
@@ -50,7 +50,7 @@ def told_identity(tokenizer: str, date: str | None = None) -> Identity:
 
 
 def sample_problem(problem_id: str = "p-0", statement: str | None = None) -> Problem:
-    """A problem whose statement follows from its id unless one is given."""
+    """Return a problem whose statement is derived from its id unless one is given."""
     return Problem(
         problem_id,
         statement or f"What is {problem_id}? Ünïcode: \u4e16\U0001f600",
@@ -70,8 +70,10 @@ def sample_record(
     statement: str | None = None,
     thinking: int = 0,
 ) -> LatentRecord:
-    """A record of `steps` steps, the first `thinking` of them thinking, that fits the identity;
-    another seed gives other contents."""
+    """Return a record that fits an identity; another seed gives other contents.
+
+    It has `steps` steps, of which the first `thinking` are thinking.
+    """
     random = np.random.default_rng([seed, steps, sample, *problem_id.encode("utf-8", "replace")])
     layers, width = len(identity.space.layers), identity.space.hidden_size
     dtype = STORE_DTYPES[identity.space.store_dtype]
@@ -107,22 +109,22 @@ def sample_failure(
     reason: str = OUT_OF_MEMORY,
     statement: str | None = None,
 ) -> Failure:
-    """A failure of the problem that `sample_problem` gives for the same arguments."""
+    """Return a failure of the problem that `sample_problem` returns for the same arguments."""
     digest = sample_problem(problem_id, statement).statement_hash
     return Failure(RecordKey(problem_id, sample), digest, reason, "a detail", 12_345)
 
 
 def record_differences(a: LatentRecord, b: LatentRecord) -> list[str]:
-    """Names of the fields in which two records differ, bit for bit; empty if they are equal."""
-    found = [
+    """Return the names of the fields in which two records differ, bit for bit."""
+    differing = [
         name
         for name in Trace.__annotations__
         if not _equal(getattr(a.trace, name), getattr(b.trace, name))
     ]
     for name in ("latents", "prompt_latent", "logprobs"):
         if not _equal(getattr(a, name), getattr(b, name)):
-            found.append(name)
-    return found
+            differing.append(name)
+    return differing
 
 
 def _equal(a: object, b: object) -> bool:
@@ -131,33 +133,33 @@ def _equal(a: object, b: object) -> bool:
     return type(a) is type(b) and a == b
 
 
-# What pytest gives as tmp_path; the core, its suites included, imports no pathlib.
+# The type of pytest's `tmp_path`; the core, its suites included, does not import pathlib.
 TmpPath = Any
 Open = Callable[..., LatentStore]
 
 
 def assert_same(found: LatentRecord, written: LatentRecord, promise: str) -> None:
-    """Fail with the names of the fields that differ."""
+    """Fail with the names of the fields that differ, if any."""
     differing = record_differences(found, written)
     assert not differing, f"{promise}; differing: {', '.join(differing)}"
 
 
 class StoreCase:
-    """Fixtures around the adapter under test."""
+    """Fixtures for the adapter under test."""
 
     adapter: ClassVar[StoreAdapter]
 
     def where(self, tmp_path: TmpPath, name: str) -> str:
-        """The location for a store called `name`, new in each test."""
+        """Return the location for a store called `name`, new in each test."""
         raise NotImplementedError
 
     def vanish(self, tmp_path: TmpPath, name: str) -> None:
-        """Take the store called `name` away under the handles that have it open."""
-        pytest.skip("vanish() is not there to take a store away")
+        """Remove the store called `name` while handles have it open."""
+        pytest.skip("vanish() is not implemented, which removes a store")
 
     @pytest.fixture
     def open_store(self, tmp_path: TmpPath) -> Iterator[Open]:
-        """Opens stores of the adapter, and closes those that a test leaves open."""
+        """Return a function that opens stores, which are closed after the test."""
         opened: list[LatentStore] = []
 
         def open_one(mode: StoreMode = "write", name: str = "a", **options: Any) -> LatentStore:
@@ -176,7 +178,7 @@ class StoreCase:
 
     @pytest.fixture
     def store(self, open_store: Open, identity: Identity) -> LatentStore:
-        """A new store with its identity and nothing else."""
+        """Return a new store with an identity and nothing else."""
         store = open_store()
         store.begin(identity)
         return store

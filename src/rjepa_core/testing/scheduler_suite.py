@@ -1,4 +1,4 @@
-"""What every batch scheduler promises, on a simulated machine with little memory.
+"""The promises of every batch scheduler, tested on a simulated machine with little memory.
 
     class TestMyScheduler(SchedulerContract):
         def make(self):
@@ -29,7 +29,7 @@ from ..ports.scheduler import BatchScheduler, Explains
 from ..settings import DEFAULT_TEMPLATES, EncodingSettings, ModelSettings, SamplingSettings
 from .seeded import SeededBackend, SeededSettings
 
-# Several schedulers inherit the same tests, which is what the check below would warn of.
+# Several schedulers inherit the same tests, which this health check would report.
 inherited = settings(suppress_health_check=[HealthCheck.differing_executors], deadline=None)
 
 IN_FLIGHT = st.builds(
@@ -59,16 +59,16 @@ OBSERVATIONS = st.builds(
 
 
 class SchedulerContract:
-    """Inherit, and write `make`."""
+    """Inherit and implement `make`."""
 
     def make(self) -> BatchScheduler:
-        """A new scheduler with the settings to be tested."""
-        raise NotImplementedError("write make()")
+        """Return a new scheduler with the settings to be tested."""
+        raise NotImplementedError("implement make()")
 
     @inherited
     @given(st.lists(OBSERVATIONS, max_size=30))
     def test_there_is_always_room_for_one(self, seen: list[Observation]) -> None:
-        """With nothing in flight a row, and an encoding of some tokens, must have room."""
+        """With nothing in flight there is room for a row, and for encoding some tokens."""
         scheduler = self.make()
         for observation in seen:
             scheduler.observe(observation)
@@ -91,7 +91,7 @@ class SchedulerContract:
     @inherited
     @given(st.lists(OBSERVATIONS, max_size=30), IN_FLIGHT)
     def test_room_is_what_is_left(self, seen: list[Observation], in_flight: InFlight) -> None:
-        """Never negative, and never more with rows in flight than without."""
+        """Room is never negative, and never larger with rows in flight than without."""
         scheduler = self.make()
         for observation in seen:
             scheduler.observe(observation)
@@ -118,7 +118,7 @@ class SchedulerContract:
     @inherited
     @given(st.integers(1, 9), st.integers(300, 3000))
     def test_a_run_does_every_problem_once(self, rows: int, tokens: int) -> None:
-        """On a machine that runs out of memory above so many rows and tokens."""
+        """On a machine that runs out of memory above a number of rows and tokens."""
         run_on_a_small_machine(self.make(), rows, tokens)
 
     @inherited
@@ -134,8 +134,8 @@ class SchedulerContract:
                 "the scheduler repeats itself: the same batch would fail again"
             )
             if isinstance(scheduler, Explains) and tried == size:
-                told = [d for d in scheduler.changes() if d.rows_after < d.rows_before]
-                assert told, "a decision was lost: fewer rows after out of memory is not told"
+                decisions = [d for d in scheduler.changes() if d.rows_after < d.rows_before]
+                assert decisions, "a decision was lost: fewer rows after out of memory is not told"
 
     def test_out_of_memory_in_encode_lowers_the_encoding_alone(self) -> None:
         scheduler = self.make()
@@ -150,7 +150,7 @@ class SchedulerContract:
     @inherited
     @given(st.lists(OBSERVATIONS, max_size=30))
     def test_changes_are_told_once(self, seen: list[Observation]) -> None:
-        """A scheduler may explain itself; then each decision has a reason and is told once."""
+        """If a scheduler explains its decisions, each has a reason and is returned once."""
         scheduler = self.make()
         if not isinstance(scheduler, Explains):
             return
@@ -164,12 +164,12 @@ class SchedulerContract:
 
 
 PROBLEMS = 24
-# Halving finds a size that fits in six tries; nobody needs so many.
+# Halving finds a size that fits in six tries; this is twice as many.
 MOST_TRIES = 12
 
 
 class SmallMachine(SeededBackend):
-    """Runs out of memory above so many rows in `generate` or tokens in `encode`."""
+    """A backend that runs out of memory above some rows in `generate` or tokens in `encode`."""
 
     def __init__(self, rows: int, tokens: int) -> None:
         super().__init__(ModelSettings(name="small"), SeededSettings(hidden_size=2, max_steps=2))
@@ -200,7 +200,7 @@ class SmallMachine(SeededBackend):
 
 
 class CountingSink:
-    """Keeps the keys of what is written."""
+    """A sink that keeps the keys of records, and failures."""
 
     def __init__(self) -> None:
         self.records: list[RecordKey] = []
@@ -215,7 +215,7 @@ class CountingSink:
 
 
 def run_on_a_small_machine(scheduler: BatchScheduler, rows: int, tokens: int) -> None:
-    """Do some problems under the scheduler; each must be stored exactly once.
+    """Run some problems under the scheduler; each must be stored exactly once.
 
     Args:
         scheduler: a new one.

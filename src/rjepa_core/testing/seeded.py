@@ -1,9 +1,9 @@
 """The seeded backend: deterministic texts and vectors without a model.
 
-Everything it gives depends on the seed, the problem's id and the sample's index alone, so that two
-runs agree bit for bit however they were batched, interrupted or spread over processes. Its tokens
-are UTF-8 bytes, so that characters in several tokens occur; its vectors are pooled over hidden
-states that see what a causal model's would (`seeded_states`).
+Its results depend only on the seed, the problem's id and the sample's index, so that two runs agree
+bit for bit however they were batched, interrupted or distributed. Its tokens are UTF-8 bytes, so
+that some characters span several tokens; its vectors are pooled over hidden states that depend on
+the same tokens as a causal model's (`hidden_states`).
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ class SeededSettings:
 
     Attributes:
         hidden_size: D.
-        layers: hidden states, the embeddings included.
+        layers: number of hidden states, the embeddings included.
         max_steps: longest completion in steps.
-        delay: seconds a generated batch takes.
-        delay_per_row: seconds that each row of it adds.
+        delay: seconds that a generated batch takes.
+        delay_per_row: seconds that each of its rows adds.
     """
 
     hidden_size: int = attrs.field(default=32, validator=v.ge(1))
@@ -65,12 +65,12 @@ class SeededSettings:
 
 
 class SeededBackend(BatchBackend):
-    """See the module's docstring; `ModelSettings.name` is part of the content."""
+    """The seeded backend; `ModelSettings.name` is part of `ModelInfo.content`."""
 
     def __init__(self, model: ModelSettings, settings: SeededSettings) -> None:
         self._settings = settings
         self.info = ModelInfo(
-            # 2: pooled hidden states; it rises with whatever changes the vectors.
+            # The number is a version that rises with anything that changes the vectors.
             content=f"seeded-2:{model.name}:{settings.layers}x{settings.hidden_size}",
             name=model.name,
             quantisation="none",
@@ -175,7 +175,10 @@ class SeededBackend(BatchBackend):
 
 
 def byte_offsets(text: str, tokens: int) -> NDArray[np.int32]:
-    """int32 [T, 2]: characters of `text` that each byte token covers; what follows has none."""
+    """Return int32 [T, 2]: the characters of `text` that each token, a byte, covers.
+
+    Tokens after the text cover nothing.
+    """
     offsets = np.full((tokens, 2), len(text), np.int32)
     position = 0
     for i, character in enumerate(text):
@@ -201,7 +204,7 @@ Floats = NDArray[np.float32]
 Words = NDArray[np.uint64]
 
 VOCABULARY = 257
-# Pooled over about thirty tokens, values are then about 1.
+# With this factor, values pooled over about thirty tokens are about 1.
 _SIZE = 8.0
 _FACTOR = 6364136223846793005  # of Knuth's linear congruential generator
 _INVERSE = pow(_FACTOR, -1, 2**64)
@@ -210,13 +213,13 @@ _INVERSE = pow(_FACTOR, -1, 2**64)
 def hidden_states(
     ids: NDArray[np.int32], positions: slice, layer: int, key: str, width: int
 ) -> Floats:
-    """float32 [T, D], the states of the tokens at `positions`, after all tokens before them.
+    """Return float32 [T, D], the states of the tokens at `positions` given all earlier tokens.
 
     Args:
         ids: int32, of prompt and completion together.
-        positions: T of them.
+        positions: T positions.
         layer: absolute.
-        key: what the model's weights are.
+        key: stands for the model's weights.
         width: D.
     """
     chosen = ids[positions]
@@ -226,7 +229,7 @@ def hidden_states(
 
 
 def pool(states: Floats, pooling: str) -> Floats:
-    """float32 [D] of states [T, D]."""
+    """Return float32 [D], the pooled states [T, D]."""
     pooled: Floats = states[-1]
     if pooling == "mean":
         pooled = states.mean(0)
@@ -236,7 +239,7 @@ def pool(states: Floats, pooling: str) -> Floats:
 
 
 def _history(ids: NDArray[np.int32], key: str) -> Words:
-    """A hash of each token and all before it: h[t] = factor · (h[t-1] + id[t] + 1)."""
+    """Return a hash of each token and all before it: h[t] = factor · (h[t-1] + id[t] + 1)."""
     powers = np.full(len(ids), _FACTOR, np.uint64).cumprod(dtype=np.uint64)
     inverses = np.full(len(ids), _INVERSE, np.uint64).cumprod(dtype=np.uint64)
     added = (ids.astype(np.uint64) + np.uint64(1)) * inverses * np.uint64(_FACTOR)
@@ -246,7 +249,7 @@ def _history(ids: NDArray[np.int32], key: str) -> Words:
 
 
 def _mixed(words: Words) -> Words:
-    """Every bit of the result depends on every bit of a word (the finaliser of splitmix64)."""
+    """Mix the bits of each word with the finaliser of splitmix64."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))
@@ -254,7 +257,7 @@ def _mixed(words: Words) -> Words:
 
 @lru_cache(maxsize=64)
 def _table(layer: int, key: str, width: int) -> Floats:
-    """float32 [vocabulary, D]."""
+    """Return float32 [vocabulary, D]."""
     random = np.random.Generator(np.random.Philox(key=_number(f"{key}:{layer}")))
     return random.standard_normal((VOCABULARY, width), np.float32)
 

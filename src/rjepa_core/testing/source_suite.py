@@ -1,4 +1,4 @@
-"""What every problem source promises, as tests that a source's own tests inherit.
+"""The promises of every problem source, as tests that a source's own tests inherit.
 
     class TestMySource(SourceContract):
         adapter = my_plugin.rjepa_sources()[0]
@@ -27,7 +27,7 @@ from .samples import TmpPath
 
 
 class SourceContract:
-    """Inherit, and give an adapter and a location of at least two problems.
+    """Inherit and define an adapter and a location with at least two problems.
 
     Attributes:
         adapter: the descriptor.
@@ -38,20 +38,20 @@ class SourceContract:
     options: ClassVar[Mapping[str, Any]] = {}
 
     def location(self, tmp_path: TmpPath) -> str:
-        """A place that the source reads, with two problems or more."""
-        raise NotImplementedError("write location()")
+        """Return a location with two problems or more that the source reads."""
+        raise NotImplementedError("implement location()")
 
     def broken(self, tmp_path: TmpPath) -> str:
-        """A place that the source claims and that cannot be read, or not to its end."""
-        pytest.skip("broken() is not there to give a location that cannot be read")
+        """Return a location that the source claims but cannot read to the end."""
+        pytest.skip("broken() is not implemented, which returns an unreadable location")
 
     def open(self, location: str, **problems: Any) -> ProblemSource:
-        """The source at a location."""
+        """Open the source at a location."""
         settings = self.adapter.configure(self.options, f"problems.{self.adapter.name}")
         return self.adapter.create(location, ProblemSettings(**problems), settings)
 
     def read(self, location: str, **problems: Any) -> list[SourceRow]:
-        """All rows of a location."""
+        """Return all rows of a location."""
         return list(self.open(location, **problems).rows())
 
     def test_it_claims_its_locations_alone(self, tmp_path: TmpPath) -> None:
@@ -69,10 +69,10 @@ class SourceContract:
             assert isinstance(problem, Problem), f"a row holds a Problem: {row!r:.80}"
             assert problem.statement.strip(), f"{row.where}: a problem has a statement"
             assert row.where, f"{problem.id}: a row names its place, for messages"
-            odd = [k for k, v in problem.metadata.items() if not isinstance(v, str)]
-            assert not odd, f"{row.where}: metadata are strings: {odd}"
+            bad = [k for k, v in problem.metadata.items() if not isinstance(v, str)]
+            assert not bad, f"{row.where}: metadata are strings: {bad}"
         wheres = [row.where for row in rows]
-        assert len(set(wheres)) == len(wheres), "two rows do not stand in the same place"
+        assert len(set(wheres)) == len(wheres), "two rows do not have the same place"
 
     def test_reading_again_gives_the_same(self, tmp_path: TmpPath) -> None:
         location = self.location(tmp_path)
@@ -122,6 +122,6 @@ class SourceContract:
         location = self.broken(tmp_path)
         with raises(InputError, "what cannot be read is an InputError") as raised:
             self.read(location)
-        assert "\n" not in str(raised), "what cannot be read is told in one line"
+        assert "\n" not in str(raised), "the message is one line"
         name = location.rpartition("/")[2]
         assert name in str(raised), f"the message names the file, {name}: {raised}"

@@ -1,4 +1,4 @@
-"""What every latent store promises, as tests that any store adapter's tests inherit.
+"""The promises of every latent store, as tests that a store's own tests inherit.
 
     class TestMyStore(StoreContract):
         adapter = my_plugin.rjepa_stores()[0]
@@ -6,8 +6,8 @@
         def where(self, tmp_path, name):
             return str(tmp_path / name)
 
-Every message names the promise that is broken. `MaintenanceContract` is for an adapter whose
-descriptor offers maintenance.
+Each failure names the broken promise. `MaintenanceContract` is for an adapter whose descriptor
+offers maintenance.
 """
 
 from __future__ import annotations
@@ -24,4 +24,4 @@ __all__ = ["MaintenanceContract", "StoreContract"]
 class StoreContract(
     OpeningContract, WritingContract, ReadingContract, LastingContract, ArgumentsContract
 ):
-    """Promises of the port `LatentStore`."""
+    """The promises of the port `LatentStore`."""

@@ -1,4 +1,4 @@
-"""What a store promises about arguments that it does not take: it says which and why."""
+"""A store's promises about invalid arguments: each error says which one and why."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .samples import (
 
 
 class ArgumentsContract(StoreCase):
-    """Nothing that is not meant is taken silently."""
+    """Invalid arguments are refused."""
 
     @pytest.mark.parametrize(
         ("latents", "prompts", "message"),
@@ -45,7 +45,7 @@ class ArgumentsContract(StoreCase):
             (((1, 1, 3, 8), "f4"), ((1, 1, 1), "f4"), r"prompts: got .* \[B, 1, 8\]"),
         ],
     )
-    def test_buffers_that_are_none_are_refused(
+    def test_invalid_buffers_are_refused(
         self,
         store: LatentStore,
         identity: Identity,
@@ -59,10 +59,10 @@ class ArgumentsContract(StoreCase):
         buffers = [np.zeros(*buffer) if buffer else None for buffer in (latents, prompts)]
         with store.snapshot() as snapshot:
             for read in (store.read_latents, snapshot.read_latents):
-                with raises(ArgumentError, "a buffer that is none is refused", match=message):
+                with raises(ArgumentError, "an invalid buffer is refused", match=message):
                     read([record.key], *buffers)  # type: ignore[arg-type]
 
-    def test_odd_buffers(self, store: LatentStore, identity: Identity) -> None:
+    def test_unusual_buffers(self, store: LatentStore, identity: Identity) -> None:
         record = sample_record(identity, steps=3)
         store.write([record])
         store.commit()
@@ -75,7 +75,9 @@ class ArgumentsContract(StoreCase):
         ):
             store.read_latents([record.key], fixed)
         with raises(
-            ArgumentError, "a list is no buffer", match="latents: got list, expected a numpy array"
+            ArgumentError,
+            "a list is not a buffer",
+            match="latents: got list, expected a numpy array",
         ):
             store.read_latents([record.key], fixed.tolist())
         whole = np.zeros((2, 2, 5, 16))
@@ -101,7 +103,7 @@ class ArgumentsContract(StoreCase):
         ],
         ids=repr,
     )
-    def test_keys_that_are_none_are_refused(
+    def test_invalid_keys_are_refused(
         self, store: LatentStore, identity: Identity, key: Any, message: str
     ) -> None:
         good = sample_record(identity)
@@ -110,14 +112,14 @@ class ArgumentsContract(StoreCase):
         buffer = np.zeros((2, 1, 3, 8), np.float16)
         with store.snapshot() as snapshot:
             for use in (store.get, store.entry, snapshot.get):
-                with raises(ArgumentError, "what is no key is refused", match=f"^key: {message}"):
+                with raises(ArgumentError, "an invalid key is refused", match=f"^key: {message}"):
                     use(key)
             for read in (store.read_latents, snapshot.read_latents):
                 with raises(
-                    ArgumentError, "what is no key is refused", match=rf"^keys\[1\]: {message}"
+                    ArgumentError, "an invalid key is refused", match=rf"^keys\[1\]: {message}"
                 ):
                     read([good.key, key], buffer)
-        with raises(ArgumentError, "what is no key is refused", match=rf"^keys\[1\]: {message}"):
+        with raises(ArgumentError, "an invalid key is refused", match=rf"^keys\[1\]: {message}"):
             store.delete([good.key, key])
         assert len(store) == 1, "a refused removal changes nothing"
 
@@ -139,28 +141,28 @@ class ArgumentsContract(StoreCase):
         ):
             store.delete(key)
         numbered = RecordKey("p-0", np.int64(0))  # type: ignore[arg-type]
-        assert_same(store.get(numbered), record, "a sample may be a number of numpy's")
+        assert_same(store.get(numbered), record, "a sample may be a numpy integer")
         fourth = sample_record(identity, "p-0", 4)
         of_numpy: list[Any] = [np.int64(4), np.int64(5)]
         trace = attrs.evolve(fourth.trace, sample=of_numpy[0])
         store.write([attrs.evolve(fourth, trace=trace)], [sample_failure("f", of_numpy[1])])
         store.commit()
         assert store.get(RecordKey("p-0", 4)).trace.problem == fourth.trace.problem, (
-            "a sample that is a number of numpy's is stored as any other"
+            "a sample that is a numpy integer is stored like any other"
         )
         assert [failure.key for failure in store.failures()] == [RecordKey("f", 5)], (
-            "a failure's sample may be a number of numpy's"
+            "a failure's sample may be a numpy integer"
         )
 
     @pytest.mark.parametrize("mode", ["rw", "r", "", None, True])
-    def test_modes_that_are_none_are_refused(
+    def test_invalid_modes_are_refused(
         self, store: LatentStore, open_store: Open, tmp_path: TmpPath, mode: Any
     ) -> None:
         store.close()
         for name in ("a", "new"):
             with raises(
                 ArgumentError,
-                "a mode that is none is refused",
+                "an invalid mode is refused",
                 match=f"^mode: got {mode!r}, expected 'read' or",
             ):
                 open_store(mode, name)
@@ -169,7 +171,7 @@ class ArgumentsContract(StoreCase):
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
     @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
     @pytest.mark.parametrize("where", ["latents", "prompt_latent", "logprobs"])
-    def test_values_that_are_no_numbers_are_refused(
+    def test_values_that_are_not_finite_are_refused(
         self, open_store: Open, value: float, dtype: str, where: str
     ) -> None:
         identity = sample_identity(dtype=dtype, logprobs=True)
@@ -187,7 +189,7 @@ class ArgumentsContract(StoreCase):
 
     @pytest.mark.parametrize("spans", [0, 2, 4])
     @pytest.mark.parametrize("texts", [0, 2, 3, 4])
-    def test_a_vector_a_step(
+    def test_one_vector_per_step(
         self, store: LatentStore, identity: Identity, spans: int, texts: int
     ) -> None:
         more, record = sample_record(identity, steps=4).trace, sample_record(identity, "bad")
@@ -196,14 +198,14 @@ class ArgumentsContract(StoreCase):
         )
         with raises(
             ArgumentError,
-            "what is written is checked: there is a vector a step",
+            "what is written is checked: there is one vector per step",
             match=f"^bad: 3 step vectors, but {spans} spans and",
         ):
             store.write([attrs.evolve(record, trace=trace)])
         fewer = attrs.evolve(record.trace, step_texts=record.trace.step_texts[:2])
         with raises(
             ArgumentError,
-            "what is written is checked: there is a text a step",
+            "what is written is checked: there is one text per step",
             match=r"^bad: 3 step vectors, but 3 spans and 2 texts",
         ):
             store.write([attrs.evolve(record, trace=fewer)])
@@ -226,7 +228,7 @@ class ArgumentsContract(StoreCase):
         assert_same(store.get(record.key), record, "a trace without token ids has no spans")
 
     @pytest.mark.parametrize("sample", [-1, 2**32])
-    def test_samples_that_are_none_are_not_written(
+    def test_invalid_samples_are_not_written(
         self, store: LatentStore, identity: Identity, sample: int
     ) -> None:
         record = sample_record(identity, "p")
@@ -257,8 +259,8 @@ class ArgumentsContract(StoreCase):
         ids=["list", "text", "object", "numpy", "tuple key"],
     )
     def test_history_is_json(self, store: LatentStore, entry: Any, message: str) -> None:
-        with raises(ArgumentError, "a history entry that is no JSON is refused", match=message):
+        with raises(ArgumentError, "a history entry that is not JSON is refused", match=message):
             store.add_history(entry)
         assert store.history() == [], "a refused entry leaves nothing"
         store.add_history({"b": (1, 2), 3: None})  # type: ignore[dict-item]
-        assert store.history() == [{"b": [1, 2], "3": None}], "the history is what JSON makes of it"
+        assert store.history() == [{"b": [1, 2], "3": None}], "the history is as JSON reads it back"

@@ -1,4 +1,4 @@
-"""What a store promises about time, and about maintenance where it is offered."""
+"""A store's promises about durability and freshness, and about maintenance if it is offered."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .samples import (
 
 
 class LastingContract(StoreCase):
-    """Nothing of a commit is lost, nothing old is returned, nothing returned changes."""
+    """Commits are complete, reads are current, and returned values do not change."""
 
     @pytest.mark.parametrize("ended", ["commit", "close", "delete", "add_history"])
     def test_a_commit_is_whole(self, open_store: Open, identity: Identity, ended: str) -> None:
@@ -63,7 +63,7 @@ class LastingContract(StoreCase):
         store.commit()
         reader = open_store("read")
         for handle in (store, reader):
-            # Whatever a store remembers, it remembers it now.
+            # Fill any cache of the store.
             assert_same(handle.get(old.key), old, "get() gives what was committed")
             _ = (len(handle), handle.entry(old.key), list(handle.keys()), handle.stats())
             _ = (list(handle.entries()), list(handle.failures()), handle.history())
@@ -92,7 +92,7 @@ class LastingContract(StoreCase):
             assert gone, f"reading is never stale, through {name} handle: after delete()"
 
     def test_what_get_returns_does_not_change(self, open_store: Open) -> None:
-        """Not by another reading, by writing, by deleting, or when the store is closed."""
+        """Not by another read, a write, a deletion, or closing the store."""
         identity = sample_identity(logprobs=True)
         store = open_store()
         store.begin(identity)
@@ -170,7 +170,7 @@ def _copy(record: LatentRecord) -> LatentRecord:
 
 
 class MaintenanceContract(StoreCase):
-    """Whole stores are checked, repaired and compacted without a change to any record."""
+    """Whole stores are verified, repaired and compacted without changing any record."""
 
     @pytest.fixture
     def maintenance(self) -> Maintenance:
@@ -178,7 +178,7 @@ class MaintenanceContract(StoreCase):
         return self.adapter.maintenance()
 
     def fill(self, store: LatentStore, numbers: range, failures: bool = True) -> None:
-        """Write the records with these numbers, the same whatever the store."""
+        """Write the records with these numbers, which are the same for every store."""
         identity = sample_identity(2, 16, "bfloat16", logprobs=True)
         store.begin(identity)
         for i in numbers:
@@ -228,9 +228,9 @@ class MaintenanceContract(StoreCase):
         assert (report.records, report.failures, report.lost, report.missing) == (20, 5, (), 0), (
             "repair() of a sound store loses nothing"
         )
-        mended = open_store("read", "b")
-        self.assert_equal(mended, store, "repair() saves everything readable")
-        assert mended.history() == store.history(), "repair() saves the run history"
+        repaired = open_store("read", "b")
+        self.assert_equal(repaired, store, "repair() saves everything readable")
+        assert repaired.history() == store.history(), "repair() saves the run history"
         with raises(UsageError, "repair() overwrites no store"):
             maintenance.repair(self.where(tmp_path, "a"), target)
 
@@ -257,9 +257,9 @@ class MaintenanceContract(StoreCase):
         store.write([], list(whole.failures()))
         store.close()
         maintenance.compact(self.where(tmp_path, "a"))
-        again = open_store("read")
-        self.assert_equal(again, whole, "compact() changes no record")
-        assert len(again.history()) == 1, "compact() keeps the run history"
+        compacted = open_store("read")
+        self.assert_equal(compacted, whole, "compact() changes no record")
+        assert len(compacted.history()) == 1, "compact() keeps the run history"
         assert maintenance.verify(self.where(tmp_path, "a")).sound, "a compacted store is sound"
 
     def test_room(self, open_store: Open, maintenance: Maintenance, tmp_path: TmpPath) -> None:
@@ -270,7 +270,7 @@ class MaintenanceContract(StoreCase):
         store.commit()
         needed = maintenance.room_needed(identity, 200, 8.0)
         taken = store.stats().bytes_on_disk
-        assert 0.7 * taken < needed < 2 * taken, "room_needed() tells about what is taken"
+        assert 0.7 * taken < needed < 2 * taken, "room_needed() is about what is taken"
         assert maintenance.room_free(self.where(tmp_path, "new/er")) > 0, (
-            "room_free() of a place to be made is told"
+            "room_free() works for a store that does not exist yet"
         )

@@ -1,4 +1,4 @@
-"""What a store promises about opening, closing and its one writer."""
+"""A store's promises about opening, closing and its only writer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .samples import (
 
 
 class OpeningContract(StoreCase):
-    """Handles of a store."""
+    """Handles, identity and history of a store."""
 
     def test_exists_from_the_first_opening(self, tmp_path: TmpPath, open_store: Open) -> None:
         where = self.where(tmp_path, "a")
@@ -79,7 +79,7 @@ class OpeningContract(StoreCase):
     def test_what_was_unknown_is_kept_once_it_is_known(
         self, store: LatentStore, open_store: Open, identity: Identity
     ) -> None:
-        """As in a store of an older version: a later field is unknown, and agrees with any."""
+        """As for a store of an older version, whose unknown fields agree with any value."""
         record = sample_record(identity)
         store.write([record])
         store.commit()
@@ -128,7 +128,7 @@ class OpeningContract(StoreCase):
         for use in uses:
             with raises(StoreClosedError, "a closed store says so", match="this handle is closed"):
                 use()
-        assert store.location, "a closed store still tells its location"
+        assert store.location, "a closed store still has its location"
 
     def test_one_writer(self, store: LatentStore, open_store: Open, identity: Identity) -> None:
         with raises(StoreLockedError, "a store has one writer at a time", match="writ"):

@@ -1,4 +1,4 @@
-"""What a store promises about reading."""
+"""A store's promises about reading."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class ReadingContract(StoreCase):
         with store.snapshot() as snapshot:
             assert list(snapshot.keys()) == keys, "a snapshot has the order of its store"
 
-    def test_keys_go_on_behind_a_record(self, store: LatentStore, identity: Identity) -> None:
+    def test_keys_continue_after_a_record(self, store: LatentStore, identity: Identity) -> None:
         store.write([sample_record(identity, f"p-{i * 7 % 20}", i % 2) for i in range(20)])
         store.write([sample_record(identity, ODD_IDS[0]), sample_record(identity, "x" * 2000)])
         store.write([], [sample_failure("f")])
@@ -205,7 +205,7 @@ class ReadingContract(StoreCase):
                 for row, record in enumerate(wanted):
                     s = int(steps[row])
                     assert (latents[row, :, :s] == record.latents).all(), "row b is keys[b]"
-                    assert not latents[row, :, s:].any(), "zeros stand behind the steps"
+                    assert not latents[row, :, s:].any(), "zeros follow the steps"
                     assert (prompts[row] == record.prompt_latent).all(), "prompts too"
                 assert (latents[4] == 9).all(), "rows without a key are left alone"
 

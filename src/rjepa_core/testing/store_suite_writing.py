@@ -1,4 +1,4 @@
-"""What a store promises about writing."""
+"""A store's promises about writing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .samples import (
 
 
 class WritingContract(StoreCase):
-    """What is kept of what is written."""
+    """What a store keeps of what is written."""
 
     def test_writing_needs_an_identity(self, open_store: Open, identity: Identity) -> None:
         store = open_store()
@@ -41,7 +41,7 @@ class WritingContract(StoreCase):
         assert entry is not None, "entry() knows uncommitted records"
         assert failed is not None, "entry() knows uncommitted failures"
         assert (entry.failed, entry.steps, failed.failed) == (False, 4, True), (
-            "entry() tells of what is not committed yet"
+            "entry() knows what is not committed yet"
         )
         for handle in (store, reader):
             seen = (list(handle.keys()), list(handle.failures()), handle.stats().records)
@@ -60,7 +60,7 @@ class WritingContract(StoreCase):
         store.write([sample_record(identity, "a")], [sample_failure("f")])
         assert len(reader) == 0, "two are not yet three"
         store.write([sample_record(identity, "b")])
-        assert len(reader) == 2, "checkpoint_every commits after so many records and failures"
+        assert len(reader) == 2, "checkpoint_every commits after this many records and failures"
 
     def test_a_record_replaces_its_failure(self, store: LatentStore, identity: Identity) -> None:
         for commit in (False, True):
@@ -178,7 +178,7 @@ class WritingContract(StoreCase):
                 StoreGoneError, "a store that is gone is missed", match="the store is gone"
             ) as raised:
                 use()
-            assert "\n" not in str(raised), "it is told in one line"
+            assert "\n" not in str(raised), "the message is one line"
         with raises(StoreClosedError, "a store that is gone is closed by close()"):
             store.commit()
 

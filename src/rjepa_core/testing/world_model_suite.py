@@ -1,4 +1,4 @@
-"""What every world model promises, as tests that a world model's own tests inherit.
+"""The promises of every world model, as tests that a world model's own tests inherit.
 
     class TestMyWorldModel(WorldModelContract):
         @pytest.fixture(scope="class")
@@ -23,7 +23,7 @@ LENGTHS = (3, 1, 5, 2, 5, 3, 4)
 
 
 def sequences(world_model: WorldModel, seed: int = 0) -> list[LatentSequence]:
-    """Sequences of several lengths with values of a reasonable size."""
+    """Return sequences of several lengths with values of a reasonable size."""
     source = np.random.default_rng(seed)
     width = world_model.info.hidden_size
     return [
@@ -37,7 +37,7 @@ def sequences(world_model: WorldModel, seed: int = 0) -> list[LatentSequence]:
 
 
 class WorldModelContract:
-    """Inherit, and give a fixture `world_model`; the class attribute may be changed.
+    """Inherit and define a fixture `world_model`; the class attribute may be changed.
 
     Attributes:
         tolerance: largest difference of a score between a sequence alone and among others.
@@ -47,16 +47,16 @@ class WorldModelContract:
 
     @pytest.fixture
     def world_model(self) -> WorldModel:
-        raise NotImplementedError("give a fixture `world_model`")
+        raise NotImplementedError("define a fixture `world_model`")
 
     @pytest.mark.parametrize("context", list(Context))
-    def test_a_prediction_a_step(self, world_model: WorldModel, context: Context) -> None:
+    def test_one_prediction_per_step(self, world_model: WorldModel, context: Context) -> None:
         given = sequences(world_model)
         made, wanted = world_model.predict(given, context), world_model.targets(given)
         size = world_model.info.target_size
         for one, predicted, target in zip(given, made, wanted, strict=True):
             assert predicted.shape == target.shape == (len(one.latents), size), (
-                "a prediction and a target a step, of info.target_size"
+                "one prediction and one target per step, of info.target_size"
             )
             assert predicted.dtype == target.dtype == np.float32, "answers are float32"
             assert np.isfinite(predicted).all(), "predictions are finite"
@@ -67,7 +67,7 @@ class WorldModelContract:
         given = sequences(world_model)
         first = world_model.surprise(given, context)
         for one, found in zip(given, first, strict=True):
-            assert found.shape == (len(one.latents),), "one surprise a step"
+            assert found.shape == (len(one.latents),), "one surprise per step"
             assert found.dtype == np.float32, "answers are float32"
             assert (found >= 0).all(), "a surprise is a squared error, never negative"
         for before, after in zip(first, world_model.surprise(given, context), strict=True):
@@ -84,7 +84,7 @@ class WorldModelContract:
 
     def test_surprise_is_the_error_of_the_prediction(self, world_model: WorldModel) -> None:
         if world_model.info.target_space is not TargetSpace.LLM:
-            pytest.skip("predicts in a space of its own, with a spread that the port does not tell")
+            pytest.skip("predicts in a space of its own, whose spread the port does not report")
         given = sequences(world_model)
         made, wanted = world_model.predict(given), world_model.targets(given)
         for found, a, b in zip(world_model.surprise(given), made, wanted, strict=True):
@@ -109,19 +109,17 @@ class WorldModelContract:
     def test_masked_steps_in_the_order_they_were_asked(self, world_model: WorldModel) -> None:
         given = sequences(world_model)
         a, b = world_model.predict_masked([given[2], given[2]], [[1, 3], [3, 1]])
-        assert a.shape == (2, world_model.info.target_size), "a prediction a masked step, of E"
+        assert a.shape == (2, world_model.info.target_size), "one prediction per masked step, of E"
         close(a, b[::-1], "predictions come in the order of the masked steps", 1e-5, 1e-5)
         one = world_model.predict_masked([given[2]], [[4]])[0]
         alone = world_model.predict([given[2]])[0][4]
         close(one[0], alone, "one masked step is predicted as predict() does", 1e-7, 1e-4)
 
     @pytest.mark.parametrize("masked", [[], [5], [-1], [1, 1]])
-    def test_masks_that_are_none_are_refused(
-        self, world_model: WorldModel, masked: list[int]
-    ) -> None:
+    def test_invalid_masks_are_refused(self, world_model: WorldModel, masked: list[int]) -> None:
         with raises(
             InputError,
-            "masked steps that there are not are refused, by the place of their sequence",
+            "missing or repeated masked steps are refused, naming the position of their sequence",
             match="sequence 0",
         ):
             world_model.predict_masked([sequences(world_model)[2]], [masked])
@@ -131,11 +129,11 @@ class WorldModelContract:
         made = world_model.embeddings(given)
         widths = {one.shape[1] for one in made}
         assert [len(one) for one in made] == [len(one.latents) for one in given], (
-            "an embedding a step"
+            "one embedding per step"
         )
         assert len(widths) == 1, "embeddings have one width"
 
-    def test_poison_is_refused_by_its_place(self, world_model: WorldModel) -> None:
+    def test_an_invalid_sequence_is_named_by_its_position(self, world_model: WorldModel) -> None:
         given = sequences(world_model)
         poisoned = given[1].latents.copy()
         poisoned[0, 0] = np.nan
@@ -145,7 +143,7 @@ class WorldModelContract:
             bad = LatentSequence(latents, given[1].prompt, given[1].domain)
             with raises(
                 InputError,
-                "a sequence that cannot be scored is refused by its place",
+                "a sequence that cannot be scored is named by its position",
                 match="sequence 1",
             ):
                 world_model.surprise([given[0], bad])

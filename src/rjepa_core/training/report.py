@@ -1,4 +1,4 @@
-"""What a training run ended with, as facts and as lines."""
+"""The result of a training run, as facts and as lines of text."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Facts = dict[str, Any]
 _MOST_ROWS, _MOST_COLUMNS, _MOST_VALUES = 24, 9, 6
 _ENDINGS = {
     "done": "all epochs done",
-    "early": "stopped early: validation got no better",
+    "early": "stopped early: validation stopped improving",
     "stopped": "stopped",
     "interrupted": "interrupted",
 }
 
 
 def facts_of(summary: TrainSummary, interrupted: bool = False) -> Facts:
-    """The run's end as JSON values; a number that is not finite becomes null."""
+    """Return a summary as JSON values; a number that is not finite becomes null."""
     facts: Facts = attrs.asdict(summary)
     facts["curve"] = [{k: _plain(v) for k, v in row.items()} for row in summary.curve]
     facts["best"] = _plain(summary.best)
@@ -32,18 +32,18 @@ def facts_of(summary: TrainSummary, interrupted: bool = False) -> Facts:
 
 
 def lines(facts: Facts) -> list[str]:
-    """A table of the epochs, the best of them marked, and where everything is."""
-    told = [*_table(facts["curve"], facts["best_epoch"]), ending_line(facts)]
+    """Return a table of the epochs, with the best one marked, and the paths of the results."""
+    shown = [*_table(facts["curve"], facts["best_epoch"]), ending_line(facts)]
     if facts["best"] is not None and facts["best_epoch"] > 0:
-        told.append(f"best: epoch {facts['best_epoch']}, {facts['best']:.4g}")
-    told.append(f"world model: {shell_word(facts['run'])}")
+        shown.append(f"best: epoch {facts['best_epoch']}, {facts['best']:.4g}")
+    shown.append(f"world model: {shell_word(facts['run'])}")
     if facts["report"]:
-        told.append(f"report: {shell_word(facts['report'])}")
-    return told
+        shown.append(f"report: {shell_word(facts['report'])}")
+    return shown
 
 
 def epoch_line(row: Mapping[str, Any]) -> str:
-    """What an epoch brought, in one line; the rest is in its row of `metrics.csv`."""
+    """Format the first values of an epoch on one line; all are in `metrics.csv`."""
     numbers = {
         name: value
         for name, value in row.items()
@@ -55,7 +55,7 @@ def epoch_line(row: Mapping[str, Any]) -> str:
 
 
 def ending_line(facts: Facts) -> str:
-    """How it ended, and after how much."""
+    """Format how the run ended, and how much it did."""
     ending = _ENDINGS.get(facts["ending"], facts["ending"])
     return (
         f"{ending}: {count(facts['epochs'], 'epoch')}, {count(facts['steps'], 'step')}, "
@@ -64,8 +64,11 @@ def ending_line(facts: Facts) -> str:
 
 
 def curve_rows(curve: Sequence[Facts], best: int) -> list[list[str]]:
-    """A head and rows of cells, some of them where there are many epochs; the best, which has a
-    mark in its first cell, and the last always. Empty without an epoch."""
+    """Return a header and rows of cells for a table of epochs; empty without epochs.
+
+    Of many epochs only some are included, always among them the last and the best, which is marked
+    in its first cell.
+    """
     if not curve:
         return []
     names = _columns(curve)
@@ -83,14 +86,14 @@ def _table(curve: Sequence[Facts], best: int) -> list[str]:
     if not rows:
         return []
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    told = [_line(row, widths) for row in rows]
+    shown = [_line(row, widths) for row in rows]
     if len(rows) - 1 < len(curve):
-        told.append(f"({len(rows) - 1} of {len(curve)} epochs; all are in metrics.csv)")
-    return [*told, ""]
+        shown.append(f"({len(rows) - 1} of {len(curve)} epochs; all are in metrics.csv)")
+    return [*shown, ""]
 
 
 def _columns(curve: Iterable[Facts]) -> list[str]:
-    """Names of values, the epoch first, as many as a line holds."""
+    """Return the names of the values to show, the epoch first, as many as fit on a line."""
     names = dict.fromkeys(
         name
         for row in curve

@@ -1,4 +1,4 @@
-"""Train a world model from Python, by the adapter that its settings name."""
+"""Train a world model with an adapter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def train_world_model(
     registry: Registry | None = None,
     trainer: str = DEFAULT_TRAINER,
 ) -> TrainSummary:
-    """Train a world model into the folder `run`; `opening.open_world_model` opens it.
+    """Train a world model into the folder `run`; `open_world_model` opens it.
 
     Args:
         run: folder, new unless `watch.resume`.
@@ -27,8 +27,8 @@ def train_world_model(
         trainer: its name.
 
     Raises:
-        UsageError: anything that the user can mend before anything is computed.
-        DiskFullError: a checkpoint did not fit; those before it are whole.
+        UsageError: anything that the user can fix before anything is computed.
+        DiskFullError: a checkpoint did not fit; earlier ones are intact.
     """
     adapter = (registry or Registry()).find(WorldModelAdapter, trainer)
     if adapter.train is None:

@@ -127,7 +127,7 @@ def test_the_command_ends_with_a_checkpoint_and_says_how_to_go_on(
     assert process.returncode == 130, said
     last = said.splitlines()[-1]
     again = shlex.join(["rjepa-cli", *words[2:], "--workers", "2", "--resume"])
-    assert last == f"rjepa-cli: interrupted; go on with: {again}"
+    assert last == f"rjepa-cli: interrupted; continue with: {again}"
     assert "Traceback" not in said
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) >= 1
 

@@ -1,4 +1,4 @@
-"""The journal of a run: points and decisions, taken bit by bit, told again as stories."""
+"""The journal of a run: points and decisions, taken bit by bit, and read back as past runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rjepa_core.extraction.history import KIND, Journal, stories
+from rjepa_core.extraction.history import KIND, Journal, past_runs
 from rjepa_core.ports.backend import Observation
 from rjepa_core.ports.executor import Progress
 from rjepa_core.ports.probe import MemoryReading
@@ -75,7 +75,7 @@ def test_nothing_is_lost_between_entries(steps: list[tuple[float, int, int, bool
     if (rest := journal.take(seconds)) is not None:
         history.append(rest)
     assert json.loads(json.dumps(history)) == history
-    told = stories([entry for entry in history if entry])
+    told = past_runs([entry for entry in history if entry])
     if not history:
         assert told == []
         return
@@ -101,7 +101,7 @@ def test_a_killed_run_has_a_story_and_others_keep_theirs() -> None:
         {"kind": "extract", "started": "2026-01-02T00:00:00.000+00:00", "seconds": 50.0},
         {"kind": "extract", "started": "2026-01-03T00:00:00.000+00:00", "seconds": 5.0},
     ]
-    told = stories([entry for entry in history if entry])
+    told = past_runs([entry for entry in history if entry])
     assert [story.started[:10] for story in told] == ["2026-01-01", "2026-01-02", "2026-01-03"]
     assert [story.seconds for story in told] == [70.0, 50.0, 5.0]
     assert [story.entry is None for story in told] == [True, False, False]

@@ -200,7 +200,7 @@ class ForgetsToCommit(Plain):
         ),
         (
             Uninterruptible,
-            "test_it_waits_only_where_an_interrupt_may_strike",
+            "test_it_waits_only_where_an_interrupt_may_be_raised",
             "would wait for the end",
         ),
         (ForgetsToCommit, "test_an_interrupt_commits_and_is_raised_again", "not committed"),

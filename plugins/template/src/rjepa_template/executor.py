@@ -48,7 +48,7 @@ class TemplateExecutor:
         def report(progress: Progress) -> None:
             watch.report(progress)
             if self._rest_s:
-                # It waits here, so an interrupt may strike here.
+                # It waits here, so an interrupt may be raised here.
                 with watch.computing():
                     time.sleep(self._rest_s)
 

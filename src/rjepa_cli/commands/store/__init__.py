@@ -1,1 +1,1 @@
-"""`rjepa-cli store`: check, repair, move, merge and prune whole stores."""
+"""`rjepa-cli store`: verify, repair, move, merge and prune whole stores."""

@@ -1,4 +1,4 @@
-"""`rjepa-cli store compact`: a store rewritten without free room."""
+"""`rjepa-cli store compact`: rewrite a store without unused space."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Examples:
 @click.argument("store", metavar="STORE")
 @usual_options
 def command(store: str, as_json: bool) -> int:
-    """Rewrite STORE without the room that removed and replaced records left.
+    """Rewrite STORE without the space that removed and replaced records left.
 
-    It takes as much room again while it works, and nobody else may have the store open.
+    This needs space for a second copy, and no other process may have the store open.
     """
     screen = Screen()
     with screen, Interrupts(LEAVING) as interrupts:

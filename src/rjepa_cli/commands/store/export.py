@@ -1,4 +1,4 @@
-"""`rjepa-cli store export`: a store as shards or as a Hugging Face dataset."""
+"""`rjepa-cli store export`: write a store as shards or as a Hugging Face dataset."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Examples:
     type=click.IntRange(min=1),
     default=1000,
     show_default=True,
-    help="Records a shard.",
+    help="Records per shard.",
 )
 @usual_options
 def command(store: str, folder: str, layout: Any, per_shard: int, as_json: bool) -> int:
@@ -48,7 +48,7 @@ def command(store: str, folder: str, layout: Any, per_shard: int, as_json: bool)
 
     Shards can be read back with `rjepa-cli store import`; a dataset, with datasets.load_from_disk.
     """
-    # Arrow takes its time, and `--help` needs none of it.
+    # Arrow loads slowly, and `--help` does not need it.
     from rjepa_adapters.shards import export_dataset, export_shards
 
     screen = Screen()

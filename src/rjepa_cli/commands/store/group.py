@@ -1,4 +1,4 @@
-"""`rjepa-cli store`: verify, repair, move, merge and prune whole stores."""
+"""The group of the store commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...main import unknown_command
 COMMANDS = {
     "verify": ("verify", "Read everything and name each damaged record."),
     "repair": ("repair", "Save what can be read into a new store."),
-    "compact": ("compact", "Give back the room that removed records left."),
+    "compact": ("compact", "Free the space that removed records left."),
     "rm": ("rm", "Remove records or failures, to compute them again."),
     "export": ("export", "Write shards, or a Hugging Face dataset."),
     "import": ("import_", "Read shards into a new store."),
@@ -23,7 +23,7 @@ COMMANDS = {
 EPILOG = """\b
 Examples:
   rjepa-cli store verify runs/qwen
-  rjepa-cli store repair runs/qwen runs/qwen-mended
+  rjepa-cli store repair runs/qwen runs/qwen-repaired
   rjepa-cli store merge runs/all runs/machine-1 runs/machine-2
   rjepa-cli store export runs/qwen shards
   rjepa-cli store rm runs/qwen --reason "out of memory"
@@ -31,7 +31,7 @@ Examples:
 
 
 class StoreGroup(click.Group):
-    """A group whose commands are imported when they are asked for."""
+    """A group that imports its commands when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -40,9 +40,9 @@ class StoreGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _ = COMMANDS[cmd_name]
-        found: Any = importlib.import_module(f"rjepa_cli.commands.store.{module}").command
-        assert isinstance(found, click.Command)
-        return found
+        loaded: Any = importlib.import_module(f"rjepa_cli.commands.store.{module}").command
+        assert isinstance(loaded, click.Command)
+        return loaded
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

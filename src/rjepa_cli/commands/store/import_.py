@@ -1,4 +1,4 @@
-"""`rjepa-cli store import`: shards in, a new store out."""
+"""`rjepa-cli store import`: read shards into a new store."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Examples:
   rjepa-cli store import shards runs/again            (what `store export` wrote)
 
 \b
-  Shards of the original project, which do not tell how they were made:
+  Shards of the original project, which do not say how they were made:
   rjepa-cli store import gsm8k_train_smollm2 runs/gsm8k \\
       --model SmolLM2-135M-Instruct --layer -2 --hidden-states 31 --pooling mean \\
       --compute-dtype float32 --quantisation none --steps lines --generation given \\
@@ -71,7 +71,7 @@ Examples:
     "--problem-id",
     "pattern",
     metavar="PATTERN",
-    help="Ids of the rows of --problems, where they have none: {line} is the row's number, from 0.",
+    help="Ids for rows of --problems without one: {line} is the row's number, from 0.",
 )
 @usual_options
 def command(
@@ -85,8 +85,8 @@ def command(
 ) -> int:
     """Read the shards in DIR into the new STORE.
 
-    Shards without identity.json need it named; the store says so. What has no token ids can be
-    trained on and scored, and not encoded again.
+    For shards without identity.json, name it with the options; the store keeps a note of that.
+    Records without token ids can be trained on and scored, but not encoded again.
     """
     from rjepa_adapters.shards import import_shards
 
@@ -94,19 +94,19 @@ def command(
     screen = Screen()
     with screen, Interrupts(LEAVING) as interrupts:
         registry = Registry()
-        _no_store(folder, registry)
+        _refuse_store(folder, registry)
         shards, place = ShardFolder.find(folder), locate(store, registry)
         identity = _identity(shards, folder, named)
         problems = _problems(sources, fields, pattern, shards, registry)
         total = shards.rows()
         meter = ToolMeter(screen, interrupts, total)
-        with _new(place) as target, screen.noted(target.add_history):
+        with _new_store(place) as target, screen.noted(target.add_history):
             with meter, interrupts.holding():
                 report = import_shards(folder, target, identity, problems, meter)
             stats = target.stats()
-    bare = report.records > 0 and not stats.tokens
+    without_ids = report.records > 0 and not stats.tokens
     if as_json:
-        facts = {**attrs.asdict(report), "steps": stats.steps, "token_ids": not bare}
+        facts = {**attrs.asdict(report), "steps": stats.steps, "token_ids": not without_ids}
         marked = MARK if identity is not None else None
         screen.json({"folder": folder, "store": store, **facts, "identity": marked})
         return 0
@@ -114,34 +114,34 @@ def command(
         f"imported {count(report.records, 'record')} of {count(stats.steps, 'step')} and "
         f"{count(report.failures, 'failure')} from {folder} into {store}"
     ]
-    if bare:
+    if without_ids:
         lines.append("no token ids: it can be trained on and scored, not encoded again")
     screen.result(*lines, f"look at it: rjepa-cli show {shell_word(store)}")
     return 0
 
 
-def _no_store(folder: str, registry: Registry) -> None:
-    """Refuse a store in the place of its shards; both have an identity.json.
+def _refuse_store(folder: str, registry: Registry) -> None:
+    """Refuse a store given in place of shards; both have an identity.json.
 
     Raises:
-        UsageError: it is one, and no shards lie in it.
+        UsageError: the folder is a store and contains no shards.
     """
     if any(Path(folder).glob("*.safetensors")):
         return
     if registry.find(StoreAdapter, DEFAULT_STORE).exists(folder):
         raise UsageError(
-            f"{folder}: is a store itself, and no shards of one; copy the directory, or use "
+            f"{folder}: is a store, not the shards of one; copy the directory, or use "
             f"`rjepa-cli store merge NEW_STORE {shell_word(folder)}`"
         )
 
 
 @contextmanager
-def _new(place: StorePlace) -> Iterator[LatentStore]:
-    """The store to import into; if the import fails, nothing is left of one that maintenance built.
+def _new_store(place: StorePlace) -> Iterator[LatentStore]:
+    """Open the store to import into; if its adapter can build stores, a failed import leaves none.
 
     Raises:
-        StoreExistsError: it holds something.
-        InterruptedRunError: Ctrl-C, with what is left.
+        StoreExistsError: the store is not empty.
+        InterruptedRunError: Ctrl-C was pressed; the message says what is left.
     """
     if not place.exists and place.adapter.maintenance is not None:
         try:
@@ -167,12 +167,12 @@ def _new(place: StorePlace) -> Iterator[LatentStore]:
 
 
 def _identity(shards: ShardFolder, folder: str, named: dict[str, Any]) -> Identity | None:
-    """None for shards that tell it themselves."""
+    """Return the identity that the options name; None for shards that have their own."""
     if not shards.has_identity:
         return named_identity(named, shards.shape(), folder)
     if given := given_options(named):
         raise UsageError(
-            f"{folder} has an identity.json, which tells how its vectors were made; "
+            f"{folder} has an identity.json, which says how its vectors were made; "
             f"leave out {', '.join(given)}"
         )
     return None
@@ -185,10 +185,10 @@ def _problems(
     shards: ShardFolder,
     registry: Registry,
 ) -> dict[str, Problem]:
-    """The shards' problems among those of the sources, by id.
+    """Return the shards' problems found in the sources, by id.
 
     Raises:
-        InputError: there is none, or two of one id.
+        InputError: none is found, or an id has two statements.
     """
     if not sources:
         if fields or pattern:
@@ -224,8 +224,8 @@ def _formatted(pattern: str, line: int) -> str:
         text = pattern.format(line=line)
     except (LookupError, ValueError) as error:
         raise UsageError(
-            f"--problem-id {pattern!r}: {{line}} is all that can stand in braces ({error})"
+            f"--problem-id {pattern!r}: only {{line}} can be in braces ({error})"
         ) from None
     if "{line" not in pattern:
-        raise UsageError(f"--problem-id {pattern!r}: {{line}} must stand in it")
+        raise UsageError(f"--problem-id {pattern!r}: it must contain {{line}}")
     return text

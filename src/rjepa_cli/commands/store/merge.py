@@ -1,4 +1,4 @@
-"""`rjepa-cli store merge`: the records of several stores in one."""
+"""`rjepa-cli store merge`: merge the records of several stores into one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Examples:
     type=click.Choice(["refuse", "target", "source"]),
     default="refuse",
     show_default=True,
-    help="Whose record is kept where two differ. Of several sources the last one counts.",
+    help="Which record is kept if two differ; of several sources, the last one's.",
 )
 @usual_options
 def command(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -> int:
@@ -56,19 +56,19 @@ def command(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -
         registry = Registry()
         into = locate(target, registry)
         places = [locate(source, registry) for source in sources]
-        _distinct([into, *places])
+        _refuse_repeated([into, *places])
         with ExitStack() as stack:
             stores = [stack.enter_context(opened(place)) for place in places]
             if into.exists:
                 with opened(into) as before:
-                    _same_identity([before, *stores])
+                    _check_identities([before, *stores])
             else:
-                _same_identity(stores)
+                _check_identities(stores)
             report = None
             with _target(into) as whole, screen.noted(whole.add_history):
                 with (
                     suppress(KeyboardInterrupt),
-                    _advising(),
+                    _naming_the_option(),
                     ToolMeter(screen, interrupts) as meter,
                     interrupts.holding(),
                 ):
@@ -76,7 +76,7 @@ def command(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -
                 stats = whole.stats()
             if report is None:
                 raise InterruptedRunError(
-                    "interrupted; the same command goes on: what was merged counts as equal"
+                    "interrupted; repeat the command to continue: what was merged counts as equal"
                 )
     if as_json:
         facts = {"sources": list(sources), **attrs.asdict(report), "total": stats.records}
@@ -88,9 +88,9 @@ def command(target: str, sources: tuple[str, ...], winner: Any, as_json: bool) -
 
 @contextmanager
 def _target(into: StorePlace) -> Iterator[LatentStore]:
-    """The store to merge into; a new one is there once the merge has not been refused.
+    """Open the store to merge into; a new one appears only if the merge is not refused.
 
-    That takes an adapter that can build stores; another's is there from the beginning.
+    If its adapter cannot build stores, it is created at once.
     """
     if into.exists or into.adapter.maintenance is None:
         with opened(into, "write") as whole:
@@ -101,15 +101,15 @@ def _target(into: StorePlace) -> Iterator[LatentStore]:
 
 
 @contextmanager
-def _advising() -> Iterator[None]:
-    """A refused merge says which option decides."""
+def _naming_the_option() -> Iterator[None]:
+    """Add the option that decides to the message of a refused merge."""
     try:
         yield
     except MergeConflictError as error:
         raise MergeConflictError(f"{error} (--on-conflict)") from None
 
 
-def _distinct(places: Sequence[StorePlace]) -> None:
+def _refuse_repeated(places: Sequence[StorePlace]) -> None:
     seen: set[tuple[str, str]] = set()
     for place in places:
         where = (place.adapter.name, os.path.realpath(place.place))
@@ -118,16 +118,16 @@ def _distinct(places: Sequence[StorePlace]) -> None:
         seen.add(where)
 
 
-def _same_identity(stores: Sequence[LatentStore]) -> None:
-    """Refuse before the target is made.
+def _check_identities(stores: Sequence[LatentStore]) -> None:
+    """Refuse stores that cannot be merged, before the target is created.
 
     Raises:
-        IdentityError: naming the settings that differ.
+        IdentityError: they differ; the message names the settings.
     """
     known = [(store, store.identity) for store in stores if store.identity is not None]
     for (first, ours), (store, identity) in combinations(known, 2):
-        if found := differences(ours, identity):
-            named = "; ".join(f"{key} is {a:.60} and {b:.60}" for key, a, b in found)
+        if differing := differences(ours, identity):
+            named = "; ".join(f"{key} is {a:.60} and {b:.60}" for key, a, b in differing)
             raise IdentityError(
                 f"{first.location} and {store.location} hold different kinds of records, which "
                 f"cannot be merged: {named}"

@@ -1,4 +1,4 @@
-"""The identity of shards that do not tell it, named on the command line."""
+"""Options that name the identity of shards without one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OPTIONS = (
         "--content",
         metavar="TEXT",
         help="The model's content, as `rjepa-cli show` prints it for a store of the same model, "
-        "so that both are one latent space.  [default: named:MODEL]",
+        "so that both have the same latent space.  [default: named:MODEL]",
     ),
     click.option(
         "--layer",
@@ -44,7 +44,7 @@ _OPTIONS = (
         "--hidden-states",
         type=click.IntRange(min=1),
         metavar="N",
-        help="How many the model has (its layers and one), for a negative --layer.",
+        help="Number of the model's hidden states (its layers plus one), for a negative --layer.",
     ),
     click.option("--pooling", type=click.Choice(POOLINGS), help="Over a step's tokens."),
     click.option(
@@ -84,7 +84,7 @@ _OPTIONS = (
     click.option(
         "--date",
         metavar="DAY",
-        help="The day that a chat template was told which reads the clock.  [default: unknown]",
+        help="The day for a chat template that reads the clock.  [default: unknown]",
     ),
     click.option(
         "--generation",
@@ -103,14 +103,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def identity_options(function: F) -> F:
-    """All options from which `named_identity` makes an identity."""
+    """Add all options from which `named_identity` makes an identity."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
 
 
 def given_options(options: dict[str, Any]) -> list[str]:
-    """Those that were given, as flags."""
+    """Return the flags of the options that were given."""
     return [
         f"--{name.replace('_', '-')}"
         for name, value in options.items()
@@ -119,15 +119,15 @@ def given_options(options: dict[str, Any]) -> list[str]:
 
 
 def named_identity(options: dict[str, Any], shape: ShardShape, where: str) -> Identity:
-    """The identity that the options name, for vectors of that shape.
+    """Return the identity that the options name, for vectors of a shape.
 
     Raises:
-        UsageError: listing all that is missing, or naming what does not fit.
+        UsageError: options are missing, all of which the message names, or do not fit.
     """
     missing = [flag for name, flag in _REQUIRED.items() if options[name] in (None, ())]
     if missing:
         raise UsageError(
-            f"{where} has no identity.json, so that nothing tells how its vectors were made; "
+            f"{where} has no identity.json, so that nothing says how its vectors were made; "
             f"name it with {', '.join(missing)}"
         )
     layers = _layers(options["layer"], options["hidden_states"])
@@ -165,8 +165,8 @@ def _layers(layers: Iterable[int], hidden_states: int | None) -> tuple[int, ...]
     for layer in layers:
         if layer < 0 and hidden_states is None:
             raise UsageError(
-                f"--layer {layer}: give the absolute index, or --hidden-states (the model's "
-                "layers and one) that tells it"
+                f"--layer {layer}: give the absolute index, or add --hidden-states (the model's "
+                "layers plus one)"
             )
         if hidden_states is not None and not -hidden_states <= layer < hidden_states:
             raise UsageError(f"--layer {layer}: with {hidden_states} hidden states there is none")
@@ -177,19 +177,21 @@ def _layers(layers: Iterable[int], hidden_states: int | None) -> tuple[int, ...]
 
 
 def _templates(values: Iterable[str]) -> dict[str, str]:
-    found = {}
+    templates = {}
     for domain, where, text in template_files(values):
-        if domain in found:
+        if domain in templates:
             raise SettingsError(f"{where}: the domain {domain!r} has a template already")
-        found[domain] = check_template(text, where)
-    return found
+        templates[domain] = check_template(text, where)
+    return templates
 
 
 def _generation(options: dict[str, Any]) -> Generation:
     sampling = {name: options[name] for name in _SAMPLING}
     if options["generation"] == "given":
-        if odd := given_options(sampling):
-            raise UsageError(f"{odd[0]}: given solutions were not sampled (--generation given)")
+        if unexpected := given_options(sampling):
+            raise UsageError(
+                f"{unexpected[0]}: given solutions were not sampled (--generation given)"
+            )
         return Generation("given", keep_notes=options["keep_notes"])
     if options["keep_notes"]:
         raise UsageError("--keep-notes: only given solutions have notes (--generation sampled)")

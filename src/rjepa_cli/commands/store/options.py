@@ -13,14 +13,14 @@ from rjepa_core.ports.maintenance import Damage
 from rjepa_core.ports.store import LatentStore, StoreMode
 
 DAMAGED = 3
-# What a command says that has nothing to commit.
+# What a command without anything to commit does when a signal arrives.
 LEAVING = "leaving what is half done"
 _DAMAGES_SHOWN = 50
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def usual_options(function: F) -> F:
-    """`--json` (as `as_json`) and `--debug`."""
+    """Add `--json` (as `as_json`) and `--debug`."""
     function = click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")(
         function
     )
@@ -31,7 +31,7 @@ def usual_options(function: F) -> F:
 
 @contextmanager
 def opened(place: StorePlace, mode: StoreMode = "read") -> Iterator[LatentStore]:
-    """The store, closed in the end."""
+    """Open the store and close it afterwards."""
     store = place.open(mode)
     try:
         yield store
@@ -40,6 +40,7 @@ def opened(place: StorePlace, mode: StoreMode = "read") -> Iterator[LatentStore]
 
 
 def damage_lines(damages: Sequence[Damage]) -> list[str]:
+    """Return a line for each of the first damages, and one that counts the others."""
     lines = [f"  {damage}" for damage in damages[:_DAMAGES_SHOWN]]
     if len(damages) > _DAMAGES_SHOWN:
         lines.append(f"  … and {len(damages) - _DAMAGES_SHOWN:,} more; --json lists all")

@@ -1,4 +1,4 @@
-"""`rjepa-cli store repair`: what can be read, saved into a new store."""
+"""`rjepa-cli store repair`: save what can be read into a new store."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Facts = dict[str, Any]
     "repair",
     epilog="""\b
 Examples:
-  rjepa-cli store repair runs/qwen runs/qwen-mended
+  rjepa-cli store repair runs/qwen runs/qwen-repaired
 
 \b
 Exit codes: 0 sound, and nothing was lost; 3 damaged.
@@ -38,7 +38,7 @@ Exit codes: 0 sound, and nothing was lost; 3 damaged.
 def command(store: str, target: str, as_json: bool) -> int:
     """Save every readable record of STORE into the new store TARGET.
 
-    STORE is not touched. What is lost is listed, with the command that computes it again.
+    STORE is not changed. What is lost is listed, with the command that computes it again.
     """
     screen = Screen()
     with screen, Interrupts(LEAVING):
@@ -47,11 +47,11 @@ def command(store: str, target: str, as_json: bool) -> int:
         _same_kind(place, new)
         with ToolMeter(screen) as meter:
             report = place.maintenance().repair(place.place, new.place, meter)
-        with opened(new) as mended:
-            again = commands(mended, target)
+        with opened(new) as repaired:
+            again = commands(repaired, target)
     code = 0 if report.sound else DAMAGED
     if as_json:
-        screen.json({**_repaired(report), "compute_again": again, "exit_code": code})
+        screen.json({**_report_facts(report), "compute_again": again, "exit_code": code})
     else:
         screen.result(*_repair_lines(report, again, store, target))
     return code
@@ -65,7 +65,7 @@ def _same_kind(place: StorePlace, new: StorePlace) -> None:
         )
 
 
-def _repaired(report: RepairReport) -> Facts:
+def _report_facts(report: RepairReport) -> Facts:
     return {
         "store": report.location,
         "target": report.target,
@@ -98,5 +98,5 @@ def _repair_lines(report: RepairReport, again: Sequence[str], store: str, target
         lines.append("compute what is lost again, from where the run was started:")
         lines += [f"  {line}" for line in again]
     else:
-        lines.append(f"{store} tells of no run that could be resumed; bring the records again")
+        lines.append(f"{store} has no run that can be resumed; import or merge the records again")
     return lines

@@ -1,4 +1,4 @@
-"""The command that computes what a store lacks, told from the store's own history."""
+"""Derive the commands that compute what a store lacks from its run history."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Tree = dict[str, Any]
 
 
 def commands(store: LatentStore, path: str) -> list[str]:
-    """A command for each set of problems that runs on the store were asked for.
+    """Return a command for each set of problems that runs on the store were asked for.
 
-    They name all that the store's identity and history tell; what has its default is left out.
+    It includes all settings from the store's identity and history that are not the defaults.
 
     Args:
-        store: whose history is read.
+        store: the store whose history is read.
         path: the `--store` of the commands.
     """
     identity = store.identity
@@ -47,7 +47,7 @@ def commands(store: LatentStore, path: str) -> list[str]:
         asked = json.dumps([problems.get("sources"), problems.get("traces")])
         if asked not in latest or _asked(run) >= _asked(latest[asked]):
             latest[asked] = run
-    return [found for run in latest.values() if (found := _command(run, identity, path))]
+    return [command for run in latest.values() if (command := _command(run, identity, path))]
 
 
 def _asked(run: Mapping[str, Any]) -> int:
@@ -58,14 +58,14 @@ def _command(run: Mapping[str, Any], identity: Identity, path: str) -> str | Non
     try:
         settings = structure(ExtractionSettings, _tree(run, identity, path))
     except UsageError:
-        # A run of another version, or with a plugin's settings that are gone.
+        # A run of another version, or with settings that a plugin no longer has.
         return None
     plain = unstructure(settings)
-    usual = unstructure(
+    defaults = unstructure(
         ExtractionSettings(model=ModelSettings(name="-"), store=StoreSettings(path="-"))
     )
     words = ["rjepa-cli", "extract"]
-    for key, value in _changed(plain, usual, ""):
+    for key, value in _changed(plain, defaults, ""):
         words += _words(key, value)
     return " ".join(map(shell_word, [*words, "--resume"]))
 
@@ -96,11 +96,11 @@ def _tree(run: Mapping[str, Any], identity: Identity, path: str) -> Tree:
     return tree
 
 
-def _changed(plain: Tree, usual: Tree, where: str) -> Iterator[tuple[str, Any]]:
-    """Full keys and values that are not the defaults."""
+def _changed(plain: Tree, defaults: Tree, where: str) -> Iterator[tuple[str, Any]]:
+    """Yield full keys and values that are not the defaults."""
     for name, value in plain.items():
         key = f"{where}.{name}" if where else name
-        default = usual.get(name)
+        default = defaults.get(name)
         if value == default:
             continue
         if isinstance(value, dict) and key != "prompt.templates":
@@ -110,10 +110,10 @@ def _changed(plain: Tree, usual: Tree, where: str) -> Iterator[tuple[str, Any]]:
 
 
 def _words(key: str, value: Any) -> list[str]:
-    """A flag where the setting has one, else `--set`."""
+    """Return the arguments for a setting: its flag if it has one, else `--set`."""
     flag = next((flag for flag in FLAGS if flag.key == key), None)
     if isinstance(value, dict):
-        # Read as YAML, of which JSON is a part: whatever a template begins with.
+        # JSON in braces is read as YAML, so that a template may begin with any character.
         return ["--set", f"{key}={json.dumps(value, ensure_ascii=False)}"]
     if flag is None:
         text = ",".join(map(_text, value)) if isinstance(value, list) else _text(value)

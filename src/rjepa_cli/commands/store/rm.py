@@ -1,4 +1,4 @@
-"""`rjepa-cli store rm`: records and failures removed, to be computed again."""
+"""`rjepa-cli store rm`: remove records and failures, to compute them again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Examples:
   rjepa-cli store rm runs/qwen gsm8k-17 gsm8k-18      (all samples of two problems)
   rjepa-cli store rm runs/qwen gsm8k-17#2             (its sample 2 alone)
   rjepa-cli store rm runs/qwen --reason "out of memory" --yes
-  rjepa-cli show runs/qwen --failures                 (the reasons that there are)
+  rjepa-cli show runs/qwen --failures                 (the reasons in the store)
 """,
 )
 @click.argument("store", metavar="STORE")
@@ -42,7 +42,7 @@ Examples:
 def command(
     store: str, ids: tuple[str, ...], reasons: tuple[str, ...], yes: bool, as_json: bool
 ) -> int:
-    """Remove records and failures, so that a run with --resume does them again."""
+    """Remove records and failures, so that a run with --resume computes them again."""
     screen = Screen()
     with screen, Interrupts(LEAVING) as interrupts:
         place = locate(store)
@@ -79,9 +79,9 @@ def _counted(chosen: Selection) -> str:
 
 
 def _ask(question: str, screen: Screen) -> None:
-    """Go on only if someone says so."""
+    """Return only if the user agrees."""
     if not (screen.terminal and sys.stdin is not None and sys.stdin.isatty()):
-        raise UsageError(f"{question} There is no terminal to ask on; say --yes")
+        raise UsageError(f"{question} There is no terminal to ask on; add --yes")
     screen.err.write(visible(f"{question} [y/N] "))
     screen.err.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

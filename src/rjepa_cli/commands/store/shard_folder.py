@@ -1,4 +1,4 @@
-"""What a directory of shards tells of itself, before a store is made of it."""
+"""Read about a directory of shards before a store is made from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_HEADER = 2**30
 
 @attrs.frozen
 class ShardShape:
-    """Of the vectors in shards.
+    """The shape of the vectors in shards.
 
     Attributes:
         store_dtype: `float16`, `bfloat16` or `float32`.
@@ -47,18 +47,18 @@ class ShardFolder:
 
     @classmethod
     def find(cls, folder: str) -> ShardFolder:
-        """Look, and read nothing.
+        """Find the shards in a directory, without reading them.
 
         Raises:
-            InputError: no directory, or no shards in it.
+            InputError: there is no directory, or it contains no shards.
         """
         path = Path(folder)
         if not path.is_dir():
             raise InputError(f"{folder}: no such directory")
-        found = cls(path, tuple(sorted(path.glob("*.safetensors"))))
-        if not found.shards and not found.has_identity:
+        shards = cls(path, tuple(sorted(path.glob("*.safetensors"))))
+        if not shards.shards and not shards.has_identity:
             raise InputError(f"{folder}: no *.safetensors file there; name the shards' directory")
-        return found
+        return shards
 
     @property
     def has_identity(self) -> bool:
@@ -66,7 +66,7 @@ class ShardFolder:
         return (self.path / "identity.json").is_file()
 
     def shape(self) -> ShardShape:
-        """Dtype, layers and hidden size, from the first shard's header.
+        """Return dtype, layers and hidden size, from the first shard's header.
 
         Raises:
             InputError: it cannot be read, or holds no vectors.
@@ -88,7 +88,7 @@ class ShardFolder:
         return ShardShape(_DTYPES[dtype], layers, shape[-1], f"{name}/logprobs" in header)
 
     def rows(self) -> int:
-        """Records in all shards; 0 without pyarrow, which the import will ask for.
+        """Return the number of records in all shards; 0 without pyarrow, which import requires.
 
         Raises:
             InputError: a table is missing or cannot be read.
@@ -100,7 +100,7 @@ class ShardFolder:
         return sum(_read(parquet.read_metadata, shard).num_rows for shard in self.shards)
 
     def problem_ids(self) -> set[str]:
-        """Ids of all problems in the shards.
+        """Return the ids of all problems in the shards.
 
         Raises:
             InputError: a table is missing or cannot be read.
@@ -112,12 +112,12 @@ class ShardFolder:
 
 
 def _read(read: Callable[[Any], Any], shard: Path) -> Any:
-    """What `read` makes of the table beside a shard."""
+    """Apply `read` to the table beside a shard."""
     table = shard.with_suffix(".parquet")
     if not table.exists():
         raise InputError(f"{shard}: {table.name} is missing beside it")
     try:
-        # Arrow opens no path whose bytes are not UTF-8.
+        # Arrow cannot open a path that is not UTF-8.
         with table.open("rb") as file:
             return read(file)
     except (OSError, ValueError) as error:
@@ -130,7 +130,7 @@ def _header(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             if size > _LONGEST_HEADER:
-                raise ValueError("no safetensors file")
+                raise ValueError("not a safetensors file")
             header: dict[str, Any] = json.loads(file.read(size))
         header.pop("__metadata__", None)
     except (OSError, ValueError, AttributeError) as error:

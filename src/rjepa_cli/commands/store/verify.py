@@ -1,4 +1,4 @@
-"""`rjepa-cli store verify`: everything read, each damaged record named."""
+"""`rjepa-cli store verify`: read everything and name each damaged record."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Exit codes: 0 sound, 3 damaged.
 def command(store: str, as_json: bool) -> int:
     """Read everything in STORE and name each damaged record.
 
-    Nothing is changed; a run may go on writing meanwhile.
+    Nothing is changed, and a run may keep writing in the meantime.
     """
     screen = Screen()
     with screen, Interrupts(LEAVING):
@@ -44,13 +44,13 @@ def command(store: str, as_json: bool) -> int:
             report = place.maintenance().verify(place.place, meter)
     code = 0 if report.sound else DAMAGED
     if as_json:
-        screen.json({"store": store, **_verified(report), "exit_code": code})
+        screen.json({"store": store, **_report_facts(report), "exit_code": code})
     else:
         screen.result(*_verify_lines(report, store))
     return code
 
 
-def _verified(report: VerifyReport) -> Facts:
+def _report_facts(report: VerifyReport) -> Facts:
     return {
         "sound": report.sound,
         "records": report.records,
