@@ -31,7 +31,7 @@ _PACKED = ("qweight", "qzeros", "scales")
 
 
 def awq_path(device_type: str) -> tuple[str, str]:
-    """Which way an AWQ checkpoint would take on a kind of device, and why."""
+    """Return which way an AWQ checkpoint would take on a kind of device, and why."""
     if importlib.util.find_spec("gptqmodel"):
         return "transformers", "gptqmodel is installed"
     if importlib.util.find_spec("awq"):
@@ -49,7 +49,7 @@ def load_awq(
     dtype: torch.dtype,
     settings: HuggingFaceSettings,
 ) -> tuple[Any, dict[str, str]]:
-    """The model, and a note on how it was loaded.
+    """Return the model, and a note on how it was loaded.
 
     Raises:
         UsageError: no package for AWQ is installed, or a kind of packing that is not supported.
@@ -105,7 +105,7 @@ def say_dequantised(dtype: torch.dtype) -> None:
 
 
 def empty_model(config: Any, dtype: torch.dtype, settings: HuggingFaceSettings) -> Any:
-    """The architecture with parameters on `meta`; buffers that no checkpoint holds are real."""
+    """Return the architecture with parameters on `meta`; buffers that no checkpoint holds are real."""
     from accelerate import init_empty_weights
     from transformers import AutoModelForCausalLM
 

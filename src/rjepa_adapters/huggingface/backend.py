@@ -98,7 +98,7 @@ class HuggingFaceBackend(BatchBackend):
         return [answer for answer in answers if answer is not None]
 
     def prepare(self, prompt: Prompt, sampling: SamplingSettings) -> Rendered | Refused:
-        """The prompt in tokens, or why it cannot be completed."""
+        """Return the prompt in tokens, or why it cannot be completed."""
         refused = self._refuse_control(prompt)
         if refused is not None:
             return refused
@@ -111,7 +111,7 @@ class HuggingFaceBackend(BatchBackend):
         return self._refuse(len(one.ids) + new, what) or one
 
     def stop_finder(self, sampling: SamplingSettings) -> StopFinder | None:
-        """What ends a row at a stop text, if there are any."""
+        """Return what ends a row at a stop text, if there are any."""
         return StopFinder(self.codec, sampling.stop) if sampling.stop else None
 
     def _stop_texts(self, sampling: SamplingSettings, rows: int) -> StopTexts | None:

@@ -160,7 +160,7 @@ _NO_ADAPTER = {"subfolder": "none"}
 
 
 def config_of(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Any:
-    """The checkpoint's configuration."""
+    """Return the checkpoint's configuration."""
     from transformers import AutoConfig
 
     with explained(checkpoint):
@@ -178,7 +178,7 @@ def context_of(config: Any) -> int | None:
 
 
 def tokenizer_of(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Any:
-    """The checkpoint's tokenizer."""
+    """Return the checkpoint's tokenizer."""
     from transformers import AutoTokenizer
 
     more = {"gguf_file": checkpoint.gguf_file} if checkpoint.gguf_file else {}
@@ -198,7 +198,7 @@ def model_of(
     device: torch.device,
     stored: Mapping[str, int] | None = None,
 ) -> Any:
-    """A model through transformers' own loading, on one device.
+    """Return a model through transformers' own loading, on one device.
 
     Args:
         stored: how many numbers each tensor of a GGUF file has.
@@ -242,7 +242,7 @@ def model_of(
 
 
 def _downloaded(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> list[Path]:
-    """The weights of a model on the hub that has just been loaded; none where they are not told."""
+    """Return the weights of a model on the hub that has just been loaded; none where they are not told."""
     from huggingface_hub import snapshot_download
 
     try:

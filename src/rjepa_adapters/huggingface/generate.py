@@ -64,7 +64,7 @@ def generate_batch(
 
 
 def cut_at_end(ids: NDArray[np.int32], end_ids: Sequence[int]) -> NDArray[np.int32]:
-    """The ids up to the first end of sequence, that one included."""
+    """Return the ids up to the first end of sequence, that one included."""
     ends = np.flatnonzero(np.isin(ids, list(end_ids)))
     return ids[: ends[0] + 1].copy() if len(ends) else ids.copy()
 
@@ -168,7 +168,7 @@ class StopFinder:
         self._group: list[int] = []  # tokens that make no whole character yet
 
     def add(self, token: int) -> bool:
-        """Whether the text holds a stop text once this token is behind it."""
+        """Return whether the text holds a stop text once this token is behind it."""
         if token in self._codec.special:
             piece = self._codec.text_of(self._group) if self._group else ""
         else:

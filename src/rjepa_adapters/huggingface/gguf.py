@@ -50,7 +50,7 @@ def context_in(file: Path) -> int | None:
 
 
 def cache_folder() -> Path | None:
-    """Where converted checkpoints are kept, `$XDG_CACHE_HOME/rjepa/gguf`; None without a home."""
+    """Return where converted checkpoints are kept, `$XDG_CACHE_HOME/rjepa/gguf`; None without a home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(base):
         return Path(base) / "rjepa" / "gguf"
@@ -89,7 +89,7 @@ def load_gguf(
 
 
 def kept(checkpoint: ModelFiles, content: str) -> ModelFiles | None:
-    """The conversion that the cache holds, if it is whole."""
+    """Return the conversion that the cache holds, if it is whole."""
     target = _target(checkpoint, content)
     if target is None:
         return None
@@ -111,7 +111,7 @@ def kept(checkpoint: ModelFiles, content: str) -> ModelFiles | None:
 
 
 def _changed(target: Path) -> str | None:
-    """A file of a conversion that is missing or not as it was written."""
+    """Return a file of a conversion that is missing or not as it was written."""
     try:
         sums = json.loads((target / _CHECKSUMS).read_text(encoding="utf-8"))
         if "config.json" not in sums:
@@ -133,7 +133,7 @@ def _target(checkpoint: ModelFiles, content: str) -> Path | None:
 
 
 def _read_header(checkpoint: ModelFiles) -> Mapping[str, int]:
-    """How many numbers each tensor of the file has."""
+    """Return how many numbers each tensor of the file has."""
     for package in ("gguf", "accelerate"):
         try:
             __import__(package)

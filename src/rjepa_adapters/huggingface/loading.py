@@ -93,7 +93,7 @@ def _load(
     device: torch.device,
     texts: ModelFiles | None = None,
 ) -> Loaded:
-    """A checkpoint without an adapter, with the tokenizer of `texts` if there is one."""
+    """Return a checkpoint without an adapter, with the tokenizer of `texts` if there is one."""
     if checkpoint.gguf_file is not None:
         return _load_gguf(checkpoint, model, settings, device, texts)
     config = config_of(checkpoint, settings)
@@ -192,7 +192,7 @@ _NOT_OBEYED = (
 
 
 def _not_obeyed(config: Any) -> dict[str, str]:
-    """A note on what the checkpoint asks for and does not get."""
+    """Return a note on what the checkpoint asks for and does not get."""
     given = config.to_diff_dict() if config is not None else {}
     named = ", ".join(f"{key} {given[key]}" for key in _NOT_OBEYED if given.get(key))
     if not named:

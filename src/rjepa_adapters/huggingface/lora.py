@@ -28,7 +28,7 @@ _VOLATILE = ("base_model_name_or_path", "inference_mode", "revision", "peft_vers
 
 
 def adapter_folder(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Path | None:
-    """The folder of the adapter that a checkpoint is or has; None where it has none."""
+    """Return the folder of the adapter that a checkpoint is or has; None where it has none."""
     if checkpoint.gguf_file is not None:
         return None
     if checkpoint.folder is not None:
@@ -51,7 +51,7 @@ def adapter_folder(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Pat
 def base_of(
     checkpoint: ModelFiles, adapter: Path, settings: HuggingFaceSettings
 ) -> tuple[ModelFiles, HuggingFaceSettings]:
-    """The weights that an adapter belongs to: those beside it, else those that it names.
+    """Return the weights that an adapter belongs to: those beside it, else those that it names.
 
     Raises:
         UsageError: the package `peft` is missing; it names none, or they are not there.
@@ -83,13 +83,13 @@ def base_of(
 
 
 def texts_of(checkpoint: ModelFiles, adapter: Path) -> ModelFiles | None:
-    """Where the adapter's own tokenizer is, if it has one."""
+    """Return where the adapter's own tokenizer is, if it has one."""
     there = (adapter / "tokenizer_config.json").is_file()
     return ModelFiles(checkpoint.name, str(adapter)) if there else None
 
 
 def merged(checkpoint: ModelFiles, adapter: Path, model: Any) -> tuple[Any, str]:
-    """The model with the adapter added to its weights, and a note on it.
+    """Return the model with the adapter added to its weights, and a note on it.
 
     Raises:
         UsageError: it does not fit the model, or its weights are not all there.
@@ -128,7 +128,7 @@ def merged(checkpoint: ModelFiles, adapter: Path, model: Any) -> tuple[Any, str]
 
 
 def adapted_content(content: str, adapter: Path) -> str:
-    """The content of a model with an adapter: that of its weights, and the adapter's."""
+    """Return the content of a model with an adapter: that of its weights, and the adapter's."""
     digest = hashlib.sha256(content.encode())
     for name in _WEIGHTS:
         if (adapter / name).is_file():

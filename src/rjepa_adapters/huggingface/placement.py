@@ -40,7 +40,7 @@ class Loaded:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device by name; `auto` takes CUDA where there is a card.
+    """Return the device by name; `auto` takes CUDA where there is a card.
 
     Raises:
         UsageError: it is not there.
@@ -77,7 +77,7 @@ def keep_off_plans(device: torch.device) -> None:
 def pick_dtype(
     name: str, device: torch.device, auto_cuda: torch.dtype = torch.bfloat16
 ) -> torch.dtype:
-    """The compute dtype; `auto` is float32 on a CPU and a half type on a card."""
+    """Return the compute dtype; `auto` is float32 on a CPU and a half type on a card."""
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
             name
@@ -153,20 +153,20 @@ _ASKED = re.compile(r"(?:tried|unable) to allocate ([\d.]+) (bytes|[KMGT]iB)", r
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out; torch says it in several ways."""
+    """Return whether an error means that memory ran out; torch says it in several ways."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
 def asked_bytes(message: str) -> int | None:
-    """What the failed request asked for, where the message tells."""
+    """Return what the failed request asked for, where the message tells."""
     match = _ASKED.search(message)
     return int(float(match[1]) * _UNITS[match[2]]) if match else None
 
 
 def held_bytes(device: torch.device) -> int:
-    """What this process holds now: on a card the tensors, on the host the resident set."""
+    """Return what this process holds now: on a card the tensors, on the host the resident set."""
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
     return int(psutil.Process().memory_info().rss)

@@ -22,7 +22,7 @@ _CHAT = (
 
 
 def shape_tokenizer(vocabulary: int) -> Any:
-    """A fast tokenizer with exactly so many ids, the same every time.
+    """Return a fast tokenizer with exactly so many ids, the same every time.
 
     What is not learned is filled up with made-up words, which no text is encoded to; a model that
     samples one of their ids has it decoded to harmless text.

@@ -130,7 +130,7 @@ def find_shape(name: str) -> tuple[str, Shape, bool]:
 
 
 def load_shape(model: ModelSettings, settings: HuggingFaceSettings, device: torch.device) -> Loaded:
-    """A model with random weights, made on its device in its dtype.
+    """Return a model with random weights, made on its device in its dtype.
 
     Raises:
         UsageError: no such shape, or AutoAWQ is missing.
@@ -227,7 +227,7 @@ class _Parameter:
 
 
 def _plan(network: Any) -> list[_Parameter]:
-    """Every parameter. Linear layers are packed, but for the output one, as real checkpoints do."""
+    """Return every parameter. Linear layers are packed, but for the output one, as real checkpoints do."""
     output = network.get_output_embeddings()
     tied = network.config.tie_word_embeddings
     return [
@@ -260,7 +260,7 @@ def _drawn(
 def _packed_tensors(
     module: str, out: int, width: int, group: int, device: torch.device
 ) -> Iterator[tuple[str, Tensor]]:
-    """A linear layer in AWQ's gemm layout: eight 4-bit numbers an int32.
+    """Yield a linear layer in AWQ's gemm layout: eight 4-bit numbers an int32.
 
     Levels are uniform in 0 to 15, zeros are 7 or 8, so that weights are centred on 0.
     """

@@ -95,12 +95,12 @@ class TextCodec:
         return text, np.asarray(ids, np.int32), (inside[0], inside[-1] + 1)
 
     def control_token(self, prompt: Prompt) -> str | None:
-        """A control token that stands in the prompt's own text, where it would act as one."""
+        """Return a control token that stands in the prompt's own text, where it would act as one."""
         text = (prompt.system or "") + "\n" + prompt.user
         return next((token for token in self._control if token in text), None)
 
     def _format(self, prompt: Prompt) -> tuple[str, int]:
-        """The prompt as the model sees it, and where its user text starts."""
+        """Return the prompt as the model sees it, and where its user text starts."""
         if not self.tokenizer.chat_template:
             before = f"{prompt.system}\n\n" if prompt.system else ""
             return f"{before}{prompt.user}\n\nSolution:\n", len(before)
@@ -196,7 +196,7 @@ class TextCodec:
         )
 
     def read(self, prompt: Prompt, solution: GivenSolution) -> Completion:
-        """A given solution as a completion; the text is what its ids decode to."""
+        """Return a given solution as a completion; the text is what its ids decode to."""
         text, prompt_ids, statement = self.render(prompt)
         if solution.text is not None:
             ids = self._plain_ids(solution.text)
@@ -228,7 +228,7 @@ class TextCodec:
 
 
 def _template_of(tokenizer: Any) -> str | None:
-    """The chat template that is used, of several too; None where there is none."""
+    """Return the chat template that is used, of several too; None where there is none."""
     if not tokenizer.chat_template:
         return None
     try:
@@ -240,7 +240,7 @@ def _template_of(tokenizer: Any) -> str | None:
 def _on_day(
     tokenizer: Any, template: str | None, day: str, messages: list[dict[str, str]], **chosen: Any
 ) -> str:
-    """The chat as `apply_chat_template` renders it, at midnight of a day.
+    """Return the chat as `apply_chat_template` renders it, at midnight of a day.
 
     It takes no function from a caller, and so no clock but its own.
     """

@@ -27,7 +27,7 @@ _COMPUTED = re.compile(r"(inv_freq|masked_bias|position_ids|attn\.bias|attention
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, in the order in which transformers looks for them.
+    """Return the safetensors files of a checkpoint, in the order in which transformers looks for them.
 
     Raises:
         UsageError: the index cannot be read, or names files that are not there.
@@ -53,7 +53,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def stored_elements(files: Iterable[Path]) -> dict[str, int]:
-    """How many numbers each tensor of some safetensors files has; reads their headers alone.
+    """Return how many numbers each tensor of some safetensors files has; reads their headers alone.
 
     Raises:
         UsageError: a file is damaged or cut short.
@@ -119,7 +119,7 @@ def check_filled(name: str, model: Any, info: Mapping[str, Any], stored: Mapping
 
 
 def first(names: Collection[str]) -> str:
-    """The first few of them, for a message."""
+    """Return the first few of them, for a message."""
     shown = list(names)[:_SHOWN]
     return ", ".join(shown) + (", …" if len(names) > _SHOWN else "")
 
@@ -169,7 +169,7 @@ def _reason(missing: list[str], unexpected: Collection[str]) -> str:
 
 
 def _is_packed(model: Any) -> bool:
-    """Whether weights are held in a quantised form, whose tensors are not the model's own."""
+    """Return whether weights are held in a quantised form, whose tensors are not the model's own."""
     quantiser = getattr(model, "hf_quantizer", None)
     if quantiser is None:
         return False

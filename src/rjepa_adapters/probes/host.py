@@ -131,7 +131,7 @@ def cgroup_memory(root: Path = _CGROUP, own: Path = _OWN) -> tuple[int | None, i
 
 
 def _path(own: Path, controller: str) -> PurePosixPath:
-    """The process's group, below the root of its hierarchy, as far as the kernel tells."""
+    """Return the process's group, below the root of its hierarchy, as far as the kernel tells."""
     with suppress(OSError):
         for line in (own / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -141,7 +141,7 @@ def _path(own: Path, controller: str) -> PurePosixPath:
 
 
 def _groups(mount: Path, path: PurePosixPath) -> Iterator[Path]:
-    """The directory of a group and of all above it.
+    """Yield the directory of a group and of all above it.
 
     In a container the path may begin above what is mounted, or lie outside of it (`/../…`): then
     what is there of it counts.

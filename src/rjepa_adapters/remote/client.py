@@ -37,7 +37,7 @@ _NOT_FINITE = "/problems#not-finite"
 
 
 def on_loopback(host: str) -> bool:
-    """Whether a name or number means this machine, which no proxy leads to."""
+    """Return whether a name or number means this machine, which no proxy leads to."""
     labels = host.lower().rstrip(".").split(".")
     if labels[-1] in ("localhost", "ip6-localhost") or labels == ["localhost", "localdomain"]:
         return True
@@ -232,7 +232,7 @@ class RemoteWorldModel:
 
 
 def refusal(answer: httpx2.Response, where: str, first: int = 0) -> Exception:
-    """The error that an answer other than 200 stands for.
+    """Return the error that an answer other than 200 stands for.
 
     Args:
         answer: with RFC 9457 problem details, if it is the service's own.

@@ -71,7 +71,7 @@ def pack(
     masked: Sequence[Sequence[int]] | None = None,
     **fields: str,
 ) -> bytes:
-    """A request's body from sequences of one width, at least one."""
+    """Return a request's body from sequences of one width, at least one."""
     tensors: dict[str, NDArray[Any]] = {
         "latents": _floats(np.concatenate([one.latents for one in sequences])),
         "prompts": _floats(np.stack([one.prompt for one in sequences])),
@@ -122,7 +122,7 @@ def unpack(body: bytes, most: int) -> Message:
 
 
 def pack_values(rows: Sequence[Floats], **fields: str) -> bytes:
-    """An answer's body: one array [S] or [S, E] a sequence."""
+    """Return an answer's body: one array [S] or [S, E] a sequence."""
     lengths = np.array([len(one) for one in rows], np.int64)
     return save({"values": _floats(np.concatenate(rows)), "lengths": lengths}, fields)
 
@@ -191,7 +191,7 @@ def _wanted(tensors: Mapping[str, NDArray[Any]], name: str, axes: int, kind: str
 def _lengths(
     tensors: Mapping[str, NDArray[Any]], name: str, total: int, sequences: int | None
 ) -> list[int]:
-    """How the rows of a tensor are shared out; all to one sequence where nothing is said."""
+    """Return how the rows of a tensor are shared out; all to one sequence where nothing is said."""
     found = [total] if name not in tensors else _wanted(tensors, name, 1, "i").tolist()
     if min(found, default=0) < 0 or sum(found) != total:
         raise WireError(f"/{name}", f"must add up to {total}, none of them below 0")
@@ -221,7 +221,7 @@ def _floats(values: NDArray[Any]) -> Floats:
 
 
 def info_from_json(facts: Mapping[str, Any], location: str) -> WorldModelInfo:
-    """What `/info` says of the world model.
+    """Return what `/info` says of the world model.
 
     Raises:
         KeyError, TypeError, ValueError: it is another service's.

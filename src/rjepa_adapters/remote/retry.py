@@ -26,7 +26,7 @@ def ask(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> httpx2.Response:
-    """An answer to be kept, good or bad; asked again, later and later, until it comes.
+    """Return an answer to be kept, good or bad; asked again, later and later, until it comes.
 
     Args:
         send: sends the request once.

@@ -59,7 +59,7 @@ def html(
 
 
 def _curves(curve: Sequence[Row]) -> Iterator[tuple[Markup, str]]:
-    """A chart for each kind of value, with as many lines as it can tell apart."""
+    """Yield a chart for each kind of value, with as many lines as it can tell apart."""
     across = [float(row.get("epoch", i + 1)) for i, row in enumerate(curve)]
     for title, names in _grouped(curve):
         for begin in range(0, len(names), CURVES):
@@ -155,7 +155,7 @@ class LatentPicture:
 def latent_picture(
     sequences: Sequence[NDArray[np.float32]], name: str = "step embeddings", most: int = 2000
 ) -> LatentPicture:
-    """The first two principal components of the steps of traces.
+    """Return the first two principal components of the steps of traces.
 
     Args:
         sequences: [S, W] a trace.

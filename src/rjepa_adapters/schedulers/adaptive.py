@@ -151,12 +151,12 @@ class AdaptiveScheduler:
         return max(1, int(min(self._rows(), most)))
 
     def _row_load(self) -> float:
-        """What a row weighs where rows are long, but for one batch in ten."""
+        """Return what a row weighs where rows are long, but for one batch in ten."""
         loads = sorted(self._row_loads) or [1.0]
         return max(1.0, loads[-1 - len(loads) // 10])
 
     def _most_by_ceiling(self) -> int:
-        """The size nearest to what fits; its last rows may be missing from a batch."""
+        """Return the size nearest to what fits; its last rows may be missing from a batch."""
         limit = self._ceiling.limit / (self._row_load() if self._in_tokens else 1.0)
         return self._ladder.nearest(min(limit, self._settings.max_batch_size))
 
@@ -164,7 +164,7 @@ class AdaptiveScheduler:
         return max(1, int(min(self._settings.encode_tokens, self._encoding.limit)))
 
     def _load(self, seen: Observation) -> float:
-        """What weighs on memory: tokens where the session tells them, rows where it doesn't."""
+        """Return what weighs on memory: tokens where the session tells them, rows where it doesn't."""
         self._in_tokens = self._in_tokens or seen.tokens > 0
         return float(seen.tokens or seen.rows)
 
@@ -261,7 +261,7 @@ class AdaptiveScheduler:
 
 
 def _batches(seen: Observation) -> float:
-    """How much of a whole batch an observation covers."""
+    """Return how much of a whole batch an observation covers."""
     return 1.0 if seen.ended is None else min(1.0, seen.ended / max(1, seen.rows))
 
 

@@ -177,7 +177,7 @@ class Climb:
         return self._try(up, f"{home} rows went well")
 
     def _rival(self) -> int:
-        """The smaller size that may most likely be as fast as this one, for all that is known."""
+        """Return the smaller size that may most likely be as fast as this one, for all that is known."""
         found, size = self.home, self.home
         least = math.inf
         while (smaller := self._half(size)) < size and smaller * _LARGEST_STEP_DOWN >= self.home:
@@ -269,10 +269,10 @@ class Retries:
             failure.due = min(failure.due, now + self._base)
 
     def lowest(self, above: int) -> int | None:
-        """The smallest size above this one that failed clearly."""
+        """Return the smallest size above this one that failed clearly."""
         failed = (size for size, failure in self._failures.items() if failure.clear)
         return min((size for size in failed if size > above), default=None)
 
     def due(self, size: int, now: int) -> bool:
-        """Whether the size may be tried."""
+        """Return whether the size may be tried."""
         return size not in self._failures or now >= self._failures[size].due

@@ -17,24 +17,24 @@ class Ladder:
         self.sizes = tuple(sorted(inside | {minimum, maximum, start}))
 
     def floor(self, rows: float) -> int:
-        """The largest size that is at most `rows`; the minimum where there is none."""
+        """Return the largest size that is at most `rows`; the minimum where there is none."""
         return self.sizes[max(0, bisect_right(self.sizes, rows) - 1)]
 
     def nearest(self, rows: float) -> int:
-        """The size that is nearest to so many rows, in proportion."""
+        """Return the size that is nearest to so many rows, in proportion."""
         lower = self.floor(rows)
         upper = self.above(lower)
         return upper if rows * rows > lower * upper else lower
 
     def below(self, size: int) -> int:
-        """The next smaller size; the minimum has none and stays."""
+        """Return the next smaller size; the minimum has none and stays."""
         return self.sizes[max(0, bisect_left(self.sizes, size) - 1)]
 
     def above(self, size: int) -> int:
-        """The next larger size; the maximum has none and stays."""
+        """Return the next larger size; the maximum has none and stays."""
         return self.sizes[min(len(self.sizes) - 1, bisect_right(self.sizes, size))]
 
     def between(self, low: int, high: int) -> int | None:
-        """The size in the middle between two, if there is any."""
+        """Return the size in the middle between two, if there is any."""
         inside = self.sizes[bisect_right(self.sizes, low) : bisect_left(self.sizes, high)]
         return inside[len(inside) // 2] if inside else None

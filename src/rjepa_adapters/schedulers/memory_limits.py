@@ -193,7 +193,7 @@ class Ceiling:
         self._fitted = False
 
     def fits(self, load: float, batches: float = 1.0) -> bool:
-        """A load did fit, for so many batches' time. True if the limit rose after it."""
+        """Return a load did fit, for so many batches' time. True if the limit rose after it."""
         self._fitted = True
         if math.isinf(self.limit):
             self._held = max(self._held, load)

@@ -82,7 +82,7 @@ class Speeds:
         return math.exp(median(seen)) if seen else None
 
     def measured_below(self, size: int) -> int | None:
-        """The largest smaller size with a recent measurement."""
+        """Return the largest smaller size with a recent measurement."""
         recent = (s for s, seen in self._seen.items() if self._now - seen[-1][0] < _RECENT)
         return max((s for s in recent if s < size), default=None)
 
@@ -132,7 +132,7 @@ class Speeds:
         return max(_LEAST_NOISE, math.sqrt(total / (_NOISE_WEIGHT + len(self._steps))))
 
     def collapsed(self, size: int) -> bool:
-        """Whether the last three measurements of a size are far below those before."""
+        """Return whether the last three measurements of a size are far below those before."""
         seen = [value for _, value in self._seen.get(size, ())][-12:]
         if len(seen) < 7:
             return False

@@ -84,7 +84,7 @@ def _schema(pa: Any, identity: Identity) -> Any:
 
 
 def _features(schema: Any, pa: Any) -> dict[str, Any]:
-    """The columns as `datasets` describes them."""
+    """Return the columns as `datasets` describes them."""
     return {field.name: _feature(field.type, pa) for field in schema}
 
 

@@ -127,7 +127,7 @@ def _record(
     problem: Problem | None,
     where: str,
 ) -> LatentRecord:
-    """The record of a row.
+    """Return the record of a row.
 
     Raises:
         InputError: naming the row; its parts are missing, or do not fit together.

@@ -60,7 +60,7 @@ def write_manifest(
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """What `identity.json` says; None if there is none.
+    """Return what `identity.json` says; None if there is none.
 
     Raises:
         InputError: it cannot be read, or lacks something.

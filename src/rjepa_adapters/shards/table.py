@@ -32,7 +32,7 @@ def tensor_name(key: RecordKey) -> str:
 
 
 def to_row(record: LatentRecord) -> dict[str, Any]:
-    """A record without its vectors, as values that Arrow knows."""
+    """Return a record without its vectors, as values that Arrow knows."""
     trace = record.trace
     problem = trace.problem
     row: dict[str, Any] = {
@@ -70,7 +70,7 @@ def to_row(record: LatentRecord) -> dict[str, Any]:
 
 
 def from_row(row: Mapping[str, Any], problem: Problem | None, where: str) -> Trace:
-    """The trace of a row; what shards lack stays empty.
+    """Return the trace of a row; what shards lack stays empty.
 
     Args:
         problem: of the row's problem id, for shards without statements.

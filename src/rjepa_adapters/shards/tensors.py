@@ -113,7 +113,7 @@ class TensorFile:
         return name in self._tensors
 
     def get(self, name: str) -> Vectors:
-        """A tensor.
+        """Return a tensor.
 
         Raises:
             InputError: there is none of that name, or of a dtype that no store keeps.

@@ -36,7 +36,7 @@ class Chat:
     turns: tuple[tuple[str, str], ...]
 
     def said_by(self, role: str) -> list[str]:
-        """All that a role said."""
+        """Return all that a role said."""
         return [text for speaker, text in self.turns if speaker == role and text.strip()]
 
     @property
@@ -79,7 +79,7 @@ class Chat:
 
 
 def read_chat(value: Any) -> Chat | None:
-    """The conversation in a value, also as JSON in a text; None if it is something else.
+    """Return the conversation in a value, also as JSON in a text; None if it is something else.
 
     Raises:
         ChatError: a message holds something beside text.

@@ -55,13 +55,13 @@ class Choices:
     labels: tuple[str, ...] = ()
 
     def lettered(self) -> str:
-        """A line for each: `A. …`."""
+        """Return a line for each: `A. …`."""
         return "\n".join(
             f"{_letter(i)}. {text}" for i, text in enumerate(self.texts) if text is not None
         )
 
     def stand_in(self, statement: str) -> bool:
-        """Whether a statement holds them already."""
+        """Return whether a statement holds them already."""
         texts = {i: re.escape(text) for i, text in enumerate(self.texts) if text is not None}
         labelled = [rf"(?<!\w){_letter(i)}\s*[).:]\s*{text}(?!\w)" for i, text in texts.items()]
         if _stand_in_order(labelled, statement):
@@ -70,7 +70,7 @@ class Choices:
         return sum(map(len, texts.values())) >= _NO_CHANCE and _stand_in_order(bare, statement)
 
     def named(self, answer: Any, lettered: bool) -> str | None:
-        """The letter of what an answer names, or its text where the letters stand nowhere.
+        """Return the letter of what an answer names, or its text where the letters stand nowhere.
 
         None for no answer, as test sets have it; another text stays as it is.
 
@@ -89,7 +89,7 @@ class Choices:
         return _letter(place) if lettered else self.texts[place]
 
     def place_of(self, answer: Any) -> int | None:
-        """Which choice an answer names, from 0: by label, letter, text or number.
+        """Return which choice an answer names, from 0: by label, letter, text or number.
 
         Raises:
             ChoiceError: it is a number or a letter that no choice has.
@@ -123,7 +123,7 @@ class Choices:
 
 
 def find_choices(record: Record) -> Choices | None:
-    """The choices of a row, None without any."""
+    """Return the choices of a row, None without any."""
     for field in record.present(CHOICE_NAMES):
         found = read_choices(record.values[field], field)
         if found is not None:
@@ -132,7 +132,7 @@ def find_choices(record: Record) -> Choices | None:
 
 
 def read_choices(value: Any, field: str) -> Choices | None:
-    """The choices in a value: a list, objects, a text with their labels; None if there are none."""
+    """Return the choices in a value: a list, objects, a text with their labels; None if there are none."""
     labels: list[str] = []
     if isinstance(value, str):
         value = _from_text(value)

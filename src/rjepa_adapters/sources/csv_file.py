@@ -16,7 +16,7 @@ from .rows import Records, RecordSource
 
 
 def source(location: str, problems: ProblemSettings, delimiter: str | None) -> RecordSource:
-    """The source of a CSV file."""
+    """Return the source of a CSV file."""
     check_file(location)
     reader = RowReader.of(problems)
     return RecordSource(location, lambda: _records(location, reader, delimiter), reader)

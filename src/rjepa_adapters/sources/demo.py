@@ -14,7 +14,7 @@ from .rows import Records, RecordSource
 
 
 def source(problems: ProblemSettings) -> RecordSource:
-    """The demo's problems, whose field names are known: `problems.fields` is for other sources."""
+    """Return the demo's problems, whose field names are known: `problems.fields` is for other sources."""
     return RecordSource("demo", _records, RowReader.of(attrs.evolve(problems, fields={})))
 
 

@@ -102,19 +102,19 @@ class Fields:
                     )
 
     def parts(self, record: Record, theirs: str) -> list[str]:
-        """The source's fields in a name as it was given: `Body+Question` is two of them."""
+        """Return the source's fields in a name as it was given: `Body+Question` is two of them."""
         if not theirs or theirs in record.names:
             return [theirs] if theirs else []
         return [part.strip() for part in theirs.split("+")]
 
     def candidates(self, record: Record, ours: str) -> list[str]:
-        """The fields that may hold this: the user's alone, or those with a usual name."""
+        """Return the fields that may hold this: the user's alone, or those with a usual name."""
         if ours in self.given:
             return [self.given[ours]] if self.given[ours] else []
         return record.present(NAMES[ours])
 
     def has_statement(self, names: Iterable[str]) -> bool:
-        """Whether a table with these columns holds statements."""
+        """Return whether a table with these columns holds statements."""
         record = Record.of(dict.fromkeys(names), "")
         if "statement" in self.given:
             parts = self.parts(record, self.given["statement"])
@@ -122,7 +122,7 @@ class Fields:
         return bool(record.present(NAMES["statement"]))
 
     def no_statement(self, record: Record) -> InputError:
-        """What to say of a record without a statement: what it has, and the likeliest of it."""
+        """Return what to say of a record without a statement: what it has, and the likeliest of it."""
         likeliest = _likeliest(record.values)
         return record.error(
             f"no statement; the row has {record.listed()}; "
@@ -131,7 +131,7 @@ class Fields:
 
 
 def _likeliest(values: Mapping[str, Any]) -> str:
-    """The field that may hold the statement: by its name, else the longest text."""
+    """Return the field that may hold the statement: by its name, else the longest text."""
     taken = {*SOLUTION_NAMES, *LABELS, *(name for ours in NAMES.values() for name in ours)}
     texts = [
         name

@@ -23,7 +23,7 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def check_file(location: str) -> Path:
-    """The path of a file that is there and can be read twice.
+    """Return the path of a file that is there and can be read twice.
 
     Raises:
         InputError: it is missing, a directory, or something else that is no file.
@@ -127,14 +127,14 @@ DAMAGED = (EOFError, zlib.error, lzma.LZMAError)
 
 
 def bare_name(location: str) -> str:
-    """The location in lower case, without what says that it is packed."""
+    """Return the location in lower case, without what says that it is packed."""
     name = location.lower()
     endings = [ending for _, all_of in (*_REFUSED.values(), *_READ.values()) for ending in all_of]
     return name.removesuffix(max(filter(name.endswith, endings), key=len, default=""))
 
 
 def packed_as(path: Path) -> str | None:
-    """How a file that is there is packed: by its first bytes, else by its name.
+    """Return how a file that is there is packed: by its first bytes, else by its name.
 
     Raises:
         InputError: in a way that is not read.
@@ -188,5 +188,5 @@ _OPENERS: Mapping[str, Callable[[Path], Any]] = {
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether it is the packed file that a read failed of, not the system."""
+    """Return whether it is the packed file that a read failed of, not the system."""
     return isinstance(error, DAMAGED) or (isinstance(error, OSError) and error.errno is None)

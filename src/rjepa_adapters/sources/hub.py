@@ -25,7 +25,7 @@ def source(
     split: str | None = None,
     revision: str | None = None,
 ) -> RecordSource:
-    """The source of a dataset. It is loaded, memory-mapped, when first read.
+    """Return the source of a dataset. It is loaded, memory-mapped, when first read.
 
     Raises:
         UsageError: `datasets` is not installed.

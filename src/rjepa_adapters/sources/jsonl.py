@@ -15,7 +15,7 @@ from .rows import Records, RecordSource
 
 
 def source(location: str, problems: ProblemSettings) -> RecordSource:
-    """The source of a JSON Lines file."""
+    """Return the source of a JSON Lines file."""
     check_file(location)
     return RecordSource(location, lambda: _records(location), RowReader.of(problems))
 
@@ -56,7 +56,7 @@ class _RepeatedError(ValueError):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; a key that stands twice would drop what it says first."""
+    """Return an object; a key that stands twice would drop what it says first."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

@@ -41,7 +41,7 @@ def is_parquet(location: str) -> bool:
 
 
 def is_dataset(location: str) -> bool:
-    """A dataset with its prefix, saved on disk, or by a name that can be no file's."""
+    """Return a dataset with its prefix, saved on disk, or by a name that can be no file's."""
     if location.startswith(HUB_PREFIX) or is_saved_dataset(location):
         return True
     path = Path(location)
@@ -54,7 +54,7 @@ def is_dataset(location: str) -> bool:
 
 
 def is_saved_dataset(location: str) -> bool:
-    """A folder that `save_to_disk` of `datasets` made."""
+    """Return a folder that `save_to_disk` of `datasets` made."""
     folder = Path(os.path.expanduser(location))
     return (folder / "dataset_dict.json").is_file() or (
         (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
@@ -78,7 +78,7 @@ def _kind(location: str) -> str | None:
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes of a regular file, unpacked; nothing where there is no such file."""
+    """Return the first bytes of a regular file, unpacked; nothing where there is no such file."""
     if not path.is_file():
         return b""
     try:

@@ -15,7 +15,7 @@ BATCH_ROWS = 256
 
 
 def source(location: str, problems: ProblemSettings) -> RecordSource:
-    """The source of a Parquet file.
+    """Return the source of a Parquet file.
 
     Raises:
         UsageError: pyarrow is not installed.

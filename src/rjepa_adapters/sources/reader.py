@@ -45,7 +45,7 @@ class RowReader:
 
     @classmethod
     def of(cls, problems: ProblemSettings) -> RowReader:
-        """The reader that the settings ask for.
+        """Return the reader that the settings ask for.
 
         Raises:
             UsageError: `problems.fields` names something that a problem does not have.
@@ -90,7 +90,7 @@ class RowReader:
         return SourceRow(problem, given_solutions(self.fields, record, keep_notes, reply), where)
 
     def _put_together(self, record: Record) -> dict[str, Any]:
-        """What the user's names for several fields, or for one within a field, stand for."""
+        """Return what the user's names for several fields, or for one within a field, stand for."""
         return {
             theirs: joined(record, ours, self.fields.parts(record, theirs))
             for ours, theirs in self.fields.given.items()
@@ -168,7 +168,7 @@ class RowReader:
         return None, None
 
     def _answer(self, record: Record, posed: Posed) -> tuple[str | None, str | None]:
-        """The reference answer, and the field used up by it."""
+        """Return the reference answer, and the field used up by it."""
         for field in self.fields.candidates(record, "answer"):
             value = _alone(record.values[field])
             text = self._answer_text(record, field, value)
@@ -192,7 +192,7 @@ class RowReader:
         return self._reference(record) or (final_answer(reply) if reply else None), None
 
     def _answer_text(self, record: Record, field: str, value: Any) -> str:
-        """An answer as text, empty for none."""
+        """Return an answer as text, empty for none."""
         if is_null(value):
             return ""
         if isinstance(value, bytes):
@@ -203,7 +203,7 @@ class RowReader:
         return record.text(field, "answer", text).strip()
 
     def _chosen(self, record: Record, field: str, posed: Posed, answer: Any) -> str | None:
-        """An answer, which names one of the row's choices if it has any."""
+        """Return an answer, which names one of the row's choices if it has any."""
         if posed.choices is None or answer is None:
             return None if answer is None else self._answer_text(record, field, answer)
         try:
@@ -215,7 +215,7 @@ class RowReader:
             ) from None
 
     def _choice(self, posed: Posed, value: Any) -> str | None:
-        """The choice that a value names, None where it is something else."""
+        """Return the choice that a value names, None where it is something else."""
         assert posed.choices is not None
         try:
             place = posed.choices.place_of(value)
@@ -224,7 +224,7 @@ class RowReader:
         return None if place is None else posed.choices.named(value, posed.lettered)
 
     def _reference(self, record: Record) -> str | None:
-        """The answer inside a source's own solution; one that carries a label may be wrong."""
+        """Return the answer inside a source's own solution; one that carries a label may be wrong."""
         if "answer" in self.fields.given or record.present(CORRECT):
             return None
         for field in self.fields.candidates(record, "solution")[:1]:
@@ -254,7 +254,7 @@ def _alone(value: Any) -> Any:
 
 
 def _json_number(value: Any) -> Any:
-    """A decimal within a list; its digits behind the point are no text."""
+    """Return a decimal within a list; its digits behind the point are no text."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return str(value)

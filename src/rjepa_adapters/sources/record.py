@@ -16,7 +16,7 @@ from .chat import ChatError, read_chat
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in the words of a message."""
+    """Return what a value is, in the words of a message."""
     if value is None:
         return "null"
     names = (
@@ -35,7 +35,7 @@ def is_null(value: Any) -> bool:
 
 
 def scalar_text(value: Any) -> str | None:
-    """A text, number or truth value as text; None for anything else.
+    """Return a text, number or truth value as text; None for anything else.
 
     Table programs turn whole numbers into floats where a column has gaps; 3.0 is 3 again here.
     """
@@ -76,15 +76,15 @@ class Record:
         return cls(values, where, plain, tuple(values))
 
     def with_values(self, more: Mapping[str, Any]) -> Record:
-        """The same with values that no field of the row holds."""
+        """Return the same with values that no field of the row holds."""
         return attrs.evolve(self, values={**self.values, **more}) if more else self
 
     def without(self, field: str | None) -> Record:
-        """The same without a field."""
+        """Return the same without a field."""
         return self.of({k: v for k, v in self.values.items() if k != field}, self.where)
 
     def present(self, names: Iterable[str]) -> list[str]:
-        """The fields that go by one of these names, in the names' order."""
+        """Return the fields that go by one of these names, in the names' order."""
         return [self.plain[name] for name in names if name in self.plain]
 
     def find(self, name: str) -> tuple[bool, Any]:
@@ -113,13 +113,13 @@ class Record:
         return InputError(f"{self.where}: {message}")
 
     def listed(self) -> str:
-        """The fields, for a message."""
+        """Return the fields, for a message."""
         names = [repr(name) for name in self.names]
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
         return (", ".join(names[:12]) + more) or "no fields"
 
     def text(self, field: str, what: str, value: Any = None) -> str:
-        """A field's value (or that given) which must be a text that can be stored."""
+        """Return a field's value (or that given) which must be a text that can be stored."""
         value = self.values[field] if value is None else value
         if not isinstance(value, str):
             raise self.error(

@@ -48,12 +48,12 @@ _SHORT_FLOATS["float16"] = np.float16
 
 
 def short_floats(types: Mapping[str, object]) -> dict[str, type]:
-    """The columns whose numbers have fewer digits than Python shows of them, by their types."""
+    """Return the columns whose numbers have fewer digits than Python shows of them, by their types."""
     return {n: _SHORT_FLOATS[str(t)] for n, t in types.items() if str(t) in _SHORT_FLOATS}
 
 
 def as_text_source(row: Mapping[str, Any], short: Mapping[str, type]) -> dict[str, Any]:
-    """A row whose values are those of JSON, and decimals.
+    """Return a row whose values are those of JSON, and decimals.
 
     Args:
         short: from `short_floats`.
@@ -92,7 +92,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_pair(value: Any) -> bool:
-    """Whether it is an entry of an Arrow map, whose other lists are lists."""
+    """Return whether it is an entry of an Arrow map, whose other lists are lists."""
     return isinstance(value, tuple) and len(value) == 2
 
 
@@ -106,7 +106,7 @@ def _text_or_bytes(value: bytes) -> str | bytes:
 
 
 def _moment(value: datetime) -> str | None:
-    """A day alone where table programs have made it a moment, as 3.0 is 3 again."""
+    """Return a day alone where table programs have made it a moment, as 3.0 is 3 again."""
     if value != value:  # pandas' NaT
         return None
     midnight = value.time() == time() and not getattr(value, "nanosecond", 0)
@@ -116,7 +116,7 @@ def _moment(value: datetime) -> str | None:
 
 
 def repeated(names: Iterable[str]) -> str | None:
-    """The first name that stands twice."""
+    """Return the first name that stands twice."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -25,7 +25,7 @@ _TRUTH = {"true": "true", "1": "true", "yes": "true", "false": "false", "0": "fa
 def given_solutions(
     fields: Fields, record: Record, keep_notes: bool = False, reply: str | None = None
 ) -> tuple[GivenSolution, ...]:
-    """A record's solutions, with the labels that belong to each.
+    """Return a record's solutions, with the labels that belong to each.
 
     Args:
         reply: what the assistant of a conversation answers, taken where no field holds a solution.
@@ -101,7 +101,7 @@ def _is_empty(value: str | list[Any] | dict[str, Any]) -> bool:
 
 
 def _read(record: Record, field: str, value: Any, as_steps: bool) -> list[_Found]:
-    """The solutions in one field."""
+    """Return the solutions in one field."""
     if isinstance(value, str):
         unpacked = _unpack(value) if as_steps or plain_name(field) in _PLURALS else None
         if unpacked is None:
@@ -131,7 +131,7 @@ def _one_of_several(record: Record, field: str, item: Any) -> _Found:
 
 
 def _unpack(text: str) -> list[Any] | None:
-    """A list that stands as JSON inside a text, as it must in a CSV cell."""
+    """Return a list that stands as JSON inside a text, as it must in a CSV cell."""
     if not text.lstrip().startswith("["):
         return None
     try:
@@ -174,7 +174,7 @@ def _from_object(record: Record, field: str, value: Mapping[str, Any]) -> _Found
 
 
 def _nested(record: Record) -> Iterator[_Found]:
-    """A record with one object a model, each with a solution and perhaps a label."""
+    """Yield a record with one object a model, each with a solution and perhaps a label."""
     for field, value in record.values.items():
         if isinstance(value, Mapping) and any(name in value for name in SOLUTION_NAMES):
             text, labels = _from_object(record, field, value)
@@ -194,7 +194,7 @@ def _labels(values: Mapping[str, Any], plain: Mapping[str, str]) -> dict[str, st
 
 
 def _own_labels(record: Record, count: int) -> list[str] | None:
-    """A list of labels, one a solution."""
+    """Return a list of labels, one a solution."""
     for field in record.present(CORRECT):
         value = record.values[field]
         if isinstance(value, list):
@@ -233,14 +233,14 @@ _SHORT_WORDS = 8
 
 
 def drop_notes(text: str) -> str:
-    """The text without `<<48/2=24>>` notes; what they annotate stays. Doing it twice is once."""
+    """Return the text without `<<48/2=24>>` notes; what they annotate stays. Doing it twice is once."""
     while (shorter := _NOTE.sub("", text)) != text:
         text = shorter
     return text
 
 
 def final_answer(solution: str) -> str | None:
-    """The answer that a worked solution ends with.
+    """Return the answer that a worked solution ends with.
 
     A last line `#### 24`, `A: 24` or `Answer: 24`; else the content of the last `\\boxed{…}`.
     """
@@ -264,7 +264,7 @@ def boxed(text: str) -> str | None:
 
 
 def _braced(text: str, start: int) -> str | None:
-    """What stands between the brace at `start` and its partner; None if it has no partner."""
+    """Return what stands between the brace at `start` and its partner; None if it has no partner."""
     depth, escaped = 0, False
     for i in range(start, len(text)):
         char = text[i]
@@ -277,6 +277,6 @@ def _braced(text: str, start: int) -> str | None:
 
 
 def is_worked(answer: str) -> bool:
-    """Whether an answer shows its way: several lines, a final-answer mark, or a whole sentence."""
+    """Return whether an answer shows its way: several lines, a final-answer mark, or a whole sentence."""
     text = answer.strip()
     return "\n" in text or final_answer(text) is not None or len(text.split()) >= _SHORT_WORDS

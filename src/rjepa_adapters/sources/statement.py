@@ -56,12 +56,12 @@ class Posed:
 
 
 def is_mbpp(record: Record) -> bool:
-    """Whether a row is a programming task with its tests in a list, as in MBPP."""
+    """Return whether a row is a programming task with its tests in a list, as in MBPP."""
     return "code" in record.plain and isinstance(_value(record, _TESTS), list)
 
 
 def pose_row(fields: Fields, record: Record) -> Posed:
-    """The statement of a row: the fields that the user named, or those that belong together.
+    """Return the statement of a row: the fields that the user named, or those that belong together.
 
     Raises:
         InputError: there is none, or one that cannot be posed.
@@ -94,7 +94,7 @@ def pose_row(fields: Fields, record: Record) -> Posed:
 
 
 def _base(fields: Fields, record: Record) -> str:
-    """The field that holds the statement, or most of it."""
+    """Return the field that holds the statement, or most of it."""
     names = fields.candidates(record, "statement")
     if not names and is_mbpp(record) and "text" in record.plain:
         names = [record.plain["text"]]
@@ -124,7 +124,7 @@ def _companions(record: Record, base: str) -> Iterator[tuple[bool, str, str]]:
 
 
 def statement_text(record: Record, field: str) -> tuple[str, Chat | None]:
-    """The text that a field poses, and the conversation that it is taken from.
+    """Return the text that a field poses, and the conversation that it is taken from.
 
     Raises:
         InputError: it is no text, or a conversation that is no problem.
@@ -140,7 +140,7 @@ def statement_text(record: Record, field: str) -> tuple[str, Chat | None]:
 
 
 def joined(record: Record, ours: str, parts: list[str]) -> Any:
-    """What several fields of the source make of one of ours.
+    """Return what several fields of the source make of one of ours.
 
     Raises:
         InputError: one of them holds no text.
@@ -228,7 +228,7 @@ def _lines(record: Record, field: str) -> str:
 
 
 def _text_of(value: Any) -> str | None:
-    """A text, or the lines of a list of them; None for anything else."""
+    """Return a text, or the lines of a list of them; None for anything else."""
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return "\n".join(value)
     return "" if is_null(value) else scalar_text(value)

@@ -63,7 +63,7 @@ def train_world_model(
     retries: int = RETRIES,
     retry_delay_seconds: float = RETRY_DELAY_SECONDS,
 ) -> Any:
-    """The latents of stores in, a trained world model out, as `rjepa-cli train`.
+    """Return the latents of stores in, a trained world model out, as `rjepa-cli train`.
 
     Args:
         settings: sections and keys of a training run's settings, as its YAML file has them.
@@ -117,7 +117,7 @@ def extract_then_train(
     retries: int = RETRIES,
     retry_delay_seconds: float = RETRY_DELAY_SECONDS,
 ) -> Any:
-    """An extraction, then a training run on its store, then an evaluation if one is asked for.
+    """Return an extraction, then a training run on its store, then an evaluation if one is asked for.
 
     All settings and places are checked before anything begins.
 
@@ -177,7 +177,7 @@ def _patient(task: Task[Any, Any], retry: RetrySettings) -> Callable[..., Any]:
 
 
 def _settled(work: Callable[[], Values]) -> Values | State[Any]:
-    """What was done; or the state to end with: one line for an error that a user can meet.
+    """Return what was done; or the state to end with: one line for an error that a user can meet.
 
     Whoever called the flow gets the error itself.
     """

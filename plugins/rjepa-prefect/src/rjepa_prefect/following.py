@@ -23,7 +23,7 @@ SECONDS_BETWEEN, SHORTEST, PARTS = 30.0, 2.0, 10
 
 
 def run_log() -> Log:
-    """The log of the task run, shown on its page."""
+    """Return the log of the task run, shown on its page."""
     return get_run_logger()
 
 

@@ -46,7 +46,7 @@ class RetrySettings:
 def extraction_of(
     values: Mapping[str, Any], registry: Registry, resume: bool = False
 ) -> ExtractionSettings:
-    """An extraction's settings, the adapters' own checked with them.
+    """Return an extraction's settings, the adapters' own checked with them.
 
     Args:
         values: sections and keys.
@@ -64,7 +64,7 @@ def extraction_of(
 
 
 def training_of(values: Mapping[str, Any], out: str, store: str | None = None) -> TrainSettings:
-    """A training run's settings.
+    """Return a training run's settings.
 
     Args:
         values: sections and keys.
@@ -88,7 +88,7 @@ def training_of(values: Mapping[str, Any], out: str, store: str | None = None) -
 def evaluation_of(
     values: Mapping[str, Any], extraction: ExtractionSettings | None = None, out: str = ""
 ) -> EvaluateRunSettings:
-    """An evaluation's settings.
+    """Return an evaluation's settings.
 
     Args:
         values: sections and keys.

@@ -25,7 +25,7 @@ def keep(key: str, text: str, description: str) -> None:
 
 
 def extraction_text(facts: Facts, planned: Facts, store: StoreSettings) -> str:
-    """An extraction: how it ended, counts, rates, where the store is."""
+    """Return an extraction: how it ended, counts, rates, where the store is."""
     rows = [
         ("ending", _ENDINGS[facts["exit_code"]]),
         ("records", f"{facts['records']:,} of {planned['missing']:,} that were missing"),
@@ -46,7 +46,7 @@ def extraction_text(facts: Facts, planned: Facts, store: StoreSettings) -> str:
 
 
 def training_text(facts: Facts) -> str:
-    """A training run: how it ended, the best epoch, losses an epoch, where everything is."""
+    """Return a training run: how it ended, the best epoch, losses an epoch, where everything is."""
     lines = ["### Training", "", visible(ending_line(facts)), ""]
     rows = []
     if facts["best"] is not None and facts["best_epoch"] > 0:

@@ -46,19 +46,19 @@ _SOON_HOURS = 1e-9
 
 
 def may_help(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether another try may succeed: where the command line ends with exit code 1."""
+    """Return whether another try may succeed: where the command line ends with exit code 1."""
     error: object = state.result(raise_on_failure=False)
     return isinstance(error, BaseException) and may_pass(error)
 
 
 def again() -> bool:
-    """Whether this task, or the flow that it belongs to, was begun before."""
+    """Return whether this task, or the flow that it belongs to, was begun before."""
     counts: tuple[int, int] = (task_run.run_count, flow_run.run_count)
     return max(counts) > 1
 
 
 def patient(task: Task[Any, Any], retries: int, delay: float) -> Task[Any, Any]:
-    """The same task, tried again where that may help.
+    """Return the same task, tried again where that may help.
 
     Args:
         task: any of those below.

@@ -194,7 +194,7 @@ def _line(error: Exception) -> str:
 
 
 def _written_address() -> str | None:
-    """What Ray takes for `auto`: the variable, or the file that `ray start` leaves behind. It stays
+    """Return what Ray takes for `auto`: the variable, or the file that `ray start` leaves behind. It stays
     there when the machine goes down, and Ray would wait for that head."""
     named = os.environ.get("RAY_ADDRESS")
     if named:

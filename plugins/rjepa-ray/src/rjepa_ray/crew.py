@@ -53,7 +53,7 @@ class Pool(Protocol):
         ...
 
     def wait(self, timeout: float) -> tuple[int, Answer] | None:
-        """An answer that has come; None where the time is up first."""
+        """Return an answer that has come; None where the time is up first."""
         ...
 
     def discard(self, number: int) -> None:
@@ -144,7 +144,7 @@ class Crew:
             member.rows = self._rows
 
     def wait(self, timeout: float) -> tuple[Member, Answer] | None:
-        """A worker's answer, dealt with already where it is a `Hello` or a loss."""
+        """Return a worker's answer, dealt with already where it is a `Hello` or a loss."""
         self._check_patience()
         came = self.pool.wait(timeout)
         if came is None:

@@ -98,7 +98,7 @@ class Dispatch:
         self._crew.pool.exchange(member.number, work, self._stopping)
 
     def _share(self, member: Member) -> list[Work]:
-        """What a worker is given now: enough to go on without waiting, and towards the end no
+        """Return what a worker is given now: enough to go on without waiting, and towards the end no
         more than its part of what is left."""
         if any(self._losses[key] >= _SUSPECT for key in member.held):
             return []

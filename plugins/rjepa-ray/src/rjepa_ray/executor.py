@@ -122,7 +122,7 @@ class RayExecutor:
 
 
 def _portable(run: ExtractionSettings) -> ExtractionSettings:
-    """A model's path as it is named in this folder means nothing in a worker's."""
+    """Return a model's path as it is named in this folder means nothing in a worker's."""
     if os.path.exists(run.model.name):
         return attrs.evolve(
             run, model=attrs.evolve(run.model, name=os.path.abspath(run.model.name))

@@ -70,7 +70,7 @@ Answer = Hello | Parcel | Broken | Lost
 
 
 def broken(error: BaseException) -> Broken:
-    """The error itself where it can travel, else its text."""
+    """Return the error itself where it can travel, else its text."""
     if isinstance(error, Exception):
         try:
             pickle.loads(pickle.dumps(error))

@@ -117,7 +117,7 @@ class Desk:
         self._buffered.update(item.key for item in work)
 
     def _leave(self) -> list[Work]:
-        """All that was never begun."""
+        """Return all that was never begun."""
         every = Room(len(self._buffered), None, len(self._buffered), 0)
         left: list[Work] = []
         while self._inbox:

@@ -19,7 +19,7 @@ _ARRAYS = ("prompt_ids", "completion_ids")
 
 
 def encode_record(record: LatentRecord) -> bytes:
-    """A checksum, the length of a header, the header (JSON), and the arrays as they are."""
+    """Return a checksum, the length of a header, the header (JSON), and the arrays as they are."""
     trace = {
         field.name: getattr(record.trace, field.name)
         for field in attrs.fields(Trace)
@@ -42,7 +42,7 @@ def encode_record(record: LatentRecord) -> bytes:
 
 
 def decode_record(key: RecordKey, data: bytes) -> LatentRecord:
-    """A record whose arrays are the caller's own.
+    """Return a record whose arrays are the caller's own.
 
     Raises:
         DamagedRecordError: it does not match its checksum.

@@ -92,7 +92,7 @@ class Reader:
         return StoreStats(*counts, bytes_on_disk)
 
     def _one(self, column: str, key: RecordKey) -> Any:
-        """A column of a record; KeyError where there is none."""
+        """Return a column of a record; KeyError where there is none."""
         check_key(key)
         found = self.rows(
             f"SELECT {column} FROM records WHERE id = ? AND sample = ?",
@@ -111,5 +111,5 @@ class Reader:
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """A connection to a database that is there; transactions begin and end where we say so."""
+    """Return a connection to a database that is there; transactions begin and end where we say so."""
     return sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)

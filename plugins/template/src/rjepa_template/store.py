@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS failures (n INTEGER PRIMARY KEY, id BLOB, sample INTE
 
 
 def exists(location: str) -> bool:
-    """Whether a store of this kind is there."""
+    """Return whether a store of this kind is there."""
     if not os.path.isfile(location):
         return False
     with open(location, "rb") as file:
@@ -254,7 +254,7 @@ class TemplateStore:
             )
 
     def _begun(self) -> sqlite3.Connection:
-        """The writer, in a transaction."""
+        """Return the writer, in a transaction."""
         db = self._writable()
         if not db.in_transaction:
             db.execute("BEGIN IMMEDIATE")
@@ -302,7 +302,7 @@ class TemplateStore:
 
 
 def _lock(path: str, location: str) -> sqlite3.Connection:
-    """A connection that holds an exclusive lock on a file beside the store, until it is closed."""
+    """Return a connection that holds an exclusive lock on a file beside the store, until it is closed."""
     lock = sqlite3.connect(path + ".lock", timeout=0, isolation_level=None)
     try:
         lock.execute("BEGIN EXCLUSIVE")

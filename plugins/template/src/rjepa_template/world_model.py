@@ -109,7 +109,7 @@ class TemplateWorldModel:
 
 
 def claims(location: str) -> bool:
-    """Whether the folder holds a run of this kind."""
+    """Return whether the folder holds a run of this kind."""
     return (Path(location) / FILE).is_file()
 
 

@@ -110,7 +110,7 @@ class Layout:
 
 
 def current_layout() -> Layout:
-    """The layout of the forward that is running."""
+    """Return the layout of the forward that is running."""
     return _LAYOUT.get()
 
 

@@ -39,11 +39,11 @@ class Decoder:
         return self._model.device
 
     def new_cache(self) -> SlotCache:
-        """An empty cache; `resize` gives it slots."""
+        """Return an empty cache; `resize` gives it slots."""
         return SlotCache(self._reader.hidden_states - 1)
 
     def layout(self, positions: Sequence[int], pieces: Sequence[tuple[int, int, int]]) -> Layout:
-        """Where the tokens of a forward belong.
+        """Return where the tokens of a forward belong.
 
         Args:
             positions: of the next token of each of the first slots.
@@ -113,7 +113,7 @@ class Decoder:
         self._checked |= {*layers, _LOGITS}
 
     def _differs(self, ids: list[int], layers: Sequence[int]) -> str | None:
-        """What differs from the model's own forward over the same few tokens, if anything."""
+        """Return what differs from the model's own forward over the same few tokens, if anything."""
         own = self._model(
             input_ids=torch.tensor([ids], device=self.device), output_hidden_states=True
         )

@@ -224,7 +224,7 @@ class SlotBatch:
         self._slots[target] = row
 
     def _place(self, fresh: Sequence[Row]) -> list[int]:
-        """A slot for each new row, behind the groups of longer ones."""
+        """Return a slot for each new row, behind the groups of longer ones."""
         self._close_holes(len(fresh))
         self._grow([*self.rows, *fresh])
         self._slots += [None] * (len(fresh) - self._slots.count(None))
