@@ -19,7 +19,7 @@ from rjepa_core.text import count
 
 from .checkpoints import ADAPTER, ModelFiles, explain_failures, find_checkpoint
 from .settings import HuggingFaceSettings
-from .weights import stored_elements
+from .weights import first_names, stored_elements
 
 _BESIDE = ("model*.safetensors", "pytorch_model*.bin")
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")

@@ -106,7 +106,8 @@ def check_filled(name: str, model: Any, info: Mapping[str, Any], stored: Mapping
     if astray:
         raise UsageError(
             f"model.name: {name}: no place for {count(len(astray), 'tensor')} of its decoder "
-            f"layers in a {type(model).__name__} as config.json describes it ({first_names(astray)}); "
+            f"layers in a {type(model).__name__} as config.json describes it "
+            f"({first_names(astray)}); "
             "without them its vectors would be those of another model"
         )
     log.warning(
@@ -148,7 +149,8 @@ def refuse_unconverted(name: str, names: Collection[str]) -> None:
     """
     raise UsageError(
         f"model.name: {name}: {count(len(names), 'tensor')} of the model cannot be made from its "
-        f"files ({first_names(names)}): parts are missing or have another shape; fetch or save it again"
+        f"files ({first_names(names)}): parts are missing or have another shape; fetch or save it "
+        "again"
     )
 
 
@@ -160,8 +162,8 @@ def _reason(missing: list[str], unexpected: Collection[str]) -> str:
                 return f"the files' names begin with {prefix!r}: save the weights without it"
     if unexpected:
         return (
-            f"they have {len(unexpected)} that it has not ({first_names(sorted(unexpected))}): weights "
-            "and config.json are of two models"
+            f"they have {len(unexpected)} that it has not ({first_names(sorted(unexpected))}): "
+            "weights and config.json are of two models"
         )
     return (
         "the checkpoint is not complete, or config.json is another model's: fetch or save it again"

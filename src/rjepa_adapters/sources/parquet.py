@@ -1,4 +1,4 @@
-"""Parquet, a batch of rows at a time."""
+"""Parquet files, read a batch of rows at a time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _records(location: str, arrow: Any, parquet: Any) -> Records:
         )
     number = 0
     try:
-        # Arrow opens no path whose bytes are not UTF-8.
+        # Arrow cannot open a path whose bytes are not UTF-8.
         with path.open("rb") as opened, parquet.ParquetFile(opened) as file:
             schema = file.schema_arrow
             if name := repeated(schema.names):

@@ -100,7 +100,7 @@ def test_what_cannot_be_exported(
     with pytest.raises(UsageError, match="never written to; there is nothing to export"):
         export(store, out)
     fill(store, range(2))
-    with pytest.raises(UsageError, match="0 records a shard; at least 1"):
+    with pytest.raises(UsageError, match="0 records per shard; at least 1"):
         export(store, out, 0)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match=r"pyarrow.*rjepa\[data\]"):
