@@ -88,7 +88,7 @@ def _check_target(target: str) -> Path:
         raise UsageError(f"{target}: is a file; name a new directory")
     try:
         if path.exists() and {*os.listdir(path)} - {MARK}:
-            raise UsageError(f"{target}: holds something already; name a new directory")
+            raise UsageError(f"{target}: is not empty; name a new directory")
     except OSError as error:
         raise UsageError(f"{target}: cannot be read ({error.strerror})") from error
     return path

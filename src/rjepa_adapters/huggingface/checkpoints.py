@@ -88,7 +88,7 @@ def _in_folder(name: str, path: Path) -> ModelFiles:
         return find_checkpoint(str(found[0]))
     if found:
         raise UsageError(f"model.name: {name} holds {len(found)} GGUF files; name one of them")
-    raise UsageError(f"model.name: {name} is no checkpoint: it has no config.json and no .gguf")
+    raise UsageError(f"model.name: {name} is not a checkpoint: it has no config.json and no .gguf")
 
 
 def refuse_parts(file: Path, count: int) -> NoReturn:
@@ -270,8 +270,8 @@ def explain_failures(checkpoint: ModelFiles) -> Iterator[None]:
             raise UsageError(f"{checkpoint.name}: {line}") from error
         if "attn_implementation" in str(error):
             raise UsageError(
-                f"backend.attention: {checkpoint.name} cannot attend so; leave it out, or try sdpa "
-                f"or eager ({' '.join(str(error).split())[:80]}…)"
+                f"backend.attention: {checkpoint.name} does not support it; leave it out, or try "
+                f"sdpa or eager ({' '.join(str(error).split())[:80]}…)"
             ) from error
         raise UsageError(f"model.name: {_why_not(checkpoint, error)}") from error
 

@@ -243,5 +243,5 @@ def _checksum(file: Path) -> str:
 
 def _log_uncached(checkpoint: ModelFiles, why: str) -> None:
     log.warning(
-        "%s cannot be kept converted (%s); it is read anew each time", checkpoint.gguf_file, why
+        "%s cannot be kept converted (%s); it is read again each time", checkpoint.gguf_file, why
     )

@@ -124,7 +124,7 @@ class LayerReader:
                 raise UnsupportedError(f"{name}: layer {layer} differs from transformers' own")
         if last is not None and not nearly_equal(_head(self._model)(last), whole.logits, dtype):
             raise UnsupportedError(
-                f"{name} changes its logits behind the output layer; leave encoding.logprobs out"
+                f"{name} changes its logits after the output layer; leave encoding.logprobs out"
             )
         self._checked |= asked
 

@@ -46,7 +46,7 @@ class TextCodec:
     def __init__(self, tokenizer: Any) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise UsageError(
-                f"{tokenizer.name_or_path}: only fast tokenizers tell which characters a token "
+                f"{tokenizer.name_or_path}: only fast tokenizers say which characters a token "
                 "covers; save the checkpoint with a tokenizer.json"
             )
         self.tokenizer = tokenizer

@@ -162,7 +162,7 @@ def _reason(missing: list[str], unexpected: Collection[str]) -> str:
                 return f"the files' names begin with {prefix!r}: save the weights without it"
     if unexpected:
         return (
-            f"they have {len(unexpected)} that it has not ({first_names(sorted(unexpected))}): "
+            f"they have {len(unexpected)} that it lacks ({first_names(sorted(unexpected))}): "
             "weights and config.json are of two models"
         )
     return (
@@ -232,5 +232,5 @@ def _in_layers(model: Any, unexpected: Iterable[str]) -> list[str]:
 def _why_damaged(file: Path, error: Exception) -> str:
     with file.open("rb") as stream:
         if stream.read(24).startswith(b"version https://git-lfs"):
-            return "holds a pointer of Git LFS in place of weights; run git lfs pull"
+            return "holds a pointer of Git LFS instead of weights; run git lfs pull"
     return f"is damaged or cut short ({' '.join(str(error).split())[:120]}); fetch it again"

@@ -77,7 +77,7 @@ def make_directory(location: str) -> Path:
         raise UsageError(cannot_write(location, _why_not(path)))
     data = path / DATA
     if data.exists() and not os.access(data, os.W_OK):
-        raise UsageError(f"{data}: cannot be written ({_why_not(data)}); mend its permissions")
+        raise UsageError(f"{data}: cannot be written ({_why_not(data)}); correct its permissions")
     return path
 
 

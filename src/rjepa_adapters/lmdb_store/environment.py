@@ -325,7 +325,7 @@ def explain(path: Path, error: Exception) -> StoreError:
         return StoreError(f"{path}: the store's pages are damaged ({error}); repair the store")
     if isinstance(error, lmdb.VersionMismatchError):
         return StoreError(f"{path}: made by another version of LMDB ({error})")
-    return StoreError(f"{path}: LMDB cannot go on ({error}); open the store again")
+    return StoreError(f"{path}: LMDB failed ({error}); open the store again")
 
 
 def _no_room(path: Path) -> bool:

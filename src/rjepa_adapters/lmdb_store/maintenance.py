@@ -125,7 +125,7 @@ def _copy(old: LmdbStore, scratch: Path, report: Report) -> None:
                 new.add_history(entry)
         if new.digest() != old.digest():
             raise StoreError(
-                f"{old.location}: the copy is not the store's equal; nothing was changed, "
+                f"{old.location}: the copy differs from the store; nothing was changed, "
                 "verify the store"
             )
     finally:

@@ -90,7 +90,8 @@ class LmdbStore:
             if not has_header(self._environment):
                 if self._lock is None:
                     raise StoreNotFoundError(
-                        f"{self._location}: a store was begun here, never written; check the path"
+                        f"{self._location}: a store was begun here but never written; check the "
+                        "path"
                     )
                 make_header(self._environment)
             check_header(self._environment)

@@ -330,5 +330,5 @@ def require_current(environment: Environment) -> None:
     if not environment.is_current():
         raise StoreGoneError(
             f"{environment.path}: the store is gone: it was deleted, moved or replaced while it "
-            "was open; put it back, or start anew in another place"
+            "was open; put it back, or start again in another place"
         )

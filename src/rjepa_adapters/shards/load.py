@@ -157,7 +157,7 @@ def _assemble(
     if f"{name}/prompt" not in tensors:
         raise InputError(
             f"{where}: {name!r} has no prompt latent (tensor {name}/prompt); encode the solutions "
-            "anew (problems.traces)"
+            "again (problems.traces)"
         )
     prompt = tensors.get(f"{name}/prompt")
     if layers == 1:
@@ -208,7 +208,7 @@ def _check_finite(record: LatentRecord, name: str) -> None:
             bad = int(finite.size - finite.sum())
             raise InputError(
                 f"{name}: {bad} of {finite.size} values of its {what} are NaN or infinite; encode "
-                "it anew, or leave it out of the shard"
+                "it again, or leave it out of the shard"
             )
 
 

@@ -37,7 +37,7 @@ _NO_CHANCE = 24
 
 
 class ChoiceError(ValueError):
-    """An answer is none of the choices."""
+    """An answer names none of the choices."""
 
 
 @attrs.frozen

@@ -148,7 +148,7 @@ def packed_as(path: Path) -> str | None:
     by_name = [kind for kind, (_, endings) in kinds.items() if name.endswith(endings)]
     for kind in (*by_mark, *by_name):
         if kind in _REFUSED:
-            raise InputError(f"{path}: is packed as {kind}, which is not read; unpack it")
+            raise InputError(f"{path}: is packed as {kind}, which is not supported; unpack it")
     return next(iter((*by_mark, *by_name)), None)
 
 

@@ -36,13 +36,13 @@ def _records(location: str) -> Records:
         try:
             record = json.loads(text, object_pairs_hook=_object_without_repeats)
         except json.JSONDecodeError as error:
-            spread = "; a row must stand on one line" if text in ("{", "}") else ""
+            spread = "; a row must be on one line" if text in ("{", "}") else ""
             raise InputError(
                 f"{where}: broken JSON: {error.msg} (column {error.colno}){spread}"
             ) from None
         except _RepeatedError as error:
             raise InputError(
-                f"{where}: {error} stands twice in an object; one of its values would be lost"
+                f"{where}: {error} occurs twice in an object; one of its values would be lost"
             ) from None
         except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: JSON that cannot be read: {error}") from None

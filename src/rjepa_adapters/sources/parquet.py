@@ -44,8 +44,8 @@ def _records(location: str, arrow: Any, parquet: Any) -> Records:
         raise InputError(f"{location}: is empty")
     if packed := packed_as(path):
         raise InputError(
-            f"{location}: Parquet packed as {packed}, which is not read: it is packed inside "
-            "already; unpack it"
+            f"{location}: Parquet packed as {packed}, which is not supported: it is "
+            "compressed inside already; unpack it"
         )
     number = 0
     try:
@@ -54,7 +54,7 @@ def _records(location: str, arrow: Any, parquet: Any) -> Records:
             schema = file.schema_arrow
             if name := repeated(schema.names):
                 raise InputError(
-                    f"{location}: the column {name!r} is there twice; one of them would be lost"
+                    f"{location}: the column {name!r} occurs twice; one of them would be lost"
                 )
             short = short_floats({field.name: field.type for field in schema})
             for batch in file.iter_batches(batch_size=BATCH_ROWS):

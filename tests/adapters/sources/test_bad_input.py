@@ -69,7 +69,7 @@ TABLE = {
     "a key that stands twice": Bad(
         "f.jsonl",
         b'{"question": "1 + 1?", "question": "2 + 2?"}\n',
-        ("f.jsonl:1: 'question' stands twice",),
+        ("f.jsonl:1: 'question' occurs twice",),
     ),
     "blank lines count": Bad("f.jsonl", GOOD + b"\n\n{\n", ("f.jsonl:4: broken JSON: ",)),
     "spread over lines": Bad("f.json", b'{\n"question": "Why?"}', (":1: ", "on one line")),

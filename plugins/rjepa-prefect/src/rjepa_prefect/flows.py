@@ -194,7 +194,7 @@ def _end_state(work: Callable[[], Values]) -> Values | State[Any]:
         store = extracted["store"]
         return Completed(
             name="Stopped",
-            message=f"run.max_hours are over; go on by another run with resume: {store}",
+            message=f"run.max_hours has passed; continue by another run with resume: {store}",
             data=found,
         )
     return found

@@ -78,7 +78,7 @@ def join(run: ExtractionSettings, own: RaySettings) -> RayCluster:
                 each, found = (cpus if word == "CPU" else gpus), there.get(word, 0.0)
                 if own.workers == 1:
                     raise SettingsError(
-                        f"executor.{word.lower()}s: a worker of {each:g} {word}s is given more "
+                        f"executor.{word.lower()}s: a worker of {each:g} {word}s needs more "
                         f"than the {found:g} {word}s there are"
                     )
                 raise SettingsError(

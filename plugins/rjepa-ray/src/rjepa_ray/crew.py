@@ -201,7 +201,7 @@ class Crew:
         self._discard(member.number)
         if self._lost_in_a_row >= max(_MOST_LOST, _MOST_LOST_A_WORKER * self.wanted):
             raise BackendError(
-                f"{self._lost_in_a_row} workers were lost without a record between; the last, "
+                f"{self._lost_in_a_row} workers were lost without a record in between; the last, "
                 f"{self._last_loss}"
             )
         if not self.ready:

@@ -72,7 +72,7 @@ def check_data(path: Path, location: str, writing: bool) -> None:
             )
         if not writing:
             raise StoreNotFoundError(
-                f"{location}: a store was begun here, never written ({DATA} has 0 bytes); check "
+                f"{location}: a store was begun here but never written ({DATA} has 0 bytes); check "
                 "the path"
             )
         return

@@ -84,7 +84,7 @@ class PageSearch:
 
 
 def _assemble(raw_key: bytes, head: Head, found: list[bytes]) -> EncodedRecord | None:
-    """Return a record from its head and the blocks that match its checksums; None if one misses."""
+    """Return a record from its head and the blocks that match it; None if one is missing."""
     parts = []
     for total, size, what in (
         (head.vectors_sum, head.vectors_bytes, "vectors"),

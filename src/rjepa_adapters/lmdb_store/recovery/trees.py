@@ -141,7 +141,7 @@ class PageFile:
             raise OddPageError(f"there is no page {number}")
         raw = os.pread(self.descriptor, self.page_size, number * self.page_size)
         if len(raw) < self.page_size:
-            raise OddPageError(f"page {number} is behind the file's end")
+            raise OddPageError(f"page {number} is past the end of the file")
         return raw
 
     def _offsets(self, raw: bytes) -> list[int]:
