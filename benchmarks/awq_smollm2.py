@@ -19,7 +19,7 @@ import numpy as np
 from common import GSM8K, problems
 from reporting import table, write_section
 from rjepa_adapters.huggingface.checkpoints import content_of, find_checkpoint
-from rjepa_adapters.huggingface.gguf import kept
+from rjepa_adapters.huggingface.gguf import find_conversion
 from rjepa_adapters.huggingface.loading import load
 from rjepa_adapters.huggingface.settings import HuggingFaceSettings
 from rjepa_core import ModelSettings, open_store
@@ -61,7 +61,7 @@ def plain_checkpoint() -> Path:
     content = content_of(found.folder, found.gguf_file)
     # Loading it converts it, unless the cache holds it already.
     load(ModelSettings(name="smollm2"), HuggingFaceSettings())
-    converted = kept(found, content)
+    converted = find_conversion(found, content)
     assert converted is not None, "the cache of conversions cannot be used"
     return Path(converted.location)
 

@@ -1,4 +1,4 @@
-"""Directories on disk: checked, synced, and replaced only by what is whole."""
+"""Directories on disk: checks, fsync, and targets that appear only when complete."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rjepa_core.errors import DiskFullError, RJepaError, UsageError
 
 
 def refuse_dangling(location: str) -> None:
-    """Refuse a symbolic link to what is not there, as an unmounted disk leaves it.
+    """Refuse a symbolic link whose target is missing, as an unmounted disk leaves it.
 
     Raises:
-        UsageError: it is one.
+        UsageError: `location` is such a link.
     """
     path = Path(location)
     if path.is_symlink() and not path.exists():
@@ -28,7 +28,7 @@ def refuse_dangling(location: str) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Make a new name in the directory `path` survive a power failure."""
+    """Sync the directory `path`, so that new names in it survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -42,37 +42,36 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def unfinished(target: str, last: str) -> Iterator[Path]:
-    """A directory to write to, which becomes `target` when the block ends well, and else goes.
+    """Yield a directory to write to, which becomes `target` if the block succeeds, else is removed.
 
-    It is made beside the target, or inside of it where that is an empty directory already, which
-    may be a disk's own. What a killed process left of it is replaced.
+    It is made beside the target, or inside it where the target is an empty directory already
+    (perhaps a mount point). What a killed process left there is replaced.
 
     Args:
-        last: the file without which the target is nothing; it is put there last.
+        last: the file without which the target is not valid; it is moved into place last.
 
     Raises:
-        UsageError: `target` holds something already, is being made by another process, or cannot
-            be written.
-        DiskFullError: there is no room for it.
+        UsageError: `target` is not empty, is being made by another process, or cannot be written.
+        DiskFullError: the disk is full.
     """
-    path = _checked(target)
+    path = _check_target(target)
     inside = path.exists()
     part = path / MARK if inside else path.with_name(f".{path.name}{MARK}")
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         lock = _make(part, target)
     except OSError as error:
-        raise _explained(error, target) from error
+        raise _write_error(error, target) from error
     try:
         try:
             yield part
-            _put(part, path, last, inside)
+            _move_into_place(part, path, last, inside)
         except OSError as error:
-            if not _ours(error, part):
+            if not _concerns(error, part):
                 raise
-            raise _explained(error, target) from error
+            raise _write_error(error, target) from error
         except DiskFullError as error:
-            raise _full(target) from error
+            raise _disk_full(target) from error
         except RJepaError as error:
             if str(part) not in str(error):
                 raise
@@ -82,23 +81,23 @@ def unfinished(target: str, last: str) -> Iterator[Path]:
         os.close(lock)
 
 
-def _checked(target: str) -> Path:
+def _check_target(target: str) -> Path:
     refuse_dangling(target)
     path = Path(os.path.realpath(target))
     if path.exists() and not path.is_dir():
         raise UsageError(f"{target}: is a file; name a new directory")
     try:
         if path.exists() and {*os.listdir(path)} - {MARK}:
-            raise UsageError(f"{target}: holds something already; name a new directory")
+            raise UsageError(f"{target}: is not empty; name a new directory")
     except OSError as error:
         raise UsageError(f"{target}: cannot be read ({error.strerror})") from error
     return path
 
 
 def _make(part: Path, target: str) -> int:
-    """Make it, empty, and lock it; the descriptor that holds the lock."""
+    """Make the directory, empty, lock it, and return the descriptor that holds the lock."""
     if part.exists():
-        # Only who holds the lock may take away what is there.
+        # Only the holder of the lock may remove what is there.
         os.close(_lock(part, target))
         shutil.rmtree(part)
     part.mkdir()
@@ -115,11 +114,11 @@ def _lock(part: Path, target: str) -> int:
             f"{target}: another process is making it; wait for it or end it, then try again"
         ) from error
     except OSError:
-        pass  # A file system without such locks.
+        pass  # The file system has no such locks.
     return descriptor
 
 
-def _put(part: Path, path: Path, last: str, inside: bool) -> None:
+def _move_into_place(part: Path, path: Path, last: str, inside: bool) -> None:
     if not inside:
         os.rename(part, path)
         sync_directory(path.parent)
@@ -129,20 +128,20 @@ def _put(part: Path, path: Path, last: str, inside: bool) -> None:
     sync_directory(path)
 
 
-def _ours(error: OSError, part: Path) -> bool:
-    """Whether it is about what is made, not about what is read meanwhile."""
+def _concerns(error: OSError, part: Path) -> bool:
+    """Return whether the error is about the target rather than about something read meanwhile."""
     named = [os.fspath(name) for name in (error.filename, error.filename2) if name is not None]
     return error.errno in _FULL or any(str(name).startswith(str(part)) for name in named)
 
 
-def _explained(error: OSError, target: str) -> RJepaError:
+def _write_error(error: OSError, target: str) -> RJepaError:
     if error.errno in _FULL:
-        return _full(target)
+        return _disk_full(target)
     reason = error.strerror or str(error)
     return UsageError(f"{target}: cannot be written ({reason}); name another place")
 
 
-def _full(target: str) -> DiskFullError:
+def _disk_full(target: str) -> DiskFullError:
     return DiskFullError(
         f"{target}: no room is left for it, and nothing of it was kept; free some space, or name "
         "another place, and try again"

@@ -1,4 +1,4 @@
-"""A trace as one block of bytes, in LMDB stores and shards; the reference lists its fields."""
+"""The trace block: a trace as bytes, in LMDB stores and shards; the reference lists its fields."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def encode_trace(trace: Trace) -> bytes:
 
 
 def _step_ranges(trace: Trace) -> list[Any]:
-    """Each step's text as a range of the completion's characters where it is one, else itself."""
+    """Return each step as a range of the completion's characters, or its text if it is none."""
     ranges: list[Any] = []
     position = 0
     for text in trace.step_texts:
@@ -67,7 +67,7 @@ def decode_trace(block: Any) -> Trace:
     """Return the trace in a block; its arrays are the caller's.
 
     Raises:
-        ValueError: it is no such block.
+        ValueError: the block is invalid.
     """
     raw = bytes(block)
     try:

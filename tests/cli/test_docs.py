@@ -182,6 +182,6 @@ def test_every_option_of_scoring_and_serving(name: str) -> None:
 def test_every_problem_is_one_that_the_service_lists() -> None:
     from rjepa_adapters.service import problem_details as problems
 
-    kinds = [one for one in vars(problems).values() if isinstance(one, problems.Kind)]
+    kinds = [one for one in vars(problems).values() if isinstance(one, problems.ProblemKind)]
     assert sorted(kind.name for kind in kinds) == sorted(kind.name for kind in problems.KINDS)
     assert len({kind.name for kind in kinds}) == len(kinds)

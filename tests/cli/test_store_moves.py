@@ -46,7 +46,7 @@ def test_export_and_import_into_what_holds_something(store: str, invoke: Invoke)
     assert invoke("store", "export", store, "shards").exit_code == 0
     result = invoke("store", "export", store, "shards")
     assert result.exit_code == 2
-    assert only_line(result.stderr).startswith("shards: holds something already")
+    assert only_line(result.stderr).startswith("shards: is not empty")
     result = invoke("store", "import", "shards", store)
     assert result.exit_code == 2
     assert "s holds 20 records; import into a new store" in only_line(result.stderr)

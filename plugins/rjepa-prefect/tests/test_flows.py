@@ -56,7 +56,7 @@ def test_extraction_then_training_with_one_forced_failure(
     assert found["extract"]["records"] == 16
     assert found["extract"]["store_records"] == 24
     check_whole(home / "latents", extraction)
-    told = logged(run, "going on with what latents holds")
+    told = logged(run, "continuing with what latents holds")
     assert "Retry 1/2 will start" in told
     assert "the device was lost" in told
     assert (home / found["train"]["report"]).is_file()
@@ -234,7 +234,7 @@ def test_a_disk_that_is_full_and_has_room_again(
     helper.join(30)
     run = last_run()
     assert task_runs(run, 1)["extract"].run_count == 2
-    assert "full" in logged(run, "going on with what")
+    assert "full" in logged(run, "continuing with what")
     assert 0 < found["records"] < 192
     assert found["store_records"] == 192
     store = open_store(small_disk / "latents")

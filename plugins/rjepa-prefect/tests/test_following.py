@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from rjepa_prefect import following
-from rjepa_prefect.following import Meter
-from rjepa_prefect.signals import Wish, shielded
+from rjepa_prefect.following import ProgressMeter
+from rjepa_prefect.signals import StopRequest, run_shielded
 
 
 class Clock:
@@ -39,7 +39,7 @@ def test_each_tenth_every_30_seconds_and_the_end(
     caplog: pytest.LogCaptureFixture, clock: Clock
 ) -> None:
     caplog.set_level(logging.INFO)
-    meter = Meter(None, "work", logging.getLogger("test"), clock=clock)
+    meter = ProgressMeter(None, "work", logging.getLogger("test"), clock=clock)
     for done in range(1, 1001):
         clock.now += 1
         meter.show(done, 1000, lambda: "")
@@ -52,7 +52,7 @@ def test_each_tenth_every_30_seconds_and_the_end(
 
 def test_a_short_run_says_its_end_alone(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
     caplog.set_level(logging.INFO)
-    meter = Meter(None, "work", logging.getLogger("test"), clock=clock)
+    meter = ProgressMeter(None, "work", logging.getLogger("test"), clock=clock)
     for done in range(1, 25):
         clock.now += 0.01
         meter.show(done, 24, lambda: ", quick")
@@ -62,7 +62,7 @@ def test_a_short_run_says_its_end_alone(caplog: pytest.LogCaptureFixture, clock:
 
 def test_a_phase_that_is_short_says_nothing(caplog: pytest.LogCaptureFixture, clock: Clock) -> None:
     caplog.set_level(logging.INFO)
-    meter = Meter(None, "phase", logging.getLogger("test"), parts=0, clock=clock)
+    meter = ProgressMeter(None, "phase", logging.getLogger("test"), parts=0, clock=clock)
     for done in range(1, 25):
         clock.now += 1
         meter.show(done, 24, str)
@@ -83,7 +83,7 @@ def test_a_server_that_is_away_takes_the_bar_and_not_the_run(
 
     monkeypatch.setattr(following, "create_progress_artifact", away)
     caplog.set_level(logging.INFO)
-    meter = Meter("key", "work", logging.getLogger("test"), clock=clock)
+    meter = ProgressMeter("key", "work", logging.getLogger("test"), clock=clock)
     for done in (30, 60, 90):
         clock.now += 60
         meter.show(done, 100, str)
@@ -114,16 +114,16 @@ def test_a_signal_does_not_strike_the_work_which_is_told_and_waited_for(
 ) -> None:
     steps = []
 
-    def work(wish: Wish) -> None:
+    def work(request: StopRequest) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        while not wish:
+        while not request:
             time.sleep(0.01)
         steps.append("commit")
-        wish.check()
+        request.check()
         steps.append("not reached")
 
     with pytest.raises(Struck):
-        shielded(work)
+        run_shielded(work)
     assert handler == [signal.SIGTERM]
     assert steps == ["commit"]
 
@@ -131,28 +131,28 @@ def test_a_signal_does_not_strike_the_work_which_is_told_and_waited_for(
 def test_a_second_signal_waits_no_longer(handler: list[int]) -> None:
     release = threading.Event()
 
-    def work(wish: Wish) -> None:
+    def work(request: StopRequest) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        while not wish:
+        while not request:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
         release.wait(60)
 
     began = time.monotonic()
     with pytest.raises(Struck):
-        shielded(work)
+        run_shielded(work)
     assert time.monotonic() - began < 30
     assert len(handler) == 2
     release.set()
 
 
 def test_what_the_work_gives_and_raises() -> None:
-    assert shielded(lambda wish: (bool(wish), wish.check())) == (False, False)
+    assert run_shielded(lambda request: (bool(request), request.check())) == (False, False)
     with pytest.raises(ZeroDivisionError):
-        shielded(lambda wish: 1 // 0)
+        run_shielded(lambda request: 1 // 0)
 
 
 def test_the_work_knows_the_run_that_it_belongs_to() -> None:
     known = contextvars.ContextVar("known", default="nothing")
     known.set("run")
-    assert shielded(lambda wish: known.get()) == "run"
+    assert run_shielded(lambda request: known.get()) == "run"

@@ -127,7 +127,7 @@ def test_tasks_retry_and_summaries(
 
     browser.get(address)
     wait("Completed", "2 Task runs", "the device was lost", "Retry 1/2 will start")
-    wait("going on with what latents holds", "all epochs done: 4 epochs")
+    wait("continuing with what latents holds", "all epochs done: 4 epochs")
     # The drawing of the tasks, which holds no text that could be waited for, comes last.
     time.sleep(5)
     if target := os.environ.get("RJEPA_SCREENSHOT"):

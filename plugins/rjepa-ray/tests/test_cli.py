@@ -154,7 +154,7 @@ def test_a_full_disk_ends_the_workers_too(home: Path) -> None:
         ("executor.workers=0", "executor.workers (--set): must be >= 1"),
         ("executor.address=127.0.0.1:9", "no running Ray was found for 127.0.0.1:9"),
         ("executor.address=ray://head:10001", "expected auto or HOST:PORT"),
-        ("executor.gpus=1", "executor.gpus (--set): a worker of 1 GPUs is given more than the 0"),
+        ("executor.gpus=1", "executor.gpus (--set): a worker of 1 GPUs needs more than the 0"),
         ("executor.workers=9 executor.gpus=1", "are more than the 0 GPUs there are"),
     ],
 )

@@ -276,7 +276,7 @@ def test_results_leave_with_the_counts_that_contain_them() -> None:
     early = desk.swap((), False, 0.0)
     assert isinstance(early, Parcel)
     assert not early.records
-    desk.see(Progress(records=3, new_tokens=7))
+    desk.update(Progress(records=3, new_tokens=7))
     parcel = desk.swap((), False, 0.0)
     assert isinstance(parcel, Parcel)
     assert len(parcel.records) == 3

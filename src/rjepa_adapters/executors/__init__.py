@@ -1,1 +1,1 @@
-"""Executors: where the extraction loop runs."""
+"""Executors, which decide where the extraction loop runs."""

@@ -1,4 +1,4 @@
-"""The plain loop in this process."""
+"""The executor that runs the extraction loop in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rjepa_core.settings import ExtractionSettings
 
 
 class InProcessExecutor:
-    """One engine, and its loop in the caller's thread."""
+    """An executor of one engine, whose loop runs in the caller's thread."""
 
     def __init__(
         self, settings: ExtractionSettings, registry: Registry, own: NoSettings | None = None

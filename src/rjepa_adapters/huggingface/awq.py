@@ -1,7 +1,7 @@
 """AWQ 4-bit checkpoints (Lin et al. 2023, arXiv:2306.00978).
 
-Three ways, the first that is available: transformers' own (needs `gptqmodel`), AutoAWQ's kernels on
-CUDA, and, on a CPU, weights dequantised at load: AutoAWQ's kernels must not be called there.
+The first available of three ways is taken: transformers' own (needs `gptqmodel`), AutoAWQ's kernels
+on CUDA, and, on a CPU, where these cannot be called, weights dequantised at load.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from torch import Tensor, nn
 
 from rjepa_core.errors import UsageError
 
-from .checkpoints import ModelFiles, explained, model_of
+from .checkpoints import ModelFiles, explain_failures, model_of
 from .settings import HuggingFaceSettings
 from .weights import check_filled, refuse_missing, stored_elements, weight_files
 
 log = logging.getLogger(__name__)
 
-# The tensors that a layer is packed in.
+# The tensors of a packed layer.
 _PACKED = ("qweight", "qzeros", "scales")
 
 
 def awq_path(device_type: str) -> tuple[str, str]:
-    """Which way an AWQ checkpoint would take on a kind of device, and why."""
+    """Return how an AWQ checkpoint would be loaded on a kind of device, and why."""
     if importlib.util.find_spec("gptqmodel"):
         return "transformers", "gptqmodel is installed"
     if importlib.util.find_spec("awq"):
@@ -49,10 +49,10 @@ def load_awq(
     dtype: torch.dtype,
     settings: HuggingFaceSettings,
 ) -> tuple[Any, dict[str, str]]:
-    """The model, and a note on how it was loaded.
+    """Load an AWQ checkpoint; return the model, and a note on how it was loaded.
 
     Raises:
-        UsageError: no package for AWQ is installed, or a kind of packing that is not supported.
+        UsageError: no package for AWQ is installed, or the kind of packing is not supported.
     """
     way, why = awq_path(device.type)
     if way == "none":
@@ -73,13 +73,13 @@ def load_awq(
     files = _weight_files(checkpoint, settings)
     names = stored_elements(files)
     _check_packed(checkpoint.name, names)
-    with explained(checkpoint):
+    with explain_failures(checkpoint):
         if way == "dequantised":
-            say_dequantised(dtype)
-            unknown = fill(model, dequantised(_tensors(files), group, dtype))
+            log_dequantised(dtype)
+            unknown = fill_model(model, dequantise(_tensors(files), group, dtype))
         else:
             replace_linears(model, names, group)
-            unknown = fill(model, _on_device(files, device, dtype))
+            unknown = fill_model(model, _on_device(files, device, dtype))
         model.tie_weights()
     missing = [name for name, parameter in model.named_parameters() if parameter.is_meta]
     found = {"missing_keys": missing, "unexpected_keys": unknown}
@@ -88,7 +88,7 @@ def load_awq(
 
 
 def _check_packed(name: str, names: Collection[str]) -> None:
-    """A packed layer without its scales would be computed with zeros."""
+    """Refuse packed layers that lack a tensor: without its scales one would be zeros."""
     found: dict[str, set[str]] = {}
     for tensor in names:
         module, _, kind = tensor.rpartition(".")
@@ -99,13 +99,13 @@ def _check_packed(name: str, names: Collection[str]) -> None:
         refuse_missing(name, absent, (), len(names) + len(absent))
 
 
-def say_dequantised(dtype: torch.dtype) -> None:
-    """A line in the log: what is measured or computed is not done in 4 bits."""
+def log_dequantised(dtype: torch.dtype) -> None:
+    """Log that the computation is not done in 4 bits."""
     log.warning("AWQ weights are dequantised to %s at load: no CUDA device", str(dtype)[6:])
 
 
 def empty_model(config: Any, dtype: torch.dtype, settings: HuggingFaceSettings) -> Any:
-    """The architecture with parameters on `meta`; buffers that no checkpoint holds are real."""
+    """Return the model with its parameters on `meta`; buffers, not in checkpoints, are real."""
     from accelerate import init_empty_weights
     from transformers import AutoModelForCausalLM
 
@@ -146,10 +146,10 @@ def _tensors(files: list[Path], device: str = "cpu") -> Iterator[tuple[str, Tens
                 yield name, opened.get_tensor(name)
 
 
-def dequantised(
+def dequantise(
     tensors: Iterable[tuple[str, Tensor]], group: int, dtype: torch.dtype
 ) -> Iterator[tuple[str, Tensor]]:
-    """Ordinary weights; three packed tensors of a layer are held at a time."""
+    """Yield ordinary weights, holding the packed tensors of few layers at a time."""
     with _autoawq():
         from awq.utils.packing_utils import dequantize_gemm
     parts: dict[str, dict[str, Tensor]] = {}
@@ -174,10 +174,10 @@ def dequantised(
 
 
 def replace_linears(model: Any, names: Iterable[str], group: int) -> None:
-    """AutoAWQ's modules, empty, in place of the linear layers that have packed weights.
+    """Replace the linear layers that have packed weights by AutoAWQ's modules, still empty.
 
     Args:
-        names: of the tensors that are to come, among them a `.qweight` of each packed layer.
+        names: of the tensors to be loaded, including a `.qweight` of each packed layer.
     """
     with _autoawq():
         from awq.modules.linear.gemm import WQLinear_GEMM
@@ -199,10 +199,10 @@ def _on_device(
         yield name, tensor if packed else tensor.to(dtype)
 
 
-def fill(model: Any, tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """Give the model its tensors one by one; names of those that have no place in it.
+def fill_model(model: Any, tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """Load tensors into the model one by one; return the names of those it has no place for.
 
-    What was not among them stays on `meta`.
+    Parameters without a tensor stay on `meta`.
     """
     unknown: list[str] = []
     for name, tensor in tensors:
@@ -214,6 +214,6 @@ def fill(model: Any, tensors: Iterable[tuple[str, Tensor]]) -> list[str]:
 
 @contextlib.contextmanager
 def _autoawq() -> Iterator[None]:
-    """Import AutoAWQ without the farewell that it prints."""
+    """Suppress the deprecation notice that AutoAWQ prints on import."""
     with warnings.catch_warnings(record=True):
         yield

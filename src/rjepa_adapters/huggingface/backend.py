@@ -29,14 +29,14 @@ from .fused.decoder import Decoder
 from .fused.session import FusedSession
 from .generate import SAMPLER, StopFinder, StopTexts, generate_batch
 from .hidden_states import LayerReader, encode_batch
-from .library_log import heard
-from .placement import Loaded, guarded
+from .library_log import relay_messages
+from .placement import Loaded, convert_out_of_memory
 from .settings import DOUBLE_PASS, HuggingFaceSettings
 from .tokenizer import Rendered, TextCodec
 
 
 class HuggingFaceBackend(BatchBackend):
-    """A causal LM of transformers on one device."""
+    """The backend for a causal LM of transformers on one device."""
 
     def __init__(self, loaded: Loaded, settings: HuggingFaceSettings) -> None:
         self.model = loaded.model
@@ -81,7 +81,7 @@ class HuggingFaceBackend(BatchBackend):
             one if isinstance(one, Refused) else None for one in prepared
         ]
         if rendered:
-            generated = guarded(
+            generated = convert_out_of_memory(
                 self.model.device,
                 lambda: generate_batch(
                     self.model,
@@ -98,7 +98,7 @@ class HuggingFaceBackend(BatchBackend):
         return [answer for answer in answers if answer is not None]
 
     def prepare(self, prompt: Prompt, sampling: SamplingSettings) -> Rendered | Refused:
-        """The prompt in tokens, or why it cannot be completed."""
+        """Return the rendered prompt, or why it cannot be completed."""
         refused = self._refuse_control(prompt)
         if refused is not None:
             return refused
@@ -111,7 +111,7 @@ class HuggingFaceBackend(BatchBackend):
         return self._refuse(len(one.ids) + new, what) or one
 
     def stop_finder(self, sampling: SamplingSettings) -> StopFinder | None:
-        """What ends a row at a stop text, if there are any."""
+        """Return a finder of stop texts for one row; None if there are no stop texts."""
         return StopFinder(self.codec, sampling.stop) if sampling.stop else None
 
     def _stop_texts(self, sampling: SamplingSettings, rows: int) -> StopTexts | None:
@@ -121,7 +121,7 @@ class HuggingFaceBackend(BatchBackend):
     def completion(
         self, prompt: Rendered, ids: NDArray[np.int32], sampling: SamplingSettings
     ) -> Completion:
-        """Generated ids, int32 [T], as the completion of a prompt."""
+        """Return generated ids, int32 [T], as the completion of a prompt."""
         text, offsets = self.codec.decode(ids.tolist())
         ended = len(ids) > 0 and int(ids[-1]) in self.end_ids
         whole = Completion(
@@ -156,7 +156,7 @@ class HuggingFaceBackend(BatchBackend):
     def encode(
         self, traces: Sequence[Trace], encoding: EncodingSettings
     ) -> Sequence[Encoding | Refused]:
-        return guarded(
+        return convert_out_of_memory(
             self.model.device,
             lambda: encode_batch(
                 self._reader,
@@ -169,13 +169,12 @@ class HuggingFaceBackend(BatchBackend):
         )
 
     def open_session(self, spec: SessionSpec) -> Session:
-        """Check first, on a few tokens, that the wanted layers are where they are looked for, and
-        that the chat template takes such prompts."""
+        """Open a session, after checking on a few tokens that layers and chat template work."""
         fused = self._settings.extraction != DOUBLE_PASS
         if fused and self._decoder is None:
             self._decoder = Decoder(self.model, self._reader)
         ids = self.codec.tokenizer("Step 1: one and two.", add_special_tokens=False).input_ids
-        with heard(), torch.inference_mode():
+        with relay_messages(), torch.inference_mode():
             self.codec.render(spec.pose(Work(Problem("a", "What is 1 and 2?"), 0)))
             self._reader.check(ids, spec.encoding.layers, spec.encoding.logprobs)
             if fused and self._decoder is not None:

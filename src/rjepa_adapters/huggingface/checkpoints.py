@@ -1,4 +1,4 @@
-"""What `model.name` may name: a folder, a GGUF file, a name on the hub, or `smollm2`."""
+"""Find and load what `model.name` names: a folder, a GGUF file, a name on the hub, or `smollm2`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ import torch
 
 from rjepa_core.errors import BackendError, RJepaError, UsageError
 
-from .library_log import not_converted
+from .library_log import collect_unconverted
 from .placement import is_out_of_memory
 from .settings import HuggingFaceSettings
 from .weights import check_filled, refuse_unconverted, stored_elements, weight_files
 
 SMOLLM2 = "smollm2"
-# In front of the name of a shape: an architecture with random weights, for timing alone.
+# Prefix of the name of a shape: an architecture with random weights, for timing alone.
 SHAPE = "shape:"
 # The settings of a LoRA adapter, alone or beside a model's weights.
 ADAPTER = "adapter_config.json"
@@ -35,10 +35,10 @@ _VOLATILE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "u
 
 @attrs.frozen
 class ModelFiles:
-    """Where a model is.
+    """The location of a model's files.
 
     Attributes:
-        name: for people.
+        name: to be shown.
         location: folder, or name on the hub.
         gguf_file: name of the GGUF file inside the folder, if it is one.
     """
@@ -54,10 +54,10 @@ class ModelFiles:
 
 
 def find_checkpoint(name: str) -> ModelFiles:
-    """Turn a name into a place.
+    """Return the location of the model with this name.
 
     Raises:
-        UsageError: there is nothing of that name, and it cannot be a name on the hub.
+        UsageError: there is no such file or folder, and it cannot be a name on the hub.
     """
     if name == SMOLLM2:
         return _smollm2()
@@ -88,11 +88,11 @@ def _in_folder(name: str, path: Path) -> ModelFiles:
         return find_checkpoint(str(found[0]))
     if found:
         raise UsageError(f"model.name: {name} holds {len(found)} GGUF files; name one of them")
-    raise UsageError(f"model.name: {name} is no checkpoint: it has no config.json and no .gguf")
+    raise UsageError(f"model.name: {name} is not a checkpoint: it has no config.json and no .gguf")
 
 
 def refuse_parts(file: Path, count: int) -> NoReturn:
-    """Say how the parts of a GGUF model become the one file that transformers reads.
+    """Report how to join the parts of a GGUF model into the one file that transformers reads.
 
     Raises:
         UsageError: always.
@@ -126,9 +126,9 @@ def _smollm2() -> ModelFiles:
 
 
 def content_of(folder: Path, gguf_file: str | None = None) -> str:
-    """Hash of a checkpoint's weights and of what its configuration says about them.
+    """Return a hash of a checkpoint's weights and of its configuration.
 
-    The folder's name and place do not matter, nor which version of a library wrote it.
+    The folder's name and path do not matter, nor which version of a library wrote it.
 
     Raises:
         UsageError: there are no weights.
@@ -155,15 +155,15 @@ def _weights(folder: Path) -> Iterable[Path]:
     return []
 
 
-# Where there is no adapter: one in a checkpoint's folder is merged by `lora`, which checks it.
+# A subfolder without an adapter: `lora` checks and merges the one in a checkpoint's folder.
 _NO_ADAPTER = {"subfolder": "none"}
 
 
 def config_of(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Any:
-    """The checkpoint's configuration."""
+    """Return the checkpoint's configuration."""
     from transformers import AutoConfig
 
-    with explained(checkpoint):
+    with explain_failures(checkpoint):
         return AutoConfig.from_pretrained(
             checkpoint.location,
             revision=settings.revision,
@@ -172,17 +172,17 @@ def config_of(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Any:
 
 
 def context_of(config: Any) -> int | None:
-    """Most tokens of a sequence, where the configuration tells."""
+    """Return the context length, if the configuration says it."""
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     return int(positions) if positions else None
 
 
 def tokenizer_of(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Any:
-    """The checkpoint's tokenizer."""
+    """Return the checkpoint's tokenizer."""
     from transformers import AutoTokenizer
 
     more = {"gguf_file": checkpoint.gguf_file} if checkpoint.gguf_file else {}
-    with explained(checkpoint):
+    with explain_failures(checkpoint):
         return AutoTokenizer.from_pretrained(
             checkpoint.location,
             revision=settings.revision,
@@ -198,10 +198,10 @@ def model_of(
     device: torch.device,
     stored: Mapping[str, int] | None = None,
 ) -> Any:
-    """A model through transformers' own loading, on one device.
+    """Load a model onto one device by transformers' own means.
 
     Args:
-        stored: how many numbers each tensor of a GGUF file has.
+        stored: number of elements of each tensor of a GGUF file.
 
     Raises:
         UsageError: it cannot be loaded, or its files do not fill it.
@@ -218,7 +218,7 @@ def model_of(
         more["device_map"] = {"": device}  # straight onto the card, not through host memory
     if settings.attention:
         more["attn_implementation"] = settings.attention
-    with explained(checkpoint), not_converted() as failed:
+    with explain_failures(checkpoint), collect_unconverted() as failed:
         try:
             model, info = AutoModelForCausalLM.from_pretrained(
                 checkpoint.location,
@@ -227,7 +227,7 @@ def model_of(
                 trust_remote_code=settings.trust_remote_code,
                 adapter_kwargs=dict(_NO_ADAPTER),
                 output_loading_info=True,
-                # Transformers only logs which these are; `check_filled` names them.
+                # Transformers only logs their names; `check_filled` reports them.
                 ignore_mismatched_sizes=True,
                 **more,
             )
@@ -242,7 +242,7 @@ def model_of(
 
 
 def _downloaded(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> list[Path]:
-    """The weights of a model on the hub that has just been loaded; none where they are not told."""
+    """Return the downloaded weight files of a model on the hub; empty if they are not found."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -255,8 +255,8 @@ def _downloaded(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> list[P
 
 
 @contextlib.contextmanager
-def explained(checkpoint: ModelFiles) -> Iterator[None]:
-    """Turn the many ways in which loading fails into one line."""
+def explain_failures(checkpoint: ModelFiles) -> Iterator[None]:
+    """Turn any error of loading into one clear line."""
     try:
         yield
     except RJepaError:
@@ -270,8 +270,8 @@ def explained(checkpoint: ModelFiles) -> Iterator[None]:
             raise UsageError(f"{checkpoint.name}: {line}") from error
         if "attn_implementation" in str(error):
             raise UsageError(
-                f"backend.attention: {checkpoint.name} cannot attend so; leave it out, or try sdpa "
-                f"or eager ({' '.join(str(error).split())[:80]}…)"
+                f"backend.attention: {checkpoint.name} does not support it; leave it out, or try "
+                f"sdpa or eager ({' '.join(str(error).split())[:80]}…)"
             ) from error
         raise UsageError(f"model.name: {_why_not(checkpoint, error)}") from error
 

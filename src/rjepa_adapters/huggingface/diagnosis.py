@@ -1,4 +1,4 @@
-"""What `rjepa-cli doctor` says of this backend."""
+"""Facts about this backend for `rjepa-cli doctor`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .checkpoints import SMOLLM2, find_checkpoint
 
 
 def diagnose() -> Mapping[str, str]:
-    """Facts in the order in which they are shown."""
+    """Return the facts in the order in which they are shown."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     facts = {"device": device, "threads": str(torch.get_num_threads())}
     if device == "cuda":

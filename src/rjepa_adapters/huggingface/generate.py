@@ -1,4 +1,4 @@
-"""Generate a left-padded batch: sampling that belongs to the problem, stop texts."""
+"""Generate left-padded batches: random numbers that depend on each row alone, and stop texts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def generate_batch(
     pad_id: int,
     stops: StopTexts | None = None,
 ) -> list[NDArray[np.int32]]:
-    """Generated ids, int32 [T] a prompt, cut behind the first end of sequence or stop text.
+    """Return generated ids, int32 [T] per prompt, up to the first end of sequence or stop text.
 
     Args:
         prompts: int32 [P] each, of any lengths.
-        keys: from which, with the seed, each row's random numbers come.
+        keys: which, with the seed, determine each row's random numbers.
         end_ids: tokens that end a completion.
-        pad_id: fills the left of shorter prompts; masked out.
-        stops: what ends rows at stop texts, if there are any.
+        pad_id: token that fills the left of shorter prompts; masked out.
+        stops: ends rows at stop texts, if there are any.
     """
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
@@ -64,19 +64,19 @@ def generate_batch(
 
 
 def cut_at_end(ids: NDArray[np.int32], end_ids: Sequence[int]) -> NDArray[np.int32]:
-    """The ids up to the first end of sequence, that one included."""
+    """Return the ids up to and including the first end of sequence."""
     ends = np.flatnonzero(np.isin(ids, list(end_ids)))
     return ids[: ends[0] + 1].copy() if len(ends) else ids.copy()
 
 
-# How tokens are drawn; the number rises with whatever changes which one is.
+# How tokens are drawn; the number rises with every change to which one is drawn.
 SAMPLER = "inverse-cdf-1"
-# Tokens of the vocabulary whose probabilities are added up together.
+# Number of tokens of the vocabulary whose probabilities are summed together.
 _CHUNK = 256
 
 
 def draw_uniforms(keys: Sequence[RecordKey], sampling: SamplingSettings) -> Tensor:
-    """float32 [B, max_new_tokens] in [0, 1): each row's numbers depend on its key and the seed."""
+    """Return float32 [B, max_new_tokens] in [0, 1), from each row's key and the seed."""
     rows = [
         row_generator(sampling.seed, key).random(sampling.max_new_tokens, dtype=np.float32)
         for key in keys
@@ -87,16 +87,16 @@ def draw_uniforms(keys: Sequence[RecordKey], sampling: SamplingSettings) -> Tens
 def choose(
     logits_BV: Tensor, uniform_B: Tensor, sampling: SamplingSettings, overwrite: bool = False
 ) -> Tensor:
-    """Tokens [B] from logits [B, V]: the inverse of the cumulative distribution at `uniform_B`.
+    """Choose tokens [B] from logits [B, V]: the inverse cumulative distribution at `uniform_B`.
 
-    Unlike one noise value a token of the vocabulary, this needs a single number a row and gives
-    the same choice on every device, rounding of the probabilities aside. With `overwrite` the
-    logits' own memory is worked in: a second array of that size is most of the cost on a CPU.
+    Unlike one noise value per token of the vocabulary, this needs a single number per row and gives
+    the same choice on every device, rounding of the probabilities aside. With `overwrite` it works
+    in the logits' own memory: a second array of that size is most of the cost on a CPU.
     """
     if sampling.temperature == 0:
         return logits_BV.argmax(-1)
-    # Shares of an unnormalised sum: the search and the cuts below need no more. One array of
-    # float32 at most is made, also of logits in half precision.
+    # Unnormalised probabilities are enough for the search and the cuts below. At most one float32
+    # array is made, even of logits in half precision.
     probs_BV = logits_BV.to(torch.float32, copy=not overwrite).div_(sampling.temperature)
     probs_BV = probs_BV.sub_(probs_BV.amax(-1, keepdim=True)).exp_()
     if sampling.top_k is not None and sampling.top_k < probs_BV.shape[-1]:
@@ -114,10 +114,10 @@ def choose(
 
 
 def _search(weights_BV: Tensor, uniform_B: Tensor) -> Tensor:
-    """Tokens [B]: where the running sum of the weights passes its share `uniform_B` of the total.
+    """Return tokens [B], where the running sum of weights passes the share `uniform_B` of all.
 
-    The sum is taken over chunks of the vocabulary first and then inside a single one, which is
-    faster and rounds less than a running sum over all of it.
+    The sum runs over chunks of the vocabulary first and then inside a single one, which is faster
+    and rounds less than a running sum over all of it.
     """
     rows, vocabulary = weights_BV.shape
     whole = vocabulary - vocabulary % _CHUNK
@@ -133,18 +133,18 @@ def _search(weights_BV: Tensor, uniform_B: Tensor) -> Tensor:
     inside_BK = weights_BV.gather(-1, place_BK.clamp(max=vocabulary - 1))
     inside_BK = inside_BK.masked_fill(place_BK >= vocabulary, 0.0)
     found_B1 = torch.searchsorted(inside_BK.double().cumsum(-1), target_B1 - before_B1, right=True)
-    # Rounding may lead behind the last token that has a probability.
+    # Rounding may lead past the last token that has a probability.
     found_B1 = torch.minimum(found_B1, _last_positive(inside_BK))
     return (chunk_B1 * _CHUNK + found_B1)[:, 0]
 
 
 def _last_positive(values_BN: Tensor) -> Tensor:
-    """[B, 1]: the last place that holds more than zero."""
+    """Return [B, 1], the last index with a value above zero."""
     return values_BN.shape[-1] - 1 - (values_BN > 0).flip(-1).int().argmax(-1, keepdim=True)
 
 
 class RowSampler:
-    """A logits processor for `generate`: leaves each row's chosen token as the only one."""
+    """A logits processor for `generate` that leaves each row only its chosen token."""
 
     def __init__(self, uniforms: Tensor, sampling: SamplingSettings, prompt_tokens: int) -> None:
         self._uniforms = uniforms
@@ -159,16 +159,16 @@ class RowSampler:
 
 
 class StopFinder:
-    """Follows one row; holds no more of its text than a stop text may still need."""
+    """Finds stop texts in one row, holding no more of its text than a stop text needs."""
 
     def __init__(self, codec: TextCodec, stops: Sequence[str]) -> None:
         self._codec, self._stops = codec, stops
         self._kept = max(map(len, stops)) - 1
         self._tail = ""
-        self._group: list[int] = []  # tokens that make no whole character yet
+        self._group: list[int] = []  # tokens of an incomplete character
 
     def add(self, token: int) -> bool:
-        """Whether the text holds a stop text once this token is behind it."""
+        """Add a token and return whether the text now holds a stop text."""
         if token in self._codec.special:
             piece = self._codec.text_of(self._group) if self._group else ""
         else:
@@ -183,10 +183,10 @@ class StopFinder:
 
 
 class StopTexts:
-    """A stopping criterion for `generate`: ends each row for itself.
+    """A stopping criterion for `generate` that ends each row at its own stop text.
 
     Attributes:
-        lengths: tokens of each row up to its stop text, that one included; None if it has none.
+        lengths: tokens of each row up to and including its stop text; None if it has none.
     """
 
     def __init__(self, finders: Sequence[StopFinder], end_ids: Collection[int]) -> None:

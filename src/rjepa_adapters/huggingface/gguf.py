@@ -1,4 +1,4 @@
-"""GGUF files: dequantised by transformers, and kept as an ordinary checkpoint for the next time."""
+"""GGUF files: dequantised by transformers, and cached as an ordinary checkpoint."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ import xxhash
 
 from rjepa_core.errors import UsageError
 
-from .checkpoints import ModelFiles, explained, model_of, refuse_parts, tokenizer_of
+from .checkpoints import ModelFiles, explain_failures, model_of, refuse_parts, tokenizer_of
 from .settings import HuggingFaceSettings
 
 log = logging.getLogger(__name__)
 
-# float32 takes up to eight times the room of a 4-bit file.
+# Largest file to cache: float32 takes up to eight times the space of a 4-bit file.
 _LARGEST = (4 << 30) // 8
 _QUANTISATION = re.compile(r"(I?Q\d[\w]*|[FB]F?\d\d)(?=\.gguf$)", re.I)
-# The key, the type (32 bits without a sign) and the value, as they stand in the file.
+# The key, the type (32 bits, unsigned) and the value, as stored in the file.
 _CONTEXT = re.compile(rb"\.context_length\x04\x00\x00\x00(.{4})", re.S)
-# Of each file of a kept conversion its checksum; written last.
+# The checksums of a cached conversion's files; written last.
 _CHECKSUMS = "rjepa.json"
 _DRAFT = ".making-"
 _OLD_DRAFT_SECONDS = 24 * 3600
 
 
 def quantisation_of(file: str) -> str:
-    """`gguf-Q4_1` from the file's name, or `gguf`."""
+    """Return the quantisation in a file's name, such as `gguf-Q4_1`, or `gguf`."""
     match = _QUANTISATION.search(file)
     return f"gguf-{match[1]}" if match else "gguf"
 
 
 def context_in(file: Path) -> int | None:
-    """Most tokens of a sequence, from the head of the file: parsing all of it takes seconds."""
+    """Return the context length from the start of the file: parsing all of it takes seconds."""
     with file.open("rb") as stream:
         found = _CONTEXT.search(stream.read(1 << 20))
     return int.from_bytes(found[1], "little") if found else None
 
 
 def cache_folder() -> Path | None:
-    """Where converted checkpoints are kept, `$XDG_CACHE_HOME/rjepa/gguf`; None without a home."""
+    """Return the cache of conversions, `$XDG_CACHE_HOME/rjepa/gguf`; None without a home."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(base):
         return Path(base) / "rjepa" / "gguf"
@@ -67,18 +67,18 @@ def load_gguf(
     dtype: torch.dtype,
     device: torch.device,
 ) -> tuple[Any, Any]:
-    """Model and tokenizer of a GGUF file.
+    """Load model and tokenizer of a GGUF file.
 
-    Reading a GGUF file takes most of half a minute, reading a converted one a second, so it is
+    Reading a GGUF file takes almost half a minute, reading a converted one a second, so it is
     converted on first use. A conversion is found by the file's content, so that a changed file is
-    converted anew, and counts only while all of it is as it was written. The cache is no more than
-    a help: where it cannot be used, or the file is too large for it, the file itself is read.
+    converted again, and is used only if it is exactly as it was written. If the cache cannot be
+    used, or the file is too large for it, the file itself is read.
 
     Raises:
         UsageError: the package `gguf` or `accelerate` is missing; the file is damaged, one part of
-            several, or does not hold all of the model's tensors.
+            several, or lacks some of the model's tensors.
     """
-    place = kept(checkpoint, content) if settings.keep_converted else None
+    place = find_conversion(checkpoint, content) if settings.keep_converted else None
     if place is None:
         stored = _read_header(checkpoint)
         place = _convert(checkpoint, content, settings, stored)
@@ -88,15 +88,15 @@ def load_gguf(
     return model_of(place, settings, dtype, device), tokenizer_of(place, settings)
 
 
-def kept(checkpoint: ModelFiles, content: str) -> ModelFiles | None:
-    """The conversion that the cache holds, if it is whole."""
+def find_conversion(checkpoint: ModelFiles, content: str) -> ModelFiles | None:
+    """Return the cached conversion of a file, if there is one and it is intact."""
     target = _target(checkpoint, content)
     if target is None:
         return None
     try:
         if not (target / _CHECKSUMS).is_file():
             return None
-        changed = _changed(target)
+        changed = _find_changed(target)
     except OSError as error:
         changed = str(error)
     if changed is None:
@@ -110,8 +110,8 @@ def kept(checkpoint: ModelFiles, content: str) -> ModelFiles | None:
     return None
 
 
-def _changed(target: Path) -> str | None:
-    """A file of a conversion that is missing or not as it was written."""
+def _find_changed(target: Path) -> str | None:
+    """Return the name of a missing or changed file of a conversion; None if it is intact."""
     try:
         sums = json.loads((target / _CHECKSUMS).read_text(encoding="utf-8"))
         if "config.json" not in sums:
@@ -133,7 +133,7 @@ def _target(checkpoint: ModelFiles, content: str) -> Path | None:
 
 
 def _read_header(checkpoint: ModelFiles) -> Mapping[str, int]:
-    """How many numbers each tensor of the file has."""
+    """Return the number of elements of each tensor of the file."""
     for package in ("gguf", "accelerate"):
         try:
             __import__(package)
@@ -147,7 +147,7 @@ def _read_header(checkpoint: ModelFiles) -> Mapping[str, int]:
     assert checkpoint.folder is not None
     assert checkpoint.gguf_file is not None
     file = checkpoint.folder / checkpoint.gguf_file
-    with explained(checkpoint):
+    with explain_failures(checkpoint):
         reader = GGUFReader(file)
         parts = reader.get_field("split.count")
         if parts is not None and int(parts.contents()) > 1:
@@ -161,21 +161,21 @@ def _convert(
     settings: HuggingFaceSettings,
     stored: Mapping[str, int],
 ) -> ModelFiles | None:
-    """Keep the file as an ordinary checkpoint; None where it cannot or shall not be kept."""
+    """Cache the file as an ordinary checkpoint; return None if that cannot or shall not be done."""
     target = _target(checkpoint, content)
     if not settings.keep_converted:
         return None
     if target is None:
         if cache_folder() is None:
-            _say_unkept(checkpoint, "there is no home directory, and XDG_CACHE_HOME is not set")
+            _log_uncached(checkpoint, "there is no home directory, and XDG_CACHE_HOME is not set")
         return None
     draft = target.parent / f"{_DRAFT}{os.getpid()}-{secrets.token_hex(4)}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
+        _remove_old_drafts(target.parent)
         draft.mkdir()
     except OSError as error:
-        _say_unkept(checkpoint, str(error))
+        _log_uncached(checkpoint, str(error))
         return None
     log.warning("converting %s once, to be kept in %s", checkpoint.gguf_file, target)
     try:
@@ -183,8 +183,8 @@ def _convert(
         try:
             _save(plain, tokenizer, draft)
             _publish(draft, target)
-        except Exception as error:  # safetensors has a class of its own for a full disk
-            _say_unkept(checkpoint, " ".join(str(error).split()))
+        except Exception as error:  # safetensors has its own class for a full disk
+            _log_uncached(checkpoint, " ".join(str(error).split()))
             return None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -197,9 +197,9 @@ def _dequantised(
     from transformers import AutoModelForCausalLM
 
     quantised = model_of(checkpoint, settings, torch.float32, torch.device("cpu"), stored)
-    with explained(checkpoint):
+    with explain_failures(checkpoint):
         config = quantised.config
-        # The weights are dequantised already; with this left in, the model refuses to be saved.
+        # The weights are dequantised already, but with this the model refuses to be saved.
         del config.quantization_config
         plain = AutoModelForCausalLM.from_config(config)
         plain.load_state_dict(quantised.state_dict())
@@ -213,14 +213,14 @@ def _save(plain: Any, tokenizer: Any, draft: Path) -> None:
     sums = {file.name: _checksum(file) for file in sorted(draft.iterdir())}
     listed = draft / _CHECKSUMS
     listed.write_text(json.dumps(sums), encoding="utf-8")
-    for name in sums:  # safetensors writes files for nobody else, whatever the umask
+    for name in sums:  # safetensors makes files readable by the owner only, whatever the umask
         (draft / name).chmod(listed.stat().st_mode & 0o777)
 
 
 def _publish(draft: Path, target: Path) -> None:
-    """Give a finished draft its name, unless another process was faster."""
+    """Move a finished draft into place, unless another process was faster."""
     if target.exists():
-        if _changed(target) is None:
+        if _find_changed(target) is None:
             return
         aside = draft.with_name(f"{draft.name}-aside")
         target.rename(aside)
@@ -228,8 +228,8 @@ def _publish(draft: Path, target: Path) -> None:
     draft.rename(target)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed conversions left behind."""
+def _remove_old_drafts(folder: Path) -> None:
+    """Remove the drafts of conversions that were killed."""
     for draft in folder.glob(f"{_DRAFT}*"):
         with contextlib.suppress(OSError):
             if time.time() - draft.stat().st_mtime > _OLD_DRAFT_SECONDS:
@@ -241,7 +241,7 @@ def _checksum(file: Path) -> str:
         return hashlib.file_digest(stream, xxhash.xxh3_128).hexdigest()
 
 
-def _say_unkept(checkpoint: ModelFiles, why: str) -> None:
+def _log_uncached(checkpoint: ModelFiles, why: str) -> None:
     log.warning(
-        "%s cannot be kept converted (%s); it is read anew each time", checkpoint.gguf_file, why
+        "%s cannot be kept converted (%s); it is read again each time", checkpoint.gguf_file, why
     )

@@ -1,8 +1,8 @@
-"""Encode traces: run the prompt and completion once, keep pooled hidden states.
+"""Encode traces: run prompt and completion once, and keep pooled hidden states.
 
-Layers count as transformers counts `hidden_states`: k below the number of layers is what goes into
-layer k (0: the embeddings), and the last one is the model's output *behind its final norm*. That is
-what `output_hidden_states=True` gives, and a check at first use compares the two.
+Layers are numbered like transformers' `hidden_states`: k below the number of layers is the input of
+layer k (0: the embeddings), and the last one is the model's output *after its final norm*. That is
+what `output_hidden_states=True` returns, and a check at first use compares the two.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from rjepa_core.errors import UnsupportedError
 from rjepa_core.settings import EncodingSettings
 
 _CHECKED_TOKENS = 16
-# What two ways to compute the same may differ by after some dozen layers: logits in half precision
-# by up to a tenth.
+# How far two ways to compute the same may differ after some dozen layers; logits in half precision
+# differ by up to a tenth.
 _ROUNDING, _HALF_ROUNDING = 1e-2, 0.2
-_LOGITS = -1  # beside absolute layers, in the set of what was checked
+_LOGITS = -1  # stands for the logits among the checked layers
 
 
 class _ReachedLastLayerError(Exception):
-    """The last wanted layer has been read; nothing behind it is run."""
+    """The last wanted layer has been read, so that later layers need not run."""
 
 
 class LayerReader:
-    """Runs a causal LM up to the last wanted layer and hands each wanted hidden state on."""
+    """Runs a causal LM up to the last wanted layer and passes on each wanted hidden state."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -42,7 +42,7 @@ class LayerReader:
 
     @property
     def hidden_states(self) -> int:
-        """How many there are, the embeddings included."""
+        """The number of hidden states, including the embeddings."""
         return len(self._layers) + 1
 
     def run(
@@ -53,9 +53,10 @@ class LayerReader:
         take: Callable[[int, Tensor], None],
         to_the_end: bool = False,
     ) -> Tensor | None:
-        """Call `take(layer, hidden_BTD)` for each wanted layer, in order of depth.
+        """Run a forward, calling `take(layer, hidden_BTD)` for each wanted layer in order of depth.
 
-        Returns the last hidden state [B, T, D] where `to_the_end` asks for it.
+        Returns:
+            the last hidden state [B, T, D] if `to_the_end`, else None.
         """
         stop_at = max(layers)
 
@@ -73,7 +74,7 @@ class LayerReader:
 
     @contextlib.contextmanager
     def reading(self, layers: Sequence[int], take: Callable[[int, Tensor], None]) -> Iterator[None]:
-        """Within, whatever runs the model hands `take(layer, hidden_BTD)` each wanted layer."""
+        """Call `take(layer, hidden_BTD)` for each wanted layer whenever the model runs."""
         last = len(self._layers)
         hooks = []
 
@@ -102,7 +103,7 @@ class LayerReader:
         """Compare with transformers' own `output_hidden_states=True` on a few tokens, once.
 
         Raises:
-            UnsupportedError: this architecture keeps its hidden states somewhere else.
+            UnsupportedError: the hidden states of this architecture cannot be read this way.
         """
         asked = {*layers, _LOGITS} if logits else {*layers}
         if asked <= self._checked:
@@ -119,20 +120,22 @@ class LayerReader:
                 f"{self.hidden_states - 1} layers were found; this backend cannot read it"
             )
         for layer in layers:
-            if not agree(own[layer], whole.hidden_states[layer], dtype):
+            if not nearly_equal(own[layer], whole.hidden_states[layer], dtype):
                 raise UnsupportedError(f"{name}: layer {layer} differs from transformers' own")
-        if last is not None and not agree(_head(self._model)(last), whole.logits, dtype):
+        if last is not None and not nearly_equal(_head(self._model)(last), whole.logits, dtype):
             raise UnsupportedError(
-                f"{name} changes its logits behind the output layer; leave encoding.logprobs out"
+                f"{name} changes its logits after the output layer; leave encoding.logprobs out"
             )
         self._checked |= asked
 
 
-def agree(ours: Tensor, theirs: Tensor, dtype: torch.dtype) -> bool:
-    """Equal as far as rounding goes, of a forward in `dtype`: the relative error of a token's
-    vector, on average over the tokens, so that one enormous vector does not decide alone. Values
-    that are not finite at the same places are equal, too: they are a failure of each problem and
-    not of the architecture."""
+def nearly_equal(ours: Tensor, theirs: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether two results of a forward in `dtype` are equal up to rounding.
+
+    The relative error of a token's vector counts, on average over the tokens, so that one enormous
+    vector does not decide alone. Values that are not finite at the same places count as equal, too:
+    they are a failure of the input and not of the architecture.
+    """
     ours, theirs = ours.float(), theirs.float()
     finite = theirs.isfinite()
     if not torch.equal(ours.isfinite(), finite):
@@ -163,7 +166,7 @@ def encode_batch(
     pad_id: int,
     logprob_rows: int,
 ) -> list[Encoding]:
-    """Vectors of each trace, in order, from one right-padded forward pass.
+    """Return the vectors of each trace, in order, from one right-padded forward pass.
 
     Attention is causal, so padding on the right changes nothing on its left.
     """
@@ -208,7 +211,7 @@ def _encode(
 
 
 def _segments(traces: Sequence[Trace]) -> list[tuple[int, int, int]]:
-    """(row, start, stop) of each trace's statement and then its steps."""
+    """Return (row, start, stop) of each trace's statement and then its steps."""
     found = []
     for row, trace in enumerate(traces):
         prompt = len(trace.prompt_ids)
@@ -218,7 +221,7 @@ def _segments(traces: Sequence[Trace]) -> list[tuple[int, int, int]]:
 
 
 def pool(hidden_BTD: Tensor, segments: Sequence[tuple[int, int, int]], pooling: str) -> Tensor:
-    """float32 [N, D], one vector a segment; sums are taken in float32."""
+    """Return float32 [N, D], one vector per segment; sums are computed in float32."""
     vectors = []
     for row, start, stop in segments:
         tokens_TD = hidden_BTD[row, start:stop].float()
@@ -234,7 +237,7 @@ def pool(hidden_BTD: Tensor, segments: Sequence[tuple[int, int, int]], pooling: 
 def _logprobs(
     model: Any, last_BTD: Tensor, ids_BT: Tensor, traces: Sequence[Trace], rows: int
 ) -> Tensor:
-    """float32 [S of all traces]: each step's mean log-probability a token, in nats.
+    """Return float32 [S of all traces]: each step's mean log-probability per token, in nats.
 
     Each token is predicted by the state before it. Logits are held for `rows` tokens at a time.
     """

@@ -1,4 +1,4 @@
-"""What transformers says while a model is loaded, passed on as lines of our own."""
+"""Relay what transformers logs while a model is loaded to our own log."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
 
-# Transformers' own table of missing tensors: `weights` refuses them in one line.
+# Transformers' own table of missing tensors: `weights` refuses such a model in one line.
 _REPORT = "LOAD REPORT"
 _NOT_CONVERTED = re.compile(r"^(\S+)\s*\| CONVERSION", re.M)
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[None]:
-    """Keep transformers' loading bars off the screen and pass its warnings on, each once."""
+def relay_messages() -> Iterator[None]:
+    """Hide transformers' progress bars and relay its warnings, each once."""
     from transformers.utils import logging as theirs
 
     library = logging.getLogger("transformers")
@@ -35,8 +35,8 @@ def heard() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def not_converted() -> Iterator[list[str]]:
-    """Names of the tensors that transformers fails to convert: it raises without them."""
+def collect_unconverted() -> Iterator[list[str]]:
+    """Collect the names of tensors that transformers fails to convert: its error omits them."""
     names: list[str] = []
     reader = logging.Handler(logging.WARNING)
     reader.emit = lambda record: names.extend(  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Load a model onto one device, every parameter of it, or say how much memory is missing."""
+"""Load a model completely onto one device, or report how much memory is missing."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .checkpoints import (
     config_of,
     content_of,
     context_of,
-    explained,
+    explain_failures,
     find_checkpoint,
     model_of,
     tokenizer_of,
 )
-from .library_log import heard
-from .lora import adapted_content, adapter_folder, base_of, merged, texts_of
+from .library_log import relay_messages
+from .lora import adapted_content, adapter_folder, base_of, merge_adapter, tokenizer_files_of
 from .placement import (
     Loaded,
     check_placement,
     check_room,
-    keep_off_plans,
+    disable_cudnn_attention,
     pick_device,
     pick_dtype,
 )
@@ -35,27 +35,27 @@ from .settings import HuggingFaceSettings
 
 
 def load(model: ModelSettings, settings: HuggingFaceSettings) -> Loaded:
-    """Load what `model.name` says.
+    """Load the model that `model.name` names.
 
     Raises:
-        UsageError: no such model or device, or a package that it needs is missing.
+        UsageError: there is no such model or device, or a package that it needs is missing.
         BackendError: it does not fit into the device's memory.
     """
     device = pick_device(model.device)
-    keep_off_plans(device)
+    disable_cudnn_attention(device)
     if model.name.startswith(SHAPE):
         from .shapes import load_shape
 
-        with heard():
+        with relay_messages():
             return load_shape(model, settings, device)
     checkpoint = find_checkpoint(model.name)
-    with heard():
+    with relay_messages():
         adapter = adapter_folder(checkpoint, settings)
         if adapter is None:
             return _load(checkpoint, model, settings, device)
         base, settings = base_of(checkpoint, adapter, settings)
-        loaded = _load(base, model, settings, device, texts_of(checkpoint, adapter))
-        network, note = merged(checkpoint, adapter, loaded.model)
+        loaded = _load(base, model, settings, device, tokenizer_files_of(checkpoint, adapter))
+        network, note = merge_adapter(checkpoint, adapter, loaded.model)
         return attrs.evolve(
             loaded,
             model=network.eval(),
@@ -66,7 +66,7 @@ def load(model: ModelSettings, settings: HuggingFaceSettings) -> Loaded:
 
 
 def context(model: ModelSettings, settings: HuggingFaceSettings) -> int | None:
-    """Most tokens of a sequence, told by the configuration alone; None where that takes a load.
+    """Return the context length if the configuration says it; None if that takes a load.
 
     Raises:
         UsageError: there is no such model or device.
@@ -75,7 +75,7 @@ def context(model: ModelSettings, settings: HuggingFaceSettings) -> int | None:
     if model.name.startswith(SHAPE):
         return None
     place = find_checkpoint(model.name)
-    with heard():
+    with relay_messages():
         adapter = adapter_folder(place, settings)
         if adapter is not None:
             place, settings = base_of(place, adapter, settings)
@@ -93,7 +93,7 @@ def _load(
     device: torch.device,
     texts: ModelFiles | None = None,
 ) -> Loaded:
-    """A checkpoint without an adapter, with the tokenizer of `texts` if there is one."""
+    """Load a checkpoint without an adapter, with the tokenizer of `texts` if given."""
     if checkpoint.gguf_file is not None:
         return _load_gguf(checkpoint, model, settings, device, texts)
     config = config_of(checkpoint, settings)
@@ -109,8 +109,8 @@ def _load(
         label = f"awq-{quantisation.get('bits', 4)}bit"
     else:
         dtype = pick_dtype(model.dtype, device)
-        if not quantisation:  # packed weights take less than the architecture would say
-            with explained(checkpoint):
+        if not quantisation:  # packed weights take less than the architecture suggests
+            with explain_failures(checkpoint):
                 own_code = settings.trust_remote_code
                 check_room(config, dtype, device, checkpoint.name, own_code)
         network = model_of(checkpoint, settings, dtype, device)
@@ -161,7 +161,7 @@ def _finish(
     pad = tokenizer.pad_token_id
     end_ids = tuple(dict.fromkeys(int(e) for e in ends))
     # The checkpoint's own sampling defaults (penalties, top-k) must not leak into a run.
-    notes = {**notes, **_not_obeyed(network.generation_config)}
+    notes = {**notes, **_note_ignored(network.generation_config)}
     network.generation_config = GenerationConfig()
     if content is None:
         folder = checkpoint.folder
@@ -181,8 +181,9 @@ def _finish(
     )
 
 
-# What of a checkpoint's generation_config would draw other tokens; only eos_token_id is obeyed.
-_NOT_OBEYED = (
+# Fields of a checkpoint's generation_config that would change the tokens; only its eos_token_id is
+# used.
+_IGNORED = (
     "do_sample", "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff",
     "eta_cutoff", "repetition_penalty", "no_repeat_ngram_size", "num_beams", "length_penalty",
     "penalty_alpha", "exponential_decay_length_penalty", "min_length", "min_new_tokens",
@@ -191,10 +192,10 @@ _NOT_OBEYED = (
 )  # fmt: skip
 
 
-def _not_obeyed(config: Any) -> dict[str, str]:
-    """A note on what the checkpoint asks for and does not get."""
+def _note_ignored(config: Any) -> dict[str, str]:
+    """Return a note on the fields of the checkpoint's generation_config that are ignored."""
     given = config.to_diff_dict() if config is not None else {}
-    named = ", ".join(f"{key} {given[key]}" for key in _NOT_OBEYED if given.get(key))
+    named = ", ".join(f"{key} {given[key]}" for key in _IGNORED if given.get(key))
     if not named:
         return {}
     return {"generation_config": f"not obeyed: {named:.200}; the sampling settings alone count"}

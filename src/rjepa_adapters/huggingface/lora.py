@@ -1,6 +1,6 @@
-"""LoRA adapters beside or in place of a checkpoint's weights (Hu et al. 2021, arXiv:2106.09685).
+"""LoRA adapters beside or instead of a checkpoint's weights (Hu et al. 2021, arXiv:2106.09685).
 
-An adapter is merged into the weights, so that all that follows meets an ordinary model.
+An adapter is merged into the weights, so that everything else works on an ordinary model.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ import attrs
 from rjepa_core.errors import UsageError
 from rjepa_core.text import count
 
-from .checkpoints import ADAPTER, ModelFiles, explained, find_checkpoint
+from .checkpoints import ADAPTER, ModelFiles, explain_failures, find_checkpoint
 from .settings import HuggingFaceSettings
-from .weights import first, stored_elements
+from .weights import first_names, stored_elements
 
 _BESIDE = ("model*.safetensors", "pytorch_model*.bin")
 _WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
-# Where it was trained, which does not change what it does.
+# Fields about where it was trained, which do not change its effect.
 _VOLATILE = ("base_model_name_or_path", "inference_mode", "revision", "peft_version")
 
 
 def adapter_folder(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Path | None:
-    """The folder of the adapter that a checkpoint is or has; None where it has none."""
+    """Return the folder of the adapter that a checkpoint is or has; None if it has none."""
     if checkpoint.gguf_file is not None:
         return None
     if checkpoint.folder is not None:
         return checkpoint.folder if (checkpoint.folder / ADAPTER).is_file() else None
     from transformers.utils import find_adapter_config_file
 
-    with explained(checkpoint):
+    with explain_failures(checkpoint):
         if find_adapter_config_file(checkpoint.location, revision=settings.revision) is None:
             return None
         from huggingface_hub import snapshot_download
@@ -51,10 +51,10 @@ def adapter_folder(checkpoint: ModelFiles, settings: HuggingFaceSettings) -> Pat
 def base_of(
     checkpoint: ModelFiles, adapter: Path, settings: HuggingFaceSettings
 ) -> tuple[ModelFiles, HuggingFaceSettings]:
-    """The weights that an adapter belongs to: those beside it, else those that it names.
+    """Return the model that an adapter belongs to: the one beside it, else the one it names.
 
     Raises:
-        UsageError: the package `peft` is missing; it names none, or they are not there.
+        UsageError: the package `peft` is missing, or the adapter names no model, or a missing one.
     """
     _require_peft(checkpoint)
     folder = checkpoint.folder
@@ -82,17 +82,17 @@ def base_of(
     return base, attrs.evolve(settings, revision=named.get("revision"))
 
 
-def texts_of(checkpoint: ModelFiles, adapter: Path) -> ModelFiles | None:
-    """Where the adapter's own tokenizer is, if it has one."""
+def tokenizer_files_of(checkpoint: ModelFiles, adapter: Path) -> ModelFiles | None:
+    """Return the location of the adapter's own tokenizer, if it has one."""
     there = (adapter / "tokenizer_config.json").is_file()
     return ModelFiles(checkpoint.name, str(adapter)) if there else None
 
 
-def merged(checkpoint: ModelFiles, adapter: Path, model: Any) -> tuple[Any, str]:
-    """The model with the adapter added to its weights, and a note on it.
+def merge_adapter(checkpoint: ModelFiles, adapter: Path, model: Any) -> tuple[Any, str]:
+    """Return the model with the adapter merged into its weights, and a note about it.
 
     Raises:
-        UsageError: it does not fit the model, or its weights are not all there.
+        UsageError: the adapter does not fit the model, or lacks some weights.
     """
     from peft import PeftModel
 
@@ -100,8 +100,8 @@ def merged(checkpoint: ModelFiles, adapter: Path, model: Any) -> tuple[Any, str]
     if not weights:
         raise UsageError(f"model.name: {adapter} has no weights of an adapter ({_WEIGHTS[0]})")
     stored_elements(file for file in weights if file.suffix == ".safetensors")
-    with explained(checkpoint), warnings.catch_warnings():
-        # `from_pretrained` only warns of missing tensors; `load_adapter` tells which they are.
+    with explain_failures(checkpoint), warnings.catch_warnings():
+        # `from_pretrained` only warns of missing tensors; `load_adapter` returns their names.
         warnings.filterwarnings("ignore", "Found missing adapter keys")
         wrapped = PeftModel.from_pretrained(model, str(adapter))
         found = wrapped.load_adapter(str(adapter), wrapped.active_adapter)
@@ -118,7 +118,7 @@ def merged(checkpoint: ModelFiles, adapter: Path, model: Any) -> tuple[Any, str]
             if keys:
                 raise UsageError(
                     f"model.name: {checkpoint.name}: its adapter {fault} "
-                    f"{count(len(keys), 'tensor')} ({first(sorted(keys))}); fetch or save it "
+                    f"{count(len(keys), 'tensor')} ({first_names(sorted(keys))}); fetch or save it "
                     "again, or give it the model that it was made for"
                 )
         network = wrapped.merge_and_unload(safe_merge=True)
@@ -128,7 +128,7 @@ def merged(checkpoint: ModelFiles, adapter: Path, model: Any) -> tuple[Any, str]
 
 
 def adapted_content(content: str, adapter: Path) -> str:
-    """The content of a model with an adapter: that of its weights, and the adapter's."""
+    """Return the content hash of a model with an adapter, from both their contents."""
     digest = hashlib.sha256(content.encode())
     for name in _WEIGHTS:
         if (adapter / name).is_file():
@@ -150,7 +150,7 @@ def _config(adapter: Path) -> dict[str, Any]:
 
 
 def _require_peft(checkpoint: ModelFiles) -> None:
-    """Refuse an adapter that cannot be applied: the weights without it are another model.
+    """Refuse an adapter if `peft` is missing: the weights without it are another model.
 
     Raises:
         UsageError: the package `peft` is not installed.

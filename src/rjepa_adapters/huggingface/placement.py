@@ -1,4 +1,4 @@
-"""Where a model goes: device, dtype, whether it fits, and running out of memory in every form."""
+"""Device, dtype and memory of a model: whether it fits, and how running out is recognised."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Loaded:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device by name; `auto` takes CUDA where there is a card.
+    """Return the device of a name; `auto` is CUDA if there is a card.
 
     Raises:
-        UsageError: it is not there.
+        UsageError: there is no such device.
     """
     cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
@@ -64,10 +64,10 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def keep_off_plans(device: torch.device) -> None:
-    """Keep attention on a card off cuDNN, for the whole process.
+def disable_cudnn_attention(device: torch.device) -> None:
+    """Disable cuDNN's attention for the whole process, if `device` is a card.
 
-    On some cards torch prefers it, and it makes a plan, which takes longer than a forward, for each
+    On some cards torch prefers it, but it makes a plan, which takes longer than a forward, for each
     number of tokens that it has not seen: at every token of a completion.
     """
     if device.type == "cuda":
@@ -77,7 +77,7 @@ def keep_off_plans(device: torch.device) -> None:
 def pick_dtype(
     name: str, device: torch.device, auto_cuda: torch.dtype = torch.bfloat16
 ) -> torch.dtype:
-    """The compute dtype; `auto` is float32 on a CPU and a half type on a card."""
+    """Return the compute dtype; `auto` is float32 on a CPU and a half type on a card."""
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
             name
@@ -95,7 +95,7 @@ def check_room(
     """Compare the weights' size with the free memory before anything is loaded.
 
     Raises:
-        BackendError: they do not fit; nothing is ever offloaded.
+        BackendError: they do not fit, and nothing is offloaded.
     """
     from transformers import AutoModelForCausalLM
 
@@ -113,14 +113,14 @@ def check_room(
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that a load may take; None where the device does not tell."""
+    """Return the memory that a load may take; None if the device does not report it."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return free_host_bytes() if device.type == "cpu" else None
 
 
 def check_placement(model: Any, device: torch.device) -> None:
-    """Every parameter and buffer must be where it was asked to be.
+    """Check that every parameter and buffer is on the device.
 
     Raises:
         BackendError: some are on `meta` or elsewhere.
@@ -148,35 +148,35 @@ _SIGNS = (
     "std::bad_alloc",
 )
 _UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-# torch tried to, numpy is unable to.
+# torch says "tried to allocate", numpy "unable to allocate".
 _ASKED = re.compile(r"(?:tried|unable) to allocate ([\d.]+) (bytes|[KMGT]iB)", re.I)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out; torch says it in several ways."""
+    """Return whether an error means that memory ran out; torch has several such errors."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
 def asked_bytes(message: str) -> int | None:
-    """What the failed request asked for, where the message tells."""
+    """Return the bytes of the failed request, if the message says."""
     match = _ASKED.search(message)
     return int(float(match[1]) * _UNITS[match[2]]) if match else None
 
 
 def held_bytes(device: torch.device) -> int:
-    """What this process holds now: on a card the tensors, on the host the resident set."""
+    """Return the bytes this process holds: on a card its tensors, on the host its resident set."""
     if device.type == "cuda":
         return int(torch.cuda.memory_allocated(device))
     return int(psutil.Process().memory_info().rss)
 
 
-def guarded(device: torch.device, call: Callable[[], T]) -> T:
-    """Call, and raise the core's `OutOfMemoryError` where memory ran out.
+def convert_out_of_memory(device: torch.device, call: Callable[[], T]) -> T:
+    """Return what `call` returns; raise the core's `OutOfMemoryError` if memory runs out.
 
     The new error is raised outside the handler: the old one's traceback would keep every tensor of
-    the failed batch alive, and the smaller retry would find no more room than the first try.
+    the failed batch alive, and a smaller retry would find no more memory than the first try.
     """
     try:
         return call()
@@ -184,8 +184,8 @@ def guarded(device: torch.device, call: Callable[[], T]) -> T:
         if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
             raise
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        # Here the failed batch's tensors are still alive: with what was asked for last, they are
-        # the least that it would have needed.
+        # Here the failed batch's tensors are still alive: together with the failed request, they
+        # are the least that it would have needed.
         asked = asked_bytes(message)
         needed = None if asked is None else held_bytes(device) + asked
     gc.collect()

@@ -1,4 +1,4 @@
-"""Descriptor of the Hugging Face backend; torch is imported when a model is."""
+"""Register the Hugging Face backend; torch is imported only when a model is opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tokenizer for models that have none: byte pairs learned from the demo's problems."""
+"""A tokenizer for shapes, which have none: byte pairs learned from the demo's problems."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ..sources.demo import source
 
 _START, _END, _PAD = "<|im_start|>", "<|im_end|>", "<|pad|>"
 _LEARNED = 1200
-# Of the ids that no text has, every so many ends a line: noise is cut into about as many steps as
-# answers are, so that encoding costs what it usually costs.
+# One in so many of the filler ids ends a line: noise is then divided into about as many steps as
+# real answers, so that encoding costs about the same.
 _LINE = 25
 _CHAT = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -22,10 +22,10 @@ _CHAT = (
 
 
 def shape_tokenizer(vocabulary: int) -> Any:
-    """A fast tokenizer with exactly so many ids, the same every time.
+    """Return a fast tokenizer with exactly `vocabulary` ids, the same every time.
 
-    What is not learned is filled up with made-up words, which no text is encoded to; a model that
-    samples one of their ids has it decoded to harmless text.
+    Ids beyond those learned are made-up words, which no text is encoded to; if a model samples one,
+    it is decoded to harmless text.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -52,7 +52,7 @@ def shape_tokenizer(vocabulary: int) -> Any:
 
 
 def _filler(number: int) -> str:
-    """In the byte-level alphabet: Ġ is a space, Ċ ends a line."""
+    """Return a made-up word in the byte-level alphabet: Ġ is a space, Ċ ends a line."""
     return f"Ġ~{number}.Ċ" if number % _LINE == 0 else f"Ġ~{number}"
 
 

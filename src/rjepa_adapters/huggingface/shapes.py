@@ -1,9 +1,8 @@
-"""Architectures with random weights: they cost the time and memory of the real model, and what
-they write and compute means nothing.
+"""Architectures with random weights, for measuring a machine without the real weights.
 
-`shape:qwen3-8b` names one, `shape:qwen3-8b-awq` the same packed to AWQ 4-bit. For measuring a
-machine where the weights are not at hand; such a model has no latent space, and an extraction with
-it is refused.
+They cost the time and memory of the real model, but what they compute is meaningless: they have no
+latent space, and an extraction with them is refused. `shape:qwen3-8b` names one,
+`shape:qwen3-8b-awq` the same packed to AWQ 4-bit.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from rjepa_core.errors import BackendError, UsageError
 from rjepa_core.ports.backend import RANDOM
 from rjepa_core.settings import ModelSettings
 
-from .awq import awq_path, dequantised, empty_model, fill, replace_linears, say_dequantised
+from .awq import awq_path, dequantise, empty_model, fill_model, log_dequantised, replace_linears
 from .checkpoints import SHAPE
 from .placement import Loaded, check_placement, check_room, pick_dtype
 from .settings import HuggingFaceSettings
@@ -40,8 +39,8 @@ class Shape:
 
     Attributes:
         model_type: as transformers calls it.
-        config: what differs from that type's own defaults.
-        group: input channels that share a scale when it is packed to AWQ.
+        config: what differs from that type's defaults.
+        group: input channels that share a scale when packed to AWQ.
     """
 
     model_type: str
@@ -115,7 +114,7 @@ SHAPES: Mapping[str, Shape] = {
 
 
 def find_shape(name: str) -> tuple[str, Shape, bool]:
-    """Bare name, shape, and whether it is to be packed, of `shape:NAME[-awq]`.
+    """Return the bare name, the shape, and whether to pack it, of `shape:NAME[-awq]`.
 
     Raises:
         UsageError: there is no such shape.
@@ -130,10 +129,10 @@ def find_shape(name: str) -> tuple[str, Shape, bool]:
 
 
 def load_shape(model: ModelSettings, settings: HuggingFaceSettings, device: torch.device) -> Loaded:
-    """A model with random weights, made on its device in its dtype.
+    """Return a model with random weights, created on its device in its dtype.
 
     Raises:
-        UsageError: no such shape, or AutoAWQ is missing.
+        UsageError: there is no such shape, or AutoAWQ is missing.
         BackendError: it does not fit into the device's memory.
     """
     from transformers import AutoConfig, GenerationConfig
@@ -143,7 +142,7 @@ def load_shape(model: ModelSettings, settings: HuggingFaceSettings, device: torc
     notes = {
         "weights": f"RANDOM WEIGHTS in the shape of {name}: only times and memory mean anything"
     }
-    with _seeded(device), _room_explained(name, device):
+    with _seeded(device), _explain_no_room(name, device):
         if packed:
             dtype = pick_dtype(model.dtype, device, auto_cuda=torch.float16)
             network, notes["awq"] = _packed(name, shape, config, dtype, device, settings)
@@ -161,7 +160,7 @@ def load_shape(model: ModelSettings, settings: HuggingFaceSettings, device: torc
         content=f"{RANDOM}{full_name}",
         name=f"{full_name} (RANDOM WEIGHTS)",
         quantisation="awq-4bit" if packed else "none",
-        # No token ends a completion: noise would end anywhere, and times could not be compared.
+        # No token ends a completion: noise would end anywhere, and times would not be comparable.
         end_ids=(),
         pad_id=int(tokenizer.pad_token_id),
         notes=notes,
@@ -175,7 +174,7 @@ def _dense(
 
     check_room(config, dtype, device, name)
     more = {"attn_implementation": settings.attention} if settings.attention else {}
-    # Made where it stays: 8 billion parameters are not to pass through the host in float32.
+    # Created on the device: 8 billion parameters should not pass through the host in float32.
     with torch.device(device):
         network = AutoModelForCausalLM.from_config(config, dtype=dtype, **more)
     return network.requires_grad_(False)
@@ -189,7 +188,7 @@ def _packed(
     device: torch.device,
     settings: HuggingFaceSettings,
 ) -> tuple[Any, str]:
-    """As an AWQ checkpoint is loaded by AutoAWQ, with tensors drawn in place of the files'."""
+    """Load as AutoAWQ loads an AWQ checkpoint, with random tensors instead of the files'."""
     way, why = awq_path(device.type)
     if way == "transformers":
         raise UsageError(
@@ -203,22 +202,22 @@ def _packed(
     if way == "dequantised":
         check_room(config, dtype, device, name)
     network = empty_model(config, dtype, settings)
-    plan = _plan(network)
-    tensors = _drawn(plan, shape.group, dtype, device)
+    plan = _list_parameters(network)
+    tensors = _draw_tensors(plan, shape.group, dtype, device)
     if way == "dequantised":
-        say_dequantised(dtype)
-        fill(network, dequantised(tensors, shape.group, dtype))
+        log_dequantised(dtype)
+        fill_model(network, dequantise(tensors, shape.group, dtype))
     else:
         packed = [f"{one.module}.qweight" for one in plan if one.packed]
         replace_linears(network, packed, shape.group)
-        fill(network, tensors)
+        fill_model(network, tensors)
     network.tie_weights()
     return network, f"{way}: {why}"
 
 
 @attrs.frozen
 class _Parameter:
-    """One parameter of the model: `MODULE.NAME`, its size, and whether it is to be packed."""
+    """A parameter of the model: `MODULE.NAME`, its size, and whether to pack it."""
 
     module: str
     name: str
@@ -226,8 +225,8 @@ class _Parameter:
     packed: bool
 
 
-def _plan(network: Any) -> list[_Parameter]:
-    """Every parameter. Linear layers are packed, but for the output one, as real checkpoints do."""
+def _list_parameters(network: Any) -> list[_Parameter]:
+    """Return all parameters; as in real checkpoints, linear layers but the output are packed."""
     output = network.get_output_embeddings()
     tied = network.config.tie_word_embeddings
     return [
@@ -243,7 +242,7 @@ def _plan(network: Any) -> list[_Parameter]:
     ]
 
 
-def _drawn(
+def _draw_tensors(
     plan: list[_Parameter], group: int, dtype: torch.dtype, device: torch.device
 ) -> Iterator[tuple[str, Tensor]]:
     for one in plan:
@@ -260,9 +259,9 @@ def _drawn(
 def _packed_tensors(
     module: str, out: int, width: int, group: int, device: torch.device
 ) -> Iterator[tuple[str, Tensor]]:
-    """A linear layer in AWQ's gemm layout: eight 4-bit numbers an int32.
+    """Yield a linear layer in AWQ's gemm layout: eight 4-bit numbers per int32.
 
-    Levels are uniform in 0 to 15, zeros are 7 or 8, so that weights are centred on 0.
+    Levels are uniform in 0 to 15 and zeros are 7 or 8, so that weights are centred on 0.
     """
     groups, packs = width // group, out // _PER_INT
     anything = (-(1 << 31), 1 << 31)
@@ -280,7 +279,7 @@ def _packed_tensors(
 
 @contextlib.contextmanager
 def _seeded(device: torch.device) -> Iterator[None]:
-    """The same weights every time; the caller's random state is as before."""
+    """Seed the weights, so that they are always the same; restore the caller's random state."""
     cards = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cards):
         torch.manual_seed(_SEED)
@@ -288,7 +287,7 @@ def _seeded(device: torch.device) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _room_explained(name: str, device: torch.device) -> Iterator[None]:
+def _explain_no_room(name: str, device: torch.device) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:

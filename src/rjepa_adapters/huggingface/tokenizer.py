@@ -1,4 +1,4 @@
-"""From prompts to ids and back to text, each token's characters; a tokenizer's identity."""
+"""Encode prompts, decode ids with each token's characters, and identify a tokenizer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rjepa_core.domain.trace import Completion, Prompt
 from rjepa_core.errors import SettingsError, UsageError
 
 REPLACEMENT = "\ufffd"
-# What a chat template calls for the time.
+# The function that a chat template calls for the time.
 _CLOCK = "strftime_now"
 _MARK = "rjepa-7f3d0c-statement"
 
@@ -40,13 +40,13 @@ class Rendered:
 class TextCodec:
     """A fast tokenizer with its chat template.
 
-    Decoding runs through the ids once and never encodes a text a second time.
+    Decoding runs through the ids once and never encodes a text again.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         if not getattr(tokenizer, "is_fast", False):
             raise UsageError(
-                f"{tokenizer.name_or_path}: only fast tokenizers tell which characters a token "
+                f"{tokenizer.name_or_path}: only fast tokenizers say which characters a token "
                 "covers; save the checkpoint with a tokenizer.json"
             )
         self.tokenizer = tokenizer
@@ -57,7 +57,7 @@ class TextCodec:
         self._control = tuple(control.values())
         self._template = _template_of(tokenizer)
         self.content = tokenizer_content(tokenizer, control, self._template)
-        # Decoders may strip the first token's space; behind an anchor no token is the first.
+        # Decoders may strip the first token's space; after an anchor, no token is the first.
         self._anchor = tokenizer("a", add_special_tokens=False).input_ids[-1:]
         self._anchor_length = len(self._decode_raw(self._anchor))
         self._pieces: dict[int, str] = {}
@@ -72,14 +72,14 @@ class TextCodec:
 
     @property
     def reads_clock(self) -> bool:
-        """Whether the chat template writes the day."""
+        """Whether the chat template writes the date."""
         return _CLOCK in (self._template or "")
 
     def count(self, text: str) -> int:
         return len(self.tokenizer(text, add_special_tokens=False).input_ids)
 
     def render(self, prompt: Prompt) -> tuple[str, NDArray[np.int32], tuple[int, int]]:
-        """Text, ids (int32 [P]) and the token range of the statement.
+        """Return a prompt's text, ids (int32 [P]) and the token range of the statement.
 
         Tokens that share a character with the statement belong to it.
         """
@@ -95,16 +95,16 @@ class TextCodec:
         return text, np.asarray(ids, np.int32), (inside[0], inside[-1] + 1)
 
     def control_token(self, prompt: Prompt) -> str | None:
-        """A control token that stands in the prompt's own text, where it would act as one."""
+        """Return a control token in the prompt's own text, where it would act as one, or None."""
         text = (prompt.system or "") + "\n" + prompt.user
         return next((token for token in self._control if token in text), None)
 
     def _format(self, prompt: Prompt) -> tuple[str, int]:
-        """The prompt as the model sees it, and where its user text starts."""
+        """Return the prompt as the model sees it, and where its user text starts."""
         if not self.tokenizer.chat_template:
             before = f"{prompt.system}\n\n" if prompt.system else ""
             return f"{before}{prompt.user}\n\nSolution:\n", len(before)
-        # A short statement may occur in the markup too ("a" in "assistant"); a mark does not.
+        # A short statement may occur in the markup too ("a" in "assistant"); the mark does not.
         before = self._chat(prompt, _MARK).partition(_MARK)[0]
         text = self._chat(prompt, prompt.user)
         if not text.startswith(before + prompt.user):
@@ -123,7 +123,7 @@ class TextCodec:
             if self.reads_clock and prompt.date is not None:
                 return _on_day(self.tokenizer, self._template, prompt.date, messages, **chosen)
             text: str = self.tokenizer.apply_chat_template(messages, tokenize=False, **chosen)
-        except Exception as error:  # a template is a program of its own
+        except Exception as error:  # a template is a program and may raise anything
             raise SettingsError(self._refusal(prompt, error)) from error
         return text
 
@@ -138,9 +138,9 @@ class TextCodec:
         return f"model.name: the chat template of {name} refuses this prompt ({said})"
 
     def decode(self, ids: Sequence[int]) -> tuple[str, NDArray[np.int32]]:
-        """Text of the ids, and int32 [T, 2], the characters that each token covers.
+        """Return the text of the ids, and int32 [T, 2], the characters that each token covers.
 
-        Tokens that only together make whole characters share one range; special tokens have none.
+        Tokens that only together form whole characters share one range; special tokens have none.
         """
         parts: list[str] = []
         offsets = np.zeros((len(ids), 2), np.int32)
@@ -148,7 +148,7 @@ class TextCodec:
         for i, token in enumerate(ids):
             if token in self.special:
                 if begun < i:
-                    position = self._close(ids, begun, i, parts, offsets, position)
+                    position = self._decode_incomplete(ids, begun, i, parts, offsets, position)
                 offsets[i] = position
                 begun = i + 1
                 continue
@@ -159,10 +159,10 @@ class TextCodec:
                 position += len(piece)
                 begun = i + 1
         if begun < len(ids):
-            self._close(ids, begun, len(ids), parts, offsets, position)
+            self._decode_incomplete(ids, begun, len(ids), parts, offsets, position)
         return "".join(parts), offsets
 
-    def _close(
+    def _decode_incomplete(
         self,
         ids: Sequence[int],
         begun: int,
@@ -171,14 +171,14 @@ class TextCodec:
         offsets: NDArray[np.int32],
         position: int,
     ) -> int:
-        """Take tokens that never came to a whole character as they are."""
+        """Decode tokens that never completed a character, as they are; return the new position."""
         piece = self.text_of(ids[begun:end])
         parts.append(piece)
         offsets[begun:end] = (position, position + len(piece))
         return position + len(piece)
 
     def text_of(self, ids: Sequence[int]) -> str:
-        """Text of ids that are no special tokens, as it stands behind others."""
+        """Return the text of ids that are not special, as decoded after other tokens."""
         if len(ids) == 1 and ids[0] in self._pieces:
             return self._pieces[ids[0]]
         text = self._decode_raw([*self._anchor, *ids])[self._anchor_length :]
@@ -196,7 +196,7 @@ class TextCodec:
         )
 
     def read(self, prompt: Prompt, solution: GivenSolution) -> Completion:
-        """A given solution as a completion; the text is what its ids decode to."""
+        """Return a given solution as a completion; the text is what its ids decode to."""
         text, prompt_ids, statement = self.render(prompt)
         if solution.text is not None:
             ids = self._plain_ids(solution.text)
@@ -222,13 +222,13 @@ class TextCodec:
         )
 
     def _plain_ids(self, text: str) -> list[int]:
-        """Ids of a text in which nothing is a control token, whatever it looks like."""
+        """Return the ids of a text, treating nothing in it as a control token."""
         coded = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return [int(i) for i in coded.input_ids]
 
 
 def _template_of(tokenizer: Any) -> str | None:
-    """The chat template that is used, of several too; None where there is none."""
+    """Return the chat template in use, even if there are several; None if there is none."""
     if not tokenizer.chat_template:
         return None
     try:
@@ -240,9 +240,9 @@ def _template_of(tokenizer: Any) -> str | None:
 def _on_day(
     tokenizer: Any, template: str | None, day: str, messages: list[dict[str, str]], **chosen: Any
 ) -> str:
-    """The chat as `apply_chat_template` renders it, at midnight of a day.
+    """Return the chat as `apply_chat_template` renders it, at midnight of a day.
 
-    It takes no function from a caller, and so no clock but its own.
+    That function cannot be given another clock than its own.
     """
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
@@ -254,22 +254,22 @@ def _on_day(
     return text
 
 
-# How texts are shortened and filled up; never done here.
+# How texts are truncated and padded, which is never done here.
 _RUNTIME = ("truncation", "padding", "version")
-# What surrounds a text is seen in the ids of one; what else it does is about offsets.
+# What surrounds a text shows in the ids of a sample; otherwise it only affects offsets.
 _SEEN = ("post_processor",)
 _TEXT = "The 2nd  step:\n\tx = 3.50 × 17 — naïve café, 漢字 🙂\r\n\n"
 
 
 def tokenizer_content(tokenizer: Any, control: Mapping[int, str], template: str | None) -> str:
-    """16 hexadecimal digits.
+    """Return 16 hexadecimal digits that identify a tokenizer by its effect.
 
-    Neither the files' layout nor what has no effect on ids and texts counts: the order of keys,
-    which of nothing, false and absent a library writes, or the padding that was set last.
+    Neither the files' layout nor anything without effect on ids and texts counts: the order of
+    keys, whether a library writes null, false or nothing, or the padding that was set last.
 
     Args:
         tokenizer: of transformers.
-        control: ids that act as control tokens, and their texts.
+        control: texts of the control tokens, by id.
         template: the chat template, which may write named special tokens.
     """
     named = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
@@ -278,7 +278,7 @@ def tokenizer_content(tokenizer: Any, control: Mapping[int, str], template: str 
         **_pipeline(tokenizer),
         "control": {str(number): token for number, token in control.items()},
         "named": {name: token for name, token in named.items() if name in (template or "")},
-        # By the very call that tokenises prompts: settings of transformers' own show in the ids.
+        # By the same call that tokenises prompts, so that transformers' own settings show.
         "ids": tokenizer(text, add_special_tokens=False).input_ids,
         "framed": tokenizer("a", add_special_tokens=True).input_ids,
     }
@@ -287,11 +287,11 @@ def tokenizer_content(tokenizer: Any, control: Mapping[int, str], template: str 
 
 
 def _pipeline(tokenizer: Any) -> dict[str, Any]:
-    """Vocabulary, merges, and what is done to a text before and after."""
+    """Return the vocabulary, merges, and the processing of a text before and after."""
     try:
         state = json.loads(tokenizer.backend_tokenizer.to_str())
-    except Exception:  # the library has no narrower one
-        # A part that is Python code cannot be written down.
+    except Exception:  # the library raises nothing narrower
+        # A part that is Python code cannot be serialised.
         return {"vocabulary": tokenizer.get_vocab()}
     model = state.pop("model")
     if merges := model.get("merges"):
@@ -299,17 +299,17 @@ def _pipeline(tokenizer: Any) -> dict[str, Any]:
         model["merges"] = [m.split(" ", 1) if isinstance(m, str) else m for m in merges]
     added = sorted(state.pop("added_tokens", []), key=lambda token: token["id"])
     kept = {key: value for key, value in state.items() if key not in _RUNTIME + _SEEN}
-    return {"model": _told(model), "added": _told(added), **_told(kept)}
+    return {"model": _without_empty(model), "added": _without_empty(added), **_without_empty(kept)}
 
 
-def _told(value: Any) -> Any:
-    """Without keys for what is not there: null, false and empty."""
+def _without_empty(value: Any) -> Any:
+    """Return a value without keys whose values are null, false or empty."""
     if isinstance(value, dict):
-        return {key: _told(one) for key, one in value.items() if _there(one)}
+        return {key: _without_empty(one) for key, one in value.items() if _is_set(one)}
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return [_told(one) for one in value]
+        return [_without_empty(one) for one in value]
     return value
 
 
-def _there(value: Any) -> bool:
+def _is_set(value: Any) -> bool:
     return not (value is None or value is False or value in ("", [], {}))

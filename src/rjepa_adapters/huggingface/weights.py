@@ -1,6 +1,6 @@
-"""Whether every weight of a model came out of its files.
+"""Check that every weight of a model came from its files.
 
-Transformers gives a parameter that it finds in no file a random value and goes on.
+Transformers silently initialises a parameter that no file has with random values.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHOWN = 3
-# Left over in old files: what a model computes for itself, never a weight.
+# Leftovers in old files: buffers that a model computes itself, never weights.
 _COMPUTED = re.compile(r"(inv_freq|masked_bias|position_ids|attn\.bias|attention\.bias)$")
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, in the order in which transformers looks for them.
+    """Return the safetensors files of a checkpoint that transformers would read.
 
     Raises:
-        UsageError: the index cannot be read, or names files that are not there.
+        UsageError: the index cannot be read, or names missing files.
     """
     if (folder / WHOLE).is_file():
         return [folder / WHOLE]
@@ -47,13 +47,13 @@ def weight_files(folder: Path) -> list[Path]:
         raise UsageError(
             f"model.name: {folder} is not complete: {INDEX} names {len(files)} files and "
             f"{len(absent)} of them {'is' if len(absent) == 1 else 'are'} not there "
-            f"({first(absent)}); fetch the rest"
+            f"({first_names(absent)}); fetch the rest"
         )
     return files
 
 
 def stored_elements(files: Iterable[Path]) -> dict[str, int]:
-    """How many numbers each tensor of some safetensors files has; reads their headers alone.
+    """Return the number of elements of each tensor in safetensors files, from their headers.
 
     Raises:
         UsageError: a file is damaged or cut short.
@@ -72,16 +72,16 @@ def stored_elements(files: Iterable[Path]) -> dict[str, int]:
 
 
 def check_filled(name: str, model: Any, info: Mapping[str, Any], stored: Mapping[str, int]) -> None:
-    """Refuse a model that was not filled by its files, or whose files are those of another.
+    """Refuse a model that its files did not fill, or whose files belong to another model.
 
     Args:
         name: of the checkpoint, for messages.
         model: as `from_pretrained` returned it.
-        info: as `output_loading_info` tells it.
-        stored: how many numbers each tensor of the files has; empty where that is not known.
+        info: as `output_loading_info` returned it.
+        stored: number of elements of each tensor of the files; empty if unknown.
 
     Raises:
-        UsageError: naming the tensors.
+        UsageError: names the tensors.
     """
     unexpected = sorted(info.get("unexpected_keys") or ())
     mismatched = sorted(info.get("mismatched_keys") or ())
@@ -89,7 +89,7 @@ def check_filled(name: str, model: Any, info: Mapping[str, Any], stored: Mapping
         key, theirs, ours = mismatched[0]
         raise UsageError(
             f"model.name: {name}: {count(len(mismatched), 'tensor')} of its files differ in shape "
-            f"from what config.json says ({first([m[0] for m in mismatched])}; {key} is "
+            f"from what config.json says ({first_names([m[0] for m in mismatched])}; {key} is "
             f"{list(theirs)}, not {list(ours)}); weights and configuration are of two models"
         )
     missing = set(info.get("missing_keys") or ())
@@ -106,7 +106,8 @@ def check_filled(name: str, model: Any, info: Mapping[str, Any], stored: Mapping
     if astray:
         raise UsageError(
             f"model.name: {name}: no place for {count(len(astray), 'tensor')} of its decoder "
-            f"layers in a {type(model).__name__} as config.json describes it ({first(astray)}); "
+            f"layers in a {type(model).__name__} as config.json describes it "
+            f"({first_names(astray)}); "
             "without them its vectors would be those of another model"
         )
     log.warning(
@@ -114,12 +115,12 @@ def check_filled(name: str, model: Any, info: Mapping[str, Any], stored: Mapping
         name,
         count(len(unexpected), "tensor"),
         type(model).__name__,
-        first(unexpected),
+        first_names(unexpected),
     )
 
 
-def first(names: Collection[str]) -> str:
-    """The first few of them, for a message."""
+def first_names(names: Collection[str]) -> str:
+    """Return the first few names, for a message."""
     shown = list(names)[:_SHOWN]
     return ", ".join(shown) + (", …" if len(names) > _SHOWN else "")
 
@@ -127,7 +128,7 @@ def first(names: Collection[str]) -> str:
 def refuse_missing(
     name: str, missing: Collection[str], unexpected: Collection[str], total: int
 ) -> None:
-    """Say which tensors no file has, and what may be the reason.
+    """Report which tensors no file has, and the likely reason.
 
     Raises:
         UsageError: always.
@@ -135,20 +136,21 @@ def refuse_missing(
     names = sorted(missing)
     raise UsageError(
         f"model.name: {name}: its files lack {len(names)} of the model's "
-        f"{count(total, 'tensor')} ({first(names)}), which would have random values; "
+        f"{count(total, 'tensor')} ({first_names(names)}), which would have random values; "
         f"{_reason(names, unexpected)}"
     )
 
 
 def refuse_unconverted(name: str, names: Collection[str]) -> None:
-    """Say which of the model's tensors could not be put together from those of its files.
+    """Report which of the model's tensors could not be assembled from those of its files.
 
     Raises:
         UsageError: always.
     """
     raise UsageError(
         f"model.name: {name}: {count(len(names), 'tensor')} of the model cannot be made from its "
-        f"files ({first(names)}): parts are missing or have another shape; fetch or save it again"
+        f"files ({first_names(names)}): parts are missing or have another shape; fetch or save it "
+        "again"
     )
 
 
@@ -160,8 +162,8 @@ def _reason(missing: list[str], unexpected: Collection[str]) -> str:
                 return f"the files' names begin with {prefix!r}: save the weights without it"
     if unexpected:
         return (
-            f"they have {len(unexpected)} that it has not ({first(sorted(unexpected))}): weights "
-            "and config.json are of two models"
+            f"they have {len(unexpected)} that it lacks ({first_names(sorted(unexpected))}): "
+            "weights and config.json are of two models"
         )
     return (
         "the checkpoint is not complete, or config.json is another model's: fetch or save it again"
@@ -169,7 +171,7 @@ def _reason(missing: list[str], unexpected: Collection[str]) -> str:
 
 
 def _is_packed(model: Any) -> bool:
-    """Whether weights are held in a quantised form, whose tensors are not the model's own."""
+    """Return whether weights are in a quantised form, whose tensors differ from the model's own."""
     quantiser = getattr(model, "hf_quantizer", None)
     if quantiser is None:
         return False
@@ -177,9 +179,9 @@ def _is_packed(model: Any) -> bool:
 
 
 def _unmarked(model: nn.Module) -> set[str]:
-    """Parameters that transformers did not mark when it set what it had read.
+    """Return the parameters that transformers did not mark as loaded.
 
-    Its list of missing keys leaves out what a model's class declares to be dispensable.
+    Its list of missing keys omits those that a model's class declares to be optional.
     """
     marked = {
         name: bool(getattr(parameter, "_is_hf_initialized", False))
@@ -191,9 +193,9 @@ def _unmarked(model: nn.Module) -> set[str]:
 
 
 def _short_of(model: nn.Module, stored: Mapping[str, int], unexpected: Collection[str]) -> set[str]:
-    """Parameters whose names no file has, if the files hold fewer numbers than the model.
+    """Return the parameters that no file names, if the files have fewer elements than the model.
 
-    Names alone would not do: transformers renames and joins tensors as it reads them.
+    Names alone do not suffice: transformers renames and joins tensors as it reads them.
     """
     read = sum(stored.values()) - sum(stored.get(name, 0) for name in unexpected)
     held = {name: parameter.numel() for name, parameter in model.named_parameters()}
@@ -203,10 +205,10 @@ def _short_of(model: nn.Module, stored: Mapping[str, int], unexpected: Collectio
 
 
 def _in_layers(model: Any, unexpected: Iterable[str]) -> list[str]:
-    """Those that stand in a decoder layer: the model would compute something else without them."""
+    """Return the tensors of decoder layers: without them the model would compute something else."""
     config = model.config.get_text_config()
     layers = int(getattr(config, "num_hidden_layers", 0) or 0)
-    # Layers for drafting several tokens stand behind the others, and are used by nobody here.
+    # Layers for drafting several tokens come after the others, and are not used here.
     drafting = int(getattr(config, "num_nextn_predict_layers", 0) or 0)
     places = [
         re.escape(name)
@@ -230,5 +232,5 @@ def _in_layers(model: Any, unexpected: Iterable[str]) -> list[str]:
 def _why_damaged(file: Path, error: Exception) -> str:
     with file.open("rb") as stream:
         if stream.read(24).startswith(b"version https://git-lfs"):
-            return "holds a pointer of Git LFS in place of weights; run git lfs pull"
+            return "holds a pointer of Git LFS instead of weights; run git lfs pull"
     return f"is damaged or cut short ({' '.join(str(error).split())[:120]}); fetch it again"

@@ -1,4 +1,4 @@
-"""Where a store lives: checks of its directory that need no LMDB."""
+"""The directory of a store: its files, its checks and the writer's lock; no LMDB needed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OWN_FILES = frozenset({DATA, LOCK, WRITER, SIDECAR, SIDECAR + ".new", COMPACTING
 
 
 def has_store(location: str) -> bool:
-    """Whether `location` is a directory with a store's data file in it."""
+    """Return whether `location` is a directory with a store's data file in it."""
     try:
         return (Path(location) / DATA).is_file()
     except OSError:
@@ -28,10 +28,10 @@ def has_store(location: str) -> bool:
 
 
 def require_store(location: str) -> Path:
-    """The directory of an existing store.
+    """Return the directory of an existing store.
 
     Raises:
-        StoreNotFoundError: there is none.
+        StoreNotFoundError: there is no store.
     """
     path = Path(location)
     if path.is_symlink() and not path.exists():
@@ -48,8 +48,8 @@ def require_store(location: str) -> Path:
     return path
 
 
-def make_place(location: str) -> Path:
-    """The directory of a store to be written, made if it is not there.
+def make_directory(location: str) -> Path:
+    """Return the directory of a store to be written, making it if it does not exist.
 
     Raises:
         UsageError: it cannot be made or written, is a file, or holds other things and no store.
@@ -64,7 +64,7 @@ def make_place(location: str) -> Path:
             sync_directory(path.resolve().parent)
         names = sorted(os.listdir(path))
     except OSError as error:
-        raise UsageError(_cannot(location, error)) from error
+        raise UsageError(_cannot_make(location, error)) from error
     if not has_store(location):
         others = [name for name in names if name not in OWN_FILES]
         if others:
@@ -77,16 +77,16 @@ def make_place(location: str) -> Path:
         raise UsageError(cannot_write(location, _why_not(path)))
     data = path / DATA
     if data.exists() and not os.access(data, os.W_OK):
-        raise UsageError(f"{data}: cannot be written ({_why_not(data)}); mend its permissions")
+        raise UsageError(f"{data}: cannot be written ({_why_not(data)}); correct its permissions")
     return path
 
 
 def reserve_lock_file(path: Path, size: int) -> None:
-    """Give the table of readers its blocks on the disk, where it has none.
+    """Allocate disk blocks for the table of readers, if it has none.
 
-    LMDB makes the file without them and writes to it through memory: on a full disk that would end
-    the process with a signal. Only to be called before this process has the file open, because
-    closing it drops the process's locks on it.
+    LMDB makes the file sparse and writes to it through memory: on a full disk a signal would end
+    the process. Call this only before this process has the file open, because closing it drops the
+    process's locks on it.
     """
     file = path / LOCK
     found = file.stat() if file.exists() else None
@@ -101,7 +101,7 @@ def reserve_lock_file(path: Path, size: int) -> None:
 
 
 def cannot_write(location: str, reason: str) -> str:
-    """The message about a place where nothing can be written."""
+    """Return the message for a location that cannot be written."""
     return (
         f"{location}: cannot be written ({reason}); name another place, or copy the store to "
         "where it can be written"
@@ -109,23 +109,23 @@ def cannot_write(location: str, reason: str) -> str:
 
 
 def _why_not(path: Path) -> str:
-    """Why a path that is there cannot be written."""
+    """Return why an existing path cannot be written."""
     read_only = os.statvfs(path).f_flag & os.ST_RDONLY
     return "read-only file system" if read_only else "permission denied"
 
 
-def _cannot(location: str, error: OSError) -> str:
+def _cannot_make(location: str, error: OSError) -> str:
     reason = error.strerror or str(error)
     return f"{location}: a store cannot be made there ({reason}); name another place"
 
 
 # Closing any descriptor of the file drops the lock of the whole process, so a second writer in the
 # same process has to be refused before it opens the file.
-_held: dict[tuple[int, Path], int] = {}
+_held_locks: dict[tuple[int, Path], int] = {}
 
 
 class WriterLock:
-    """Held by the one writer of the store in the directory `path`.
+    """The lock that the one writer of the store in the directory `path` holds.
 
     Raises:
         StoreLockedError: another writer holds it; the message names its process id.
@@ -134,7 +134,7 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         self._file = path.resolve() / WRITER
         self._pid = os.getpid()
-        if (self._pid, self._file) in _held:
+        if (self._pid, self._file) in _held_locks:
             raise StoreLockedError(_refusal(path, f"this process ({self._pid})"))
         try:
             self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -143,24 +143,24 @@ class WriterLock:
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            holder = _holder(self._descriptor)
+            holder = _read_holder(self._descriptor)
             os.close(self._descriptor)
             raise StoreLockedError(_refusal(path, holder)) from error
         try:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{self._pid}\n".encode(), 0)
         except OSError:
-            pass  # A full disk: the lock holds, it only cannot say whose it is.
-        _held[self._pid, self._file] = self._descriptor
+            pass  # The disk is full: the lock holds, but does not name its holder.
+        _held_locks[self._pid, self._file] = self._descriptor
 
     def release(self) -> None:
-        """Let go; does nothing in a forked child or when already released."""
-        if os.getpid() == self._pid and _held.pop((self._pid, self._file), None) is not None:
+        """Release the lock; do nothing in a forked child or if it is already released."""
+        if os.getpid() == self._pid and _held_locks.pop((self._pid, self._file), None) is not None:
             os.close(self._descriptor)
 
 
-def _holder(descriptor: int) -> str:
-    """Process id that the holder wrote; it may be about to write it."""
+def _read_holder(descriptor: int) -> str:
+    """Return the process that holds the lock; wait briefly, as it may be about to write its id."""
     for _ in range(20):
         text = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
         if text:

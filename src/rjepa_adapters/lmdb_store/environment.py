@@ -1,6 +1,6 @@
-"""An LMDB environment that grows by itself and explains its errors.
+"""An LMDB environment that grows as needed and explains its errors.
 
-Handles share one a process and store; see `sharing`.
+All handles of a process share one per store; see `shared_environment`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import lmdb
 from rjepa_core.errors import DiskFullError, StoreError
 
 from .directory import DATA, reserve_lock_file
-from .fork import beside_inherited, inherited, keep
+from .fork import allow_reopening, inherited_stores, keep_alive
 from .recovery.trees import Fetcher
 
 TABLES = ("meta", "history", "index", "order", "vectors", "texts", "failures")
 _READERS = 512
-# A slot of 64 bytes a reader, behind two of the table's own.
+# 64 bytes per reader, after two slots for the table itself.
 _LOCK_BYTES = 64 * (_READERS - 1) + 192
 _SMALLEST = 2**20
 _SYNC = {
@@ -52,14 +52,14 @@ class ReadTransaction:
 
 
 class Environment:
-    """The LMDB environment of one store in this process; made by `sharing.acquire`.
+    """The LMDB environment of one store in this process; made by `shared_environment.acquire`.
 
     Attributes:
         path: the store's directory.
-        users: handles that share it.
-        fetcher: asks the system for blocks that will be read.
-        when_idle: called behind the last read if there are no users.
-        writing: held during a write transaction.
+        users: number of handles that share it.
+        fetcher: prefetches blocks that are about to be read.
+        when_idle: called after the last read if there are no users.
+        writing: lock held during a write transaction.
     """
 
     def __init__(self, path: Path, map_bytes: int, sync: str, readonly: bool = False) -> None:
@@ -79,11 +79,11 @@ class Environment:
 
     @property
     def map_bytes(self) -> int:
-        """Address space that is reserved now."""
+        """Bytes of address space reserved now."""
         return int(self._live().info()["map_size"])
 
     def is_current(self) -> bool:
-        """Whether the file that is open is still the one at its path."""
+        """Return whether the open file is still the one at the store's path."""
         try:
             now = os.stat(self.path / DATA)
         except OSError:
@@ -92,11 +92,11 @@ class Environment:
 
     @property
     def idle(self) -> bool:
-        """Whether no transaction of this process reads in it."""
+        """Whether this process has no read transaction open."""
         return self._readers == 0
 
     def table(self, name: str) -> Any:
-        """Handle of a table; KeyError where the store has none yet."""
+        """Return the handle of a table; raise KeyError if the store has no tables yet."""
         return self._tables[name]
 
     @property
@@ -104,20 +104,20 @@ class Environment:
         return bool(self._tables)
 
     def read(self) -> ReadTransaction:
-        """A read transaction, whose buffers live as long as it does."""
+        """Return a read transaction, whose buffers live as long as it does."""
         return ReadTransaction(self)
 
     def write(self, apply: Callable[[Any], T]) -> T:
-        """Run `apply` in a write transaction and commit it; grows the map and tries again.
+        """Run `apply` in a write transaction and commit it; retry with a larger map if it is full.
 
         Raises:
-            DiskFullError: no room; the store is as it was before.
-            StoreError: LMDB cannot go on.
+            DiskFullError: the disk is full; the store is as it was before.
+            StoreError: LMDB failed.
         """
         while True:
             try:
                 with self.writing:
-                    # The slot of a reader that was killed would keep every page freed since.
+                    # The slot of a killed reader would block the reuse of freed pages.
                     self.clear_stale_readers()
                     with self._live().begin(write=True, buffers=True) as txn:
                         return apply(txn)
@@ -143,18 +143,18 @@ class Environment:
             self._open_tables(None, create=False)
 
     def use_sync(self, sync: str) -> None:
-        """What commits wait for from now on."""
+        """Set what commits wait for from now on."""
         if sync != self._sync:
             self._sync = sync
             self._remap(0)
 
     @property
     def is_blank(self) -> bool:
-        """Whether the file holds nothing at all."""
+        """Whether the file is empty."""
         return int(self._live().stat()["entries"]) == 0
 
     def clear_stale_readers(self) -> int:
-        """Free the slots of readers whose processes are gone."""
+        """Free the slots of readers whose processes have ended; return how many."""
         return int(self._live().reader_check())
 
     def close(self) -> None:
@@ -164,16 +164,16 @@ class Environment:
             self._env = None
 
     def disown(self) -> None:
-        """In a forked child: let go of what the parent opened, without touching what it uses.
+        """In a forked child, drop what the parent opened without disturbing the parent.
 
-        LMDB touches nothing of the parent's when an environment without transactions is closed.
-        Ending the parent's transactions here would end them there, so an environment with some is
-        kept as it is and never used again.
+        Closing an environment without transactions has no effect on the parent. Ending the parent's
+        transactions here would end them there, so an environment that has some is kept alive and
+        never used again.
         """
         self.fetcher.close()
         if self._readers:
-            keep(self)
-            inherited.add(self.path)
+            keep_alive(self)
+            inherited_stores.add(self.path)
         elif self._env is not None:
             self._env.close()
             self._env = None
@@ -184,7 +184,7 @@ class Environment:
         return self._env
 
     def begin_read(self) -> Any:
-        """Begin a read transaction, which `end_read` has to end."""
+        """Begin a read transaction, which `end_read` must end."""
         for _ in range(20):
             with self._idle:
                 try:
@@ -206,7 +206,7 @@ class Environment:
         raise StoreError(f"{self.path}: the map keeps growing while it is opened; try again")
 
     def end_read(self, txn: Any, error: BaseException | None) -> None:
-        """End a read transaction; explains the error of LMDB's that it ends with."""
+        """End a read transaction; if it ended with an error of LMDB, raise that error explained."""
         if os.getpid() == self._pid:
             txn.abort()
             with self._idle:
@@ -215,12 +215,12 @@ class Environment:
             if self.when_idle is not None and not self.users:
                 self.when_idle(self)
         else:
-            keep(txn)  # Ended here, it would end in the parent, too.
+            keep_alive(txn)  # Ending it here would end it in the parent too.
         if isinstance(error, lmdb.Error):
             raise explain(self.path, error) from error
 
     def _remap(self, map_bytes: int) -> None:
-        """Open again with another map, once no transaction of this process looks into the old."""
+        """Reopen with another map, once no transaction of this process uses the old one."""
         with self._idle:
             if not self._idle.wait_for(lambda: self._readers == 0, timeout=10):
                 raise StoreError(
@@ -277,7 +277,7 @@ class Environment:
             "map_size": size,
             "max_dbs": 16,
             "max_readers": _READERS,
-            # Records are read in any order; `fetching` asks for what is needed and no more.
+            # Records are read in any order; the fetcher asks for just what is needed.
             "readahead": False,
             "readonly": not writable,
             "mode": 0o644,
@@ -286,12 +286,12 @@ class Environment:
         try:
             if writable:
                 reserve_lock_file(self.path, _LOCK_BYTES)
-            with beside_inherited(self.path):
+            with allow_reopening(self.path):
                 return lmdb.open(os.fsencode(self.path), **options)
         except (lmdb.ReadonlyError, lmdb.LockError, PermissionError):
             if writable:
                 raise
-            # Nobody can write here either, as far as this user can tell.
+            # No lock is needed: as far as this user can tell, nobody can write here.
             return lmdb.open(os.fsencode(self.path), lock=False, **options)
 
     def _open_tables(self, txn: Any, create: bool) -> None:
@@ -312,7 +312,7 @@ _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 def explain(path: Path, error: Exception) -> StoreError:
-    """The error to raise for one that LMDB or the system raised about the store at `path`."""
+    """Return the error to raise for one that LMDB or the system raised for the store at `path`."""
     code = getattr(error, "code", None) or getattr(error, "errno", None)
     short_write = code == errno.EIO and _no_room(path)
     if code in _FULL or short_write or isinstance(error, lmdb.DiskError):
@@ -325,11 +325,11 @@ def explain(path: Path, error: Exception) -> StoreError:
         return StoreError(f"{path}: the store's pages are damaged ({error}); repair the store")
     if isinstance(error, lmdb.VersionMismatchError):
         return StoreError(f"{path}: made by another version of LMDB ({error})")
-    return StoreError(f"{path}: LMDB cannot go on ({error}); open the store again")
+    return StoreError(f"{path}: LMDB failed ({error}); open the store again")
 
 
 def _no_room(path: Path) -> bool:
-    """Whether a write that was cut short, which LMDB calls an I/O error, met a full disk."""
+    """Return whether a short write, which LMDB calls an I/O error, was due to a full disk."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     size = (path / DATA).stat().st_size
     limited = limit != resource.RLIM_INFINITY and size + _NEARLY_FULL > limit

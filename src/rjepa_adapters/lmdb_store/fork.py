@@ -1,7 +1,7 @@
-"""What a forked child has inherited of LMDB and must neither use nor end.
+"""LMDB objects that a forked child has inherited and must neither use nor end.
 
-Ending a transaction of the parent's in the child would end it for the parent, whose slot in the
-table of readers both see. So such objects are kept alive, unused, until the child is gone.
+Ending a transaction of the parent in the child would end it for the parent too, because both see
+the same slot in the table of readers. So they are kept alive, unused, until the child ends.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from pathlib import Path
 from typing import Any
 
 _kept: list[object] = []
-_patching = threading.Lock()
+_patch_lock = threading.Lock()
 
-inherited: set[Path] = set()
+inherited_stores: set[Path] = set()
 """Stores that the parent had open, with a transaction in them, when it forked."""
 
 
-def keep(thing: object) -> None:
-    """Never let it be destroyed."""
+def keep_alive(thing: object) -> None:
+    """Keep an object alive until the process ends."""
     _kept.append(thing)
 
 
 @contextmanager
-def beside_inherited(path: Path) -> Iterator[None]:
-    """Let LMDB open files again which were inherited open.
+def allow_reopening(path: Path) -> Iterator[None]:
+    """Let LMDB reopen a store that was open when the process was forked.
 
-    py-lmdb remembers over the fork which files are open, and offers no way to make it forget.
+    py-lmdb remembers across the fork which files are open, and has no way to make it forget.
     """
-    if path not in inherited:
+    if path not in inherited_stores:
         yield
         return
     try:
@@ -39,10 +39,10 @@ def beside_inherited(path: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    with _patching:
-        kept = guard.env_keys
+    with _patch_lock:
+        original = guard.env_keys
         guard.env_keys = lambda *_: ()
         try:
             yield
         finally:
-            guard.env_keys = kept
+            guard.env_keys = original

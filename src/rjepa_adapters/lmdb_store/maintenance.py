@@ -1,4 +1,4 @@
-"""Verify, repair and compact LMDB stores, as the port `Maintenance` asks."""
+"""Verify, repair and compact LMDB stores: the port `Maintenance`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from .directory import COMPACTING, DATA, LOCK, WriterLock, require_store
 from .format.checksum import MismatchError
 from .format.record import EncodedRecord, name_key
 from .reader import Reader
-from .recovery import repair as recovery
+from .recovery.repair import repair, verify
 from .settings import LmdbSettings
 from .store import LmdbStore
 
-# Measured on stores of GSM8K solutions: entry in the index and order; statement, prompt and labels;
-# text and token ids of a step.
+# Bytes measured on stores of GSM8K solutions: entries in index and order, per record; statement,
+# prompt and labels, per record; text and token ids, per step.
 _ENTRIES, _TEXTS, _STEP_TEXTS = 700, 1600, 350
 _PAGE, _PAGE_HEAD = 4096, 16
 
@@ -34,10 +34,10 @@ class LmdbMaintenance:
     """See `Maintenance`."""
 
     def verify(self, location: str, report: Report = ignore) -> VerifyReport:
-        return recovery.verify(location, report)
+        return verify(location, report)
 
     def repair(self, location: str, target: str, report: Report = ignore) -> RepairReport:
-        return recovery.repair(location, target, report)
+        return repair(location, target, report)
 
     def build(self, location: str) -> AbstractContextManager[LatentStore]:
         return build(location)
@@ -60,7 +60,7 @@ class LmdbMaintenance:
 
 
 def _on_pages(size: float) -> int:
-    """Bytes that a value takes; LMDB gives one of half a page or more pages of its own."""
+    """Return the bytes a value takes; LMDB puts one of half a page or more on pages of its own."""
     if size < _PAGE / 2:
         return round(size)
     return -(-round(size + _PAGE_HEAD) // _PAGE) * _PAGE
@@ -74,10 +74,10 @@ def build(location: str) -> Iterator[LatentStore]:
 
 
 def compact(location: str, report: Report = ignore) -> int:
-    """Rewrite the store in place; bytes saved. Every record is checked on the way.
+    """Rewrite the store in place, checking every record, and return the bytes saved.
 
-    The new file takes the old one's place in one step at the end; an interruption before that
-    leaves the old one as it was.
+    The new file replaces the old one in one step at the end; an interruption before that leaves the
+    old one as it was.
 
     Raises:
         StoreLockedError: another process writes to the store or has it open.
@@ -125,7 +125,7 @@ def _copy(old: LmdbStore, scratch: Path, report: Report) -> None:
                 new.add_history(entry)
         if new.digest() != old.digest():
             raise StoreError(
-                f"{old.location}: the copy is not the store's equal; nothing was changed, "
+                f"{old.location}: the copy differs from the store; nothing was changed, "
                 "verify the store"
             )
     finally:
@@ -143,7 +143,7 @@ def _checked(reader: Reader, raw_key: bytes, location: str) -> EncodedRecord:
 
 
 def _replace(path: Path, scratch: Path) -> None:
-    """Put the new data file in the old one's place while no process has the old one open.
+    """Replace the data file by the new one, while no process has it open.
 
     Every process that has a store open holds a shared lock on the first byte of LMDB's lock file.
     """
@@ -157,7 +157,7 @@ def _replace(path: Path, scratch: Path) -> None:
             ) from error
         os.replace(scratch / DATA, path / DATA)
         sync_directory(path)
-        # Opened while the lock is ours, LMDB makes its table of readers anew for the new file.
+        # Opened while we hold the lock, so that LMDB resets its table of readers for the new file.
         LmdbStore(str(path)).close()
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What the store keeps beside its records: header, identity, tally and run history.
+"""The store's metadata: header, identity, tally and run history.
 
 Functions take a transaction of `Environment.read` or `Environment.write`.
 """
@@ -35,14 +35,14 @@ _DIGESTS = ("records_digest", "failures_digest", "history_digest")
 
 @attrs.frozen
 class Tally:
-    """Counts and digests that every commit writes anew, to be compared with what is there.
+    """Counts and digests, updated by every commit, against which the store's content is checked.
 
     Attributes:
         commit: number of the commit.
         next_sequence: number for the next record's blocks.
         records, problems, steps, tokens, failures: how many.
         records_digest: sum, modulo 2^128, of the checksums of every record's key and head; equal
-            for stores with equal records, in whatever order they were written.
+            for stores with equal records, regardless of the order in which they were written.
         failures_digest: likewise, of the failures' keys and values.
         history: entries of the run history; None in a store whose last commit did not count them.
         history_digest: likewise, of their numbers and values.
@@ -61,7 +61,7 @@ class Tally:
     history_digest: int = 0
 
     def changed(self, sign: int, **amounts: int) -> Tally:
-        """The tally with amounts added (sign 1) or taken away (-1)."""
+        """Return the tally with amounts added (sign 1) or subtracted (-1)."""
         new = {name: getattr(self, name) + sign * amount for name, amount in amounts.items()}
         for name in _DIGESTS:
             if name in new:
@@ -70,7 +70,7 @@ class Tally:
 
 
 def make_header(environment: Environment) -> None:
-    """Make a new store in an environment that has none."""
+    """Write the tables, header and first tally of a new store."""
     environment.make_tables()
 
     def apply(txn: Any) -> None:
@@ -86,7 +86,11 @@ def make_header(environment: Environment) -> None:
 
 
 def has_header(environment: Environment) -> bool:
-    """Whether a store was made here; false in the moment between its directory and its header."""
+    """Return whether the store has its header; a store has none while it is being made.
+
+    Raises:
+        StoreError: the LMDB file is not a store, or damaged at the root.
+    """
     if not environment.has_tables:
         environment.find_tables()
     if not environment.has_tables:
@@ -101,10 +105,10 @@ def has_header(environment: Environment) -> bool:
 
 
 def check_header(environment: Environment) -> dict[str, Any]:
-    """The header's fields.
+    """Check the header and return its fields.
 
     Raises:
-        StoreError: the format or its version is not this one, or the header is damaged.
+        StoreError: the format or its version is not supported, or the header is damaged.
     """
     with environment.read() as txn:
         fields = _get(environment, txn, _HEADER, "header") or {}
@@ -120,7 +124,7 @@ def check_header(environment: Environment) -> dict[str, Any]:
 
 
 def read_identity(environment: Environment, txn: Any) -> Identity | None:
-    """The identity; None before `begin`."""
+    """Return the store's identity; None before `begin`."""
     fields = _get(environment, txn, _IDENTITY, "identity")
     try:
         return None if fields is None else Identity.from_json(fields)
@@ -133,23 +137,23 @@ def write_identity(environment: Environment, txn: Any, identity: Identity) -> No
 
 
 def read_tally(environment: Environment, txn: Any) -> Tally:
-    """Counts and digests of the last commit."""
+    """Return the counts and digests of the last commit."""
     fields = _get(environment, txn, TALLY, "tally")
     if fields is None:
         raise DamagedRecordError(f"{environment.path}: the tally is missing; run store repair")
-    return _made_tally(fields)
+    return _tally_from_fields(fields)
 
 
 def decode_tally(value: Any) -> Tally:
-    """The tally in a value found on a page.
+    """Return the tally in a value found on a page.
 
     Raises:
         MismatchError: the checksum differs.
     """
-    return _made_tally(decode_json(TALLY, value))
+    return _tally_from_fields(decode_json(TALLY, value))
 
 
-def _made_tally(fields: dict[str, Any]) -> Tally:
+def _tally_from_fields(fields: dict[str, Any]) -> Tally:
     fields.setdefault("history", None)
     fields.setdefault("history_digest", "0")
     for name in _DIGESTS:
@@ -184,7 +188,7 @@ def append_history(environment: Environment, txn: Any, entry: Mapping[str, Any])
 
 
 def history_digest(raw_key: bytes, value: Any) -> int:
-    """What an entry of the run history adds to the digest of all."""
+    """Return an entry's share of the digest over the run history."""
     return int.from_bytes(checksum(raw_key, value), "little")
 
 
@@ -205,7 +209,7 @@ def _get(environment: Environment, txn: Any, raw_key: bytes, what: str) -> dict[
 
 
 def write_sidecar(path: Path, identity: Identity) -> None:
-    """Write the copy for the store in the directory `path`, whole or not at all."""
+    """Write the copy of the identity beside the store in the directory `path`, atomically."""
     content = identity.to_json()
     fields = {"identity": content, "checksum": _sum(content)}
     new = path / (SIDECAR + ".new")
@@ -218,7 +222,7 @@ def write_sidecar(path: Path, identity: Identity) -> None:
 
 
 def read_sidecar(path: Path) -> Identity | None:
-    """The copy, or None where it is missing or damaged."""
+    """Return the copy of the identity, or None if it is missing or damaged."""
     try:
         fields = json.loads((path / SIDECAR).read_text(encoding="utf-8"))
         if fields["checksum"] != _sum(fields["identity"]):

@@ -1,4 +1,4 @@
-"""The descriptor of the LMDB store. Nothing heavy is imported before a store is opened."""
+"""Register the LMDB store. Nothing heavy is imported before a store is opened."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def create(location: str, mode: StoreMode, settings: LmdbSettings) -> LatentStor
 
 
 def exists(location: str) -> bool:
-    """Whether the directory `location` holds the files of a store."""
+    """Return whether the directory `location` holds the files of a store."""
     from .directory import has_store
 
     return has_store(location)
 
 
 def maintenance() -> Maintenance:
-    """Verify, repair, compact."""
+    """Return the tools that verify, repair and compact LMDB stores."""
     from .maintenance import LmdbMaintenance
 
     return LmdbMaintenance()

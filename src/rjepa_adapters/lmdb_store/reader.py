@@ -1,4 +1,4 @@
-"""Reading records and failures in a transaction."""
+"""Read records and failures in a transaction."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from .format.values import decode_failure, decode_json
 
 @attrs.frozen(eq=False)
 class Reader:
-    """Reads in one transaction.
+    """A reader in one transaction.
 
     Attributes:
         environment: the store's environment.
@@ -50,7 +50,7 @@ class Reader:
     verify: bool = True
 
     def entry(self, key: RecordKey) -> Entry | None:
-        """What is kept of a key."""
+        """Return the entry of a key's record or failure; None if it has neither."""
         raw_key = encode_key(key)
         value = self._fetch(raw_key, "index", str(key))
         if value is not None:
@@ -61,17 +61,17 @@ class Reader:
         return None
 
     def has(self, raw_key: bytes) -> bool:
-        """Whether the encoded key has a record."""
+        """Return whether the encoded key has a record."""
         return self._fetch(raw_key, "index", name_key(raw_key)) is not None
 
     def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
-        """Keys of the records, in the order of their blocks on disk; those behind `after`."""
+        """Yield the records' keys, all or those after `after`, in the order of blocks on disk."""
         start = 0 if after is None else self.find(after)[1].sequence + 1
         for raw_key, _ in self.raw_keys(start):
             yield self._key(raw_key)
 
     def entries(self) -> Iterator[tuple[RecordKey, Entry]]:
-        """Keys and entries of the records, in the order of their blocks on disk."""
+        """Yield the records' keys and entries, in the order of their blocks on disk."""
         index = self.environment.table("index")
         for raw_key, number in self.raw_keys():
             value = self.txn.get(raw_key, db=index)
@@ -81,7 +81,7 @@ class Reader:
             yield decode_key(raw_key, head.full_id), _entry(head)
 
     def raw_keys(self, start: int = 0) -> Iterator[tuple[bytes, int]]:
-        """Encoded keys and sequence numbers from `start` on, in the order of blocks on disk."""
+        """Yield encoded keys and sequence numbers from `start` on, in the order on disk."""
         with self.txn.cursor(self.environment.table("order")) as cursor:
             if start and not cursor.set_range(encode_sequence(start)):
                 return
@@ -92,14 +92,14 @@ class Reader:
                     self.broken(f"record {bytes(number).hex()}", str(error))
 
     def failures(self) -> Iterator[Failure]:
-        """The failures, in the order of their keys."""
+        """Yield the failures, in the order of their keys."""
         with self.txn.cursor(self.environment.table("failures")) as cursor:
             for raw_key, value in self._ascending(cursor, "the table of failures"):
                 raw_key = bytes(raw_key)
                 yield self.failure(raw_key, value, name_key(raw_key))
 
     def history(self) -> Iterator[dict[str, Any]]:
-        """Entries of the run history, oldest first."""
+        """Yield the entries of the run history, oldest first."""
         with self.txn.cursor(self.environment.table("history")) as cursor:
             for raw_key, value in self._ascending(cursor, "the run history"):
                 try:
@@ -108,7 +108,7 @@ class Reader:
                     self.broken(name_entry(bytes(raw_key)), str(error))
 
     def _ascending(self, cursor: Any, name: str) -> Iterator[tuple[Any, Any]]:
-        """Entries of a table; a damaged page can lead to some of them twice."""
+        """Yield a table's entries, checking their order: a damaged page can repeat some of them."""
         before = b""
         for raw_key, value in cursor:
             if bytes(raw_key) <= before:
@@ -117,7 +117,7 @@ class Reader:
             yield raw_key, value
 
     def get(self, key: RecordKey, views: bool = False) -> LatentRecord:
-        """A record; with `views`, its arrays die with the transaction where they can be views."""
+        """Return a record; with `views`, its arrays are valid only within the transaction."""
         raw_key, head = self.find(key)
         began = time.perf_counter()
         if self.environment.fetcher.wanted:
@@ -140,10 +140,10 @@ class Reader:
         )
 
     def encoded(self, raw_key: bytes) -> EncodedRecord:
-        """A record as it is stored, all of it checked.
+        """Return a record as it is stored, all of it checked.
 
         Raises:
-            MismatchError: it is damaged, or not there.
+            MismatchError: it is damaged or missing.
         """
         value = self.txn.get(raw_key, db=self.environment.table("index"))
         if value is None:
@@ -164,7 +164,7 @@ class Reader:
         return EncodedRecord(key, raw_key, head, *blocks)
 
     def find(self, key: RecordKey) -> tuple[bytes, Head]:
-        """Encoded key and head; KeyError where there is no such record."""
+        """Return encoded key and head; raise KeyError if there is no such record."""
         raw_key = encode_key(key)
         value = self._fetch(raw_key, "index", str(key))
         if value is None:
@@ -172,7 +172,7 @@ class Reader:
         return raw_key, self.head(raw_key, value, str(key))
 
     def vectors(self, key: RecordKey, raw_key: bytes, head: Head) -> Any:
-        """The checked block of vectors, a view."""
+        """Return the checked block of vectors as a view."""
         block = self._block("vectors", head, key)
         self._check(key, raw_key, block, head.vectors_sum, head.vectors_bytes, "vectors")
         return block
@@ -208,14 +208,14 @@ class Reader:
         return decode_key(raw_key, self.head(raw_key, value, raw_key.hex()).full_id)
 
     def head(self, raw_key: bytes, value: Any, name: str) -> Head:
-        """The checked head in a value of the index."""
+        """Return the checked head in a value of the index."""
         try:
             return decode_head(raw_key, value)
         except MismatchError as error:
             self.broken(name, str(error))
 
     def failure(self, raw_key: bytes, value: Any, name: str) -> Failure:
-        """The checked failure in a value of the failures."""
+        """Return the checked failure in a value of the failures table."""
         try:
             return decode_failure(raw_key, value)
         except MismatchError as error:
@@ -228,8 +228,8 @@ class Reader:
         )
 
 
-class Reading:
-    """A context manager: a reader of one consistent state."""
+class ReaderContext:
+    """A context manager whose value is a reader of one consistent state."""
 
     __slots__ = ("_environment", "_txn", "_verify")
 
@@ -245,8 +245,8 @@ class Reading:
         self._environment.end_read(self._txn, error)
 
 
-class Renewing:
-    """A reader whose transaction is begun anew after an error of LMDB's, which spoils it."""
+class RenewableReader:
+    """A reader that can begin a new transaction after an error of LMDB has invalidated its own."""
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
@@ -254,7 +254,7 @@ class Renewing:
         self.renew()
 
     def renew(self) -> None:
-        """Begin again; what was read before is gone."""
+        """Begin a new transaction; what was read before is invalid."""
         self._stack.close()
         self.reader = Reader(self._environment, self._stack.enter_context(self._environment.read()))
 
@@ -262,12 +262,13 @@ class Renewing:
         self._stack.close()
 
 
-def begin_pair(environment: Environment) -> tuple[Renewing, Renewing]:
-    """Two readers of the same commit, one to walk along a table, one to look things up.
+def begin_pair(environment: Environment) -> tuple[RenewableReader, RenewableReader]:
+    """Return two readers of the same commit, one to walk along a table, one to look records up.
 
-    An error spoils the transaction it is met in, and a look-up's must not end the walk.
+    An error invalidates the transaction it occurs in, and an error of a look-up must not end the
+    walk.
     """
-    walk, lookup = Renewing(environment), Renewing(environment)
+    walk, lookup = RenewableReader(environment), RenewableReader(environment)
     while walk.reader.txn.id() != lookup.reader.txn.id():
         walk.renew()
         lookup.renew()
@@ -279,5 +280,5 @@ def _entry(head: Head) -> Entry:
 
 
 def _owned(array: Any, copy: bool) -> Any:
-    # A value small enough to share a page with others may start at any even byte.
+    # Views must be aligned: a value that shares its page with others may start at any even byte.
     return array.copy() if copy or not array.flags.aligned else array

@@ -15,16 +15,17 @@ class LmdbSettings:
     """Settings of the LMDB store.
 
     Attributes:
-        checkpoint_every: commit after so many finished records and failures; None leaves it to
-            the clock.
-        checkpoint_seconds: without `checkpoint_every`, the longest that a finished record waits
-            for its commit.
-        sync: what a commit waits for. `full`: data and meta page are on the disk; nothing that was
-            committed is lost by a power failure. `data`: the meta page may follow later; a power
-            failure may undo the last commit. `none`: the system writes when it likes; a power
-            failure may destroy the store. A killed process loses nothing committed in any of them.
+        checkpoint_every: commit after this many finished records and failures; None commits by
+            time alone.
+        checkpoint_seconds: without `checkpoint_every`, the longest time that a finished record
+            waits for its commit.
+        sync: what a commit waits for. `full`: data and meta page are on the disk; a power failure
+            loses nothing that was committed. `data`: the meta page may follow later; a power
+            failure may undo the last commit. `none`: the operating system decides when to write; a
+            power failure may destroy the store. With any of them, a killed process loses nothing
+            that was committed.
         verify_reads: check every record that is read against its checksum.
-        map_bytes: address space to reserve at first; it grows by itself.
+        map_bytes: address space to reserve at first; it grows as needed.
     """
 
     checkpoint_every: int | None = attrs.field(

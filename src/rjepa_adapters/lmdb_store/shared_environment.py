@@ -1,6 +1,6 @@
-"""One LMDB environment a process and store, shared by all handles, opened anew after a fork.
+"""One LMDB environment per process and store, shared by all handles, reopened after a fork.
 
-LMDB forbids to open the same files twice in a process and to use an environment across a fork.
+LMDB forbids opening the same files twice in a process and using an environment across a fork.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _guard = threading.RLock()
 
 
 def acquire(path: Path, map_bytes: int, sync: str | None = None) -> Environment:
-    """The environment of the store at `path`, opened if this process has not done so yet.
+    """Return the environment of the store at `path`, opened if this process has not done so yet.
 
     Args:
         sync: what the writer's commits wait for; None for a reader.
@@ -25,7 +25,7 @@ def acquire(path: Path, map_bytes: int, sync: str | None = None) -> Environment:
     with _guard:
         environment = _open.get(path)
         if environment is not None and not environment.is_current():
-            # The directory was deleted and made anew; old handles keep what they had open.
+            # The directory was deleted and made again; old handles keep what they had open.
             del _open[path]
             environment = None
         if environment is None:
@@ -38,14 +38,14 @@ def acquire(path: Path, map_bytes: int, sync: str | None = None) -> Environment:
 
 
 def release(environment: Environment) -> None:
-    """Give an environment back; the last one closes it."""
+    """Release an environment; the last release closes it."""
     with _guard:
         environment.users -= 1
         _close_unused(environment)
 
 
 def _close_unused(environment: Environment) -> None:
-    """Close what no handle uses any more, once the last snapshot has ended."""
+    """Close an environment that no handle uses any more, once the last snapshot has ended."""
     with _guard:
         if environment.users or not environment.idle:
             return
@@ -55,7 +55,7 @@ def _close_unused(environment: Environment) -> None:
 
 
 def _before_fork() -> None:
-    """No fork in the middle of a commit: its transaction could never end in the child."""
+    """Hold off a fork until no commit is running: its transaction could never end in the child."""
     _guard.acquire()
     for environment in _open.values():
         environment.writing.acquire()

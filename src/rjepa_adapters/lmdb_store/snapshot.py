@@ -25,14 +25,14 @@ T = TypeVar("T")
 
 
 class LmdbSnapshot:
-    """A read transaction; see `Snapshot`."""
+    """A snapshot in one read transaction; see `Snapshot`."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader: Reader | None = reader
         self._path = reader.environment.path
 
     def close(self) -> None:
-        """Let go of the reader, whose transaction ends: LMDB would only say that a read failed."""
+        """Drop the reader, so that later reads raise `StoreClosedError` instead of LMDB's error."""
         self._reader = None
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ def read_latents(
     try:
         raw_keys = [encode_key(key) for key in keys]
     except ArgumentError:
-        check_keys(keys)  # It tells which.
+        check_keys(keys)  # Its error names the invalid key.
         raise
     if fetcher.wanted:
         fetcher.ask_heads(raw_keys)
@@ -151,7 +151,7 @@ def _copy(
                 prompts[row] = values[end:].reshape(layers, width)
             steps[row] = count
             if reader.verify:
-                # Behind the copy, which has brought the block close to the processor. What does
+                # After the copy, which has brought the block into the processor's cache. What does
                 # not match is never returned: this raises.
                 check_block(raw_key, block, place.vectors_sum, place.size, "vectors")
     except lmdb.Error as error:

@@ -1,4 +1,4 @@
-"""The LMDB latent store: one environment, one writer and what waits for its next commit."""
+"""The LMDB latent store: one environment, one writer and its pending changes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rjepa_core.errors import StoreClosedError, StoreError, StoreNotFoundError
 from rjepa_core.ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
 
 from ..paths import sync_directory
-from .directory import DATA, OWN_FILES, WriterLock, make_place, require_store
+from .directory import DATA, OWN_FILES, WriterLock, make_directory, require_store
 from .environment import Environment
 from .format.record import EncodedRecord
 from .metadata import (
@@ -33,7 +33,7 @@ from .metadata import (
     write_identity,
     write_sidecar,
 )
-from .reader import Reader, Reading
+from .reader import Reader, ReaderContext
 from .recovery.integrity import check_data
 from .settings import LmdbSettings
 from .shared_environment import acquire, release
@@ -46,14 +46,14 @@ T = TypeVar("T")
 class LmdbStore:
     """A store in the directory `location`. One thread of one process writes, any may read.
 
-    A handle can be pickled and survives a fork: it opens the store again, for reading. It finds the
-    store whatever the working directory has become.
+    A handle can be pickled and survives a fork: it reopens the store for reading, even if the
+    working directory has changed.
 
     Raises:
-        ArgumentError: location or mode is none.
-        StoreNotFoundError: mode `read`, and there is no store.
-        UsageError: mode `write`, and no store can be made or written there.
-        StoreLockedError: mode `write`, and another writer has the store.
+        ArgumentError: `location` or `mode` is invalid.
+        StoreNotFoundError: in mode `read`, there is no store.
+        UsageError: in mode `write`, no store can be made or written there.
+        StoreLockedError: in mode `write`, another writer has the store open.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LmdbStore:
         self._lock: WriterLock | None = None
         self._made = not os.path.lexists(location)
         if mode == "write":
-            self._path = make_place(location).absolute()
+            self._path = make_directory(location).absolute()
             self._lock = WriterLock(self._path)
         else:
             self._path = require_store(location).absolute()
@@ -90,7 +90,8 @@ class LmdbStore:
             if not has_header(self._environment):
                 if self._lock is None:
                     raise StoreNotFoundError(
-                        f"{self._location}: a store was begun here, never written; check the path"
+                        f"{self._location}: a store was begun here but never written; check the "
+                        "path"
                     )
                 make_header(self._environment)
             check_header(self._environment)
@@ -102,8 +103,8 @@ class LmdbStore:
         self._commits = Commits(self._environment, self._settings)
         with self._reader() as reader:
             self._identity = read_identity(self._environment, reader.txn)
-        self._let_go = weakref.finalize(self, _let_go, self._environment, self._lock)
-        self._let_go.atexit = False
+        self._finalizer = weakref.finalize(self, _release, self._environment, self._lock)
+        self._finalizer.atexit = False
 
     def __getstate__(self) -> dict[str, Any]:
         return {"location": str(self._path), "settings": self._settings, "closed": self._closed}
@@ -124,12 +125,12 @@ class LmdbStore:
 
     @property
     def settings(self) -> LmdbSettings:
-        """Settings it was opened with."""
+        """The settings that this handle was opened with."""
         return self._settings
 
     @property
     def identity(self) -> Identity | None:
-        if self._use()._identity is None:
+        if self._require_open()._identity is None:
             with self._reader() as reader:
                 self._identity = read_identity(self._environment, reader.txn)
         return self._identity
@@ -163,7 +164,7 @@ class LmdbStore:
     def write_encoded(
         self, records: Sequence[EncodedRecord], failures: Sequence[Failure] = ()
     ) -> None:
-        """Write what was read, checked and never decoded: for copies of whole stores."""
+        """Write encoded records that were checked on reading, as copies of whole stores do."""
         self._writable()
         self._commits.take(records, failures)
 
@@ -172,7 +173,7 @@ class LmdbStore:
         self._commits.commit()
 
     def __len__(self) -> int:
-        waiting = self._use()._commits.waiting()
+        waiting = self._require_open()._commits.waiting()
         with self._reader() as reader:
             committed = read_tally(self._environment, reader.txn).records
             entries = (reader.entry(key) for key in waiting)
@@ -180,7 +181,7 @@ class LmdbStore:
 
     def entry(self, key: RecordKey) -> Entry | None:
         check_key(key)
-        waiting = self._use()._commits.entry(key)
+        waiting = self._require_open()._commits.entry(key)
         if waiting is not None:
             return waiting
         with self._reader() as reader:
@@ -234,24 +235,24 @@ class LmdbStore:
 
     def stats(self) -> StoreStats:
         tally = self.tally()
-        require_current(self._use()._environment)
+        require_current(self._require_open()._environment)
         size = (self._path / DATA).stat().st_size
         return StoreStats(
             tally.records, tally.problems, tally.steps, tally.tokens, tally.failures, size
         )
 
     def has_record(self, raw_key: bytes) -> bool:
-        """Whether the encoded key has a committed record."""
+        """Return whether the encoded key has a committed record."""
         with self._reader() as reader:
             return reader.has(raw_key)
 
     def tally(self) -> Tally:
-        """Counts and digests of the last commit."""
+        """Return the counts and digests of the last commit."""
         with self._reader() as reader:
             return read_tally(self._environment, reader.txn)
 
     def digest(self) -> str:
-        """32 hexadecimal digits that agree for stores with equal records and failures."""
+        """Return 32 hexadecimal digits, equal for stores with equal records and failures."""
         tally = self.tally()
         return f"{(tally.records_digest + 3 * tally.failures_digest) % 2**128:032x}"
 
@@ -265,15 +266,15 @@ class LmdbStore:
             self._closed = True
             if os.getpid() == self._pid:
                 self._commits.stop()
-                self._let_go()
+                self._finalizer()
 
     def discard(self) -> None:
-        """Close; a store that was made by this handle and never begun is gone afterwards."""
+        """Close, and remove the store if this handle made it and never called `begin`."""
         ours = self._lock is not None and os.getpid() == self._pid
         if self._closed or not ours or not self._new or self.identity is not None:
             self.close()
             return
-        # Before the lock is let go: nobody else may have begun it.
+        # Before the lock is released, so that no other writer can have begun the store.
         for name in OWN_FILES:
             (self._path / name).unlink(missing_ok=True)
         if self._made:
@@ -281,7 +282,7 @@ class LmdbStore:
                 self._path.rmdir()
         self._closed = True
         self._commits.stop()
-        self._let_go()
+        self._finalizer()
 
     def __enter__(self) -> LmdbStore:
         return self
@@ -290,38 +291,38 @@ class LmdbStore:
         self.close()
 
     def reading(self) -> AbstractContextManager[Reader]:
-        """A reader of one consistent state, for tools that copy records without decoding them."""
+        """Return a reader of one consistent state, for copying records without decoding them."""
         return self._reader()
 
     @property
     def shared(self) -> bool:
         """Whether another handle of this process has the same store open."""
-        return self._use()._environment.users > 1
+        return self._require_open()._environment.users > 1
 
-    def _reader(self) -> Reading:
-        return Reading(self._use()._environment, self._settings.verify_reads)
+    def _reader(self) -> ReaderContext:
+        return ReaderContext(self._require_open()._environment, self._settings.verify_reads)
 
     def _each(self, read: Callable[[Reader], Iterator[T]]) -> Iterator[T]:
-        """What `read` gives of one consistent state; a closed handle says so before the first."""
-        self._use()
+        """Return what `read` yields of one consistent state; raise at once if closed."""
+        self._require_open()
         return self._iterate(read)
 
     def _iterate(self, read: Callable[[Reader], Iterator[T]]) -> Iterator[T]:
         with self._reader() as reader:
             yield from read(reader)
 
-    def _use(self) -> LmdbStore:
-        """This handle, open in this process."""
+    def _require_open(self) -> LmdbStore:
+        """Return this handle, reopened if this is a forked child; raise if it is closed."""
         if self._closed:
             raise StoreClosedError(f"{self._location}: this handle is closed; open the store again")
         if os.getpid() != self._pid:
-            # A forked child: the parent keeps the lock and what it has pending.
+            # In a forked child: the lock and the pending changes stay with the parent.
             self._lock = None
             self._open()
         return self
 
     def _writable(self) -> Environment:
-        environment = self._use()._environment
+        environment = self._require_open()._environment
         if self._lock is None:
             raise StoreError(
                 f"{self._location}: this handle only reads; open the store in mode 'write', in the "
@@ -330,8 +331,8 @@ class LmdbStore:
         return environment
 
 
-def _let_go(environment: Environment, lock: WriterLock | None) -> None:
-    """What remains to be done for a handle, closed or forgotten."""
+def _release(environment: Environment, lock: WriterLock | None) -> None:
+    """Release what a handle held, whether it was closed or garbage-collected."""
     release(environment)
     if lock is not None:
         lock.release()

@@ -1,4 +1,4 @@
-"""Writing: what is collected for a commit, and how a transaction applies it."""
+"""Collect changes for a commit, and apply them in a transaction."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .settings import LmdbSettings
 
 @attrs.define
 class PendingChanges:
-    """Records and failures that wait for the next commit; at most one of them a key."""
+    """Records and failures that wait for the next commit; at most one per key."""
 
     records: dict[RecordKey, EncodedRecord] = attrs.field(factory=dict)
     failures: dict[RecordKey, Failure] = attrs.field(factory=dict)
@@ -60,13 +60,13 @@ class PendingChanges:
 
 @attrs.define
 class CheckedBatch:
-    """What one call writes, checked and encoded before any of it is taken.
+    """The records and failures of one `write`, checked and encoded before any is accepted.
 
     Attributes:
         location: of the store, for messages.
         identity: of the store.
-        entry: what the store has of a key.
-        records, failures: to be taken.
+        entry: returns the store's entry of a key.
+        records, failures: what passed the checks.
     """
 
     location: str
@@ -77,7 +77,7 @@ class CheckedBatch:
     _known: dict[RecordKey, Entry] = attrs.field(factory=dict, init=False)
 
     def add_record(self, record: LatentRecord) -> None:
-        """Raises `ArgumentError` and `StatementChangedError` as `LatentStore.write` does."""
+        """Check and add a record; raise as `LatentStore.write` does."""
         check_fits(record, self.identity)
         digest = record.trace.problem.statement_hash
         self._same_statement(record.key, digest)
@@ -85,7 +85,7 @@ class CheckedBatch:
         self.records.append(encode_record(record))
 
     def add_failure(self, failure: Failure) -> None:
-        """Left out where its key has a record; raises as `add_record`."""
+        """Check and add a failure, unless its key has a record; raise as `add_record` does."""
         check_key(failure.key, "the failure's key")
         entry = self._same_statement(failure.key, failure.statement_hash)
         if entry is None or entry.failed:
@@ -102,7 +102,7 @@ class CheckedBatch:
         return entry
 
 
-class Writer:
+class TransactionWriter:
     """Applies changes in one write transaction and writes the tally at its end."""
 
     def __init__(self, environment: Environment, txn: Any) -> None:
@@ -115,13 +115,13 @@ class Writer:
         self._changes: Counter[str] = Counter()
 
     def put_record(self, record: EncodedRecord) -> None:
-        """Store a record in place of the record or failure of its key."""
+        """Store a record, replacing the record or failure of its key."""
         self.remove_failure(record.key, record.raw_key)
         self.remove_record(record.key, record.raw_key)
         head, sequence = record.head, self._sequence
         number = encode_sequence(sequence)
         new_problem = not self._has_problem(record.raw_key)
-        # Numbers only grow: appending fills pages whole and keeps blocks in order on disk.
+        # Numbers only grow: appending fills whole pages and keeps blocks in order on disk.
         self._txn.put(number, record.vectors, db=self._table("vectors"), append=True)
         self._txn.put(number, record.texts, db=self._table("texts"), append=True)
         place = encode_place(number, record.raw_key)
@@ -141,7 +141,7 @@ class Writer:
         self._change(1, failures=1, failures_digest=_failure_digest(raw_key, value))
 
     def remove_record(self, key: RecordKey, raw_key: bytes) -> bool:
-        """Remove the record of a key; whether there was one."""
+        """Remove the record of a key; return whether there was one."""
         value = self._txn.get(raw_key, db=self._table("index"))
         if value is None:
             return False
@@ -154,7 +154,7 @@ class Writer:
         return True
 
     def remove_failure(self, key: RecordKey, raw_key: bytes) -> bool:
-        """Remove the failure of a key; whether there was one."""
+        """Remove the failure of a key; return whether there was one."""
         value = self._txn.get(raw_key, db=self._table("failures"))
         if value is None:
             return False
@@ -165,7 +165,7 @@ class Writer:
         return True
 
     def finish(self) -> Tally:
-        """Write the tally; the last thing in the transaction."""
+        """Write and return the tally, as the last change in the transaction."""
         tally = attrs.evolve(
             self._tally.changed(1, **self._changes),
             commit=self._tally.commit + 1,
@@ -175,7 +175,7 @@ class Writer:
         return tally
 
     def _has_problem(self, raw_key: bytes) -> bool:
-        """Whether any sample of the key's problem has a record."""
+        """Return whether any sample of the key's problem has a record."""
         prefix = raw_key[:-4]
         with self._txn.cursor(self._table("index")) as cursor:
             return bool(cursor.set_range(prefix)) and bytes(cursor.key())[:-4] == prefix
@@ -196,8 +196,8 @@ class Writer:
 
 
 def apply_pending(environment: Environment, txn: Any, pending: PendingChanges) -> Tally:
-    """Everything that is pending, in one transaction."""
-    writer = Writer(environment, txn)
+    """Apply all pending changes in a transaction and return the new tally."""
+    writer = TransactionWriter(environment, txn)
     for record in pending.records.values():
         writer.put_record(record)
     for failure in pending.failures.values():
@@ -206,8 +206,8 @@ def apply_pending(environment: Environment, txn: Any, pending: PendingChanges) -
 
 
 def apply_delete(environment: Environment, txn: Any, keys: Iterable[RecordKey]) -> int:
-    """Remove records and failures; how many there were."""
-    writer = Writer(environment, txn)
+    """Remove records and failures; return how many there were."""
+    writer = TransactionWriter(environment, txn)
     count = 0
     for key in keys:
         raw_key = encode_key(key)
@@ -220,15 +220,15 @@ def _failure_digest(raw_key: bytes, value: Any) -> int:
     return int.from_bytes(checksum(raw_key, value), "little")
 
 
-# A commit's records wait in memory; bounding their size keeps merge and import flat.
+# A commit's records wait in memory; bounding their size bounds the memory of merge and import.
 _MOST_BYTES = 64 * 2**20
 
 
 class Commits:
-    """Gathers what is written and commits it when it is due, on a thread of its own if need be.
+    """Collects what is written and commits it when due, from a timer thread if need be.
 
     Attributes:
-        mutex: held while what waits is looked at or changed.
+        mutex: held while pending changes are read or changed.
     """
 
     def __init__(self, environment: Environment, settings: LmdbSettings) -> None:
@@ -241,7 +241,7 @@ class Commits:
         self._stopped = False
 
     def take(self, records: Sequence[EncodedRecord], failures: Sequence[Failure]) -> None:
-        """Add to what waits; commit if it is time."""
+        """Add pending changes; commit if a commit is due."""
         with self.mutex:
             self._pending.add(records, failures)
             if self._due():
@@ -250,10 +250,10 @@ class Commits:
                 self._start_timer()
 
     def commit(self) -> None:
-        """Commit what waits.
+        """Commit the pending changes.
 
         Raises:
-            DiskFullError: no room; it keeps waiting.
+            DiskFullError: the disk is full; the changes stay pending.
             StoreGoneError: the store is no longer at its path; see `require_current`.
         """
         with self.mutex:
@@ -276,16 +276,16 @@ class Commits:
             self._last = time.monotonic()
 
     def entry(self, key: RecordKey) -> Entry | None:
-        """What waits under a key."""
+        """Return the entry of a key's pending change; None if there is none."""
         return self._pending.entry(key)
 
     def waiting(self) -> list[RecordKey]:
-        """Keys of the records that wait."""
+        """Return the keys of the pending records."""
         with self.mutex:
             return list(self._pending.records)
 
     def stop(self) -> None:
-        """Commit nothing by itself any more."""
+        """Stop committing by timer."""
         self._stopped = True
         self._stop_timer()
 
@@ -298,7 +298,7 @@ class Commits:
         return time.monotonic() - self._last >= self._settings.checkpoint_seconds
 
     def _start_timer(self) -> None:
-        """Commit on time even if nothing more is written; with `checkpoint_every` there is none."""
+        """Start the timer that commits if nothing more is written; none with `checkpoint_every`."""
         if self._settings.checkpoint_every is not None:
             return
         left = self._last + self._settings.checkpoint_seconds - time.monotonic()
@@ -313,7 +313,7 @@ class Commits:
                 if not self._stopped:
                     self.commit()
             except StoreError:
-                pass  # It keeps waiting: the next write or the closing tries again and tells.
+                pass  # The changes stay pending: the next write or close tries again and raises.
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -322,7 +322,7 @@ class Commits:
 
 
 def require_current(environment: Environment) -> None:
-    """Refuse to write where nobody would find it: LMDB writes on into a file that was deleted.
+    """Refuse to write to a store whose file was deleted or replaced: LMDB would not notice.
 
     Raises:
         StoreGoneError: the file at the store's path is not the one that is open.
@@ -330,5 +330,5 @@ def require_current(environment: Environment) -> None:
     if not environment.is_current():
         raise StoreGoneError(
             f"{environment.path}: the store is gone: it was deleted, moved or replaced while it "
-            "was open; put it back, or start anew in another place"
+            "was open; put it back, or start again in another place"
         )

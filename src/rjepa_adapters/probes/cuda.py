@@ -1,4 +1,4 @@
-"""A CUDA device's memory, as used by everyone on the card."""
+"""The memory of a CUDA device, as used by all processes on the card."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CudaProbe:
 
     def read(self) -> MemoryReading:
         free, total = torch.cuda.mem_get_info(self._device)
-        # What the allocator holds and does not use is free to us.
+        # Memory that the allocator holds but does not use is free for this process.
         reserved = torch.cuda.memory_reserved(self._device)
         allocated = torch.cuda.memory_allocated(self._device)
         peak = torch.cuda.max_memory_allocated(self._device)

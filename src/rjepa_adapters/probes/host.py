@@ -26,8 +26,8 @@ class _Kind:
     """A version of control groups.
 
     Attributes:
-        controller: in `/proc/self/cgroup`; version 2 names none.
-        mounts: where the groups may be, below the usual place.
+        controller: its name in `/proc/self/cgroup`; empty for version 2.
+        mounts: where the groups may be mounted, relative to the usual place.
         used, limits: files of a group; the second limit of version 2 is where the kernel begins to
             slow a group down.
         cache: line of `memory.stat` for what can be dropped at once.
@@ -55,11 +55,11 @@ class HostProbe:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
-        forget_peak()  # What was held before, while the model was loaded, is no batch's.
+        forget_peak()  # The peak while the model was loaded belongs to no batch.
 
     def read(self) -> MemoryReading:
         peak = peak_bytes()
-        # What the C library's allocator keeps of a batch that is over is free to the next one.
+        # Memory that the C library keeps after a batch is free for the next one.
         _trim()
         forget_peak()
         held = self._process.memory_info().rss
@@ -73,7 +73,7 @@ class HostProbe:
 
 
 def peak_bytes(own: Path = _OWN) -> int | None:
-    """Most that this process has held since `forget_peak`; None where the kernel cannot forget."""
+    """Return the peak of this process since `forget_peak`; None if the kernel cannot reset it."""
     try:
         if not os.access(own / "clear_refs", os.W_OK):
             return None
@@ -85,34 +85,34 @@ def peak_bytes(own: Path = _OWN) -> int | None:
 
 
 def forget_peak(own: Path = _OWN) -> None:
-    """Let the peak begin anew at what is held now."""
+    """Reset the peak to what is held now."""
     with suppress(OSError):
         (own / "clear_refs").write_text(_FORGET_PEAK)
 
 
 def _trim() -> None:
-    """Give the pages that the C library holds and nobody uses back to the system (glibc only)."""
+    """Return unused pages that the C library holds to the system (glibc only)."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def free_bytes() -> int:
-    """Host memory that can still be taken: the machine's, or less where a group allows less."""
+    """Return the free host memory: the machine's, or less if a control group allows less."""
     machine = int(psutil.virtual_memory().available)
     used, limit = cgroup_memory()
     return machine if used is None or limit is None else min(machine, max(0, limit - used))
 
 
 def cgroup_memory(root: Path = _CGROUP, own: Path = _OWN) -> tuple[int | None, int | None]:
-    """Bytes used and allowed by the control group; None where there is none or no limit.
+    """Return the bytes used and allowed by the control group; None if there is no group or limit.
 
-    Of this process's group and those above it, the one with the smallest limit counts (the upper
-    one of equals, which holds more): a job scheduler limits one of them, seldom the process's own.
-    The page cache that can be dropped at once does not count as used.
+    Of this process's group and those above it, the one with the smallest limit counts (of equals,
+    the upper one, which uses more): a job scheduler limits one of them, seldom the process's own.
+    Page cache that can be dropped at once does not count as used.
 
     Args:
         root: where the groups' files are mounted.
-        own: what `/proc` says of the process.
+        own: the process's folder in `/proc`.
     """
     found: tuple[int | None, int | None] = None, None
     for kind in (_V2, _V1):
@@ -131,7 +131,7 @@ def cgroup_memory(root: Path = _CGROUP, own: Path = _OWN) -> tuple[int | None, i
 
 
 def _path(own: Path, controller: str) -> PurePosixPath:
-    """The process's group, below the root of its hierarchy, as far as the kernel tells."""
+    """Return the process's group, relative to the root of its hierarchy; the root if unknown."""
     with suppress(OSError):
         for line in (own / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -141,10 +141,10 @@ def _path(own: Path, controller: str) -> PurePosixPath:
 
 
 def _groups(mount: Path, path: PurePosixPath) -> Iterator[Path]:
-    """The directory of a group and of all above it.
+    """Yield the directory of a group and of all groups above it.
 
-    In a container the path may begin above what is mounted, or lie outside of it (`/../…`): then
-    what is there of it counts.
+    In a container the path may begin above what is mounted, or be outside of it (`/../…`): then the
+    part of it that is mounted is used.
     """
     parts = [] if ".." in path.parts else list(path.parts[1:])
     while parts and not mount.joinpath(*parts).is_dir():
@@ -154,7 +154,7 @@ def _groups(mount: Path, path: PurePosixPath) -> Iterator[Path]:
 
 
 def pressure(path: Path = _PRESSURE) -> float | None:
-    """Share of the last 10 seconds in which some task waited for memory; None if not told."""
+    """Return the share of the last 10 s in which a task waited for memory; None if unknown."""
     try:
         line = path.read_text().splitlines()[0]
         return float(line.split("avg10=")[1].split()[0]) / 100

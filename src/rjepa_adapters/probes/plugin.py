@@ -1,4 +1,4 @@
-"""Descriptors of the built-in memory probes."""
+"""Register the built-in memory probes."""
 
 from __future__ import annotations
 

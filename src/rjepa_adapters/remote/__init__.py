@@ -1,1 +1,1 @@
-"""A world model behind a service, over HTTP."""
+"""The world model of a service, over HTTP."""

@@ -1,4 +1,4 @@
-"""The world-model port, filled by a service over HTTP."""
+"""The world-model port over HTTP: a client of the service."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from .retry import ServiceError, ask
 
 TOKEN_VARIABLE = "RJEPA_TOKEN"
 _PATIENCE, _ANSWER_SECONDS = 30.0, 120.0
-# Beside the vectors of a body: its header, names and lengths.
+# Bytes of a body besides its vectors: header, names and lengths.
 _HEADROOM = 65_536
 _NOT_FINITE = "/problems#not-finite"
 
 
 def on_loopback(host: str) -> bool:
-    """Whether a name or number means this machine, which no proxy leads to."""
+    """Return whether a host name or address is this machine, which no proxy can reach."""
     labels = host.lower().rstrip(".").split(".")
     if labels[-1] in ("localhost", "ip6-localhost") or labels == ["localhost", "localdomain"]:
         return True
     try:
-        # Numbers in all their forms; a name is not looked up.
+        # Addresses in any notation; names are not looked up.
         found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):
         return False
@@ -52,18 +52,18 @@ def on_loopback(host: str) -> bool:
 
 
 class RemoteWorldModel:
-    """Fills `rjepa_core.ports.world_model.WorldModel` over HTTP.
+    """A `rjepa_core.ports.world_model.WorldModel` over HTTP.
 
-    The token of a service that asks for one is read from the environment: RJEPA_TOKEN.
+    A token, if the service needs one, is read from the environment variable RJEPA_TOKEN.
 
     Args:
-        location: address of the service, `http://127.0.0.1:8100`.
+        location: address of the service, such as `http://127.0.0.1:8100`.
         device: `auto`; the service chose its device when it was started.
-        patience: seconds for which a busy or absent service is asked again.
+        patience: seconds for which requests to a busy or absent service are repeated.
         transport: of httpx2, for tests.
 
     Raises:
-        UsageError: a device was named, the token is refused, or it is no such service.
+        UsageError: a device was named, the token is refused, or it is not an R-JEPA service.
         ServiceError: it does not answer.
     """
 
@@ -80,7 +80,7 @@ class RemoteWorldModel:
         token = os.environ.get(TOKEN_VARIABLE)
         try:
             if transport is None and on_loopback(httpx2.URL(self._where).host):
-                # With a transport of its own the client looks for no proxy.
+                # With an explicit transport, the client ignores proxies.
                 transport = httpx2.HTTPTransport()
             self._client = httpx2.Client(
                 base_url=self._where,
@@ -110,33 +110,33 @@ class RemoteWorldModel:
     def predict(
         self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
     ) -> list[Floats]:
-        """As the port."""
+        """See `WorldModel`."""
         return self._values("/predict", sequences, context=context.value)
 
     def predict_masked(
         self, sequences: Sequence[LatentSequence], masked: Sequence[Sequence[int]]
     ) -> list[Floats]:
-        """As the port."""
+        """See `WorldModel`."""
         if len(masked) != len(sequences):
             raise InputError(f"{len(sequences)} sequences, but masks for {len(masked)}")
         return self._values("/predict_masked", sequences, masked, form="target")
 
     def targets(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
-        """As the port."""
+        """See `WorldModel`."""
         return self._values("/targets", sequences)
 
     def surprise(
         self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
     ) -> list[Floats]:
-        """As the port."""
+        """See `WorldModel`."""
         return self._values("/score", sequences, context=context.value)
 
     def embeddings(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
-        """As the port."""
+        """See `WorldModel`."""
         return self._values("/embeddings", sequences)
 
     def unstandardise(self, predictions: Floats) -> Floats:
-        """As the port."""
+        """See `WorldModel`."""
         if self.info.target_space is not TargetSpace.LLM:
             raise UnsupportedError(
                 f"{self._where} predicts in a space of its own (objective "
@@ -152,7 +152,7 @@ class RemoteWorldModel:
         return np.concatenate(every).reshape(predictions.shape) if every else rows.copy()
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._client.close()
 
     def _info(self) -> Mapping[str, Any]:
@@ -172,7 +172,7 @@ class RemoteWorldModel:
         masked: Sequence[Sequence[int]] | None = None,
         **fields: str,
     ) -> list[Floats]:
-        """One array a sequence, asked for in as few requests as the service allows."""
+        """Return one array per sequence, from as few requests as the service allows."""
         for number, one in enumerate(sequences):
             self._check(one, number)
         found: list[Floats] = []
@@ -196,7 +196,7 @@ class RemoteWorldModel:
             raise ServiceError(f"{self._where}{path}: a broken answer: {error}") from None
 
     def _parts(self, sequences: Sequence[LatentSequence]) -> Iterator[tuple[int, int]]:
-        """Ranges of sequences that one body may hold."""
+        """Yield ranges of sequences that fit into one body."""
         begin, size, room = 0, 0, self._bytes - _HEADROOM
         for number, one in enumerate(sequences):
             each = 4 * (one.latents.size + one.prompt.size) + 32 + 8 * len(one.domain)
@@ -208,7 +208,7 @@ class RemoteWorldModel:
             yield begin, len(sequences)
 
     def _check(self, one: LatentSequence, number: int) -> None:
-        """What cannot be packed; all else the service refuses."""
+        """Refuse a sequence that cannot be packed; the service refuses anything else."""
         width = self.info.hidden_size
         if one.latents.ndim != 2 or one.latents.shape[1] != width:
             raise InputError(
@@ -232,18 +232,18 @@ class RemoteWorldModel:
 
 
 def refusal(answer: httpx2.Response, where: str, first: int = 0) -> Exception:
-    """The error that an answer other than 200 stands for.
+    """Return the error for an answer other than 200.
 
     Args:
         answer: with RFC 9457 problem details, if it is the service's own.
-        where: that was asked.
-        first: number of the request's first sequence among the caller's.
+        where: URL of the request, for messages.
+        first: index of the request's first sequence among the caller's.
     """
     try:
         problem = answer.json()
         detail, pointer = str(problem["detail"]), str(problem.get("pointer") or "")
     except (ValueError, KeyError, TypeError, AttributeError):
-        return ServiceError(f"{where}: answered {answer.status_code}, in no form that is known")
+        return ServiceError(f"{where}: answered {answer.status_code}, in an unknown form")
     status = answer.status_code
     if status in (401, 403):
         return UsageError(f"{where}: {detail}; set {TOKEN_VARIABLE} to the service's token")

@@ -1,4 +1,4 @@
-"""Descriptor of the world model behind a service."""
+"""Register the world model of a service."""
 
 from __future__ import annotations
 

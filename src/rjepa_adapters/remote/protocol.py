@@ -1,15 +1,15 @@
-"""What client and service send each other: safetensors bodies, a model's description.
+"""The protocol of client and service: safetensors bodies, and a world model's description.
 
 A request holds
 
     latents   float [N, D], the steps of all sequences one after the other
     prompts   float [B, D]; [D] for one sequence
-    lengths   int [B], the steps of each sequence; may be left out for one
-    masked    int [M], the masked steps of all sequences, where some are
-    masks     int [B], how many of them belong to each sequence; may be left out for one
+    lengths   int [B], number of steps of each sequence; may be omitted for one
+    masked    int [M], the masked steps of all sequences, if any
+    masks     int [B], how many of them belong to each sequence; may be omitted for one
 
-and in its metadata, all of it text: `space` (the latent space's fingerprint), `context`, `domains`
-(a JSON list), and what else an endpoint takes. An answer holds `values` [N] or [N, E], float32, and
+and, as text in its metadata, `space` (the latent space's fingerprint), `context`, `domains` (a JSON
+list), and further fields of an endpoint. An answer holds `values` [N] or [N, E], float32, and
 `lengths`.
 """
 
@@ -38,13 +38,13 @@ _DTYPES: Mapping[str, np.dtype[Any]] = {
     "I64": np.dtype("<i8"),
     "I32": np.dtype("<i4"),
 }
-# Names, shapes and texts: of a message's few tensors. More of it takes seconds to read.
+# Most bytes of a header, which names only a few tensors: a larger one would take seconds to read.
 _HEADER_BYTES = 262_144
 _REQUEST = ("latents", "prompts", "lengths", "masked", "masks", "values")
 
 
 class WireError(ValueError):
-    """A body that is none; `pointer` says where."""
+    """A body is invalid; `pointer` says where."""
 
     def __init__(self, pointer: str, detail: str) -> None:
         super().__init__(detail)
@@ -58,7 +58,7 @@ class Message:
     Attributes:
         sequences: B of them.
         masked: the masked steps of each, or None.
-        fields: the metadata, `domains` aside.
+        fields: the metadata without `domains`.
     """
 
     sequences: tuple[LatentSequence, ...]
@@ -71,7 +71,7 @@ def pack(
     masked: Sequence[Sequence[int]] | None = None,
     **fields: str,
 ) -> bytes:
-    """A request's body from sequences of one width, at least one."""
+    """Return the body of a request for one or more sequences of the same width."""
     tensors: dict[str, NDArray[Any]] = {
         "latents": _floats(np.concatenate([one.latents for one in sequences])),
         "prompts": _floats(np.stack([one.prompt for one in sequences])),
@@ -85,21 +85,21 @@ def pack(
 
 
 def unpack(body: bytes, most: int) -> Message:
-    """Inverse of `pack`; the sequences share memory with each other, not with the body.
+    """Return the message in a request's body; its sequences share memory, but not with the body.
 
     Args:
-        body: as it came.
-        most: sequences of one body.
+        body: as received.
+        most: most sequences in a body.
 
     Raises:
-        WireError: it is no such message.
+        WireError: the body is invalid.
     """
     tensors, fields = _tensors(body)
-    latents = _wanted(tensors, "latents", 2, "f")
+    latents = _require_tensor(tensors, "latents", 2, "f")
     prompts = tensors.get("prompts")
     if prompts is not None and prompts.ndim == 1:
         prompts = tensors["prompts"] = prompts[None]
-    prompts = _wanted(tensors, "prompts", 2, "f")
+    prompts = _require_tensor(tensors, "prompts", 2, "f")
     lengths = _lengths(tensors, "lengths", len(latents), len(prompts))
     if not 1 <= len(lengths) <= most:
         raise WireError("/lengths", f"{len(lengths)} sequences, expected 1 to {most}")
@@ -115,23 +115,23 @@ def unpack(body: bytes, most: int) -> Message:
     )
     masked = None
     if "masked" in tensors:
-        every = _wanted(tensors, "masked", 1, "i").tolist()
+        every = _require_tensor(tensors, "masked", 1, "i").tolist()
         ends = np.cumsum([0, *_lengths(tensors, "masks", len(every), len(lengths))])
         masked = tuple(tuple(every[ends[i] : ends[i + 1]]) for i in range(len(lengths)))
     return Message(sequences, masked, fields)
 
 
 def pack_values(rows: Sequence[Floats], **fields: str) -> bytes:
-    """An answer's body: one array [S] or [S, E] a sequence."""
+    """Return the body of an answer: one array [S] or [S, E] per sequence."""
     lengths = np.array([len(one) for one in rows], np.int64)
     return save({"values": _floats(np.concatenate(rows)), "lengths": lengths}, fields)
 
 
 def unpack_values(body: bytes) -> tuple[list[Floats], Mapping[str, str]]:
-    """Inverse of `pack_values`: arrays that are the caller's own, and the metadata.
+    """Return the arrays in an answer's body, owned by the caller, and its metadata.
 
     Raises:
-        WireError: it is no such answer.
+        WireError: the body is invalid.
     """
     tensors, fields = _tensors(body)
     values = tensors.get("values")
@@ -143,7 +143,7 @@ def unpack_values(body: bytes) -> tuple[list[Floats], Mapping[str, str]]:
 
 
 def _tensors(body: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    """Tensors and metadata; the library checks sizes and offsets against the body's own."""
+    """Return tensors and metadata; the library checks sizes and offsets against the body's size."""
     size = int.from_bytes(body[:8], "little")
     if _HEADER_BYTES < size <= len(body):
         raise WireError("", f"a header of {size:,} bytes, at most {_HEADER_BYTES:,} are read")
@@ -151,7 +151,7 @@ def _tensors(body: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
         found: Any = deserialize(body)  # type: ignore[no-untyped-call]
     except (SafetensorError, ValueError) as error:
         raise WireError("", f"not a safetensors file: {str(error).splitlines()[0]}") from None
-    header = json.loads(body[8 : 8 + size], object_pairs_hook=_unique)
+    header = json.loads(body[8 : 8 + size], object_pairs_hook=_refuse_duplicates)
     tensors = {}
     for name, entry in found:
         if name not in _REQUEST:
@@ -169,7 +169,7 @@ def _tensors(body: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     return tensors, dict(header.get("__metadata__") or {})
 
 
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
@@ -177,7 +177,9 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _wanted(tensors: Mapping[str, NDArray[Any]], name: str, axes: int, kind: str) -> NDArray[Any]:
+def _require_tensor(
+    tensors: Mapping[str, NDArray[Any]], name: str, axes: int, kind: str
+) -> NDArray[Any]:
     found = tensors.get(name)
     if found is None:
         raise WireError(f"/{name}", "is missing")
@@ -191,8 +193,8 @@ def _wanted(tensors: Mapping[str, NDArray[Any]], name: str, axes: int, kind: str
 def _lengths(
     tensors: Mapping[str, NDArray[Any]], name: str, total: int, sequences: int | None
 ) -> list[int]:
-    """How the rows of a tensor are shared out; all to one sequence where nothing is said."""
-    found = [total] if name not in tensors else _wanted(tensors, name, 1, "i").tolist()
+    """Return the rows per sequence of a tensor; by default, all belong to one sequence."""
+    found = [total] if name not in tensors else _require_tensor(tensors, name, 1, "i").tolist()
     if min(found, default=0) < 0 or sum(found) != total:
         raise WireError(f"/{name}", f"must add up to {total}, none of them below 0")
     if sequences is not None and len(found) != sequences:
@@ -208,23 +210,23 @@ def _domains(text: str | None, count: int) -> list[str]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
-        raise WireError("/domains", "must be a JSON list of texts, one a sequence")
+        raise WireError("/domains", "must be a JSON list of texts, one per sequence")
     if len(found) != count:
         raise WireError("/domains", f"{len(found)} entries for {count} sequences")
     return found
 
 
 def _floats(values: NDArray[Any]) -> Floats:
-    """float32, contiguous; what is too large for it becomes infinite, which is refused later."""
+    """Return contiguous float32; values too large for it become infinite and are refused later."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, np.float32)
 
 
 def info_from_json(facts: Mapping[str, Any], location: str) -> WorldModelInfo:
-    """What `/info` says of the world model.
+    """Return the description of the world model in an answer of `/info`.
 
     Raises:
-        KeyError, TypeError, ValueError: it is another service's.
+        KeyError, TypeError, ValueError: the answer is another service's.
     """
     found = LatentSpace.from_json(facts["space"])
     if found.fingerprint != facts["fingerprint"]:
@@ -241,7 +243,7 @@ def info_from_json(facts: Mapping[str, Any], location: str) -> WorldModelInfo:
 
 
 def info_to_json(info: WorldModelInfo) -> dict[str, Any]:
-    """Inverse of `info_from_json`, through JSON; the service's own limits aside."""
+    """Return the description of a world model as JSON, as `info_from_json` reads it."""
     return {
         "fingerprint": info.space.fingerprint,
         "space": json.loads(json.dumps(info.space.to_json())),

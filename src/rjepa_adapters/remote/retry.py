@@ -1,4 +1,4 @@
-"""Ask a service again where that may help. Every endpoint gives the same answer twice."""
+"""Repeat requests to a service if that may help. All endpoints are idempotent."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import httpx2
 
 from rjepa_core.errors import RJepaError
 
-# Busy, or something between us and the service.
+# Statuses of a busy service, or of something between us and the service.
 _AGAIN = (429, 502, 503, 504)
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
 class ServiceError(RJepaError):
-    """A service does not answer, or not as it should."""
+    """A service does not answer, or its answer is invalid."""
 
 
 def ask(
@@ -26,16 +26,16 @@ def ask(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> httpx2.Response:
-    """An answer to be kept, good or bad; asked again, later and later, until it comes.
+    """Return the first final answer, good or bad, repeating the request with growing pauses.
 
     Args:
         send: sends the request once.
         where: the service, for messages.
         patience: seconds after which no further attempt begins.
-        clock, sleep: seconds.
+        clock, sleep: seconds, replaceable in tests.
 
     Raises:
-        ServiceError: no attempt was answered; the last reason is named.
+        ServiceError: no attempt was answered; the message gives the last reason.
     """
     began, wait = clock(), _FIRST_WAIT
     while True:
@@ -61,5 +61,5 @@ def ask(
 
 
 def _seconds(text: str | None) -> float:
-    """Of a `Retry-After`; a date counts as none."""
+    """Return the seconds of a `Retry-After`; 0 for a date."""
     return float(text) if text is not None and text.isdigit() else 0.0

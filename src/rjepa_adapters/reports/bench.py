@@ -1,4 +1,4 @@
-"""A measurement as an HTML page with charts."""
+"""The report of a benchmark: an HTML page with charts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ROUNDS = ("rows", "round", "place in it", "seconds", "problems", "new tokens", 
 
 
 def html(facts: Facts) -> str:
-    """Return the whole page for the facts of `rjepa_core.benchmark.report.facts_of`."""
+    """Return the page for the facts of `rjepa_core.benchmark.report.facts_of`."""
     return render(
         "bench.html",
         heading=f"How many rows at a time: {title(facts)}",
@@ -89,7 +89,7 @@ def _bar(facts: Facts, one: Row, key: str) -> Bar:
 
 
 def _over_time(facts: Facts) -> Iterator[Row]:
-    """Rows and speed of the scheduler that decides, its rounds one after the other."""
+    """Yield rows and speed over time of each scheduler that chooses its own sizes."""
     for one in facts["contenders"]:
         if one["size"] is not None:
             continue

@@ -12,11 +12,11 @@ from rjepa_core.text import visible
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the page that `template` makes of the values.
+    """Return the page that `template` renders from the values.
 
-    The page is well-formed XML as well, so that any tool can read it. Text is escaped, and what a
-    reader would obey rather than show (controls, changes of direction) is written out; only what
-    is `Markup` already, such as the drawings of `svg`, is taken as it is.
+    The page is also well-formed XML, so that any tool can read it. Text is escaped, and characters
+    that are not shown (controls, changes of direction) are written out; only `Markup`, such as the
+    drawings of `svg`, is inserted unchanged.
     """
     return _templates().get_template(template).render(**values)
 

@@ -1,4 +1,4 @@
-"""Scored solutions as a picture: one row for each solution, one cell for each step."""
+"""Draw scored solutions: one row per solution, one cell per step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rjepa_core.scoring import ScoredTrace
 from .svg import svg, text
 
 _CELL, _ROW, _LABEL, _TOP = 58, 26, 190, 54
-# Above these shares of validation's steps, in percent, a darker shade; as on the service's page.
+# The shade darkens at these percentiles of validation's steps, as on the service's page.
 _EDGES = (50, 75, 90, 97)
 _STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1b1b1b; }
@@ -22,8 +22,8 @@ text { font: 12px system-ui, sans-serif; fill: #1b1b1b; }
 def picture(scored: Sequence[ScoredTrace]) -> str:
     """Return an SVG file of the surprise of each step.
 
-    Shades stand for the percentile, or for the share of the largest surprise where the world model
-    keeps no quantiles; the number in a cell is the surprise, and ▲ marks the worst step.
+    Shades show the percentile, or the share of the largest surprise if the world model has no
+    quantiles; the number in a cell is the surprise, and ▲ marks the worst step.
     """
     longest = max((len(one.surprise) for one in scored), default=1)
     width, height = _LABEL + longest * _CELL + 12, _TOP + len(scored) * _ROW + 12
@@ -40,7 +40,7 @@ def picture(scored: Sequence[ScoredTrace]) -> str:
         parts.append(text(_LABEL + (step + 0.5) * _CELL, 38, str(step + 1), "middle", "soft"))
     for row, one in enumerate(scored):
         y = _TOP + row * _ROW
-        parts.append(text(12, y + 13, _clipped(str(one.trace.key))))
+        parts.append(text(12, y + 13, _shorten(str(one.trace.key))))
         worst = int(one.surprise.argmax())
         for step, value in enumerate(one.surprise.tolist()):
             place = one.percentiles[step] if known and one.percentiles else None
@@ -59,5 +59,5 @@ def _cell(x: float, y: float, share: float, value: float, worst: bool) -> str:
     return f'<rect class="l{level}{edge}" x="{x + 2}" y="{y + 2}" {inner}/>{words}'
 
 
-def _clipped(words: str) -> str:
+def _shorten(words: str) -> str:
     return words if len(words) <= 26 else f"{words[:25]}…"

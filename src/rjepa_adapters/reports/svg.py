@@ -20,7 +20,7 @@ WIDTH = 720
 # Lines and positions that the style sheet has colours for.
 CURVES, POSITIONS = 6, 8
 _TICKS = 4
-# Of `bars`: room for labels and for values, height of a bar, space between two.
+# Of `bars`: width of labels and values, height of a bar, gap between two.
 _LABEL, _VALUE, _BAR, _GAP = 90, 190, 22, 10
 # Height of a plot with axes, and its margins: left, right, top, bottom.
 _LEVELS = (150, 56, 10, 12, 26)
@@ -30,15 +30,15 @@ _LEGEND = 160
 
 @attrs.frozen
 class Bar:
-    """One bar.
+    """A bar of `bars`.
 
     Attributes:
-        label: in front of it.
+        label: before the bar.
         value: its length.
-        text: after it.
+        text: after the bar.
         least, most: ends of the range drawn over it; None for none.
-        chosen: stands out.
-        bad: cannot be used.
+        chosen: whether it is highlighted.
+        bad: whether it marks something unusable.
     """
 
     label: str
@@ -54,9 +54,9 @@ def bars(title: str, rows: Sequence[Bar], label: int = _LABEL, mark: float | Non
     """Draw horizontal bars from 0.
 
     Args:
-        title: what is plotted, for those who cannot see it.
+        title: what is plotted, as the image's accessible name.
         rows: the bars.
-        label: room for the labels, of a width of 720.
+        label: width of the labels, of 720 in all.
         mark: a value at which a line is drawn from top to bottom.
     """
     height = _GAP + len(rows) * (_BAR + _GAP)
@@ -89,12 +89,12 @@ def bars(title: str, rows: Sequence[Bar], label: int = _LABEL, mark: float | Non
 def levels(
     title: str, ends: Sequence[float], values: Sequence[float], marks: Sequence[float]
 ) -> Markup:
-    """Draw a quantity over time, one level for each stretch.
+    """Draw a quantity over time, constant in each interval.
 
     Args:
-        title: what is plotted, for those who cannot see it.
-        ends: seconds at which each stretch ends, ascending.
-        values: of each stretch.
+        title: what is plotted, as the image's accessible name.
+        ends: seconds at which each interval ends, ascending.
+        values: of each interval.
         marks: seconds at which a line is drawn from top to bottom.
     """
     height, left, right, top, bottom = _LEVELS
@@ -125,17 +125,17 @@ def levels(
 def curves(
     title: str, across: Sequence[float], series: Mapping[str, Sequence[float | None]]
 ) -> Markup:
-    """Draw several quantities over the epochs; a line goes on past an epoch without a value.
+    """Draw several quantities over the epochs; a line skips an epoch without a value.
 
     Args:
-        title: what is plotted, for those who cannot see it.
+        title: what is plotted, as the image's accessible name.
         across: position of each value, ascending.
-        series: at most six, each as long as `across`; None and what is not finite are left out.
+        series: at most six, each as long as `across`; None and non-finite values are left out.
     """
     height, left, right, top, bottom = _CURVES
     values = [v for line in series.values() for v in line if _finite(v)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    # From 0 if that is near.
+    # Begin at 0 if that is near.
     ticks = _ticks(0.0 if 0 < low < 0.5 * high else low, high)
     inner, floor = WIDTH - left - right, height - bottom
     first, last = (across[0], across[-1]) if across else (0.0, 1.0)
@@ -168,7 +168,7 @@ def curves(
 
 
 def scatter(title: str, points: NDArray[np.float64], positions: NDArray[np.int64]) -> Markup:
-    """Draw points [N, 2], coloured by position [N] from 0; the last colour has the rest."""
+    """Draw points [N, 2], coloured by position [N] from 0; late positions share the last colour."""
     side = WIDTH - _LEGEND
     low, high = points.min(0), points.max(0)
     span = max(float((high - low).max()), 1e-12)
@@ -188,7 +188,7 @@ def scatter(title: str, points: NDArray[np.float64], positions: NDArray[np.int64
 
 
 def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> str:
-    """Return the SVG of a line of text, centred on `y`, escaped."""
+    """Return an escaped line of text as SVG, centred vertically on `y`."""
     of_kind = f' class="{kind}"' if kind else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" dominant-baseline="central"'
@@ -197,7 +197,7 @@ def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") 
 
 
 def svg(title: str, width: float, height: float, parts: Iterable[str], style: str = "") -> Markup:
-    """Return an SVG of its parts; with a `style` it stands alone, and has its size in pixels."""
+    """Return an SVG of its parts; with a `style` it is a file of its own, with a size in pixels."""
     size = f' width="{width:g}" height="{height:g}"' if style else ""
     own = f"<style>{style}</style>\n" if style else ""
     return Markup(

@@ -1,4 +1,4 @@
-"""A training run as an HTML page: curves, epochs, a picture of the latent space, settings."""
+"""The report of a training run: an HTML page of curves, epochs, latent space and settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .page import render
 from .svg import CURVES, curves, scatter
 
 Row = Mapping[str, Any]
-# What a value's name holds, and the chart that it belongs to; the first that fits.
+# Charts, and parts of the names of their values; the first match counts.
 _CHARTS = (
     ("Loss", ("loss", "regression", "contrastive", "surprise")),
     ("Effective rank (RankMe)", ("rank",)),
@@ -35,12 +35,12 @@ def html(
     picture: LatentPicture | None = None,
     best_epoch: int | None = None,
 ) -> str:
-    """Return the whole page.
+    """Return the page.
 
     Args:
         name: of the run.
-        curve: a row of values for each epoch, as `MetricsLog.curve` has them.
-        settings: of the run, whole.
+        curve: a row of values for each epoch, as `MetricsLog.curve` returns them.
+        settings: all settings of the run.
         picture: of the latent space, if there is one.
         best_epoch: marked in the table of epochs.
     """
@@ -59,17 +59,17 @@ def html(
 
 
 def _curves(curve: Sequence[Row]) -> Iterator[tuple[Markup, str]]:
-    """A chart for each kind of value, with as many lines as it can tell apart."""
+    """Yield the charts of each kind of value, with no more lines than there are colours."""
     across = [float(row.get("epoch", i + 1)) for i, row in enumerate(curve)]
-    for title, names in _grouped(curve):
+    for title, names in _group_charts(curve):
         for begin in range(0, len(names), CURVES):
             lines = {n: [_number(row.get(n)) for row in curve] for n in names[begin:][:CURVES]}
             caption = f"{title}, by epoch."
             yield curves(caption, across, lines), caption
 
 
-def _grouped(curve: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """Titles of the charts, and the names of the values in each."""
+def _group_charts(curve: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    """Return the titles of the charts, and the names of the values in each."""
     groups: dict[str, list[str]] = {title: [] for title, _ in _CHARTS}
     for name in _names(curve):
         if all(_number(row.get(name)) is None for row in curve):
@@ -84,7 +84,7 @@ def _grouped(curve: Sequence[Row]) -> list[tuple[str, list[str]]]:
 def _epochs(
     curve: Sequence[Row], best: int | None
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]], int | None]:
-    """Columns, rows of cells, and the place of the best row among them."""
+    """Return columns, rows of cells, and the index of the best row."""
     columns = ("epoch", *(name for name in _names(curve) if name != "epoch"))
     rows, marked = [], None
     for i, row in enumerate(curve):
@@ -98,7 +98,7 @@ def _picture(picture: LatentPicture) -> tuple[Markup, str]:
     first, second = (f"{share * 100:.0f} %" for share in picture.explained)
     caption = (
         f"{picture.name} of {len(picture.points):,} steps, on their first two principal "
-        f"components, which hold {first} and {second} of the variance."
+        f"components, which explain {first} and {second} of the variance."
     )
     return scatter(caption, picture.points, picture.positions), caption
 
@@ -106,7 +106,7 @@ def _picture(picture: LatentPicture) -> tuple[Markup, str]:
 def _settings(settings: TrainSettings) -> Iterator[tuple[str, str]]:
     for section, values in unstructure(settings).items():
         for name, value in values.items():
-            yield f"{section}.{name}", _plain(value)
+            yield f"{section}.{name}", _format_setting(value)
 
 
 def _names(curve: Sequence[Row]) -> list[str]:
@@ -125,7 +125,7 @@ def _cell(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
-def _plain(value: Any) -> str:
+def _format_setting(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {v:g}" for k, v in value.items())
     if isinstance(value, list):
@@ -137,12 +137,12 @@ def _plain(value: Any) -> str:
 
 @attrs.frozen(eq=False)
 class LatentPicture:
-    """Steps in the plane of their largest spread.
+    """Steps on their first two principal components.
 
     Attributes:
         points: float64 [N, 2].
-        positions: int64 [N], which step of its trace each is, from 0.
-        explained: share of the whole variance that lies along each of the two.
+        positions: int64 [N], index of each step in its trace, from 0.
+        explained: share of the variance explained by each of the two.
         name: of the space, for the caption.
     """
 
@@ -155,15 +155,15 @@ class LatentPicture:
 def latent_picture(
     sequences: Sequence[NDArray[np.float32]], name: str = "step embeddings", most: int = 2000
 ) -> LatentPicture:
-    """The first two principal components of the steps of traces.
+    """Return the first two principal components of the steps of traces.
 
     Args:
-        sequences: [S, W] a trace.
+        sequences: one array [S, W] per trace.
         name: of the space.
-        most: steps that are shown; where there are more, evenly chosen ones.
+        most: most steps that are shown, chosen evenly.
 
     Raises:
-        ValueError: no step, or a value that is not finite.
+        ValueError: there is no step, or a value is not finite.
     """
     if not sequences:
         raise ValueError("a picture needs a trace at least")
@@ -180,7 +180,7 @@ def latent_picture(
     _, strength, axes = np.linalg.svd(values, full_matrices=False)
     if len(axes) == 1:
         axes, strength = np.concatenate([axes, np.zeros_like(axes)]), np.append(strength, 0.0)
-    # A component's sign is nobody's; the largest entry is made positive, on every machine.
+    # A component's sign is arbitrary; its largest entry is made positive, so that it is stable.
     signs = np.sign(np.take_along_axis(axes[:2], np.abs(axes[:2]).argmax(1)[:, None], 1))
     plane = axes[:2] * np.where(signs == 0, 1.0, signs)
     shares = strength**2 / max(float((strength**2).sum()), 1e-300)

@@ -1,1 +1,1 @@
-"""Batch schedulers."""
+"""The built-in batch schedulers: fixed and adaptive."""

@@ -1,4 +1,4 @@
-"""A batch size that finds itself, from errors, memory and speed, all through the run."""
+"""The adaptive scheduler: the batch size follows errors, memory and speed throughout the run."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .ladder import Ladder
 from .memory_limits import Ceiling, MemoryWatch, parse_bytes
 from .speed_model import Measuring
 
-# Rows to start with where nothing is said: the larger size of the audit.
+# Default rows to start with.
 _START = 16
-# A trial that sees no full batch in so many is given up: the problems are running out.
+# A trial without a full batch among so many is given up: the problems are running out.
 _TRIAL_STARVES = 8
-# Batches over which the weight of a row is remembered.
+# Number of batches from which the load of a row is estimated.
 _REMEMBERED = 32
 
 
-def _amount(_: object, attribute: attrs.Attribute[Any], value: int | str | None) -> None:
+def _check_amount(_: object, attribute: attrs.Attribute[Any], value: int | str | None) -> None:
     if value is None:
         return
     try:
@@ -47,17 +47,16 @@ class AdaptiveSettings:
     """Settings of the adaptive scheduler.
 
     Attributes:
-        batch_size: rows to start with; 16 or the bound nearest to it where nothing is said.
-        min_batch_size: fewest rows, but for the retry of a batch that ran out of memory.
+        batch_size: rows to start with; by default 16, or the nearest bound.
+        min_batch_size: fewest rows, except for the retry of a batch that ran out of memory.
         max_batch_size: most rows.
-        encode_tokens: most tokens of one encoding batch, padding included, of given
-            solutions too.
-        memory_limit: most memory that this run may hold, in bytes or as `8GiB` or
-            `8gb`, units being powers of 1,024; none leaves it at what the device or the machine
-            allows.
-        high_water: share of the limit to stay under, before anything breaks.
-        margin: how much faster a larger size has to be to be worth it.
-        patience: batches that go well before a larger size is tried again.
+        encode_tokens: most tokens of one encoding batch, including padding, also of given
+            solutions.
+        memory_limit: most memory that this run may hold, in bytes or as `8GiB` or `8gb`, units
+            being powers of 1,024; none leaves only the limit of the device or the machine.
+        high_water: share of the limit to stay below.
+        margin: how much faster a larger size must be to be worth it.
+        patience: number of successful batches before a larger size is tried again.
     """
 
     min_batch_size: int = attrs.field(default=1, validator=v.ge(1))
@@ -66,7 +65,7 @@ class AdaptiveSettings:
         default=attrs.Factory(_usual_start, takes_self=True), validator=v.ge(1)
     )
     encode_tokens: int = attrs.field(default=4096, validator=v.ge(1))
-    memory_limit: int | str | None = attrs.field(default=None, validator=_amount)
+    memory_limit: int | str | None = attrs.field(default=None, validator=_check_amount)
     high_water: float = attrs.field(default=0.9, validator=v.and_(v.gt(0.0), v.le(1.0)))
     margin: float = attrs.field(default=0.05, validator=v.and_(v.ge(0.0), v.le(1.0)))
     patience: int = attrs.field(default=8, validator=v.ge(1))
@@ -83,11 +82,11 @@ class AdaptiveSettings:
 
 
 class AdaptiveScheduler:
-    """Rows by speed, within what memory has room for.
+    """A scheduler that finds the fastest number of rows within the limits of memory.
 
-    `Climb` compares neighbouring sizes and says how many rows would be fastest; `Ceiling` (learned
-    from batches that did not fit, in tokens) and `MemoryWatch` (learned from the probe) say how
-    many there is room for. Says what it did through `changes`.
+    `Climb` compares neighbouring sizes to find how many rows are fastest; `Ceiling` (learned from
+    batches that did not fit, in tokens) and `MemoryWatch` (learned from the probe) limit them.
+    `changes` returns its decisions.
     """
 
     def __init__(self, settings: AdaptiveSettings) -> None:
@@ -103,7 +102,7 @@ class AdaptiveScheduler:
         )
         self._climb = Climb(ladder, settings.batch_size, settings.patience, settings.margin)
         self._measuring = Measuring()
-        # Long problems come once in a window: a limit has to see one before it rises.
+        # Long problems come once per window: a limit must see one before it rises.
         self._ceiling = Ceiling(2 * settings.patience)
         self._encoding = Ceiling(2 * settings.patience)
         self._retry: int | None = None
@@ -134,29 +133,29 @@ class AdaptiveScheduler:
             self._generated(observation)
 
     def changes(self) -> tuple[Decision, ...]:
-        """Decisions since last asked, oldest first."""
+        """Return the decisions since the last call, oldest first."""
         made, self._changes = tuple(self._changes), []
         return made
 
     def _rows(self) -> int:
-        """Rows to ask for."""
+        """Return the number of rows to ask for."""
         rows = self._climb.size
         if not self._in_tokens and math.isfinite(self._ceiling.limit):
             rows = min(rows, max(self._settings.min_batch_size, int(self._ceiling.limit)))
         return max(1, rows if self._retry is None else min(rows, self._retry))
 
     def _expected(self) -> int:
-        """About how many rows there will be, the limit on their tokens considered."""
+        """Return about how many rows there will be, given the limit on their tokens."""
         most = self._ceiling.limit / self._row_load() if self._in_tokens else math.inf
         return max(1, int(min(self._rows(), most)))
 
     def _row_load(self) -> float:
-        """What a row weighs where rows are long, but for one batch in ten."""
+        """Return the 90th percentile of the load per row of recent batches."""
         loads = sorted(self._row_loads) or [1.0]
         return max(1.0, loads[-1 - len(loads) // 10])
 
     def _most_by_ceiling(self) -> int:
-        """The size nearest to what fits; its last rows may be missing from a batch."""
+        """Return the size nearest to what fits; batches may lack its last rows."""
         limit = self._ceiling.limit / (self._row_load() if self._in_tokens else 1.0)
         return self._ladder.nearest(min(limit, self._settings.max_batch_size))
 
@@ -164,7 +163,7 @@ class AdaptiveScheduler:
         return max(1, int(min(self._settings.encode_tokens, self._encoding.limit)))
 
     def _load(self, seen: Observation) -> float:
-        """What weighs on memory: tokens where the session tells them, rows where it doesn't."""
+        """Return the load on memory: tokens if the session reports them, else rows."""
         self._in_tokens = self._in_tokens or seen.tokens > 0
         return float(seen.tokens or seen.rows)
 
@@ -230,7 +229,7 @@ class AdaptiveScheduler:
         before, rows = self._encode_tokens(), self._expected()
         load = float(min(before, seen.prompt_tokens))
         pressure = None if seen.memory is None else self._memory.over(seen.memory)
-        # A single trace cannot be split: what it takes is no reason to make batches smaller.
+        # A single trace cannot be split, so its memory is no reason to make batches smaller.
         if seen.out_of_memory or (pressure and seen.rows > 1):
             self._encoding.failed(load)
         elif not pressure:
@@ -261,7 +260,7 @@ class AdaptiveScheduler:
 
 
 def _batches(seen: Observation) -> float:
-    """How much of a whole batch an observation covers."""
+    """Return what share of a whole batch an observation covers."""
     return 1.0 if seen.ended is None else min(1.0, seen.ended / max(1, seen.rows))
 
 

@@ -1,4 +1,4 @@
-"""A batch of the same size every time."""
+"""The fixed scheduler: always the same batch size."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class FixedSettings:
 
     Attributes:
         batch_size: rows generated at a time.
-        encode_tokens: most tokens of one encoding batch, padding included, of given
-            solutions too.
+        encode_tokens: most tokens of one encoding batch, including padding, also of given
+            solutions.
     """
 
     batch_size: int = attrs.field(default=8, validator=v.ge(1))
@@ -26,11 +26,11 @@ class FixedSettings:
 
 
 class FixedScheduler:
-    """Room for `batch_size` rows, always.
+    """A scheduler with room for `batch_size` rows at any time.
 
-    A batch that ran out of memory is tried again in halves until one fits; the size is as before
-    once as many rows as fitted have ended, so that an engine that gives all its rows back gets on.
-    An encoding batch that ran out lowers the encoding tokens for the rest of the run.
+    A batch that ran out of memory is halved until it fits; the size is restored once as many rows
+    as fitted have ended, so that an engine that gives all its rows back makes progress. An encoding
+    batch that ran out of memory lowers the encoding tokens for the rest of the run.
     """
 
     def __init__(self, settings: FixedSettings) -> None:

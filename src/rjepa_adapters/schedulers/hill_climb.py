@@ -1,4 +1,4 @@
-"""Compare neighbouring sizes by their speed, move, and decide when to try again."""
+"""Climb to the fastest batch size by trying neighbouring ones, and schedule retries."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import attrs
 from .ladder import Ladder
 from .speed_model import Gain, Speeds
 
-# A trial decides after this many measurements, whatever is still open.
+# A trial is decided after this many measurements at the latest.
 _LONGEST_TRIAL = 4
-# So many standard deviations below nothing is clearly slower; one measurement is enough then.
+# A gain this many standard deviations below 0 is clearly slower; then one measurement is enough.
 _CLEAR = 1.5
-# Fewer slow measurements may be an accident.
+# Fewer slow measurements than this may be accidental.
 _CERTAIN = 3
-# Measurements until smaller sizes are looked at again, doubled up to the second number; sizes less
-# than an eighth of the present one are not looked at.
+# Measurements until smaller sizes are tried again, doubled up to the second number; sizes below an
+# eighth of the present one are not tried.
 _LOOK_DOWN, _LOOK_DOWN_RARELY = 16, 256
 _LARGEST_STEP_DOWN = 8
-# The look down at the beginning halves the size until it has been at one this small.
+# The survey at the beginning halves the size down to one this small.
 _SURVEY_ENDS = 8
 
 
 @attrs.frozen
 class Move:
-    """Why the size changed."""
+    """The reason for a change of size."""
 
     reason: str
     detail: str
@@ -38,12 +38,12 @@ class _Trial:
 
 
 class Climb:
-    """Finds the fastest size by trying the neighbours of the one it is at.
+    """A search for the fastest size that tries the neighbours of the present one, `home`.
 
-    A trial runs a few batches at another size; the larger of two is taken where it is clearly
-    faster. It begins with a look down from the start (the silent cliff of a card that spills has
-    to be seen before going up), then goes up by doublings as long as that is faster, and after a
-    failure to the sizes in between.
+    A trial runs a few batches at another size; the larger of two is kept if it is clearly faster.
+    The search begins with smaller sizes (a card that silently spills its memory must be noticed
+    before going up), then doubles the size as long as that is faster, and after a failure tries
+    the sizes in between.
     """
 
     def __init__(self, ladder: Ladder, start: int, patience: int, margin: float) -> None:
@@ -68,12 +68,14 @@ class Climb:
 
     @property
     def steady(self) -> bool:
-        """Whether no trial is on."""
+        """Whether no trial is running."""
         return self._trial is None
 
     def hold_below(self, most: int | None) -> None:
-        """Memory has room for so many rows (None: nothing is known against any). What was held
-        down comes back up as soon as there is room, without a trial."""
+        """Limit the size to `most` rows, for which there is memory; None lifts the limit.
+
+        A size that was lowered comes back as soon as there is memory, without a trial.
+        """
         if most is not None and most < self.size:
             self._trial = None
         if most is not None and most < self.home:
@@ -86,7 +88,7 @@ class Climb:
                 self._wanted = None
 
     def ran_out(self, most: int) -> None:
-        """A batch of the present size did not fit, so many rows may: no trial for a while."""
+        """Note that the present size did not fit and that `most` rows may; pause trials."""
         self._wanted = None
         if self._trial and self._trial.size > self.home:
             self._retries.failed(self._trial.size, self._now, clear=True)
@@ -95,14 +97,14 @@ class Climb:
         self.home = min(self.home, most)
 
     def has_room_again(self) -> None:
-        """There is room for more than before: the next size up may be tried now."""
+        """Allow a trial of the next larger size now, because memory was freed."""
         self._next_up = min(self._next_up, self._now)
 
     def measured(self, speed: float, most: int) -> Move | None:
-        """Learn how fast the present size was; `most` rows fit as far as is known.
+        """Learn the speed of the present size; as far as is known, `most` rows fit.
 
         Returns:
-            why the size is another one now, or None.
+            why the size has changed, or None.
         """
         self._now += 1
         self._speeds.add(self.size, speed)
@@ -112,7 +114,7 @@ class Climb:
         return self._watch() or self._explore(most)
 
     def give_up_trial(self) -> None:
-        """A trial that brings no measurements ends."""
+        """End a trial that gets no measurements."""
         self._trial = None
         self._next_up = self._now + self._patience
 
@@ -124,7 +126,7 @@ class Climb:
         better = gain.mean >= self._margin
         worse = _clearly_slower(gain) or (gain.mean < 0 and trial.measurements > 1)
         if self._survey and trial.measurements < 2:
-            return None  # all that follows is built on this
+            return None  # everything after the survey depends on it
         if not (better or worse or last):
             return None
         self._trial = None
@@ -146,7 +148,7 @@ class Climb:
         return Move("back", self._compare(gain, larger, smaller))
 
     def _watch(self) -> Move | None:
-        """Measurements of this size keep coming: was it right to take it?"""
+        """Check with each new measurement whether the present size is still worth it."""
         smaller = self._speeds.measured_below(self.home)
         if smaller is None or smaller * 2 < self.home:
             return None
@@ -177,7 +179,7 @@ class Climb:
         return self._try(up, f"{home} rows went well")
 
     def _rival(self) -> int:
-        """The smaller size that may most likely be as fast as this one, for all that is known."""
+        """Return the smaller size that is most likely as fast as the present one."""
         found, size = self.home, self.home
         least = math.inf
         while (smaller := self._half(size)) < size and smaller * _LARGEST_STEP_DOWN >= self.home:
@@ -232,7 +234,7 @@ def _clearly_slower(gain: Gain) -> bool:
     return gain.mean + _CLEAR * gain.sd < 0
 
 
-# A night is long: what failed at its beginning may be possible at its end.
+# Longest wait in measurements: what failed at the beginning of a run may fit at its end.
 _LONGEST = 512
 
 
@@ -244,15 +246,18 @@ class _Failure:
 
 
 class Retries:
-    """Sizes that failed, and when each may be tried again. Time counts measurements."""
+    """The sizes that failed, and when each may be retried, counted in measurements."""
 
     def __init__(self, base: int) -> None:
         self._base = base
         self._failures: dict[int, _Failure] = {}
 
     def failed(self, size: int, now: int, clear: bool, certain: bool = True) -> int:
-        """Note a failure. Returns the wait: twice the last one, or four times where the failure
-        was clear and more than an accident, up to a longest."""
+        """Note a failure and return the wait until the next try.
+
+        It is twice the last wait, or four times if the failure was clear and certain, up to a
+        maximum.
+        """
         known = self._failures.get(size)
         if known:
             wait = min(_LONGEST, known.wait * (4 if clear and certain else 2))
@@ -269,10 +274,10 @@ class Retries:
             failure.due = min(failure.due, now + self._base)
 
     def lowest(self, above: int) -> int | None:
-        """The smallest size above this one that failed clearly."""
+        """Return the smallest size above `above` that failed clearly."""
         failed = (size for size, failure in self._failures.items() if failure.clear)
         return min((size for size in failed if size > above), default=None)
 
     def due(self, size: int, now: int) -> bool:
-        """Whether the size may be tried."""
+        """Return whether the size may be tried."""
         return size not in self._failures or now >= self._failures[size].due

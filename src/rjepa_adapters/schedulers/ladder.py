@@ -1,4 +1,4 @@
-"""The sizes that are worth telling apart."""
+"""The batch sizes that are tried."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from bisect import bisect_left, bisect_right
 
 
 class Ladder:
-    """Powers of two and the sizes half way between them, from a minimum to a maximum.
+    """The powers of two and the sizes half way between them, from a minimum to a maximum.
 
-    Neighbours are 33 to 50 % apart; a finer choice would drown in the noise of a batch's time.
+    Neighbours are 33 to 50 % apart; smaller differences would be lost in the noise of batch times.
     """
 
     def __init__(self, minimum: int, maximum: int, start: int) -> None:
@@ -17,24 +17,24 @@ class Ladder:
         self.sizes = tuple(sorted(inside | {minimum, maximum, start}))
 
     def floor(self, rows: float) -> int:
-        """The largest size that is at most `rows`; the minimum where there is none."""
+        """Return the largest size that is at most `rows`, or the minimum."""
         return self.sizes[max(0, bisect_right(self.sizes, rows) - 1)]
 
     def nearest(self, rows: float) -> int:
-        """The size that is nearest to so many rows, in proportion."""
+        """Return the size nearest to `rows`, by ratio."""
         lower = self.floor(rows)
         upper = self.above(lower)
         return upper if rows * rows > lower * upper else lower
 
     def below(self, size: int) -> int:
-        """The next smaller size; the minimum has none and stays."""
+        """Return the next smaller size; the minimum for itself."""
         return self.sizes[max(0, bisect_left(self.sizes, size) - 1)]
 
     def above(self, size: int) -> int:
-        """The next larger size; the maximum has none and stays."""
+        """Return the next larger size; the maximum for itself."""
         return self.sizes[min(len(self.sizes) - 1, bisect_right(self.sizes, size))]
 
     def between(self, low: int, high: int) -> int | None:
-        """The size in the middle between two, if there is any."""
+        """Return the middle of the sizes between two, or None if there are none."""
         inside = self.sizes[bisect_right(self.sizes, low) : bisect_left(self.sizes, high)]
         return inside[len(inside) // 2] if inside else None

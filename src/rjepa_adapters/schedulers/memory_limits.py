@@ -1,4 +1,4 @@
-"""Watch memory, and say how many rows it has room for before it breaks."""
+"""Limits on the batch size from memory readings and from batches that did not fit."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from rjepa_core.ports.probe import MemoryReading
 
 from .ladder import Ladder
 
-# Share of the time that work waited for memory from which on a size counts as too large, and the
-# share of the limit below which such waiting is somebody else's.
+# A size is too large if work waits for memory for more than this share of the time; below this
+# share of the limit, such waiting is caused by other processes.
 _STALLED = 0.2
 _NEARLY = 0.75
-# What a row takes is the most that was seen lately; it is forgotten this fast.
+# The load of a row is the largest recent one; this factor per batch forgets it.
 _FORGET = 0.998
-# More room must be read so often before it is used.
+# Free memory must be read this often in a row before it is used.
 _CALM = 4
 
 
 class MemoryWatch:
-    """A cap on the rows, learned from readings; None where nothing speaks against any size.
+    """A cap on the rows, learned from memory readings; None if every size is fine.
 
-    Where readings tell what a batch took at its peak, the cap is the largest size that stays under
-    the high-water mark. Where they don't (no peak, or rows stay in flight between readings), the
-    cap halves whenever the mark is passed, and rises a step once there is room for it. Allocator
-    retries and stalls lower it by one step, for a while that grows.
+    If readings show what a batch took at its peak, the cap is the largest size that stays below the
+    high-water mark. If not (no peak, or rows stay in flight between readings), the cap halves
+    whenever the mark is passed, and rises a step once there is memory for it. Allocator retries and
+    stalls lower it by one step, each time for longer.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class MemoryWatch:
 
     @property
     def cap(self) -> int | None:
-        """Most rows for now."""
+        """The most rows at present."""
         caps = [cap for cap in (self._room, self._stepped) if cap is not None]
         return min(caps, default=None)
 
@@ -57,8 +57,8 @@ class MemoryWatch:
         Args:
             reading: what the probe read.
             rows, load: of that batch.
-            ended: rows that ended; if all did, nothing of them is held in the reading.
-            failed: the batch did not fit; what it took says nothing of what it needs.
+            ended: rows that ended; if all did, the reading includes none of them.
+            failed: whether the batch did not fit; then what it took does not show what it needs.
         """
         if reading is None or rows < 1:
             return
@@ -72,15 +72,15 @@ class MemoryWatch:
                 self._allow(self._ladder.floor(fits))
             else:
                 self._step(rows, free, share)
-        self._signs(reading, rows, share, min(1.0, ended / rows))
+        self._read_signs(reading, rows, share, min(1.0, ended / rows))
 
     def over(self, reading: MemoryReading) -> str:
-        """In words by how much the peak passed the high-water mark; empty where it did not."""
+        """Return in words how the peak passed the high-water mark; empty if it did not."""
         _, share, detail = self._free(reading)
         return detail if share is not None and share > self._high_water else ""
 
     def _free(self, reading: MemoryReading) -> tuple[float | None, float | None, str]:
-        """Bytes under the mark that are free now, the share used at the peak, and in words."""
+        """Return the free bytes below the mark, the share used at the peak, and both in words."""
         used, held, peak = reading.used_bytes, reading.held_bytes, reading.peak_bytes
         found: list[tuple[float, float, str]] = []
         if used is not None and reading.limit_bytes:
@@ -108,7 +108,7 @@ class MemoryWatch:
             self._per_load = max(self._per_load, taken)
 
     def _allow(self, size: int) -> None:
-        """Down at once; up only when several readings in a row have the room."""
+        """Lower the cap at once, or raise it after several readings in a row allow it."""
         if self._room is None or size <= self._room:
             self._room, self._calm = size, 0
             return
@@ -117,9 +117,9 @@ class MemoryWatch:
             self._room, self._calm = size, 0
 
     def _step(self, rows: int, free: float, share: float | None) -> None:
-        """Without knowing what a row takes: all that is used may be the rows'."""
+        """Adapt the cap without knowing the load of a row: all memory used may be the rows'."""
         if share is None or (self._room is not None and rows > self._room):
-            return  # nothing is known, or what was above the cap is still ending
+            return  # nothing is known, or rows above the cap have yet to end
         if share > self._high_water or free < 0:
             self._room, self._calm = self._ladder.floor(max(1, rows // 2)), 0
         elif self._room is not None:
@@ -129,7 +129,7 @@ class MemoryWatch:
             elif share * above / max(rows, 1) <= self._high_water:
                 self._allow(above)
 
-    def _signs(
+    def _read_signs(
         self, reading: MemoryReading, rows: int, share: float | None, batches: float
     ) -> None:
         stalled = (reading.stalled or 0.0) > _STALLED and (share is None or share > _NEARLY)
@@ -152,9 +152,9 @@ class MemoryWatch:
                 self._hold = self._next_hold
 
 
-# What fits is not the same for every batch of a load. A limit keeps this far from what failed.
+# Whether a load fits varies from batch to batch, so a limit stays at this share of what failed.
 _MARGIN = 0.8
-# The way back up ends this close below what failed.
+# A rising limit counts as near what failed at this ratio.
 _NEAR = 1.25
 _GROWTH = 6
 
@@ -162,10 +162,10 @@ _GROWTH = 6
 class Ceiling:
     """A limit on the load (tokens, or rows where tokens are unknown), learned from failures.
 
-    After a failure the limit falls to what has held, or to half. Behind each wait of batches that
-    filled it, it rises half way to what failed; each failure makes the wait six times longer.
-    Once it is near what failed, only a wait six times longer still tries that again: memory may
-    have been freed meanwhile.
+    After a failure the limit falls to what has fitted before, or to half. After each wait of
+    batches that filled it, it rises half way to what failed; each failure makes the wait six times
+    longer. Once the limit is near what failed, that is tried again only after a wait that is six
+    times longer still: memory may have been freed meanwhile.
     """
 
     def __init__(self, patience: int) -> None:
@@ -179,21 +179,21 @@ class Ceiling:
         self.limit = math.inf
 
     def failed(self, load: float) -> None:
-        """A load did not fit."""
+        """Note that a load did not fit."""
         if load >= self._bad and load > self.limit:
-            return  # known already: a problem too large to fit even alone
+            return  # already known: a problem too large to fit even alone
         if load <= self._held:
             self._held = _MARGIN * load
         self._bad = min(self._bad, load)
         self.limit = min(self.limit, max(self._held, load / 2), _MARGIN * load)
         self._passed = 0.0
-        if self._fitted:  # a retry that fails again is the same trouble
+        if self._fitted:  # a retry that fails again is the same failure
             self._wait = float(self._patience * _GROWTH**self._failures)
             self._failures += 1
         self._fitted = False
 
     def fits(self, load: float, batches: float = 1.0) -> bool:
-        """A load did fit, for so many batches' time. True if the limit rose after it."""
+        """Note that a load fitted, for so many batches; return whether the limit has risen."""
         self._fitted = True
         if math.isinf(self.limit):
             self._held = max(self._held, load)
@@ -218,10 +218,10 @@ _AMOUNT = re.compile(r"\s*([\d.]+)\s*(?:([KMGT]?)(?:i?B|bytes)?)?\s*", re.I)
 
 
 def parse_bytes(amount: int | str) -> int:
-    """Bytes of `8GiB`, `512M`, `1.5 GB` or a plain number; a unit is a power of 1,024.
+    """Return the bytes of `8GiB`, `512M`, `1.5 GB` or a plain number; units are powers of 1,024.
 
     Raises:
-        ValueError: not an amount of memory.
+        ValueError: it is not an amount of memory.
     """
     if isinstance(amount, int):
         return amount
@@ -236,7 +236,7 @@ def parse_bytes(amount: int | str) -> int:
 
 
 def format_bytes(amount: float) -> str:
-    """Bytes in the unit in which they are readable."""
+    """Return bytes in a readable unit."""
     for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
         if abs(amount) >= 1 << power:
             return f"{amount / (1 << power):.4g} {unit}"

@@ -1,4 +1,4 @@
-"""How fast each size was, and whether a larger one is worth it."""
+"""A model of each batch size's speed, to decide whether a larger one is worth it."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ import numpy as np
 
 from rjepa_core.ports.backend import Observation
 
-# A prompt token is read in about this share of the time that a generated one takes.
+# Reading a prompt token takes about this share of the time of generating one.
 PROMPT_WEIGHT = 0.2
-# Measurements kept a size, and after how many new ones of any size they count for half.
+# Measurements kept per size, and the number of new ones, of any size, that halves their weight.
 _KEPT = 64
 _HALF_LIFE = 96
 _RECENT = 48
-# Before anything is known: doubling the rows brings about 19 % (a gain of 0.17 in logarithms),
-# give or take 35 %; a batch's time is off by 25 %, a belief worth six pairs of batches.
+# Prior: doubling the rows brings about 19 % (a gain of 0.17 in logarithms), with a standard
+# deviation of 35 %; a batch's time varies by 25 %, a belief worth six pairs of batches.
 _USUAL_GAIN = 0.25
 _DOUBT = 0.35
 _NOISE = 0.25
 _NOISE_WEIGHT = 6
 _LEAST_NOISE = 0.02
-# One slow batch must neither pass for the noise of all batches nor move a mean far.
+# One slow batch must neither dominate the noise of all batches nor move a mean far.
 _LARGEST_STEP = 0.5
 _OUTLIER = 2.0
-# A fall by 40 % (in logarithms) of three measurements in a row is no accident.
+# Three measurements in a row that fall by 40 % (this much in logarithms) are no accident.
 _COLLAPSE = 0.5
 
 
 def work_of(prompt_tokens: int, new_tokens: int) -> float:
-    """Work done, in generated tokens: what makes batches of other lengths comparable."""
+    """Return the work done, in generated tokens, so that batches of any lengths are comparable."""
     return new_tokens + PROMPT_WEIGHT * prompt_tokens
 
 
 @attrs.frozen
 class Gain:
-    """How much faster a larger size is than a smaller one, as far as is known.
+    """An estimate of how much faster a larger size is than a smaller one.
 
     Attributes:
-        mean, sd: of the logarithm of the ratio of their speeds; above 0 the larger is faster.
+        mean, sd: of the logarithm of the ratio of their speeds; above 0, the larger is faster.
     """
 
     mean: float
@@ -54,11 +54,11 @@ class Gain:
 
 
 class Speeds:
-    """Speeds (work a second) measured at each size, and a curve through them.
+    """The speeds (work per second) measured at each size, and a curve through them.
 
-    The curve is a random walk over the logarithm of the size: what is usual, give or take a doubt,
-    corrected by the measurements, of which older ones count less. A size in between profits from
-    its neighbours, and a single odd batch changes little.
+    The curve is a random walk over the logarithm of the size: a prior, corrected by the
+    measurements, of which older ones count less. A size in between profits from its neighbours,
+    and a single odd batch changes little.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Speeds:
         self._now = 0
 
     def add(self, size: int, speed: float) -> None:
-        """Note a measurement; older ones of every size count less with each."""
+        """Add a measurement; with each, older ones of all sizes count less."""
         self._now += 1
         kept = self._seen.setdefault(size, deque(maxlen=_KEPT))
         value = math.log(speed)
@@ -77,28 +77,28 @@ class Speeds:
         kept.append((self._now, value))
 
     def typical(self, size: int) -> float | None:
-        """Median speed of the last measurements of a size, in work a second."""
+        """Return the median speed of the last measurements of a size, in work per second."""
         seen = [value for _, value in self._seen.get(size, ())][-9:]
         return math.exp(median(seen)) if seen else None
 
     def measured_below(self, size: int) -> int | None:
-        """The largest smaller size with a recent measurement."""
+        """Return the largest smaller size with a recent measurement."""
         recent = (s for s, seen in self._seen.items() if self._now - seen[-1][0] < _RECENT)
         return max((s for s in recent if s < size), default=None)
 
     def count(self, size: int) -> int:
-        """Measurements of a size that are kept."""
+        """Return the number of measurements of a size that are kept."""
         return len(self._seen.get(size, ()))
 
     def gain(self, larger: int, smaller: int) -> Gain:
-        """Weigh what was measured against what is usual."""
+        """Estimate the gain from the measurements and the prior."""
         sizes = sorted({*self._seen, larger, smaller})
         widths = np.diff(np.log(sizes))
         trust = 1 / (_DOUBT**2 * widths / math.log(2))
         slopes = np.diff(np.eye(len(sizes)), axis=0)
         centres, weights = self._summaries(sizes)
         precision = slopes.T @ (trust[:, None] * slopes) + np.diag(weights)
-        # Speeds are known only against each other; their common level is left almost free.
+        # Speeds are known only relative to each other; their common level is left almost free.
         precision += 1e-6 * np.eye(len(sizes))
         spread = np.linalg.inv(precision)
         curve = spread @ (slopes.T @ (trust * _USUAL_GAIN * widths) + weights * centres)
@@ -108,7 +108,7 @@ class Speeds:
         return Gain(float(ends @ curve), math.sqrt(max(0.0, variance)))
 
     def _summaries(self, sizes: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Centre and weight of each size's measurements, on the logarithmic scale."""
+        """Return centre and weight of each size's measurements, on the logarithmic scale."""
         level = median(v for seen in self._seen.values() for _, v in seen) if self._seen else 0.0
         noise, found = self.noise, []
         for size in sizes:
@@ -132,24 +132,24 @@ class Speeds:
         return max(_LEAST_NOISE, math.sqrt(total / (_NOISE_WEIGHT + len(self._steps))))
 
     def collapsed(self, size: int) -> bool:
-        """Whether the last three measurements of a size are far below those before."""
+        """Return whether the last three measurements of a size are far below those before."""
         seen = [value for _, value in self._seen.get(size, ())][-12:]
         if len(seen) < 7:
             return False
         return median(seen[:-3]) - median(seen[-3:]) > max(_COLLAPSE, 3.5 * self.noise)
 
     def forget_before(self, size: int, last: int) -> None:
-        """Times have changed: keep only the last measurements of one size."""
+        """Keep only the last measurements of one size, after its speed has changed."""
         kept = list(self._seen.get(size, ()))[-last:]
         self._seen = {size: deque(kept, maxlen=_KEPT)}
 
 
 class Measuring:
-    """Adds observations up until as many rows have ended as were in flight.
+    """The sum of observations until as many rows have ended as were in flight.
 
     A backend that runs whole batches gives a measurement with each observation. One that refills
-    rows gives one about every average completion, whatever part of it an observation covers; its
-    first behind a change of size is dropped, while the new rows are read and the old ones drain.
+    rows gives one per average completion, whatever part of it an observation covers; its first
+    after a change of size is dropped, because new rows are read and old ones drain meanwhile.
     """
 
     def __init__(self) -> None:
@@ -162,12 +162,12 @@ class Measuring:
         """Add an observation made at a size.
 
         Args:
-            seen: what was seen.
+            seen: the observation.
             size: rows that were asked for.
-            filled: whether the rows were as many as asked for, or as memory allowed.
+            filled: whether there were as many rows as asked for, or as memory allowed.
 
         Returns:
-            work a second, when a measurement is complete.
+            work per second once a measurement is complete, else None.
         """
         ended = seen.rows if seen.ended is None else seen.ended
         if size != self._size:

@@ -1,1 +1,1 @@
-"""Scoring as a service: HTTP at the edge, batching behind it."""
+"""The HTTP service for scoring: limits and checks at the edge, batching inside."""

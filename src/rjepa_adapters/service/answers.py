@@ -22,28 +22,28 @@ from rjepa_core.ports.world_model import Floats, WorldModelInfo
 from rjepa_core.scoring import percentiles, whole
 
 from . import problem_details as problems
-from .bodies import JSON, Asked, wants_bytes
+from .bodies import JSON, LatentsRequest, wants_bytes
 from .problem_details import BAD_BODY, ProblemError, ProblemKind
-from .schemas import NearOut, Problem, ScoreOut, StepOut, TextOut, ValuesOut
+from .schemas import NearOut, ProblemOut, ScoreOut, StepOut, TextOut, ValuesOut
 
 
 def json_response(answer: BaseModel) -> Response:
-    """A model as JSON."""
+    """Return a pydantic model as a JSON response."""
     try:
         text = answer.model_dump_json()
     except PydanticSerializationError:
-        # Half a character, which a stored text may hold and UTF-8 cannot.
+        # A lone surrogate, which a stored text may hold and UTF-8 cannot.
         text = json.dumps(answer.model_dump())
     return Response(text.encode(), media_type=JSON)
 
 
 def scores(
-    request: Request, asked: Asked, rows: Sequence[Floats], info: WorldModelInfo
+    request: Request, asked: LatentsRequest, rows: Sequence[Floats], info: WorldModelInfo
 ) -> Response:
-    """Surprise [S] a sequence."""
+    """Return a response with the surprise [S] of each sequence."""
     if wants_bytes(request, len(asked.sequences) > 1):
         return Response(wire.pack_values(rows), media_type=wire.MEDIA)
-    surprise = _only(asked, rows)
+    surprise = _single(asked, rows)
     return json_response(
         ScoreOut(
             surprise=whole(surprise),
@@ -54,11 +54,11 @@ def scores(
     )
 
 
-def values(request: Request, asked: Asked, rows: Sequence[Floats], space: Any) -> Response:
-    """Vectors [S, E] a sequence."""
+def values(request: Request, asked: LatentsRequest, rows: Sequence[Floats], space: Any) -> Response:
+    """Return a response with the vectors [S, E] of each sequence."""
     if wants_bytes(request, len(asked.sequences) > 1):
         return Response(wire.pack_values(rows, space=space), media_type=wire.MEDIA)
-    return json_response(ValuesOut(space=space, values=_only(asked, rows).tolist()))
+    return json_response(ValuesOut(space=space, values=_single(asked, rows).tolist()))
 
 
 def text(
@@ -67,11 +67,11 @@ def text(
     info: WorldModelInfo,
     expected: Sequence[NearOut] = (),
 ) -> TextOut:
-    """Steps of a record with their surprise [S]."""
+    """Return the steps of a record with their surprise [S]."""
     trace = record.trace
     count = len(surprise)
     places = percentiles(info, surprise) or [None] * count
-    # An imported record may know nothing but its vectors.
+    # An imported record may have vectors only.
     texts, spans = trace.step_texts or [""] * count, trace.spans or [StepSpan(0, 0)] * count
     steps = [
         StepOut(
@@ -96,10 +96,10 @@ def text(
     )
 
 
-def _only(asked: Asked, rows: Sequence[Floats]) -> Floats:
+def _single(asked: LatentsRequest, rows: Sequence[Floats]) -> Floats:
     if len(asked.sequences) > 1:
         raise ProblemError(
-            BAD_BODY, f"several sequences are answered as {wire.MEDIA} alone; accept that"
+            BAD_BODY, f"several sequences are answered as {wire.MEDIA} only; accept that type"
         )
     return rows[0]
 
@@ -121,7 +121,7 @@ READS = (
 
 
 def body(schema: type[BaseModel], binary: bool = True) -> dict[str, Any]:
-    """A request body, as `openapi_extra`."""
+    """Return the `openapi_extra` that describes an endpoint's request body."""
     content: dict[str, Any] = {JSON: {"schema": schema.model_json_schema()}}
     if binary:
         content[wire.MEDIA] = {"schema": BINARY}
@@ -129,7 +129,7 @@ def body(schema: type[BaseModel], binary: bool = True) -> dict[str, Any]:
 
 
 def answers(*kinds: ProblemKind, binary: bool = False) -> dict[int | str, dict[str, Any]]:
-    """`responses` of an endpoint: the problems that it may answer with, and its own in bytes."""
+    """Return the `responses` of an endpoint: its possible problems, and safetensors if `binary`."""
     found: dict[int | str, dict[str, Any]] = {}
     for kind in (*kinds, *ALWAYS):
         titles = [one.title for one in (*kinds, *ALWAYS) if one.status == kind.status]
@@ -147,20 +147,20 @@ def answers(*kinds: ProblemKind, binary: bool = False) -> dict[int | str, dict[s
 
 
 def describe(app: FastAPI, with_token: bool) -> dict[str, Any]:
-    """The whole description."""
+    """Return the OpenAPI description of the service."""
     found = get_openapi(
         title="R-JEPA",
         version=__version__,
         description=(
-            "Surprise of the steps of a reasoning. Latents travel as JSON, one sequence a request, "
+            "The surprise of reasoning steps. Latents are sent as JSON, one sequence per request, "
             f"or as `{wire.MEDIA}`, in both directions: send it, and accept it. The same input "
-            "gets the same score: to the bit when it runs alone, within 1e-5 among others. "
+            "gets the same score: bit for bit when run alone, within 1e-5 when batched. "
             f"Errors are RFC 9457 problem details; `{problems.PAGE}` lists them."
         ),
         routes=app.routes,
     )
     components = found.setdefault("components", {}).setdefault("schemas", {})
-    components["Problem"] = Problem.model_json_schema()
+    components["Problem"] = ProblemOut.model_json_schema()
     for unused in ("HTTPValidationError", "ValidationError"):
         components.pop(unused, None)
     if with_token:

@@ -1,4 +1,4 @@
-"""The FastAPI application: endpoints, page and description, behind the edge."""
+"""The FastAPI application: endpoints, page and description, wrapped in the edge."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
 
 def make_app(served: Served, limits: HttpSettings, token: str | None = None) -> ASGIApp:
-    """The service as an ASGI application; its batches run while its lifespan does."""
+    """Return the service as an ASGI application; its batchers run during its lifespan."""
     counted = Metrics()
     bodies = Bodies(limits, served.world_model.info)
     records = None if served.stored is None else Records(served.stored)
@@ -79,7 +79,7 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(GoneError)
     async def gone(request: Request, error: GoneError) -> Response:
-        # Nobody reads it; it is counted.
+        # Nobody reads this answer, but it is counted.
         return Response(status_code=499)
 
     @app.exception_handler(RequestValidationError)
@@ -99,12 +99,16 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
-        # It is raised again behind this answer, and logged by the edge.
-        return problems.response(ProblemError(problems.BROKEN, "unexpected; it was logged"))
+        # Starlette raises the error again after this answer, and the edge logs it.
+        return problems.response(
+            ProblemError(problems.BROKEN, "an unexpected error; it was logged")
+        )
 
 
 def _add_states(app: FastAPI, served: Served, limits: HttpSettings, counted: Metrics) -> None:
-    @app.get("/health", response_model=StateOut, tags=["state"], summary="Whether it lives")
+    @app.get(
+        "/health", response_model=StateOut, tags=["state"], summary="Whether the service is alive"
+    )
     async def health() -> Response:
         return Response(StateOut(status="ok").model_dump_json(), media_type="application/json")
 
@@ -113,14 +117,14 @@ def _add_states(app: FastAPI, served: Served, limits: HttpSettings, counted: Met
         response_model=StateOut,
         responses=describing.answers(problems.STOPPING, problems.BUSY),
         tags=["state"],
-        summary="Whether it takes requests",
+        summary="Whether the service accepts requests",
     )
     async def ready() -> Response:
         scorer: Scorer | None = app.state.scorer
         if scorer is None:
-            raise ProblemError(problems.STOPPING, "nothing more is taken")
+            raise ProblemError(problems.STOPPING, "no more requests are accepted")
         if len(scorer.latents) >= limits.queue:
-            raise ProblemError(problems.BUSY, "as much waits as may")
+            raise ProblemError(problems.BUSY, "the queue is full")
         return Response(StateOut(status="ready").model_dump_json(), media_type="application/json")
 
     @app.get(
@@ -153,7 +157,7 @@ def _add_states(app: FastAPI, served: Served, limits: HttpSettings, counted: Met
         response_model=InfoOut,
         responses=describing.answers(),
         tags=["state"],
-        summary="The world model, and what a request may hold",
+        summary="The world model, and the limits of a request",
     )
     async def info() -> Response:
         return Response(described, media_type="application/json")

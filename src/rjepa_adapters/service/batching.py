@@ -1,8 +1,8 @@
-"""Requests that come together are run together. No framework, no sockets: asyncio alone.
+"""Run requests that arrive together in batches. No framework, no sockets: asyncio alone.
 
-One thread runs one batch after the other; meanwhile the next ones gather. A batch holds what has
-the same key, up to a cost. Whose turn it is, fair queueing decides: first comes what would end
-first if all requests were run at once, so that a small one never waits for all of a large one.
+One thread runs one batch after the other while the next requests arrive. A batch holds values of
+one key, up to a cost. Fair queueing decides the order: first comes what would finish first if all
+requests ran at once, so that a small one never waits for all of a large one.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import attrs
 
 T = TypeVar("T")
 R = TypeVar("R")
-# A batch older than this says nothing of who may come now.
+# A batch older than this says nothing about the requests to expect now.
 _RECENT_SECONDS = 0.1
 
 
 class FullError(Exception):
-    """As much waits as may; come again later."""
+    """The queue is full."""
 
 
 class ClosedError(Exception):
@@ -40,19 +40,17 @@ class _Item(Generic[T, R]):
 
 
 class Batcher(Generic[T, R]):
-    """Runs values in batches, in a thread of its own.
-
-    Made and used within a running event loop.
+    """Runs values in batches, in a thread of its own; created and used in a running event loop.
 
     Args:
-        run: values of one key to as many results, in order. Where it raises, the values are run
-            again in halves, so that whoever is at fault fails alone.
-        key: values of one key may share a batch.
-        cost: of a value.
-        most_cost: of a batch; a value that costs more is run alone.
-        most_waiting: values that wait.
-        wait: seconds that the first of a batch waits for company, where the one before had any.
-        ran: told the number of values and the cost of each batch.
+        run: turns values of one key into as many results, in order. If it raises, the values are
+            run again in halves, so that only those that cause the error fail.
+        key: returns a value's key; values of one key may share a batch.
+        cost: returns a value's cost.
+        most_cost: most cost of a batch; a value that costs more is run alone.
+        most_waiting: most values that may wait.
+        wait: seconds that the first of a batch waits for more, if the last batch held several.
+        ran: called with the number of values and the cost of each batch.
         name: of the thread.
     """
 
@@ -74,7 +72,7 @@ class Batcher(Generic[T, R]):
         self._waiting: list[_Item[T, R]] = []
         self._arrived = asyncio.Event()
         self._closing = False
-        # What each request would have had by now, if all that wait were run at once.
+        # The cost each request would have been served by now, if all that wait ran at once.
         self._served = 0.0
         self._company, self._ended = 0, 0.0
         self._loop = asyncio.get_running_loop()
@@ -82,22 +80,22 @@ class Batcher(Generic[T, R]):
         self._task = self._loop.create_task(self._work())
 
     def __len__(self) -> int:
-        """Values that wait, those whose callers have gone included until they are met."""
+        """Return how many values wait, including cancelled ones that were not yet noticed."""
         return len(self._waiting)
 
     def submit(self, values: Sequence[T]) -> list[asyncio.Future[R]]:
-        """Take all the values or none; a future that is cancelled in time is never run.
+        """Accept all the values or none; a future that is cancelled in time is never run.
 
-        Where they do not fit, the request that waits with most values, if more than twice as many,
-        makes room: its futures end with `FullError`.
+        If they do not fit, the request with the most waiting values is dropped, provided that it
+        has more than twice as many: its futures end with `FullError`.
 
         Raises:
-            FullError, ClosedError: they are not taken.
+            FullError, ClosedError: the values are not accepted.
         """
         if self._closing:
             raise ClosedError
         while len(self._waiting) + len(values) > self._most_waiting:
-            if not self._forget_gone() and not self._make_room(len(values)):
+            if not self._drop_done() and not self._make_room(len(values)):
                 raise FullError
         request, turn = object(), self._served
         items: list[_Item[T, R]] = []
@@ -111,7 +109,7 @@ class Batcher(Generic[T, R]):
         return [item.future for item in items]
 
     async def close(self) -> None:
-        """Take nothing more, finish what was taken, and end the thread."""
+        """Accept nothing more, finish what was accepted, and end the thread."""
         self._closing = True
         self._arrived.set()
         await self._task
@@ -129,7 +127,7 @@ class Batcher(Generic[T, R]):
             if not batch:
                 continue
             values = [item.value for item in batch]
-            results = await self._loop.run_in_executor(self._thread, self._apart, values)
+            results = await self._loop.run_in_executor(self._thread, self._run_isolated, values)
             self._company, self._ended = len(batch), self._loop.time()
             self._ran(len(batch), sum(item.cost for item in batch))
             for item, result in zip(batch, results, strict=True):
@@ -141,7 +139,7 @@ class Batcher(Generic[T, R]):
                     item.future.set_result(result)
 
     async def _await_company(self) -> None:
-        """Wait for as many as came together last time, if that was a moment ago."""
+        """Wait for as many values as the last batch held, if that was a moment ago."""
         began = self._loop.time()
         if self._company < 2 or began - self._ended > _RECENT_SECONDS or self._closing:
             return
@@ -156,26 +154,26 @@ class Batcher(Generic[T, R]):
             except TimeoutError:
                 return
 
-    def _forget_gone(self) -> bool:
-        """Whether anyone has gone."""
+    def _drop_done(self) -> bool:
+        """Drop values whose futures are done; return whether there were any."""
         before = len(self._waiting)
         self._waiting = [item for item in self._waiting if not item.future.done()]
         return len(self._waiting) < before
 
     def _make_room(self, wanted: int) -> bool:
-        """Whether a request had so many values more that it had to go."""
+        """Drop the request with the most values, if more than twice `wanted`; return whether."""
         counts = Counter(item.request for item in self._waiting)
         for request, count in counts.most_common(1):
             if count > 2 * wanted:
                 for item in self._waiting:
                     if item.request is request:
                         item.future.set_exception(FullError())
-                return self._forget_gone()
+                return self._drop_done()
         return False
 
     def _take(self) -> list[_Item[T, R]]:
-        """The value whose turn it is, and others of its key that fit; the rest waits on."""
-        self._forget_gone()
+        """Remove and return the value whose turn it is, and others of its key that fit."""
+        self._drop_done()
         chosen: set[_Item[T, R]] = set()
         key, cost = None, 0
         for item in sorted(self._waiting, key=lambda item: item.turn):
@@ -190,8 +188,8 @@ class Batcher(Generic[T, R]):
         self._waiting = [item for item in self._waiting if item not in chosen]
         return batch
 
-    def _apart(self, values: list[T]) -> list[R | _Failed]:
-        """In the thread: a result or a failure a value."""
+    def _run_isolated(self, values: list[T]) -> list[R | _Failed]:
+        """Run values in the thread and return a result or a failure for each."""
         try:
             results = self._run(values)
             if len(results) != len(values):
@@ -201,7 +199,7 @@ class Batcher(Generic[T, R]):
             if len(values) == 1:
                 return [_Failed(error)]
         half = len(values) // 2
-        return self._apart(values[:half]) + self._apart(values[half:])
+        return self._run_isolated(values[:half]) + self._run_isolated(values[half:])
 
 
 @attrs.frozen(eq=False)

@@ -1,4 +1,4 @@
-"""Read a request's body within its limits, and make sense of it."""
+"""Read a request's body within its limits, and parse it."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ from .schemas import (
     check_outline,
     escaped,
 )
-from .scorer import GoneError, in_thread, left
+from .scorer import GoneError, in_thread, seconds_left
 from .settings import HttpSettings
 from .shares import Part, Shares, client_of
 
 JSON = "application/json"
-# A body that is parsed in a moment, and held whatever others hold.
+# Bytes of a body that is parsed at once, and that is held however much others hold.
 SHORT = 65_536
-# A number in JSON, with its comma; a character of JSON, escaped as two surrogates.
+# Bytes of a number in JSON, with its comma, and of a character that is escaped as two surrogates.
 _NUMBER_BYTES, _ESCAPED = 8, 12
-# Beside what a body is for: its other fields.
+# Commas and quotation marks allowed for a body's other fields.
 _SLACK = 1000
 M = TypeVar("M", bound=Strict)
 R = TypeVar("R")
 
 
 @attrs.frozen(eq=False)
-class Asked:
-    """A request on latents.
+class LatentsRequest:
+    """A parsed request on latents.
 
     Attributes:
         sequences: at least one.
         masked: the masked steps of each, or None.
         context: which steps a step is predicted from.
         form: of masked predictions: `llm` or `target`.
-        several: the sequences have numbers by which a message can name them.
+        several: whether the body may hold several sequences, so that messages number them.
     """
 
     sequences: tuple[LatentSequence, ...]
@@ -64,7 +64,7 @@ class Asked:
     several: bool = False
 
     def pointer(self, number: int) -> str:
-        """Where a sequence stands in the body."""
+        """Return the JSON pointer to a sequence in the body."""
         return f"/sequences/{number}" if self.several else "/latents"
 
 
@@ -72,8 +72,8 @@ class Bodies:
     """Reads bodies, and shares out the memory that they take.
 
     Args:
-        limits: of a request, and of all together.
-        info: of the world model that they are for.
+        limits: of a request, and of all requests together.
+        info: of the world model that the bodies are for.
     """
 
     def __init__(self, limits: HttpSettings, info: WorldModelInfo) -> None:
@@ -84,10 +84,11 @@ class Bodies:
 
     @asynccontextmanager
     async def body(self, request: Request, schema: type[Strict]) -> AsyncIterator[bytes]:
-        """The whole body; its bytes count as held, as they come, until the block ends.
+        """Read and yield the whole body; its bytes count as held until the block ends.
 
         Raises:
-            ProblemError: of another type, too large, too slow, or too much is held already.
+            ProblemError: its type is not accepted, it is too large or too slow, or too many bytes
+                are held already.
             GoneError: the caller hung up.
         """
         most = self._most_bytes(schema)
@@ -118,43 +119,45 @@ class Bodies:
             self._shares.busy(part)
             whole = [bytes(chunks)]
             chunks.clear()
-            # Whoever reads it holds it alone.
+            # Keep no reference here, so that the caller can free it.
             yield whole.pop()
         finally:
             self._shares.give_back(part)
 
-    async def asked(self, request: Request, body: bytes, schema: type[SequenceIn]) -> Asked:
-        """Latents as JSON or safetensors, of the world model's space.
+    async def latents(
+        self, request: Request, body: bytes, schema: type[SequenceIn]
+    ) -> LatentsRequest:
+        """Parse latents of the world model's space, as JSON or safetensors.
 
         Raises:
-            ProblemError: they are none, or more than may be.
+            ProblemError: they are invalid, or too many.
         """
-        return await self._apart(request, body, lambda: self._asked(request, body, schema))
+        return await self._parse(request, body, lambda: self._latents(request, body, schema))
 
     async def values(self, request: Request, body: bytes) -> Floats:
-        """float32 [N, D]: predictions of the world model's space, as JSON or safetensors."""
-        return await self._apart(request, body, lambda: self._values(request, body))
+        """Parse predictions of the world model's space, as JSON or safetensors: float32 [N, D]."""
+        return await self._parse(request, body, lambda: self._values(request, body))
 
     async def model(self, request: Request, body: bytes, schema: type[M]) -> M:
-        """The body as that schema.
+        """Parse the body as JSON of a schema.
 
         Raises:
-            ProblemError: it is not JSON, or not so.
+            ProblemError: it is not JSON, or does not match the schema.
         """
-        return await self._apart(request, body, lambda: self._model(body, schema))
+        return await self._parse(request, body, lambda: self._model(body, schema))
 
-    async def _apart(self, request: Request, body: bytes, read: Callable[[], R]) -> R:
-        """What `read` makes of a body; a long one in a thread, while others are answered."""
+    async def _parse(self, request: Request, body: bytes, read: Callable[[], R]) -> R:
+        """Return what `read` returns; it runs in a thread for a long body, so as not to block."""
         if len(body) <= SHORT:
             return read()
-        seconds = left(request, self._limits.answer_seconds)
+        seconds = seconds_left(request, self._limits.answer_seconds)
         return await in_thread(request, read, seconds, self._thread)
 
-    def _asked(self, request: Request, body: bytes, schema: type[SequenceIn]) -> Asked:
+    def _latents(self, request: Request, body: bytes, schema: type[SequenceIn]) -> LatentsRequest:
         if media_of(request) == wire.MEDIA:
-            asked = self._unpacked(body, schema)
+            asked = self._from_safetensors(body, schema)
         else:
-            asked = self._parsed(self._model(body, schema))
+            asked = self._from_json(self._model(body, schema))
         for number, one in enumerate(asked.sequences):
             if len(one.latents) > self._limits.steps:
                 raise ProblemError(
@@ -198,7 +201,7 @@ class Bodies:
             pointer = "".join(f"/{escaped(part)}" for part in loc)
             raise ProblemError(problems.BAD_BODY, first["msg"], pointer) from None
 
-    def _unpacked(self, body: bytes, schema: type[SequenceIn]) -> Asked:
+    def _from_safetensors(self, body: bytes, schema: type[SequenceIn]) -> LatentsRequest:
         try:
             message = wire.unpack(body, self._limits.sequences)
         except WireError as error:
@@ -212,7 +215,7 @@ class Bodies:
         if (message.masked is not None) != (schema is MaskedIn):
             word = "is missing" if schema is MaskedIn else "is not used here"
             raise ProblemError(problems.BAD_BODY, word, "/masked")
-        return Asked(
+        return LatentsRequest(
             message.sequences,
             message.masked,
             Context(context or Context.OTHERS.value),
@@ -220,16 +223,16 @@ class Bodies:
             several=True,
         )
 
-    def _parsed(self, read: SequenceIn) -> Asked:
+    def _from_json(self, read: SequenceIn) -> LatentsRequest:
         self._check_space(read.space)
         width = self._info.hidden_size
         latents = _array(read.latents, "/latents", width)
         prompt = _array([read.prompt], "/prompt", width)[0]
         sequence = LatentSequence(latents, prompt, read.domain)
         if isinstance(read, MaskedIn):
-            return Asked((sequence,), (tuple(read.masked),), form=read.form)
+            return LatentsRequest((sequence,), (tuple(read.masked),), form=read.form)
         context = read.context if isinstance(read, ContextIn) else Context.OTHERS.value
-        return Asked((sequence,), None, Context(context))
+        return LatentsRequest((sequence,), None, Context(context))
 
     def _check_space(self, fingerprint: str | None) -> None:
         ours = self._info.space.fingerprint
@@ -243,20 +246,20 @@ class Bodies:
             )
 
     def _most_bytes(self, schema: type[Strict]) -> int:
-        """Of a body: of texts no more than so many characters can take, each escaped."""
+        """Return the most bytes of a body; texts are also limited by their characters, escaped."""
         texts = _ESCAPED * self._limits.request_characters + SHORT
         most = self._limits.body_bytes
         return most if schema in _ON_LATENTS else min(most, texts)
 
     def _most_marks(self, schema: type[Strict]) -> tuple[int, int]:
-        """Commas and quotation marks of a body."""
+        """Return the most commas and quotation marks of a body."""
         limits = self._limits
         if issubclass(schema, SequenceIn):
             numbers = (limits.steps + 1) * self._info.hidden_size + limits.steps
             return numbers + _SLACK, _SLACK
         if schema is ValuesIn:
             return limits.body_bytes // _NUMBER_BYTES, _SLACK
-        # Each character of a text may be one.
+        # Each character of a text may be a comma or a quotation mark.
         texts, characters = limits.sequences * limits.steps, limits.request_characters
         return characters + texts + _SLACK, characters + 2 * texts + _SLACK
 
@@ -278,19 +281,19 @@ def _too_large(most: int) -> ProblemError:
 
 
 def _crowded() -> ProblemError:
-    return ProblemError(problems.BUSY, "as many bytes are held as may be; come again", close=True)
+    return ProblemError(problems.BUSY, "too many bytes are held; try again later", close=True)
 
 
 def media_of(request: Request) -> str:
-    """The content type without its parameters."""
+    """Return the content type without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def wants_bytes(request: Request, several: bool = False) -> bool:
-    """Whether the answer is safetensors, not JSON.
+    """Return whether the answer is safetensors, not JSON.
 
-    It is where the caller accepts that by name; and for several sequences, which JSON does not
-    hold, where the caller accepts anything.
+    It is if the caller accepts safetensors by name, or, for several sequences, which the JSON
+    schema cannot hold, if the caller accepts anything.
     """
     text = request.headers.get("accept", "").lower()
     accepted = [one.partition(";")[0].strip() for one in text.split(",")]
@@ -303,7 +306,7 @@ _ON_LATENTS = (SequenceIn, ContextIn, MaskedIn, ValuesIn)
 
 
 def _array(rows: list[list[float]], pointer: str, width: int) -> Floats:
-    """float32 [N, width]; `/prompt` is one row."""
+    """Return rows of numbers as float32 [N, width]; `/prompt` is one row."""
     for number, row in enumerate(rows):
         if len(row) != width:
             where = pointer if pointer == "/prompt" else f"{pointer}/{number}"

@@ -1,4 +1,4 @@
-"""What every request passes: host, token, counts, headers; and no exception gets out."""
+"""The outermost layer of the service: host and token, counts, headers, unexpected errors."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from .problem_details import ProblemError
 from .settings import HttpSettings
 
 _LOG = logging.getLogger(__name__)
-# Open without a token: they tell nothing of the model.
+# Open without a token: they reveal nothing about the model.
 OPEN_PATHS = ("/", "/health", "/ready", problems.PAGE)
 OPEN_FOLDERS = ("/page/",)
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# The documentation's page starts itself with a script of its own.
+# The documentation's page needs its own inline script.
 _DOCS_POLICY = _POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'").replace(
     "style-src 'self'", "style-src 'self' 'unsafe-inline'"
 )
 
 
 class Edge:
-    """Wraps the application.
+    """The outermost ASGI layer around the application.
 
     Args:
-        app: that answers.
-        metrics: that count.
-        hosts: that may be asked for.
+        app: the application that answers.
+        metrics: counts requests.
+        hosts: checks the `Host` of a request.
         token: that callers must send, or None.
     """
 
@@ -49,42 +49,42 @@ class Edge:
         self._token = None if token is None else token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Handle an ASGI connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # What answers GET answers HEAD; the server leaves the body out.
+        # A HEAD request is handled as a GET; the server leaves out the body.
         asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-        answering = _Answering(scope, receive, send)
+        exchange = _Exchange(scope, receive, send)
         began = time.perf_counter()
         self._metrics.in_flight.inc()
         try:
-            await answering.give(await self._problem(asked, answering))
+            await exchange.send_problem(await self._problem(asked, exchange))
         except Exception as error:
             _log(scope, error)
         finally:
             path = getattr(asked.get("route"), "path", "other")
             self._metrics.in_flight.dec()
-            self._metrics.requests.labels(path, str(answering.status)).inc()
+            self._metrics.requests.labels(path, str(exchange.status)).inc()
             self._metrics.seconds.labels(path).observe(time.perf_counter() - began)
 
-    async def _problem(self, scope: Scope, answering: _Answering) -> ProblemError | None:
-        """Have the application answer; why it did not."""
+    async def _problem(self, scope: Scope, exchange: _Exchange) -> ProblemError | None:
+        """Let the application answer; return the problem that kept it from doing so."""
         try:
             self._hosts.check(scope)
-            if not self._may(scope):
-                return ProblemError(problems.UNAUTHORISED, "the token is missing or another one")
-            await self._app(scope, answering.receive, answering.send)
+            if not self._authorised(scope):
+                return ProblemError(problems.UNAUTHORISED, "the token is missing or wrong")
+            await self._app(scope, exchange.receive, exchange.send)
         except ProblemError as error:
             return error
         except asyncio.CancelledError:
-            return ProblemError(problems.STOPPING, "it was not done in time")
+            return ProblemError(problems.STOPPING, "it was not answered in time")
         except Exception as error:
             _log(scope, error)
             return ProblemError(problems.BROKEN, "an unexpected error; it was logged")
         return None
 
-    def _may(self, scope: Scope) -> bool:
+    def _authorised(self, scope: Scope) -> bool:
         path = scope["path"]
         if self._token is None or path in OPEN_PATHS or path.startswith(OPEN_FOLDERS):
             return True
@@ -94,8 +94,8 @@ class Edge:
         return same and kind.lower() == "bearer"
 
 
-class _Answering:
-    """One request's messages, as they pass."""
+class _Exchange:
+    """The messages of one request and its answer, as they pass."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope, self._receive, self._send = scope, receive, send
@@ -106,14 +106,14 @@ class _Answering:
         self.status = 0
 
     async def receive(self) -> Message:
-        """As ASGI's."""
+        """Receive an ASGI message."""
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             self._body_left = False
         return message
 
     async def send(self, message: Message) -> None:
-        """As ASGI's, with headers added."""
+        """Send an ASGI message, with headers added."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers: list[Any] = list(message.get("headers", []))
@@ -123,20 +123,20 @@ class _Answering:
                 (b"content-security-policy", (_DOCS_POLICY if docs else _POLICY).encode()),
             ]
             if self._body_left:
-                # What is still to come is not worth reading.
+                # Do not read the rest of the body: close instead.
                 headers = [(k, v) for k, v in headers if k != b"connection"]
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         await self._send(message)
 
-    async def give(self, error: ProblemError | None) -> None:
-        """A problem in place of the application's answer, unless that has begun."""
+    async def send_problem(self, error: ProblemError | None) -> None:
+        """Send a problem instead of the application's answer, unless that has begun."""
         if error is not None and not self.status:
             await problems.response(error)(self._scope, self.receive, self.send)
 
 
 def _log(scope: Scope, error: Exception) -> None:
-    """In one line, whatever stands in the path."""
+    """Log an error in one line, whatever the path contains."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     _LOG.error(
         "%s %r: %s: %s (%s, line %s)",
@@ -153,32 +153,34 @@ _HOST = re.compile(r"(\[[\da-fA-F:.]+\]|[^\s:/?#@\[\],\\]*)(?::\d{0,5})?")
 
 
 class Hosts:
-    """Refuses requests that name another host.
+    """Refuses requests whose `Host` is not one of the service's names.
 
     Args:
-        settings: the service's names, and the address that it listens on.
-        open_to_all: any name will do, as a token is asked for.
+        settings: with the service's names, and the address that it listens on.
+        open_to_all: allow any name, because a token is required.
     """
 
     def __init__(self, settings: HttpSettings, open_to_all: bool) -> None:
         self._open = open_to_all
-        self._names = {"localhost", _plain(settings.host), *map(_plain, settings.names)}
-        bound = _address(_plain(settings.host))
-        # What listens everywhere is reached by addresses that it does not know, behind a router or
-        # in a container. An address cannot be made to lead elsewhere, as a name can.
+        self._names = {"localhost", _normalise(settings.host), *map(_normalise, settings.names)}
+        bound = _address(_normalise(settings.host))
+        # A service that listens on all addresses may be reached by ones it does not know, behind a
+        # router or in a container. DNS rebinding works with names, not with addresses.
         self._any_address = not settings.host or (bound is not None and bound.is_unspecified)
 
     def check(self, scope: Scope) -> None:
-        """Raises:
-        ProblemError: no host, several, or another one.
+        """Check the `Host` of a request.
+
+        Raises:
+            ProblemError: it is missing, repeated, invalid or another host's.
         """
         given = [value for name, value in scope["headers"] if name == b"host"]
         if not given and scope["http_version"] == "1.0":
             return
         found = _HOST.fullmatch(given[0].decode("latin-1")) if len(given) == 1 else None
         if found is None:
-            raise ProblemError(problems.NO_HTTP, "one `Host` is needed, and a valid one")
-        if not self._open and not self._ours(_plain(found[1]), scope):
+            raise ProblemError(problems.NO_HTTP, "exactly one valid `Host` is needed")
+        if not self._open and not self._ours(_normalise(found[1]), scope):
             raise ProblemError(
                 problems.OTHER_HOST, f"{found[1][:80]!r} is not among the names of this service"
             )
@@ -191,7 +193,7 @@ class Hosts:
         return self._any_address or address.is_loopback or address == reached
 
 
-def _plain(name: str) -> str:
+def _normalise(name: str) -> str:
     return name.lower().removeprefix("[").removesuffix("]").removesuffix(".")
 
 
@@ -209,7 +211,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
 class Metrics:
-    """Of one service."""
+    """The Prometheus metrics of one service."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -234,7 +236,7 @@ class Metrics:
         )
         self.batches = Histogram(
             "rjepa_batch_values",
-            "Values a batch",
+            "Values per batch",
             ["side"],
             buckets=_SIZES,
             registry=self.registry,
@@ -247,10 +249,10 @@ class Metrics:
         )
 
     def ran(self, side: str, values: int, cost: int) -> None:
-        """A batch was run."""
+        """Count a batch that was run."""
         self.batches.labels(side).observe(values)
         self.steps.labels(side).inc(cost)
 
     def text(self) -> bytes:
-        """All of it, as `/metrics` answers."""
+        """Return all metrics, as `/metrics` answers them."""
         return generate_latest(self.registry)

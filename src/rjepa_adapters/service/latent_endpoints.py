@@ -13,27 +13,37 @@ from . import answers
 from . import problem_details as problems
 from .answers import READS, body
 from .answers import answers as may_answer
-from .bodies import Asked, Bodies, wants_bytes
+from .bodies import Bodies, LatentsRequest, wants_bytes
 from .problem_details import ProblemError
 from .schemas import ContextIn, MaskedIn, ScoreOut, SequenceIn, ValuesIn, ValuesOut
-from .scorer import EMBEDDINGS, MASKED, PREDICT, SURPRISE, TARGETS, Job, Scorer, left, results_of
+from .scorer import (
+    EMBEDDINGS,
+    MASKED,
+    PREDICT,
+    SURPRISE,
+    TARGETS,
+    Job,
+    Scorer,
+    results_of,
+    seconds_left,
+)
 from .settings import HttpSettings
 
 _PROBLEMS = may_answer(*READS, problems.OTHER_SPACE, binary=True)
 
 
 def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
-    """All of them."""
-    found = APIRouter(tags=["latents"])
+    """Return the endpoints that take latents."""
+    endpoints = APIRouter(tags=["latents"])
     world_model = scorer.world_model
     info = world_model.info
     target = "llm-standardised" if info.target_space is TargetSpace.LLM else "model"
 
     async def ask(
         request: Request, kind: str, schema: type[SequenceIn]
-    ) -> tuple[Asked, list[Floats]]:
+    ) -> tuple[LatentsRequest, list[Floats]]:
         async with bodies.body(request, schema) as content:
-            asked = await bodies.asked(request, content, schema)
+            asked = await bodies.latents(request, content, schema)
             del content
             jobs = [
                 Job(kind, one, asked.context, asked.masked[number] if asked.masked else ())
@@ -42,12 +52,12 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
             rows = await results_of(
                 request,
                 lambda: scorer.latents.submit(jobs),
-                left(request, limits.answer_seconds),
+                seconds_left(request, limits.answer_seconds),
                 [asked.pointer(number) for number in range(len(jobs))],
             )
         return asked, rows
 
-    @found.post(
+    @endpoints.post(
         "/score",
         response_model=ScoreOut,
         responses=_PROBLEMS,
@@ -58,7 +68,7 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
         asked, rows = await ask(request, SURPRISE, ContextIn)
         return answers.scores(request, asked, rows, info)
 
-    @found.post(
+    @endpoints.post(
         "/predict",
         response_model=ValuesOut,
         responses=_PROBLEMS,
@@ -69,7 +79,7 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
         asked, rows = await ask(request, PREDICT, ContextIn)
         return answers.values(request, asked, rows, target)
 
-    @found.post(
+    @endpoints.post(
         "/predict_masked",
         response_model=ValuesOut,
         responses=_PROBLEMS,
@@ -85,7 +95,7 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
             return answers.values(request, asked, rows, "llm")
         return answers.values(request, asked, rows, target)
 
-    @found.post(
+    @endpoints.post(
         "/targets",
         response_model=ValuesOut,
         responses=_PROBLEMS,
@@ -96,7 +106,7 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
         asked, rows = await ask(request, TARGETS, SequenceIn)
         return answers.values(request, asked, rows, target)
 
-    @found.post(
+    @endpoints.post(
         "/embeddings",
         response_model=ValuesOut,
         responses=_PROBLEMS,
@@ -107,7 +117,7 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
         asked, rows = await ask(request, EMBEDDINGS, SequenceIn)
         return answers.values(request, asked, rows, "embedding")
 
-    @found.post(
+    @endpoints.post(
         "/unstandardise",
         response_model=ValuesOut,
         responses=_PROBLEMS,
@@ -127,11 +137,11 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
             return Response(packed, media_type=wire.MEDIA)
         return answers.json_response(ValuesOut(space="llm", values=rows.tolist()))
 
-    return found
+    return endpoints
 
 
 def refuse_infinite(rows: Floats, pointer: str) -> None:
-    """What float32 cannot hold is no answer.
+    """Refuse to answer with values that float32 cannot hold.
 
     Raises:
         ProblemError: a value is not finite.

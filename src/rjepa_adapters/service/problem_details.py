@@ -18,10 +18,10 @@ class ProblemKind:
     """A kind of problem.
 
     Attributes:
-        name: fragment of its `type`.
-        status: HTTP's.
-        title: in a few words.
-        advice: what whoever meets it can do.
+        name: fragment of the `type` URI.
+        status: HTTP status code.
+        title: the kind in a few words.
+        advice: what the caller can do.
     """
 
     name: str
@@ -30,61 +30,63 @@ class ProblemKind:
     advice: str
 
 
-BAD_BODY = ProblemKind("bad-body", 422, "The request cannot be read", "Mend what `pointer` names.")
+BAD_BODY = ProblemKind(
+    "bad-body", 422, "The request cannot be read", "Correct what `pointer` names."
+)
 BAD_INPUT = ProblemKind(
     "bad-input",
     422,
     "The input cannot be scored",
-    "Mend what `pointer` names: a width, a value that is not finite, an unknown domain.",
+    "Correct what `pointer` names: a width, a value that is not finite, an unknown domain.",
 )
 NOT_FINITE = ProblemKind(
     "not-finite",
     422,
     "The result is not finite",
-    "Send latents as the LLM makes them; those that `pointer` names are too large for float32.",
+    "Send latents as the LLM produces them; those that `pointer` names are too large for float32.",
 )
 OTHER_SPACE = ProblemKind(
     "other-space",
     409,
     "The latents are of another latent space",
-    "Send latents of the space that `/info` names; no other ones mean anything to this model.",
+    "Send latents of the space that `/info` names; others are meaningless to this model.",
 )
 TOO_LARGE = ProblemKind(
-    "too-large", 413, "The body is too large", "Send fewer sequences a request."
+    "too-large", 413, "The body is too large", "Send fewer sequences per request."
 )
 HEAD_TOO_LARGE = ProblemKind(
     "head-too-large", 431, "The head of the request is too large", "Send fewer or shorter fields."
 )
 UNKNOWN_MEDIA = ProblemKind(
-    "unknown-media", 415, "The content type is not known", "Send JSON or safetensors."
+    "unknown-media", 415, "The content type is not supported", "Send JSON or safetensors."
 )
 UNAUTHORISED = ProblemKind(
     "unauthorised", 401, "A token is needed", "Send `Authorization: Bearer TOKEN`."
 )
-NO_HTTP = ProblemKind("no-http", 400, "This is no HTTP request", "Speak HTTP/1.1.")
+NO_HTTP = ProblemKind("no-http", 400, "This is not a valid HTTP request", "Use HTTP/1.1.")
 OTHER_HOST = ProblemKind(
     "other-host",
     421,
-    "The service does not go by that name",
-    "Ask for `localhost`, or start the service with that name (`service.names`), or with a token.",
+    "The service does not have that name",
+    "Use `localhost`, or start the service with that name (`service.names`), or with a token.",
 )
-NOT_FOUND = ProblemKind("not-found", 404, "There is nothing here", "See `/docs` for what there is.")
+NOT_FOUND = ProblemKind("not-found", 404, "There is nothing here", "See `/docs` for the endpoints.")
 NO_MODEL = ProblemKind(
     "no-model",
     404,
     "No LLM is loaded",
-    "Texts can be scored where the service was started with `--model`.",
+    "Texts can be scored if the service is started with `--model`.",
 )
 NO_STORE = ProblemKind(
-    "no-store", 404, "No store is open", "Start the service with `--store` to pick records."
+    "no-store", 404, "No store is open", "Start the service with `--store` to use records."
 )
 BAD_METHOD = ProblemKind("bad-method", 405, "The method is not allowed", "See `/docs`.")
 SLOW = ProblemKind("slow", 408, "The request came too slowly", "Send it again, faster.")
-BUSY = ProblemKind("busy", 503, "The service is busy", "Come again after `Retry-After` seconds.")
+BUSY = ProblemKind("busy", 503, "The service is busy", "Try again after `Retry-After` seconds.")
 STOPPING = ProblemKind(
-    "stopping", 503, "The service is stopping", "Ask another one, or come again."
+    "stopping", 503, "The service is stopping", "Use another one, or try again later."
 )
-LATE = ProblemKind("late", 503, "It was not answered in time", "Send less, or come again.")
+LATE = ProblemKind("late", 503, "It was not answered in time", "Send less, or try again.")
 BROKEN = ProblemKind("broken", 500, "Something went wrong", "The service's log says what.")
 KINDS = (
     BAD_BODY,
@@ -111,13 +113,13 @@ RETRY_AFTER = "1"
 
 
 class ProblemError(Exception):
-    """Ends a request.
+    """The error that ends a request with a problem.
 
     Args:
         kind: of problem.
         detail: what is wrong in this request.
-        pointer: JSON pointer to what is wrong, if it is one place.
-        close: the connection cannot be used for another request.
+        pointer: JSON pointer to what is wrong, if that is in one place.
+        close: whether the connection cannot be used for another request.
     """
 
     def __init__(
@@ -128,7 +130,7 @@ class ProblemError(Exception):
 
 
 def body_of(error: ProblemError) -> bytes:
-    """The problem as JSON."""
+    """Return the problem as JSON."""
     facts: dict[str, Any] = {
         "type": f"{PAGE}#{error.kind.name}",
         "title": error.kind.title,
@@ -141,7 +143,7 @@ def body_of(error: ProblemError) -> bytes:
 
 
 def headers_of(error: ProblemError) -> dict[str, str]:
-    """What goes with it."""
+    """Return the headers of the problem's response."""
     headers = {"content-type": MEDIA}
     if error.kind.status == 503:
         headers["retry-after"] = RETRY_AFTER
@@ -153,12 +155,12 @@ def headers_of(error: ProblemError) -> dict[str, str]:
 
 
 def response(error: ProblemError) -> Response:
-    """The problem as an answer."""
+    """Return the problem as a response."""
     return Response(body_of(error), error.kind.status, headers_of(error))
 
 
 def raw(error: ProblemError) -> bytes:
-    """The problem as a whole HTTP/1.1 answer that ends the connection."""
+    """Return the bytes of a complete HTTP/1.1 response that ends the connection."""
     body = body_of(error)
     status = error.kind.status
     headers = headers_of(error) | {"connection": "close", "content-length": str(len(body))}
@@ -168,7 +170,7 @@ def raw(error: ProblemError) -> bytes:
 
 
 def page() -> str:
-    """All kinds as a plain text, which `type` points into."""
+    """Return all kinds of problems as plain text, which `type` refers to."""
     return "".join(
         f"{kind.name} ({kind.status}): {kind.title}.\n    {kind.advice}\n\n" for kind in KINDS
     )

@@ -1,4 +1,4 @@
-"""The store beside a service: records to pick, and steps near what was expected."""
+"""The store of a service: records to choose from, and stored steps near a prediction."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from . import problem_details as problems
 from .problem_details import ProblemError
 from .schemas import NearOut, RecordOut, RecordsOut
 
-# Records that may be skipped: they are walked over. Behind a record, a store goes on at once.
+# Skipped records are walked over one by one; a start after a given record is immediate.
 MOST_SKIPPED = 10_000
 _THREADS = 4
 
 
 class Records:
-    """Reads a store; safe for several threads, as the store is.
+    """Reads a store; thread-safe, as the store is.
 
     Attributes:
-        threads: to read it in; what else takes threads does not wait for them.
+        threads: pool for reading the store, separate from other work.
     """
 
     def __init__(self, stored: StoredSteps) -> None:
         self._stored = stored
         self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="store")
 
-    def some(self, count: int, first: int = 0, after: RecordKey | None = None) -> RecordsOut:
-        """Records in the store's order, from the one behind `after`, and `first` more, on.
+    def page(self, count: int, first: int = 0, after: RecordKey | None = None) -> RecordsOut:
+        """Return `count` records in the store's order, after `after` and `first` more.
 
         Raises:
             ProblemError: there is no such record, or too many would be skipped.
@@ -50,16 +50,16 @@ class Records:
                 found = list(islice(keys, first, first + count))
             except (KeyError, ValueError):
                 raise _missing("/query/after") from None
-            records = [_listed(store.get(key)) for key in found]
+            records = [_record_out(store.get(key)) for key in found]
             return RecordsOut(records=records, total=len(store))
 
     def get(
         self, problem_id: str, sample: int, most_steps: int
     ) -> tuple[LatentRecord, LatentSequence]:
-        """A record, and its latents in the world model's layer.
+        """Return a record, and its latents in the world model's layer.
 
         Raises:
-            ProblemError: there is none, or it has more steps than are taken.
+            ProblemError: there is no such record, or it has more than `most_steps` steps.
         """
         try:
             record = self._stored.store.get(RecordKey(problem_id, sample))
@@ -74,11 +74,11 @@ class Records:
             )
         return record, sequence_of(record, self._stored.layer)
 
-    def near(self, prediction: Floats, count: int, trace: Trace) -> list[NearOut]:
-        """The stored steps nearest to a prediction [E], with their words.
+    def nearest(self, prediction: Floats, count: int, trace: Trace) -> list[NearOut]:
+        """Return the stored steps nearest to a prediction [E], with their texts.
 
-        The steps of `trace` itself are left out where the store holds the problem, too: what is
-        there already was not expected instead.
+        Steps of the same problem with the text of a step of `trace` are left out, because they are
+        not alternatives to what the trace already says.
         """
         own = {words.strip() for words in trace.step_texts}
         found: list[NearOut] = []
@@ -105,7 +105,7 @@ def _missing(pointer: str) -> ProblemError:
     return ProblemError(problems.NOT_FOUND, "there is no such record", pointer)
 
 
-def _listed(record: LatentRecord) -> RecordOut:
+def _record_out(record: LatentRecord) -> RecordOut:
     return RecordOut(
         problem_id=record.key.problem_id,
         sample=record.key.sample,

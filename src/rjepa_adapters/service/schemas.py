@@ -1,4 +1,4 @@
-"""What requests and answers look like in JSON, checked before and while it is parsed."""
+"""The JSON of requests and answers, and a check of its outline before it is parsed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .problem_details import ProblemError
 
 ContextName = Literal["others", "past"]
 By = Literal["mean", "max"]
-# Type of the error that tells which step of a solution is none.
+# Type of the error that says which step of a solution is not a text.
 NO_STEP = "no_step"
 T = TypeVar("T")
-# One fault is told, so no others are looked for: there may be millions.
+# Only the first error is reported, so stop there: there may be millions.
 Listed = Annotated[list[T], FailFast()]
 
 
-def _no_texts(value: object) -> object:
-    """Refuse what is neither a text nor steps, in words that do not name the types tried."""
+def _check_texts(value: object) -> object:
+    """Refuse what is neither a text nor steps, without naming the types that were tried."""
     if value == "":
         raise PydanticCustomError("no_text", "holds no text")
     if value == []:
@@ -39,12 +39,12 @@ def _no_texts(value: object) -> object:
 
 Texts = Annotated[
     Annotated[str, Field(min_length=1)] | Annotated[list[str], Field(min_length=1)],
-    BeforeValidator(_no_texts),
+    BeforeValidator(_check_texts),
 ]
 
 
 class Strict(BaseModel):
-    """Nothing unknown, nothing converted, nothing that is not finite."""
+    """A model without unknown fields, conversions or non-finite numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -53,13 +53,13 @@ class SequenceIn(Strict):
     """The latents of one trace."""
 
     space: str = Field(min_length=1, max_length=64, description="Fingerprint of the latent space")
-    latents: Listed[Listed[float]] = Field(min_length=1, description="[S, D], one vector a step")
+    latents: Listed[Listed[float]] = Field(min_length=1, description="[S, D], one vector per step")
     prompt: Listed[float] = Field(min_length=1, description="[D], the prompt's vector")
     domain: str = Field("", max_length=200, description="Of the problem")
 
 
 class ContextIn(SequenceIn):
-    """Latents, and which steps a step is predicted from."""
+    """Latents, and the context that each step is predicted from."""
 
     context: ContextName = Field("others", description="all other steps, or those before it")
 
@@ -70,7 +70,7 @@ class MaskedIn(SequenceIn):
     masked: Listed[int] = Field(min_length=1, description="Different steps, from 0")
     form: Literal["llm", "target"] = Field(
         "llm",
-        description="the LLM's own latents where the model predicts those, or its target space",
+        description="the LLM's own latents if the model predicts those, or its target space",
     )
 
 
@@ -85,7 +85,7 @@ class TextIn(Strict):
     """A problem and a solution."""
 
     problem: str = Field(min_length=1, description="The statement")
-    solution: Texts = Field(description="A text, to be cut into steps, or a list of steps")
+    solution: Texts = Field(description="A text, to be divided into steps, or a list of steps")
     domain: str = Field("math", min_length=1, max_length=200)
     context: ContextName = "others"
     keep_notes: bool = Field(False, description="Keep `<<…>>` calculator notes")
@@ -102,7 +102,7 @@ class RankIn(Strict):
     domain: str = Field("math", min_length=1, max_length=200)
     context: ContextName = "others"
     keep_notes: bool = False
-    by: By = Field("mean", description="What orders them: mean or largest surprise of the steps")
+    by: By = Field("mean", description="Order by the mean or the largest surprise of the steps")
 
 
 class RecordIn(Strict):
@@ -120,27 +120,27 @@ class ScoreOut(BaseModel):
     surprise: float = Field(description="Mean of the steps'")
     steps: list[float] = Field(description="[S]")
     percentiles: list[float] | None = Field(
-        description="[S], share in percent of validation's steps that surprised less; null for a "
-        "lone step where validation had none"
+        description="[S], percentage of validation steps with less surprise; null for a single "
+        "step if validation had none"
     )
     worst: int = Field(description="The most surprising step, from 0")
 
 
 class ValuesOut(BaseModel):
-    """Vectors, one a step, and the space that they are of."""
+    """Vectors, one per step, and their space."""
 
     space: Literal["llm", "llm-standardised", "model", "embedding"]
     values: list[list[float]]
 
 
 class StepOut(BaseModel):
-    """A step."""
+    """A step of a solution."""
 
     text: str
     start: int = Field(description="First token of the completion")
-    stop: int = Field(description="Token behind the last")
+    stop: int = Field(description="Token after the last")
     truncated: bool
-    thinking: bool = Field(description="Thought before the answer")
+    thinking: bool = Field(description="Whether it is thought before the answer")
     surprise: float
     percentile: float | None
 
@@ -162,16 +162,16 @@ class TextOut(BaseModel):
     surprise: float
     worst: int
     problem: str
-    strategy: str = Field(description="How the steps were found")
-    answer: str | None = Field(description="The final answer, as it stands there")
+    strategy: str = Field(description="How the text was divided into steps")
+    answer: str | None = Field(description="The final answer, as written")
     steps: list[StepOut]
     expected: list[NearOut] = Field(description="At the worst step; the nearest first")
 
 
 class RankedOut(BaseModel):
-    """A solution's place."""
+    """A ranked solution."""
 
-    solution: int = Field(description="Its place in the request, from 0")
+    solution: int = Field(description="Its index in the request, from 0")
     score: float
     surprise: float
     largest: float
@@ -188,7 +188,7 @@ class RankOut(BaseModel):
 
 
 class RecordOut(BaseModel):
-    """A record that can be picked."""
+    """A record that can be chosen."""
 
     problem_id: str
     sample: int
@@ -205,7 +205,7 @@ class RecordsOut(BaseModel):
 
 
 class LimitsOut(BaseModel):
-    """What a request may hold."""
+    """The limits of a request."""
 
     body_bytes: int
     sequences: int
@@ -215,7 +215,7 @@ class LimitsOut(BaseModel):
 
 
 class InfoOut(BaseModel):
-    """The world model, and what the service takes."""
+    """The world model, and the service's limits."""
 
     fingerprint: str
     space: dict[str, object]
@@ -226,17 +226,19 @@ class InfoOut(BaseModel):
     quantiles: dict[str, list[float]]
     limits: LimitsOut
     llm: str | None = Field(description="The LLM that texts are encoded with")
-    store: bool = Field(description="Whether records can be picked")
+    store: bool = Field(description="Whether there is a store with records")
 
 
 class StateOut(BaseModel):
-    """How the service is."""
+    """The state of the service."""
 
     status: Literal["ok", "ready"]
 
 
-class Problem(BaseModel):
+class ProblemOut(BaseModel):
     """RFC 9457 problem details."""
+
+    model_config = ConfigDict(title="Problem")
 
     type: str
     title: str
@@ -245,21 +247,21 @@ class Problem(BaseModel):
     pointer: str | None = None
 
 
-# A string, scanned once whatever stands in it, and whether it is a key.
+# A string, scanned once whatever it contains, and whether it is a key.
 _STRING = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"?(\s*+:)?', re.DOTALL)
 
 
 def check_outline(body: bytes, known: Collection[str], commas: int, quotes: int) -> None:
-    """Refuse more than a request can hold, and keys that are unknown or come twice.
+    """Refuse a body with too many values, or with unknown or duplicate keys.
 
     Args:
-        body: of a flat object. What else it may be is left to the parser.
-        known: the keys of the object.
-        commas, quotes: most of them, in texts and around values; there may be two backslashes for
-            each quotation mark.
+        body: a flat JSON object; anything else is left to the parser to refuse.
+        known: the allowed keys.
+        commas, quotes: most of each, in texts and around values; two backslashes are allowed per
+            quotation mark.
 
     Raises:
-        ProblemError: what is wrong, and where.
+        ProblemError: says what is wrong, and where.
     """
     marks = ((b",", commas), (b'"', quotes), (b"\\", 2 * quotes))
     if any(body.count(mark) > most for mark, most in marks):
@@ -279,5 +281,5 @@ def check_outline(body: bytes, known: Collection[str], commas: int, quotes: int)
 
 
 def escaped(part: object) -> str:
-    """As a part of a JSON pointer, and no longer than fits a line."""
+    """Return `part` escaped for a JSON pointer and shortened to fit on a line."""
     return str(part)[:80].replace("~", "~0").replace("/", "~1")

@@ -1,4 +1,4 @@
-"""The world model and the LLM behind their batches, and how long callers wait."""
+"""The world model and the LLM, each fed by a batcher, and how long callers wait for results."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ SURPRISE, PREDICT, MASKED, TARGETS, EMBEDDINGS = (
 )
 
 
-# Of a text, at least, in a token; more of them are few tokens.
+# A token has at least about this many characters of text.
 _CHARACTERS = 3
 
 
 @attrs.frozen(eq=False)
 class Job:
-    """What is asked of the world model for one sequence.
+    """A request to the world model for one sequence.
 
     Attributes:
         kind: of the answer.
-        sequence: float32.
+        sequence: its latents, float32.
         context: for surprise and predictions.
-        masked: for masked predictions.
+        masked: masked steps, for masked predictions.
     """
 
     kind: str
@@ -54,19 +54,19 @@ class Job:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Jobs of one key make one forward pass: as many steps, nothing padded."""
+        """Jobs with the same key share a forward pass: the same number of steps, no padding."""
         return self.kind, self.context, self.sequence.latents.shape, len(self.masked)
 
     @property
     def cost(self) -> int:
-        """Tokens: the steps and what stands for the prompt, as often as a step is left out."""
+        """Tokens: the steps and one for the prompt, once for each step that is left out."""
         steps = len(self.sequence.latents)
         each_left_out = self.kind in (SURPRISE, PREDICT) and self.context is Context.OTHERS
         return (steps + 1) * (steps if each_left_out else 1)
 
 
 class Scorer:
-    """Asks the world model, and the LLM where there is one; within a running event loop."""
+    """Runs requests on the world model, and on the LLM if there is one, in a running event loop."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Scorer:
         metrics.waiting.labels("latents").set_function(lambda: len(self.latents))
         self.texts: Batcher[Solution, LatentRecord | Failure] | None = None
         if encoder is not None:
-            # About one forward pass a batch: who hangs up meanwhile is not run with the next one.
+            # About one forward pass per batch: callers who hang up are left out of the next one.
             most = _CHARACTERS * encoder.encode_tokens
             least = max(1, most // limits.batch_texts)
             self.texts = Batcher(
@@ -105,22 +105,22 @@ class Scorer:
             metrics.waiting.labels("texts").set_function(lambda: len(texts))
 
     async def close(self) -> None:
-        """Finish what was taken."""
+        """Finish all accepted requests."""
         if self.texts is not None:
             await self.texts.close()
         await self.latents.close()
 
 
 def characters_of(text: Solution) -> int:
-    """Of problem and solution."""
+    """Return the number of characters of problem and solution."""
     return len(text.statement) + text.given.length
 
 
 def run_jobs(world_model: WorldModel, jobs: Sequence[Job]) -> list[Floats]:
-    """One call of the world model for jobs of one key.
+    """Run jobs of one key in one call of the world model.
 
     Raises:
-        NotFiniteError: a result is not finite; alone, the sequence it belongs to is found.
+        NotFiniteError: a result is not finite; the batcher then runs the jobs alone to find it.
     """
     rows = _rows(world_model, jobs)
     check_finite(rows)
@@ -141,7 +141,7 @@ def _rows(world_model: WorldModel, jobs: Sequence[Job]) -> list[Floats]:
 
 
 R = TypeVar("R")
-# What a world model's message on a sequence begins with, and where that stands in a body.
+# First words of a world model's message about a sequence, and the place in the body they refer to.
 _FIELDS = {"prompt": "/prompt", "domain": "/domain", "masked": "/masked"}
 _ONE = ("/latents", "/solution")
 
@@ -156,16 +156,16 @@ async def results_of(
     seconds: float,
     pointers: Sequence[str],
 ) -> list[R]:
-    """The results of what is submitted, in order.
+    """Return the results of submitted values, in order.
 
     Args:
-        request: read to its end; once the caller hangs up, what still waits is never run.
-        submit: puts values into a queue.
-        seconds: after which it is given up, and what still waits is never run.
-        pointers: where in the body each value stands.
+        request: watched; once the caller hangs up, values that still wait are never run.
+        submit: puts the values into a queue.
+        seconds: time limit, after which values that still wait are never run.
+        pointers: JSON pointer to each value in the body.
 
     Raises:
-        ProblemError: the queue is full, it took too long, or what was asked cannot be done.
+        ProblemError: the queue is full, it took too long, or the input cannot be processed.
         GoneError: the caller hung up.
     """
     try:
@@ -173,9 +173,9 @@ async def results_of(
     except FullError:
         raise _busy() from None
     except ClosedError:
-        raise ProblemError(problems.STOPPING, "nothing more is taken", close=True) from None
+        raise ProblemError(problems.STOPPING, "no more requests are accepted", close=True) from None
     results = asyncio.gather(*futures, return_exceptions=True)
-    # Given up, it ends with an error that nobody else asks for.
+    # If it is cancelled, nobody else retrieves its error, which asyncio would then log.
     results.add_done_callback(_retrieve)
     gone = asyncio.ensure_future(_hung_up(request))
     try:
@@ -183,7 +183,7 @@ async def results_of(
         if not results.done():
             if gone.done():
                 raise GoneError
-            raise ProblemError(problems.LATE, "it was not done in time")
+            raise ProblemError(problems.LATE, "it was not answered in time")
         found = results.result()
     finally:
         gone.cancel()
@@ -199,7 +199,7 @@ async def results_of(
 async def in_thread(
     request: Request, call: Callable[[], R], seconds: float, pool: Executor | None = None
 ) -> R:
-    """What `call` returns, run in a thread of the pool, or in one of the loop's own.
+    """Run `call` in a thread of the pool, or in one of the event loop's, and return its result.
 
     Raises:
         ProblemError, GoneError: as `results_of`.
@@ -209,8 +209,8 @@ async def in_thread(
     return found
 
 
-def left(request: Request, seconds: float) -> float:
-    """What is left of the seconds in which a request must be answered since it was first asked."""
+def seconds_left(request: Request, seconds: float) -> float:
+    """Return the rest of a request's time limit, which starts when this is first called for it."""
     now = asyncio.get_running_loop().time()
     if not hasattr(request.state, "until"):
         request.state.until = now + seconds
@@ -218,7 +218,7 @@ def left(request: Request, seconds: float) -> float:
 
 
 async def _hung_up(request: Request) -> None:
-    """Ends once the caller has; what else is sent is not asked for."""
+    """Return once the caller hangs up; ignore anything else it sends."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -229,13 +229,13 @@ def _retrieve(future: asyncio.Future[Any]) -> None:
 
 
 def _busy() -> ProblemError:
-    return ProblemError(problems.BUSY, "as much waits as may; come again")
+    return ProblemError(problems.BUSY, "the queue is full; try again later")
 
 
 def _problem(error: BaseException, pointer: str) -> BaseException:
-    """What the caller can mend as a problem; all else as it is."""
+    """Return an error that the caller can correct as a problem, any other unchanged."""
     if isinstance(error, InputError | UnsupportedError):
-        # It was run alone, as sequence 0.
+        # The message counts the sequence as 0, because the batcher ran it alone.
         detail = str(error).removeprefix("sequence 0: ")
         finite = not isinstance(error, NotFiniteError)
         kind = problems.BAD_INPUT if finite else problems.NOT_FINITE

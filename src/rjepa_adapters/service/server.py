@@ -1,4 +1,4 @@
-"""uvicorn, told where to listen, when to stop, and what a connection may take."""
+"""The uvicorn server: its socket, its options and how it stops."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from starlette.types import ASGIApp
 
 from rjepa_core.errors import UsageError
 
-from .connection import guarded
+from .connection import limited_protocol
 from .settings import HttpSettings
 
 
 class Server(uvicorn.Server):
-    """Ends with exit code 0 when it is told to stop, and says where it listens."""
+    """A server that exits with code 0 on a signal, and calls `started` once it listens."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
-        self._tell = started
+        self._report_start = started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and tell."""
+        """Listen, and call `started`."""
         await super().startup(sockets)
         if self.started:
-            self._tell()
+            self._report_start()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """A signal that was obeyed is not raised again, as uvicorn does."""
+        """Handle signals as uvicorn does, but do not raise a handled one again."""
         with super().capture_signals():
             try:
                 yield
@@ -41,10 +41,10 @@ class Server(uvicorn.Server):
 
 
 def listen(settings: HttpSettings) -> socket.socket:
-    """A bound socket.
+    """Return a socket bound to the settings' host and port.
 
     Raises:
-        UsageError: the address cannot be had.
+        UsageError: the address is invalid or in use.
     """
     host, port = settings.host, settings.port
     try:
@@ -65,16 +65,16 @@ def listen(settings: HttpSettings) -> socket.socket:
 
 
 def address_of(listening: socket.socket) -> str:
-    """The URL at which it answers."""
+    """Return the URL of a bound socket."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def run(app: ASGIApp, settings: HttpSettings, say: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; returns once what was accepted is answered.
+    """Serve until SIGTERM or SIGINT, then finish accepted requests and return.
 
     Raises:
-        UsageError: the address cannot be had.
+        UsageError: the address is invalid or in use.
     """
     listening = listen(settings)
     try:
@@ -84,13 +84,13 @@ def run(app: ASGIApp, settings: HttpSettings, say: Callable[[str], None]) -> Non
 
 
 def server_of(app: ASGIApp, settings: HttpSettings, started: Callable[[], None]) -> Server:
-    """A server that is not running yet."""
+    """Return a server that is not yet running."""
     options: dict[str, Any] = {
-        "http": guarded(settings),
+        "http": limited_protocol(settings),
         "ws": "none",
         "lifespan": "on",
         "log_config": None,
-        # Callers' mistakes are told to the callers.
+        # Callers' mistakes are reported to the callers, not in the log.
         "log_level": logging.ERROR,
         "access_log": False,
         "server_header": False,

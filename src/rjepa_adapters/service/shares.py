@@ -1,4 +1,4 @@
-"""Who may take how much of what there is only so much of: connections, bytes, places in a queue."""
+"""Share out limited resources among clients: connections, and bytes that are held."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import attrs
 
 @attrs.define(eq=False)
 class Part:
-    """What one connection or request has taken.
+    """The part of a resource that one connection or request has taken.
 
     Attributes:
-        client: whose share it counts to.
-        size: how much it is.
+        client: whose share it counts towards.
+        size: the amount.
     """
 
     client: str
@@ -23,38 +23,38 @@ class Part:
 
 
 class Shares:
-    """Gives parts of a whole to clients, and has them make room for each other.
+    """Gives parts of a resource to clients, evicting idle parts for new ones.
 
     Args:
-        most: that all may take together.
-        each: that one client may take.
-        free: that a part may have whatever others took.
-        times: how much larger than another a part must be to make room for it.
+        most: amount that all may take together.
+        each: amount that one client may take.
+        free: amount that any part may have, however much others took.
+        times: how many times larger than another an idle part must be to be evicted for it.
     """
 
     def __init__(self, most: int, each: int, free: int = 0, times: int = 2) -> None:
         self._most, self._each, self._free, self._times = most, each, free, times
         self._taken = 0
         self._of: Counter[str] = Counter()
-        # Whose caller is waited for, the longest first, and how they are made to end.
+        # Parts whose callers are silent, the longest silent first, and how to end them.
         self._idle: dict[Part, Callable[[], None]] = {}
 
     def take(self, part: Part, amount: int) -> bool:
-        """Add to a part, if that much is left; where there is no other, it may be of any size.
+        """Add to a part if that much is left, and return whether it was; a lone part has no limit.
 
-        Where it is not, the largest part that only waits for its caller is ended, if it is so much
-        larger; of equals the one that has waited longest.
+        If too little is left, the largest idle part is ended, provided that it is `times` larger;
+        of equals, the one that has been idle longest.
         """
         while part.size + amount > self._free:
             own = part.size < self._of[part.client] > self._each - amount
             if not own and not part.size < self._taken > self._most - amount:
                 break
-            crowd = (
+            candidates = (
                 one
                 for one in self._idle
                 if one is not part and (not own or one.client == part.client)
             )
-            found = max(crowd, key=lambda one: one.size, default=None)
+            found = max(candidates, key=lambda one: one.size, default=None)
             if found is None or found.size < self._times * (part.size + amount):
                 return False
             end = self._idle.pop(found)
@@ -66,7 +66,7 @@ class Shares:
         return True
 
     def give_back(self, part: Part, amount: int | None = None) -> None:
-        """Take from a part; all of it where no amount is named."""
+        """Return an amount of a part, by default all of it, to the resource."""
         amount = part.size if amount is None else amount
         part.size -= amount
         self._taken -= amount
@@ -77,17 +77,17 @@ class Shares:
             self.busy(part)
 
     def idle(self, part: Part, end: Callable[[], None]) -> None:
-        """From now on the part's caller is waited for; `end` is called to have its room."""
+        """Mark a part as idle, waiting for its caller; `end` is called to evict it."""
         self._idle.pop(part, None)
         self._idle[part] = end
 
     def busy(self, part: Part) -> None:
-        """The part is worked on, and makes room for nobody."""
+        """Mark a part as busy, so that it is not evicted."""
         self._idle.pop(part, None)
 
 
 def client_of(host: str | None) -> str:
-    """Who an address stands for: itself, or the /64 network that one line has in IPv6."""
+    """Return the client of an address: itself, or its /64 network in IPv6."""
     try:
         address = ip_address((host or "").partition("%")[0])
     except ValueError:

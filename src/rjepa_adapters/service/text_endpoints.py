@@ -32,7 +32,16 @@ from .schemas import (
     TextIn,
     TextOut,
 )
-from .scorer import MASKED, SURPRISE, Job, Scorer, characters_of, in_thread, left, results_of
+from .scorer import (
+    MASKED,
+    SURPRISE,
+    Job,
+    Scorer,
+    characters_of,
+    in_thread,
+    results_of,
+    seconds_left,
+)
 from .settings import HttpSettings
 
 R = TypeVar("R")
@@ -43,8 +52,8 @@ _CODE = "code"
 def router(
     scorer: Scorer, records: Records | None, bodies: Bodies, limits: HttpSettings
 ) -> APIRouter:
-    """All of them."""
-    found = APIRouter(tags=["texts"])
+    """Return the endpoints that take texts or records."""
+    endpoints = APIRouter(tags=["texts"])
     info = scorer.world_model.info
 
     async def encode(
@@ -64,7 +73,7 @@ def router(
         encoded = await results_of(
             request,
             lambda: side.submit(texts),
-            left(request, limits.answer_seconds),
+            seconds_left(request, limits.answer_seconds),
             pointers,
         )
         good = []
@@ -84,20 +93,20 @@ def router(
         return await results_of(
             request,
             lambda: scorer.latents.submit(jobs),
-            left(request, limits.answer_seconds),
+            seconds_left(request, limits.answer_seconds),
             pointers,
         )
 
     async def look_up(request: Request, call: Callable[[Records], R]) -> R:
         if records is None:
             raise ProblemError(problems.NO_STORE, "start the service with --store DIR")
-        seconds = left(request, limits.answer_seconds)
+        seconds = seconds_left(request, limits.answer_seconds)
         try:
             return await in_thread(request, lambda: call(records), seconds, records.threads)
         except StoreError as error:
             raise ProblemError(problems.BROKEN, str(error)) from None
 
-    async def explained(
+    async def explain(
         request: Request,
         record: LatentRecord,
         sequence: LatentSequence,
@@ -113,11 +122,11 @@ def router(
             worst = (int(surprise.argmax()),)
             [predicted] = await ask(request, [Job(MASKED, sequence, masked=worst)], [pointer])
             near = await look_up(
-                request, lambda store: store.near(predicted[0], expected, record.trace)
+                request, lambda store: store.nearest(predicted[0], expected, record.trace)
             )
         return answers.text(record, surprise, info, near)
 
-    @found.post(
+    @endpoints.post(
         "/score_text",
         response_model=TextOut,
         responses=may_answer(*READS, problems.NO_MODEL),
@@ -129,7 +138,7 @@ def router(
             asked = await bodies.model(request, content, TextIn)
         text = solution_of(asked, asked.solution, "/solution", limits)
         [record] = await encode(request, [text], ["/solution"])
-        answer = await explained(
+        answer = await explain(
             request,
             record,
             sequence_of(record),
@@ -139,7 +148,7 @@ def router(
         )
         return answers.json_response(answer)
 
-    @found.post(
+    @endpoints.post(
         "/rank",
         response_model=RankOut,
         responses=may_answer(*READS, problems.NO_MODEL),
@@ -179,11 +188,11 @@ def router(
         ]
         return answers.json_response(RankOut(by=asked.by, order=places, ranked=ranked))
 
-    @found.get(
+    @endpoints.get(
         "/records",
         response_model=RecordsOut,
         responses=may_answer(problems.NO_STORE, problems.BAD_BODY, problems.BUSY),
-        summary="Records of the store, to be picked",
+        summary="Records of the store, to choose from",
     )
     async def some(
         request: Request,
@@ -192,15 +201,15 @@ def router(
             int, Query(ge=0, le=2**31 - 1, description=f"Records to skip, at most {MOST_SKIPPED:,}")
         ] = 0,
         after: Annotated[
-            str | None, Query(max_length=5000, description="Go on behind this `problem_id`…")
+            str | None, Query(max_length=5000, description="Start after this `problem_id`…")
         ] = None,
         sample: Annotated[int, Query(ge=0, le=2**31 - 1, description="… and `sample`")] = 0,
     ) -> Response:
-        behind = None if after is None else RecordKey(after, sample)
-        found = await look_up(request, lambda store: store.some(count, first, behind))
-        return answers.json_response(found)
+        last_seen = None if after is None else RecordKey(after, sample)
+        page = await look_up(request, lambda store: store.page(count, first, last_seen))
+        return answers.json_response(page)
 
-    @found.post(
+    @endpoints.post(
         "/score_record",
         response_model=TextOut,
         responses=may_answer(*READS, problems.NO_STORE),
@@ -213,21 +222,21 @@ def router(
         record, sequence = await look_up(
             request, lambda store: store.get(asked.problem_id, asked.sample, limits.steps)
         )
-        answer = await explained(
+        answer = await explain(
             request, record, sequence, Context(asked.context), asked.expected, "/problem_id"
         )
         return answers.json_response(answer)
 
-    return found
+    return endpoints
 
 
 def solution_of(
     asked: TextIn | RankIn, given: str | list[str], pointer: str, limits: HttpSettings
 ) -> Solution:
-    """A solution as the LLM's side takes it.
+    """Return a solution as the LLM's batcher takes it.
 
     Raises:
-        ProblemError: nothing is in it, or too much.
+        ProblemError: it is empty or too long.
     """
     _check(asked.problem, "/problem", limits)
     _check(given if isinstance(given, str) else "".join(given), pointer, limits)

@@ -1,6 +1,6 @@
-"""Stores as shards of safetensors and Parquet, or as Hugging Face datasets.
+"""Export and import stores as shards of safetensors and Parquet, or as Hugging Face datasets.
 
-All of it knows the store port alone, so that any store can be exported and imported.
+Everything here uses only the store port, so that any store can be exported and imported.
 """
 
 from .dataset import export_dataset

@@ -1,4 +1,4 @@
-"""A store as a Hugging Face dataset on disk, which `datasets.load_from_disk` opens."""
+"""Export a store as a Hugging Face dataset on disk, which `datasets.load_from_disk` opens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rjepa_core.ports.store import LatentStore
 from rjepa_core.stores import chunked
 
 from ..paths import unfinished
-from .manifest import CopyReport, exportable, need
+from .manifest import CopyReport, check_exportable, import_optional
 from .table import arrow_schema, to_row
 
 _BATCH = 64
@@ -28,14 +28,14 @@ def export_dataset(
     """Write a store's committed records as a dataset into the new directory `target`.
 
     Columns are those of the shards' Parquet files, `latents` as lists [L, S, D], `prompt_latent`
-    [L, D] and, where they are kept, `logprobs` [S]. bfloat16, which Arrow lacks, becomes float32.
+    [L, D] and, if the store has them, `logprobs` [S]. bfloat16, which Arrow lacks, becomes float32.
     Failures are left out.
 
     Raises:
-        UsageError: `target` holds something already, `per_shard` is below 1, or pyarrow is missing.
+        UsageError: `target` is not empty, `per_shard` is below 1, or pyarrow is missing.
     """
-    need("pyarrow.ipc", "store export")
-    identity = exportable(store, per_shard)
+    import_optional("pyarrow.ipc", "store export")
+    identity = check_exportable(store, per_shard)
     with unfinished(target, "state.json") as folder:
         return _export(store, identity, folder, per_shard, report)
 
@@ -43,8 +43,8 @@ def export_dataset(
 def _export(
     store: LatentStore, identity: Identity, folder: Path, per_shard: int, report: Report
 ) -> CopyReport:
-    pa = need("pyarrow", "store export")
-    ipc = need("pyarrow.ipc", "store export")
+    pa = import_optional("pyarrow", "store export")
+    ipc = import_optional("pyarrow.ipc", "store export")
     schema = _schema(pa, identity)
     features = _features(schema, pa)
     described = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
@@ -84,7 +84,7 @@ def _schema(pa: Any, identity: Identity) -> Any:
 
 
 def _features(schema: Any, pa: Any) -> dict[str, Any]:
-    """The columns as `datasets` describes them."""
+    """Return the description of the columns in the format of `datasets`."""
     return {field.name: _feature(field.type, pa) for field in schema}
 
 
@@ -111,7 +111,7 @@ def _batch(pa: Any, records: list[LatentRecord], schema: Any) -> Any:
 
 
 def _nested(pa: Any, arrays: list[Any]) -> Any:
-    """Arrays of equal rank as one column of nested lists, without a Python object a number."""
+    """Return arrays of equal rank as a column of nested lists, without an object per number."""
     if arrays[0].dtype == ml_dtypes.bfloat16:
         arrays = [array.astype(np.float32) for array in arrays]
     column = pa.array(np.concatenate([array.reshape(-1) for array in arrays]))

@@ -1,8 +1,8 @@
-"""Stores as shards of safetensors and Parquet, the original project's layout.
+"""Export a store as shards of safetensors and Parquet, in the original project's layout.
 
-`shard-0000.safetensors` holds a tensor `ID` [S, D] ([L, S, D] for several layers), `ID/prompt`
-([D] or [L, D]) and, where they are kept, `ID/logprobs` [S] a record; `shard-0000.parquet` a row a
-record; `identity.json` latent space, generation, run history and what belongs to the export;
+Per record, `shard-0000.safetensors` holds a tensor `ID` [S, D] ([L, S, D] for several layers),
+`ID/prompt` ([D] or [L, D]) and, if the store has them, `ID/logprobs` [S], and `shard-0000.parquet`
+a row. `identity.json` holds latent space, generation, run history and the export's files,
 `failures.jsonl` the failures. `load` reads them.
 """
 
@@ -23,7 +23,14 @@ from rjepa_core.settings import STORE_DTYPES
 from rjepa_core.stores import chunked
 
 from ..paths import unfinished
-from .manifest import FAILURES, MANIFEST, CopyReport, exportable, need, write_manifest
+from .manifest import (
+    FAILURES,
+    MANIFEST,
+    CopyReport,
+    check_exportable,
+    import_optional,
+    write_manifest,
+)
 from .table import arrow_schema, tensor_name, to_row
 from .tensors import TensorSpec, write_tensors
 
@@ -36,10 +43,10 @@ def export_shards(
     """Write a store's committed records and failures as shards into the new directory `target`.
 
     Raises:
-        UsageError: `target` holds something already, `per_shard` is below 1, or pyarrow is missing.
+        UsageError: `target` is not empty, `per_shard` is below 1, or pyarrow is missing.
     """
-    need("pyarrow.parquet", "store export")
-    identity = exportable(store, per_shard)
+    import_optional("pyarrow.parquet", "store export")
+    identity = check_exportable(store, per_shard)
     with unfinished(target, MANIFEST) as folder:
         return _export(store, identity, folder, per_shard, report)
 
@@ -47,8 +54,8 @@ def export_shards(
 def _export(
     store: LatentStore, identity: Identity, folder: Path, per_shard: int, report: Report
 ) -> CopyReport:
-    pa = need("pyarrow", "store export")
-    parquet = need("pyarrow.parquet", "store export")
+    pa = import_optional("pyarrow", "store export")
+    parquet = import_optional("pyarrow.parquet", "store export")
     files: list[str] = []
     done = failures = shards = 0
     with store.snapshot() as snapshot:
@@ -59,7 +66,7 @@ def _export(
             schema = arrow_schema(pa)
             with (
                 write_tensors(stem.with_suffix(".safetensors"), specs) as tensors,
-                # Arrow opens no path whose bytes are not UTF-8.
+                # Arrow cannot open a path whose bytes are not UTF-8.
                 open(stem.with_suffix(".parquet"), "wb") as rows_file,
                 parquet.ParquetWriter(rows_file, schema) as table,
             ):
@@ -67,8 +74,8 @@ def _export(
                     rows = []
                     for key in keys:
                         record = snapshot.get(key)
-                        tensors.put(_thin(record.latents))
-                        tensors.put(_thin(record.prompt_latent))
+                        tensors.put(_drop_single_layer(record.latents))
+                        tensors.put(_drop_single_layer(record.prompt_latent))
                         if record.logprobs is not None:
                             tensors.put(record.logprobs)
                         rows.append(to_row(record))
@@ -91,7 +98,7 @@ def _export(
 
 
 def _specs(identity: Identity, key: RecordKey, steps: int) -> list[TensorSpec]:
-    """Tensors of a record, in the order in which they are written."""
+    """Return the tensors of a record, in the order of writing."""
     space = identity.space
     dtype = STORE_DTYPES[space.store_dtype]
     several = (len(space.layers),) if len(space.layers) > 1 else ()
@@ -105,6 +112,6 @@ def _specs(identity: Identity, key: RecordKey, steps: int) -> list[TensorSpec]:
     return specs
 
 
-def _thin(vectors: Vectors) -> Vectors:
-    """Without the dimension of layers where there is one layer."""
+def _drop_single_layer(vectors: Vectors) -> Vectors:
+    """Return vectors without the dimension of layers if there is only one layer."""
     return vectors[0] if vectors.shape[0] == 1 else vectors

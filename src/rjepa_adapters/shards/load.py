@@ -1,4 +1,4 @@
-"""Reads shards of safetensors and Parquet into a store; `export` writes them."""
+"""Import shards of safetensors and Parquet, as `export` writes them, into a store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .manifest import (
     check_bytes,
     check_counts,
     check_files,
-    need,
+    import_optional,
     read_manifest,
 )
 from .table import from_row
@@ -47,12 +47,12 @@ def import_shards(
         problems: statements, by problem id, for shards that have none.
 
     Raises:
-        InputError: the shards cannot be read, are not those that were exported, or do not fit
-            together or the identity.
-        UsageError: an identity is needed and missing, or pyarrow is.
+        InputError: the shards cannot be read, are not those that were exported, or do not match
+            each other or the identity.
+        UsageError: an identity is needed and missing, or pyarrow is missing.
         IdentityError: the store's identity differs.
     """
-    parquet = need("pyarrow.parquet", "store import")
+    parquet = import_optional("pyarrow.parquet", "store import")
     folder = Path(source)
     names = sorted(path.name for path in folder.glob("*.safetensors"))
     manifest = read_manifest(folder)
@@ -103,12 +103,12 @@ def import_shards(
 
 
 def _rows_of(path: Path, parquet: Any) -> Iterator[dict[str, Any]]:
-    """Rows of a table.
+    """Yield the rows of a table.
 
     Raises:
-        InputError: it is no Parquet file, damaged, or lacks the columns that name a record.
+        InputError: it is not a Parquet file, damaged, or lacks the columns that name a record.
     """
-    arrow = need("pyarrow", "store import")
+    arrow = import_optional("pyarrow", "store import")
     try:
         with open(path, "rb") as file, parquet.ParquetFile(file) as table:
             missing = {"cot_id", "problem_id"} - {*table.schema_arrow.names}
@@ -127,14 +127,14 @@ def _record(
     problem: Problem | None,
     where: str,
 ) -> LatentRecord:
-    """The record of a row.
+    """Return the record of a row.
 
     Raises:
-        InputError: naming the row; its parts are missing, or do not fit together.
+        InputError: a part of it is missing, or its parts do not match; the message names the row.
     """
     name = row["cot_id"]
     try:
-        record = _assembled(row, tensors, identity, problem, where)
+        record = _assemble(row, tensors, identity, problem, where)
         check_fits(record, identity)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{where}: the row of {name!r} cannot be used ({error})") from error
@@ -143,7 +143,7 @@ def _record(
     return record
 
 
-def _assembled(
+def _assemble(
     row: Mapping[str, Any],
     tensors: TensorFile,
     identity: Identity,
@@ -157,7 +157,7 @@ def _assembled(
     if f"{name}/prompt" not in tensors:
         raise InputError(
             f"{where}: {name!r} has no prompt latent (tensor {name}/prompt); encode the solutions "
-            "anew (problems.traces)"
+            "again (problems.traces)"
         )
     prompt = tensors.get(f"{name}/prompt")
     if layers == 1:
@@ -173,18 +173,18 @@ def _assembled(
 
 
 def _check_steps(row: Mapping[str, Any], record: LatentRecord, where: str) -> None:
-    """As many steps in the texts as there are vectors.
+    """Check that a row has as many steps as vectors.
 
-    Shards that tell no token ids have no spans, and may have no texts.
+    Shards without token ids have no spans, and may have no texts.
     """
     trace, steps = record.trace, record.latents.shape[1]
     spans = len(trace.spans)
-    told = {"num_steps": row.get("num_steps"), "spans": spans, "steps": len(trace.step_texts)}
+    counts = {"num_steps": row.get("num_steps"), "spans": spans, "steps": len(trace.step_texts)}
     if row.get("thinking") is not None:
-        told["thinking"] = len(row["thinking"])
+        counts["thinking"] = len(row["thinking"])
     if not len(trace.completion_ids):
-        told = {what: number for what, number in told.items() if number}
-    for what, number in told.items():
+        counts = {what: number for what, number in counts.items() if number}
+    for what, number in counts.items():
         if number is not None and number != steps:
             raise InputError(
                 f"{where}: {row['cot_id']!r} has {steps} vectors of steps and {number} in its "
@@ -198,7 +198,7 @@ def _check_steps(row: Mapping[str, Any], record: LatentRecord, where: str) -> No
 
 
 def _check_finite(record: LatentRecord, name: str) -> None:
-    """No NaN and nothing infinite, as an extraction refuses them."""
+    """Refuse NaN and infinite values, as an extraction does."""
     parts = {"vectors": record.latents, "prompt latent": record.prompt_latent}
     if record.logprobs is not None:
         parts["log-probabilities"] = record.logprobs
@@ -208,7 +208,7 @@ def _check_finite(record: LatentRecord, name: str) -> None:
             bad = int(finite.size - finite.sum())
             raise InputError(
                 f"{name}: {bad} of {finite.size} values of its {what} are NaN or infinite; encode "
-                "it anew, or leave it out of the shard"
+                "it again, or leave it out of the shard"
             )
 
 

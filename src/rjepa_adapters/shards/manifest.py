@@ -1,4 +1,4 @@
-"""`identity.json` of exported shards: how they were made, what belongs to them."""
+"""The manifest `identity.json` of exported shards: their identity, history and files."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _CHUNK = 2**20
 
 @attrs.frozen
 class Manifest:
-    """What `identity.json` says.
+    """The content of `identity.json`.
 
     Attributes:
         identity: latent space and generation.
         history: the run history.
         counts: how many `records`, `failures` and `shards` were exported; empty in older exports.
-        files: names of the other files, with the xxh3-128 of each; empty in older exports.
+        files: names of the other files, with the xxh3-128 digest of each; empty in older exports.
     """
 
     identity: Identity
@@ -47,7 +47,7 @@ def write_manifest(
     counts: Mapping[str, int],
     files: Sequence[str],
 ) -> None:
-    """Write it, with a digest of each of the files."""
+    """Write the manifest, with a digest of each file."""
     fields = {
         "format": FORMAT,
         "version": VERSION,
@@ -60,10 +60,10 @@ def write_manifest(
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """What `identity.json` says; None if there is none.
+    """Return the manifest in a folder; None if there is none.
 
     Raises:
-        InputError: it cannot be read, or lacks something.
+        InputError: it cannot be read, or is incomplete.
     """
     path = folder / MANIFEST
     if not path.exists():
@@ -91,10 +91,10 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Compare the names of the files that are there with those that were exported.
+    """Compare the names of the files in a folder with those that were exported.
 
     Raises:
-        InputError: one is missing, or is not part of the export.
+        InputError: a file is missing, or is not part of the export.
     """
     if not manifest.files:
         shards = len(list(folder.glob("*.safetensors")))
@@ -109,7 +109,7 @@ def check_files(folder: Path, manifest: Manifest) -> None:
     for path in sorted(folder.glob("*.safetensors")):
         if path.name not in manifest.files:
             raise InputError(
-                f"{path}: is no part of the export that {MANIFEST} tells of; take it away"
+                f"{path}: is not part of the export that {MANIFEST} describes; remove it"
             )
 
 
@@ -179,21 +179,21 @@ def _digest(path: Path) -> str:
     return state.hexdigest()
 
 
-def exportable(store: LatentStore, per_shard: int) -> Identity:
-    """Return the identity of a store that is to be exported.
+def check_exportable(store: LatentStore, per_shard: int) -> Identity:
+    """Check that a store can be exported, and return its identity.
 
     Raises:
         UsageError: it was never written to, or `per_shard` is below 1.
     """
     if per_shard < 1:
-        raise UsageError(f"per_shard: {per_shard} records a shard; at least 1")
+        raise UsageError(f"per_shard: {per_shard} records per shard; at least 1")
     if store.identity is None:
         raise UsageError(f"{store.location}: it was never written to; there is nothing to export")
     return store.identity
 
 
-def need(module: str, purpose: str) -> Any:
-    """Import and return the module.
+def import_optional(module: str, purpose: str) -> Any:
+    """Import and return an optional module.
 
     Raises:
         UsageError: it is not installed.
@@ -209,7 +209,7 @@ def need(module: str, purpose: str) -> Any:
 
 @attrs.frozen
 class CopyReport:
-    """What an export or import wrote.
+    """The result of an export or import.
 
     Attributes:
         records, failures: how many.

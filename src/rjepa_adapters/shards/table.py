@@ -1,4 +1,4 @@
-"""The row of a Parquet or Arrow table that stands for a record's trace, and back."""
+"""Convert a record's trace to a row of a Parquet or Arrow table, and back."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from rjepa_core.domain.trace import RecordKey, StepSpan, Trace
 
 from ..trace_block import decode_trace, encode_trace
 
-# Stands for a statement that imported shards do not bring.
+# Replaces a statement that imported shards lack.
 NO_STATEMENT = "(the imported shards hold no statement)"
 _AMBIGUOUS = re.compile(r"(#\d+|/prompt|/logprobs|^__metadata__)$")
 
 
 def tensor_name(key: RecordKey) -> str:
-    """Name of a record's tensors: the id, with `#SAMPLE` behind it where that is needed."""
-    if _plain(key.problem_id) != key.problem_id:
+    """Return the name of a record's tensors: the id, followed by `#SAMPLE` if necessary."""
+    if _without_surrogates(key.problem_id) != key.problem_id:
         raw = key.problem_id.encode("utf-8", "surrogatepass")
         return f"sha256-{hashlib.sha256(raw).hexdigest()}#{key.sample}"
     if key.sample or _AMBIGUOUS.search(key.problem_id):
@@ -32,7 +32,7 @@ def tensor_name(key: RecordKey) -> str:
 
 
 def to_row(record: LatentRecord) -> dict[str, Any]:
-    """A record without its vectors, as values that Arrow knows."""
+    """Return a record without its vectors, as values for Arrow."""
     trace = record.trace
     problem = trace.problem
     row: dict[str, Any] = {
@@ -62,19 +62,19 @@ def to_row(record: LatentRecord) -> dict[str, Any]:
         "metadata": json.dumps(dict(trace.metadata), sort_keys=True),
         "exact": None,
     }
-    plain = {name: _plain(value) for name, value in row.items()}
+    plain = {name: _without_surrogates(value) for name, value in row.items()}
     if plain != row or [s.truncated for s in trace.spans[:-1]].count(True):
-        # Half a character pair is text in Python and in no file format; the bytes are kept as well.
+        # A lone surrogate is text in Python but in no file format, so the bytes are kept as well.
         plain["exact"] = encode_trace(trace)
     return plain
 
 
 def from_row(row: Mapping[str, Any], problem: Problem | None, where: str) -> Trace:
-    """The trace of a row; what shards lack stays empty.
+    """Return the trace of a row; fields that the shards lack stay empty.
 
     Args:
-        problem: of the row's problem id, for shards without statements.
-        where: for the mark that an incomplete trace carries in its metadata.
+        problem: with the row's problem id, for shards without statements.
+        where: for the note in the metadata of an incomplete trace.
     """
     if row.get("exact"):
         return decode_trace(row["exact"])
@@ -114,16 +114,16 @@ def from_row(row: Mapping[str, Any], problem: Problem | None, where: str) -> Tra
     )
 
 
-def _plain(value: Any) -> Any:
+def _without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, list) and value and isinstance(value[0], str):
-        return [_plain(item) for item in value]
+        return [_without_surrogates(item) for item in value]
     return value
 
 
 def arrow_schema(pa: Any) -> Any:
-    """Columns of the table, given the module pyarrow."""
+    """Return the columns of the table, given the module pyarrow."""
     text, number = pa.string(), pa.int64()
     columns = {
         "cot_id": text,

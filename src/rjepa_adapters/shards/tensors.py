@@ -1,8 +1,8 @@
-"""Safetensors files written and read tensor by tensor, so that a shard never stands in memory.
+"""Write and read safetensors files tensor by tensor, so that a shard is never wholly in memory.
 
-The library `safetensors` writes only tensors that are all in memory, and reads through a mapping
-of the file, where a disk error, or a file cut short meanwhile, ends the process with a signal
-instead of an error.
+The library `safetensors` writes only tensors that are all in memory, and reads through a memory
+map, where a disk error, or a file truncated meanwhile, ends the process with a signal instead of
+an error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CODES = {STORE_DTYPES[name]: code for code, name in _NAMES.items()}
 
 @attrs.frozen
 class TensorSpec:
-    """Name, dtype and shape of a tensor that is going to be written."""
+    """Name, dtype and shape of a tensor to be written."""
 
     name: str
     dtype: np.dtype[Any]
@@ -44,7 +44,7 @@ class TensorSpec:
 
 
 class TensorWriter:
-    """Takes the tensors announced to `write_tensors`, in that order."""
+    """A writer of the tensors announced to `write_tensors`, in that order."""
 
     def __init__(self, file: BinaryIO, specs: Sequence[TensorSpec]) -> None:
         self._file = file
@@ -59,7 +59,7 @@ class TensorWriter:
 
 @contextmanager
 def write_tensors(path: Path, specs: Sequence[TensorSpec]) -> Iterator[TensorWriter]:
-    """Write a safetensors file whose tensors are known by name, dtype and shape."""
+    """Open a safetensors file for writing tensors whose names, dtypes and shapes are known."""
     header: dict[str, Any] = {"__metadata__": {"format": "np"}}
     offset = 0
     for spec in specs:
@@ -80,7 +80,7 @@ class TensorFile:
     """A safetensors file open for reading.
 
     Raises:
-        InputError: it is no safetensors file, or cut off.
+        InputError: it is not a safetensors file, or truncated.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,7 +98,7 @@ class TensorFile:
     def _read_header(self) -> None:
         size = _LENGTH.unpack(self._file.read(_LENGTH.size))[0]
         if size > _LONGEST_HEADER:
-            raise ValueError("its header is longer than any")
+            raise ValueError("its header is too long")
         header = json.loads(self._file.read(size))
         header.pop("__metadata__", None)
         self._start = _LENGTH.size + size
@@ -113,10 +113,10 @@ class TensorFile:
         return name in self._tensors
 
     def get(self, name: str) -> Vectors:
-        """A tensor.
+        """Return a tensor.
 
         Raises:
-            InputError: there is none of that name, or of a dtype that no store keeps.
+            InputError: there is no tensor of that name, or stores do not support its dtype.
         """
         if name not in self._tensors:
             raise InputError(f"{self._path}: no tensor {name!r}")

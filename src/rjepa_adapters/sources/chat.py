@@ -1,4 +1,4 @@
-"""Conversations: lists of messages, as chat models are trained and asked."""
+"""Conversations: lists of messages, as in the training data of chat models."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _ROLES = {
     "gpt": "assistant",
     "model": "assistant",
 }
-# What names the speaker and what was said: OpenAI's form and ShareGPT's.
+# Keys of the speaker and of the text, in OpenAI's form and ShareGPT's.
 _KEYS = (("role", "content"), ("from", "value"))
 
 
 class ChatError(ValueError):
-    """A conversation that is no problem; the message says what about it."""
+    """A conversation is not a problem; the message says why."""
 
 
 @attrs.frozen
@@ -30,26 +30,26 @@ class Chat:
     """A conversation.
 
     Attributes:
-        turns: roles, `user`, `system` or `assistant` where they are known, and what was said.
+        turns: the role, `user`, `system` or `assistant` if it is known, and the text of each.
     """
 
     turns: tuple[tuple[str, str], ...]
 
     def said_by(self, role: str) -> list[str]:
-        """All that a role said."""
+        """Return the texts of a role."""
         return [text for speaker, text in self.turns if speaker == role and text.strip()]
 
     @property
     def system(self) -> str:
-        """The system's text, empty without one."""
+        """The system's text, or an empty one."""
         return "\n\n".join(self.said_by("system"))
 
     @property
     def problem(self) -> str:
-        """What the user asks last.
+        """The user's last message.
 
         Raises:
-            ChatError: nothing, or not at once: turns before it would be lost.
+            ChatError: there is none, or there are messages before it, which would be lost.
         """
         for speaker, _ in self.turns:
             if speaker not in _ROLES.values():
@@ -67,10 +67,10 @@ class Chat:
 
     @property
     def reply(self) -> str | None:
-        """What the assistant said behind it; None without that."""
+        """The assistant's reply to it; None if there is none."""
         last = self._last_of_user()
-        behind = self.turns[last + 1 :] if last is not None else ()
-        texts = [text for speaker, text in behind if speaker == "assistant"]
+        later = self.turns[last + 1 :] if last is not None else ()
+        texts = [text for speaker, text in later if speaker == "assistant"]
         return "\n\n".join(texts) if texts else None
 
     def _last_of_user(self) -> int | None:
@@ -79,10 +79,10 @@ class Chat:
 
 
 def read_chat(value: Any) -> Chat | None:
-    """The conversation in a value, also as JSON in a text; None if it is something else.
+    """Return the conversation in a value, also as JSON in a text; None if it is something else.
 
     Raises:
-        ChatError: a message holds something beside text.
+        ChatError: a message holds something other than text.
     """
     if isinstance(value, str):
         value = _unpacked(value)
@@ -124,7 +124,7 @@ def _unpacked(text: str) -> Any:
 
 
 def _transposed(value: Mapping[str, Any]) -> list[dict[str, Any]] | None:
-    """Messages of a lists' dictionary, as `datasets` may give a list of dictionaries."""
+    """Return messages from a dictionary of lists, a form in which `datasets` may store them."""
     for keys in _KEYS:
         columns = [value.get(key) for key in keys]
         if all(isinstance(column, list) for column in columns):

@@ -1,4 +1,4 @@
-"""Multiple choice: the choices of a row, and which of them its answer names."""
+"""Multiple choice: find the choices of a row, and which of them its answer names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import attrs
 from .record import Record, is_null, scalar_text
 
 CHOICE_NAMES = ("choices", "options", "answer_choices", "endings")
-# What stands for all of them in `problems.fields`, wherever a row has them.
+# The name of a row's choices in `problems.fields`, whatever fields they are in.
 CHOICES = "choices"
-# Names of the answer beside the usual ones, where there are choices.
+# Further names of the answer of a row with choices.
 ANSWER_NAMES = (
     "correct_option",
     "correct_choice",
@@ -32,21 +32,21 @@ _COLUMN = re.compile(r"(?P<kind>option|opt|op|choice|answer_choice)_?(?P<label>[
 _LABELLED = re.compile(r"\(?(?P<label>[A-Za-z0-9])\s*[).:]\s*(?P<text>.*)", re.S)
 # Choices in one text: `a ) 38 , b ) 27.5 , c ) 30`.
 _IN_A_ROW = re.compile(r"(?:^|[\s,;])\(?([A-Za-z])\s*[).]\s")
-# Texts of that many characters do not stand in a statement, in their order, by chance.
+# Texts of this many characters in all do not occur in a statement, in order, by chance.
 _NO_CHANCE = 24
 
 
 class ChoiceError(ValueError):
-    """An answer that is none of the choices; the message says so."""
+    """An answer names none of the choices."""
 
 
 @attrs.frozen
 class Choices:
-    """What can be chosen from.
+    """The choices of a row.
 
     Attributes:
-        fields: where it stood.
-        texts: None where a place is left free.
+        fields: the fields they were read from.
+        texts: of the choices; None for an empty one.
         labels: the row's own, as many as texts, or none.
     """
 
@@ -55,27 +55,27 @@ class Choices:
     labels: tuple[str, ...] = ()
 
     def lettered(self) -> str:
-        """A line for each: `A. …`."""
+        """Return a line per choice, such as `A. …`."""
         return "\n".join(
             f"{_letter(i)}. {text}" for i, text in enumerate(self.texts) if text is not None
         )
 
-    def stand_in(self, statement: str) -> bool:
-        """Whether a statement holds them already."""
+    def are_in(self, statement: str) -> bool:
+        """Return whether a statement contains the choices already."""
         texts = {i: re.escape(text) for i, text in enumerate(self.texts) if text is not None}
         labelled = [rf"(?<!\w){_letter(i)}\s*[).:]\s*{text}(?!\w)" for i, text in texts.items()]
-        if _stand_in_order(labelled, statement):
+        if _occur_in_order(labelled, statement):
             return True
         bare = [rf"(?<!\w){text}(?!\w)" for text in texts.values()]
-        return sum(map(len, texts.values())) >= _NO_CHANCE and _stand_in_order(bare, statement)
+        return sum(map(len, texts.values())) >= _NO_CHANCE and _occur_in_order(bare, statement)
 
     def named(self, answer: Any, lettered: bool) -> str | None:
-        """The letter of what an answer names, or its text where the letters stand nowhere.
+        """Return the letter of the choice that an answer names, or its text if not `lettered`.
 
-        None for no answer, as test sets have it; another text stays as it is.
+        None for a missing answer, as in test sets; any other text is returned unchanged.
 
         Raises:
-            ChoiceError: it is a number or a letter that no choice has.
+            ChoiceError: the answer is a number or a letter that no choice has.
         """
         if isinstance(answer, list):
             found = [self.named(one, lettered) for one in answer]
@@ -89,10 +89,10 @@ class Choices:
         return _letter(place) if lettered else self.texts[place]
 
     def place_of(self, answer: Any) -> int | None:
-        """Which choice an answer names, from 0: by label, letter, text or number.
+        """Return the index of the choice that an answer names by label, letter, text or number.
 
         Raises:
-            ChoiceError: it is a number or a letter that no choice has.
+            ChoiceError: the answer is a number or a letter that no choice has.
         """
         text, is_text = (scalar_text(answer) or "").strip(), isinstance(answer, str)
         bare = text.strip("(). :").lower()
@@ -106,7 +106,7 @@ class Choices:
         if is_text and any(same):
             return same.index(True)
         if bare.isdecimal():
-            # Counted from 0, as the data sets do that give a number.
+            # Counted from 0, as in all data sets that give a number.
             if int(bare) < len(self.texts) and self.texts[int(bare)] is not None:
                 return int(bare)
             if not is_text:
@@ -123,7 +123,7 @@ class Choices:
 
 
 def find_choices(record: Record) -> Choices | None:
-    """The choices of a row, None without any."""
+    """Return the choices of a row; None if it has none."""
     for field in record.present(CHOICE_NAMES):
         found = read_choices(record.values[field], field)
         if found is not None:
@@ -132,7 +132,7 @@ def find_choices(record: Record) -> Choices | None:
 
 
 def read_choices(value: Any, field: str) -> Choices | None:
-    """The choices in a value: a list, objects, a text with their labels; None if there are none."""
+    """Return the choices in a list, objects or a text with their labels; None if it has none."""
     labels: list[str] = []
     if isinstance(value, str):
         value = _from_text(value)
@@ -181,7 +181,7 @@ def _from_text(text: str) -> Any:
 
 
 def _in_columns(record: Record) -> Choices | None:
-    """`option1`, `option2`; `opa`, `opb`; `A`, `B` where the answer is one of these letters."""
+    """Return the choices in columns such as `option1`, `opa`, or `A` if the answer is a letter."""
     columns: dict[str, dict[str, str]] = {}
     for plain, field in record.plain.items():
         if match := _COLUMN.fullmatch(plain):
@@ -204,7 +204,7 @@ def _in_columns(record: Record) -> Choices | None:
 _LETTERS = set("abcdefghij")
 
 
-def _stand_in_order(patterns: list[str], text: str) -> bool:
+def _occur_in_order(patterns: list[str], text: str) -> bool:
     position = 0
     for pattern in patterns:
         found = re.compile(pattern, re.I).search(text, position)

@@ -16,15 +16,15 @@ from .rows import Records, RecordSource
 
 
 def source(location: str, problems: ProblemSettings, delimiter: str | None) -> RecordSource:
-    """The source of a CSV file."""
+    """Return the source of a CSV file."""
     check_file(location)
     reader = RowReader.of(problems)
     return RecordSource(location, lambda: _records(location, reader, delimiter), reader)
 
 
 @attrs.define
-class _Lines:
-    """Lines for `csv.reader`; `number` is the last one it took."""
+class _NumberedLines:
+    """Lines for `csv.reader`; `number` is that of the last line it read."""
 
     lines: Iterator[tuple[int, str]]
     number: int = 0
@@ -36,12 +36,12 @@ class _Lines:
 
 
 def _records(location: str, reader: RowReader, delimiter: str | None) -> Records:
-    lines = _Lines(text_lines(location))
+    lines = _NumberedLines(text_lines(location))
     feed = iter(lines)
     first = next(feed)
     if delimiter is None:
         delimiter = max(",;\t", key=first.count)
-    # The module's own limit is 128 KiB a field; a long solution has more.
+    # The module's own limit is 128 KiB per field; a long solution has more.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE))
     table = csv.reader(_chain(first, feed), delimiter=delimiter, strict=True)
     header: list[str] | None = None

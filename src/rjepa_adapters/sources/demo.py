@@ -1,4 +1,4 @@
-"""The demo: problems written for this project, shipped with it."""
+"""The demo source: problems written for this project and shipped with it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .rows import Records, RecordSource
 
 
 def source(problems: ProblemSettings) -> RecordSource:
-    """The demo's problems, whose field names are known: `problems.fields` is for other sources."""
+    """Return the demo's source; it ignores `problems.fields`, since its fields are known."""
     return RecordSource("demo", _records, RowReader.of(attrs.evolve(problems, fields={})))
 
 

@@ -1,4 +1,4 @@
-"""Which field of a record is what: the usual names, and those that the user gave."""
+"""The meaning of a record's fields: their usual names, and those that the user gave."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rjepa_core.text import shell_word
 from .choices import CHOICES, find_choices
 from .record import Record, plain_name
 
-# Our names, and the names they go by; the first one present is taken.
+# Our names, and the names in sources; the first one present is used.
 NAMES: Mapping[str, tuple[str, ...]] = {
     "statement": (
         "statement",
@@ -51,26 +51,29 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     ),
 }
 SOLUTION_NAMES = (*NAMES["steps"], *NAMES["solution"])
-# Labels of a solution, not of its problem.
+# Fields that are labels of a solution, not of its problem.
 CORRECT = ("correct", "is_correct")
 LABELS = (*CORRECT, "model", "cot_id")
 
 
 @attrs.frozen
 class Fields:
-    """Our names to the source's, as the user gave them; "" takes no field.
+    """The user's mapping of our fields to the source's; "" uses no field.
 
     Attributes:
-        given: `statement`, `id`, `domain`, `subdomain`, `answer`, `steps` or `solution` to a name,
-            to several as `Body+Question`, or to one within a field, as `reward_model.ground_truth`.
+        given: `statement`, `id`, `domain`, `subdomain`, `answer`, `steps` or `solution`, mapped to
+            a name, to several as `Body+Question`, or to a nested one as
+            `reward_model.ground_truth`.
     """
 
     given: Mapping[str, str] = attrs.field(factory=dict)
 
     @classmethod
     def of(cls, given: Mapping[str, str]) -> Fields:
-        """Raises:
-        UsageError: a name on the left is none of ours, or the statement is taken from nowhere.
+        """Return the checked mapping.
+
+        Raises:
+            UsageError: a key is not one of our fields, or the statement uses no field.
         """
         for name in given:
             if name not in NAMES:
@@ -87,8 +90,10 @@ class Fields:
         return cls(dict(given))
 
     def check(self, record: Record) -> None:
-        """Raises:
-        InputError: the record lacks a field that the user named.
+        """Check that a record has the fields that the user named.
+
+        Raises:
+            InputError: it lacks one.
         """
         for ours, theirs in self.given.items():
             for part in self.parts(record, theirs):
@@ -102,19 +107,19 @@ class Fields:
                     )
 
     def parts(self, record: Record, theirs: str) -> list[str]:
-        """The source's fields in a name as it was given: `Body+Question` is two of them."""
+        """Return the source's fields in a name that the user gave: `Body+Question` is two."""
         if not theirs or theirs in record.names:
             return [theirs] if theirs else []
         return [part.strip() for part in theirs.split("+")]
 
     def candidates(self, record: Record, ours: str) -> list[str]:
-        """The fields that may hold this: the user's alone, or those with a usual name."""
+        """Return the fields that may hold ours: the user's, or those with a usual name."""
         if ours in self.given:
             return [self.given[ours]] if self.given[ours] else []
         return record.present(NAMES[ours])
 
     def has_statement(self, names: Iterable[str]) -> bool:
-        """Whether a table with these columns holds statements."""
+        """Return whether a table with these columns holds statements."""
         record = Record.of(dict.fromkeys(names), "")
         if "statement" in self.given:
             parts = self.parts(record, self.given["statement"])
@@ -122,7 +127,7 @@ class Fields:
         return bool(record.present(NAMES["statement"]))
 
     def no_statement(self, record: Record) -> InputError:
-        """What to say of a record without a statement: what it has, and the likeliest of it."""
+        """Return the error for a record without a statement; it suggests the likeliest field."""
         likeliest = _likeliest(record.values)
         return record.error(
             f"no statement; the row has {record.listed()}; "
@@ -131,7 +136,7 @@ class Fields:
 
 
 def _likeliest(values: Mapping[str, Any]) -> str:
-    """The field that may hold the statement: by its name, else the longest text."""
+    """Return the likeliest field for the statement: by its name, else the longest text."""
     taken = {*SOLUTION_NAMES, *LABELS, *(name for ours in NAMES.values() for name in ours)}
     texts = [
         name

@@ -1,4 +1,4 @@
-"""Text files line by line, plain or packed; what cannot be read is named with its line."""
+"""Read text files line by line, plain or packed; errors name the line."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def check_file(location: str) -> Path:
-    """The path of a file that is there and can be read twice.
+    """Return the path of an existing file that can be read twice.
 
     Raises:
-        InputError: it is missing, a directory, or something else that is no file.
+        InputError: it is missing, a directory, or not a regular file.
     """
     path = Path(os.path.expanduser(location))
     if path.is_dir():
@@ -53,7 +53,7 @@ def _nearest(path: Path) -> str:
 
 
 def text_lines(location: str) -> Iterator[tuple[int, str]]:
-    """Line numbers from 1, and lines with their ends as they are; split at `\\n` alone.
+    """Yield line numbers from 1, and lines with their ends, split at `\\n` only.
 
     Raises:
         InputError: the file cannot be read, is empty, is not UTF-8, or is damaged.
@@ -77,7 +77,7 @@ def text_lines(location: str) -> Iterator[tuple[int, str]]:
 
 
 def _raw_lines(stream: IO[bytes]) -> Iterator[bytes]:
-    # Bounded, so that a file without line ends cannot fill the memory.
+    # Bounded, so that a file without line ends cannot exhaust memory.
     while raw := stream.readline(MAX_LINE + 1):
         yield raw
 
@@ -94,7 +94,7 @@ def _decode(raw: bytes, number: int, location: str) -> str:
         raise InputError(f"{where}: a binary file (it holds zero bytes), not text")
     if len(raw) > MAX_LINE:
         raise InputError(
-            f"{where}: a line of more than {MAX_LINE >> 20} MiB; give one problem a line"
+            f"{where}: a line of more than {MAX_LINE >> 20} MiB; give one problem per line"
         )
     try:
         return raw.decode("utf-8")
@@ -105,7 +105,7 @@ def _decode(raw: bytes, number: int, location: str) -> str:
         ) from None
 
 
-# What each begins with, and how a file's name ends.
+# First bytes of each kind of packed file, and endings of its name.
 _READ = {
     "gzip": (b"\x1f\x8b", (".gz",)),
     "bzip2": (b"BZh", (".bz2",)),
@@ -122,22 +122,22 @@ _REFUSED = {
     "compress": (b"\x1f\x9d", (".z",)),
 }
 _LONGEST_MARK = 6
-# What a reader of one raises where the file is damaged; an `OSError` of the system has a number.
+# Errors of readers of damaged files, besides an `OSError` without a number, which the system sets.
 DAMAGED = (EOFError, zlib.error, lzma.LZMAError)
 
 
 def bare_name(location: str) -> str:
-    """The location in lower case, without what says that it is packed."""
+    """Return the location in lower case, without an ending that says that it is packed."""
     name = location.lower()
     endings = [ending for _, all_of in (*_REFUSED.values(), *_READ.values()) for ending in all_of]
     return name.removesuffix(max(filter(name.endswith, endings), key=len, default=""))
 
 
 def packed_as(path: Path) -> str | None:
-    """How a file that is there is packed: by its first bytes, else by its name.
+    """Return how an existing file is packed, by its first bytes, else by its name.
 
     Raises:
-        InputError: in a way that is not read.
+        InputError: it is packed in a way that is not supported.
     """
     with path.open("rb") as stream:
         head = stream.read(_LONGEST_MARK)
@@ -148,28 +148,28 @@ def packed_as(path: Path) -> str | None:
     by_name = [kind for kind, (_, endings) in kinds.items() if name.endswith(endings)]
     for kind in (*by_mark, *by_name):
         if kind in _REFUSED:
-            raise InputError(f"{path}: is packed as {kind}, which is not read; unpack it")
+            raise InputError(f"{path}: is packed as {kind}, which is not supported; unpack it")
     return next(iter((*by_mark, *by_name)), None)
 
 
 @contextmanager
 def unpacked(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked where it is packed.
+    """Open a file for reading its bytes, unpacked if it is packed.
 
     Raises:
-        InputError: it is packed in a way that is not read.
-        UsageError: what reads it is not installed.
+        InputError: it is packed in a way that is not supported.
+        UsageError: the package that reads it is not installed.
     """
-    opener = _OPENERS.get(packed_as(path) or "", _plain)
+    opener = _OPENERS.get(packed_as(path) or "", _open_plain)
     with opener(path) as stream:
         yield stream
 
 
-def _plain(path: Path) -> IO[bytes]:
+def _open_plain(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _zstandard(path: Path) -> IO[bytes]:
+def _open_zstandard(path: Path) -> IO[bytes]:
     try:
         import pyarrow
     except ImportError:
@@ -183,10 +183,10 @@ _OPENERS: Mapping[str, Callable[[Path], Any]] = {
     "gzip": gzip.open,
     "bzip2": bz2.open,
     "xz": lzma.open,
-    "Zstandard": _zstandard,
+    "Zstandard": _open_zstandard,
 }
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether it is the packed file that a read failed of, not the system."""
+    """Return whether an error of reading is due to a damaged file, not to the system."""
     return isinstance(error, DAMAGED) or (isinstance(error, OSError) and error.errno is None)

@@ -25,7 +25,7 @@ def source(
     split: str | None = None,
     revision: str | None = None,
 ) -> RecordSource:
-    """The source of a dataset. It is loaded, memory-mapped, when first read.
+    """Return the source of a dataset, which is loaded, memory-mapped, when first read.
 
     Raises:
         UsageError: `datasets` is not installed.
@@ -78,7 +78,7 @@ class _Dataset:
             )
         except InputError:
             raise
-        except Exception as error:  # whatever the library, its builders and the network raise
+        except Exception as error:  # the library, its builders and the network may raise anything
             raise InputError(f"{self.location}: {self._explain(error)}") from None
 
     def _load_saved(self) -> Any:

@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line."""
+"""JSON Lines: one object per line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .rows import Records, RecordSource
 
 
 def source(location: str, problems: ProblemSettings) -> RecordSource:
-    """The source of a JSON Lines file."""
+    """Return the source of a JSON Lines file."""
     check_file(location)
     return RecordSource(location, lambda: _records(location), RowReader.of(problems))
 
@@ -29,20 +29,20 @@ def _records(location: str) -> Records:
         where = f"{location}:{number}"
         if first and text.startswith("["):
             raise InputError(
-                f"{where}: one JSON array, not one object a line; "
+                f"{where}: a JSON array, not one object per line; "
                 "convert it first: jq -c '.[]' OLD > NEW.jsonl"
             )
         first = False
         try:
-            record = json.loads(text, object_pairs_hook=_object)
+            record = json.loads(text, object_pairs_hook=_object_without_repeats)
         except json.JSONDecodeError as error:
-            spread = "; a row must stand on one line" if text in ("{", "}") else ""
+            spread = "; a row must be on one line" if text in ("{", "}") else ""
             raise InputError(
                 f"{where}: broken JSON: {error.msg} (column {error.colno}){spread}"
             ) from None
         except _RepeatedError as error:
             raise InputError(
-                f"{where}: {error} stands twice in an object; one of its values would be lost"
+                f"{where}: {error} occurs twice in an object; one of its values would be lost"
             ) from None
         except (ValueError, RecursionError) as error:
             raise InputError(f"{where}: JSON that cannot be read: {error}") from None
@@ -55,8 +55,8 @@ class _RepeatedError(ValueError):
     pass
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; a key that stands twice would drop what it says first."""
+def _object_without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; refuse one with a repeated key, whose first value would be lost."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

@@ -1,6 +1,6 @@
-"""Who reads a location: by its extension, else by the first bytes of an existing file.
+"""Decide which source reads a location: by its extension, else by the first bytes of a file.
 
-The answers exclude one another, so the order in which adapters are asked does not matter.
+At most one source claims a location, so the order in which adapters are asked does not matter.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def is_parquet(location: str) -> bool:
 
 
 def is_dataset(location: str) -> bool:
-    """A dataset with its prefix, saved on disk, or by a name that can be no file's."""
+    """Return whether it is a dataset: by prefix, on disk, or by a name that no file can have."""
     if location.startswith(HUB_PREFIX) or is_saved_dataset(location):
         return True
     path = Path(location)
@@ -54,7 +54,7 @@ def is_dataset(location: str) -> bool:
 
 
 def is_saved_dataset(location: str) -> bool:
-    """A folder that `save_to_disk` of `datasets` made."""
+    """Return whether it is a folder that `save_to_disk` of `datasets` made."""
     folder = Path(os.path.expanduser(location))
     return (folder / "dataset_dict.json").is_file() or (
         (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
@@ -70,7 +70,7 @@ def _kind(location: str) -> str | None:
     try:
         head = _head(Path(os.path.expanduser(location)))
     except RJepaError:
-        # Its reader says that this way of packing is not read, or what reads it.
+        # The source's error says that this packing is not supported, or which package it needs.
         return "jsonl" if bare_name(location) != location.lower() else None
     if head.startswith(b"PAR1"):
         return "parquet"
@@ -78,7 +78,7 @@ def _kind(location: str) -> str | None:
 
 
 def _head(path: Path) -> bytes:
-    """The first bytes of a regular file, unpacked; nothing where there is no such file."""
+    """Return the first bytes of a regular file, unpacked; empty if there is no such file."""
     if not path.is_file():
         return b""
     try:

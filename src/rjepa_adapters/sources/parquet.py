@@ -1,4 +1,4 @@
-"""Parquet, a batch of rows at a time."""
+"""Parquet files, read a batch of rows at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCH_ROWS = 256
 
 
 def source(location: str, problems: ProblemSettings) -> RecordSource:
-    """The source of a Parquet file.
+    """Return the source of a Parquet file.
 
     Raises:
         UsageError: pyarrow is not installed.
@@ -44,17 +44,17 @@ def _records(location: str, arrow: Any, parquet: Any) -> Records:
         raise InputError(f"{location}: is empty")
     if packed := packed_as(path):
         raise InputError(
-            f"{location}: Parquet packed as {packed}, which is not read: it is packed inside "
-            "already; unpack it"
+            f"{location}: Parquet packed as {packed}, which is not supported: it is "
+            "compressed inside already; unpack it"
         )
     number = 0
     try:
-        # Arrow opens no path whose bytes are not UTF-8.
+        # Arrow cannot open a path whose bytes are not UTF-8.
         with path.open("rb") as opened, parquet.ParquetFile(opened) as file:
             schema = file.schema_arrow
             if name := repeated(schema.names):
                 raise InputError(
-                    f"{location}: the column {name!r} is there twice; one of them would be lost"
+                    f"{location}: the column {name!r} occurs twice; one of them would be lost"
                 )
             short = short_floats({field.name: field.type for field in schema})
             for batch in file.iter_batches(batch_size=BATCH_ROWS):

@@ -1,4 +1,4 @@
-"""The built-in problem sources, as descriptors; nothing that reads a file is imported here."""
+"""Register the built-in problem sources; the modules that read files are imported when needed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from . import locations
 
 @attrs.frozen(kw_only=True)
 class CsvSettings:
-    """How CSV files are written.
+    """Settings of CSV files.
 
     Attributes:
-        delimiter: one character; by default the header line's most frequent of `,`, `;` and tab.
+        delimiter: one character; by default the most frequent of `,`, `;` and tab in the header.
     """
 
     delimiter: str | None = attrs.field(
@@ -30,11 +30,11 @@ class CsvSettings:
 
 @attrs.frozen(kw_only=True)
 class DatasetSettings:
-    """Which part of a dataset is read.
+    """Settings of Hugging Face datasets: which part is read.
 
     Attributes:
         config: the dataset's configuration (`main` of `openai/gsm8k`).
-        split: the split, also a slice (`train[:100]`); `hf:NAME:SPLIT` goes before it.
+        split: the split, also a slice (`train[:100]`); `hf:NAME:SPLIT` overrides it.
         revision: branch, tag or commit on the hub.
     """
 
@@ -80,7 +80,7 @@ def rjepa_sources() -> Iterable[SourceAdapter]:
     return [
         SourceAdapter(
             name="jsonl",
-            summary="JSON Lines: one object a line (.jsonl, .ndjson, .json, also packed)",
+            summary="JSON Lines: one object per line (.jsonl, .ndjson, .json, also packed)",
             create=_jsonl,
             claims=locations.is_jsonl,
         ),

@@ -1,4 +1,4 @@
-"""From records to problems, with their solutions where these are asked for."""
+"""Turn records into problems, with their solutions if they are wanted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .choices import ANSWER_NAMES, CHOICES, ChoiceError
 from .fields import CORRECT, LABELS, SOLUTION_NAMES, Fields
 from .record import Record, is_null, kind_of, plain_name, scalar_text
 from .solutions import LONGEST_LABEL, final_answer, given_solutions
-from .statement import Posed, is_mbpp, joined, pose_row, unposed
+from .statement import Posed, is_mbpp, join_fields, pose_row, unposed
 
 CODE_DOMAIN = "code"
-# Where sets for learning from verified answers keep them.
+# The answer's field in data sets for reinforcement learning from verified answers.
 _NESTED_ANSWER = "reward_model.ground_truth"
 
 
@@ -31,10 +31,10 @@ class RowReader:
     """Turns records into problems.
 
     Attributes:
-        fields: which field is what.
+        fields: the meaning of the fields.
         domain: overrides the records' own.
-        given: whether every record must bring solutions; they are not looked at otherwise.
-        keep_notes: leave `<<…>>` notes in them.
+        given: whether every record must have solutions; otherwise they are ignored.
+        keep_notes: keep `<<…>>` notes in solutions.
     """
 
     fields: Fields
@@ -45,23 +45,23 @@ class RowReader:
 
     @classmethod
     def of(cls, problems: ProblemSettings) -> RowReader:
-        """The reader that the settings ask for.
+        """Return the reader for the settings.
 
         Raises:
-            UsageError: `problems.fields` names something that a problem does not have.
+            UsageError: `problems.fields` names a field that a problem does not have.
         """
         fields = Fields.of(problems.fields)
         return cls(fields, problems.domain, bool(problems.traces), problems.keep_notes)
 
     def read(self, values: Mapping[str, Any], where: str) -> SourceRow:
-        """One record as a problem and its solutions.
+        """Return a record as a problem and its solutions.
 
         Raises:
-            InputError: naming where it stands, and the field.
+            InputError: the record is invalid; the message names its location and the field.
         """
         record = Record.of(values, where)
         self.fields.check(record)
-        record = record.with_values(self._put_together(record))
+        record = record.with_values(self._join_fields(record))
         posed = pose_row(self.fields, record)
         domain, domain_field = self._domain(record)
         found, id_field = self._id(record)
@@ -81,24 +81,24 @@ class RowReader:
         self._warn_of(record, posed, used)
         if not self.given:
             return SourceRow(problem, (), where)
-        # In code, `1<<n>>2` is no calculator note.
+        # In code, `1<<n>>2` is not a calculator note.
         keep_notes = self.keep_notes or domain == CODE_DOMAIN
         if answer_field is not None and plain_name(answer_field) in CORRECT:
-            # The letter of the right choice, no label of a solution.
+            # It is the letter of the right choice, not a label of a solution.
             record = record.without(answer_field)
         reply = None if posed.chat is None else posed.chat.reply
         return SourceRow(problem, given_solutions(self.fields, record, keep_notes, reply), where)
 
-    def _put_together(self, record: Record) -> dict[str, Any]:
-        """What the user's names for several fields, or for one within a field, stand for."""
+    def _join_fields(self, record: Record) -> dict[str, Any]:
+        """Return the values of the user's names for several fields, or for a nested field."""
         return {
-            theirs: joined(record, ours, self.fields.parts(record, theirs))
+            theirs: join_fields(record, ours, self.fields.parts(record, theirs))
             for ours, theirs in self.fields.given.items()
             if theirs and theirs not in record.names
         }
 
     def _warn_of(self, record: Record, posed: Posed, used: set[str | None]) -> None:
-        """Say once of each field that it may be a part of the problem which is not posed."""
+        """Warn, once per field, that it may be part of the problem but is in no prompt."""
         base = self.fields.given.get("statement") or posed.fields[0]
         joins = {field: f"{field}+{base}" for field in unposed(record, posed, used)}
         if posed.choices is not None and not posed.lettered:
@@ -109,7 +109,7 @@ class RowReader:
                 how = "write it into the statement"
             self._warn(
                 field,
-                f"{record.where}: the field {field!r} is in no prompt; where it belongs to the "
+                f"{record.where}: the field {field!r} is in no prompt; if it belongs to the "
                 f"problem, {how}",
             )
         system = posed.chat.system if posed.chat is not None else ""
@@ -168,14 +168,14 @@ class RowReader:
         return None, None
 
     def _answer(self, record: Record, posed: Posed) -> tuple[str | None, str | None]:
-        """The reference answer, and the field used up by it."""
+        """Return the reference answer, and the field that it was taken from."""
         for field in self.fields.candidates(record, "answer"):
-            value = _alone(record.values[field])
+            value = _unwrap_single(record.values[field])
             text = self._answer_text(record, field, value)
             if not text:
                 continue
             found = final_answer(text)
-            # Lines without a mark at their end are a solution, not an answer, unless named as one.
+            # Lines without a mark at their end are a solution, unless named as the answer.
             if found is None and ("answer" in self.fields.given or "\n" not in text):
                 found = text
             named = value if found == text else found
@@ -185,14 +185,14 @@ class RowReader:
                 found = self._choice(posed, record.values[field])
                 if found is not None:
                     return found, field
-            value = _alone(record.find(_NESTED_ANSWER)[1])
+            value = _unwrap_single(record.find(_NESTED_ANSWER)[1])
             if text := self._answer_text(record, _NESTED_ANSWER, value):
                 return final_answer(text) or text, _NESTED_ANSWER.split(".")[0]
         reply = posed.chat.reply if posed.chat is not None else None
         return self._reference(record) or (final_answer(reply) if reply else None), None
 
     def _answer_text(self, record: Record, field: str, value: Any) -> str:
-        """An answer as text, empty for none."""
+        """Return an answer as text, empty if there is none."""
         if is_null(value):
             return ""
         if isinstance(value, bytes):
@@ -203,7 +203,7 @@ class RowReader:
         return record.text(field, "answer", text).strip()
 
     def _chosen(self, record: Record, field: str, posed: Posed, answer: Any) -> str | None:
-        """An answer, which names one of the row's choices if it has any."""
+        """Return an answer, resolved to one of the row's choices if it has any."""
         if posed.choices is None or answer is None:
             return None if answer is None else self._answer_text(record, field, answer)
         try:
@@ -215,7 +215,7 @@ class RowReader:
             ) from None
 
     def _choice(self, posed: Posed, value: Any) -> str | None:
-        """The choice that a value names, None where it is something else."""
+        """Return the choice that a value names; None if it names none."""
         assert posed.choices is not None
         try:
             place = posed.choices.place_of(value)
@@ -224,7 +224,7 @@ class RowReader:
         return None if place is None else posed.choices.named(value, posed.lettered)
 
     def _reference(self, record: Record) -> str | None:
-        """The answer inside a source's own solution; one that carries a label may be wrong."""
+        """Return the answer in a source's own solution; a labelled one may be wrong."""
         if "answer" in self.fields.given or record.present(CORRECT):
             return None
         for field in self.fields.candidates(record, "solution")[:1]:
@@ -235,7 +235,7 @@ class RowReader:
         return None
 
     def _metadata(self, record: Record, used: set[str | None]) -> dict[str, str]:
-        """Other short values; a solution's own labels are left to the solutions."""
+        """Return the other short values; labels of solutions are left to the solutions."""
         kept = {}
         for field in record.names:
             if field in used or plain_name(field) in (*SOLUTION_NAMES, *LABELS):
@@ -246,15 +246,15 @@ class RowReader:
         return kept
 
 
-def _alone(value: Any) -> Any:
-    """One answer alone in a list is that one."""
+def _unwrap_single(value: Any) -> Any:
+    """Return the only element of a list, also of nested ones; anything else unchanged."""
     while isinstance(value, list) and len(value) == 1:
         [value] = value
     return value
 
 
 def _json_number(value: Any) -> Any:
-    """A decimal within a list; its digits behind the point are no text."""
+    """Return a decimal within a list as a JSON number, anything else as text."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return str(value)

@@ -1,4 +1,4 @@
-"""One record as it was read: its values, where it stood, and its fields by their plain names."""
+"""A record as it was read: its values, its location, and its fields by their plain names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .chat import ChatError, read_chat
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in the words of a message."""
+    """Return the kind of a value, for a message."""
     if value is None:
         return "null"
     names = (
@@ -30,14 +30,14 @@ def kind_of(value: Any) -> str:
 
 
 def is_null(value: Any) -> bool:
-    """Null, or the NaN that table programs write for it."""
+    """Return whether a value is null, or the NaN that table programs write for it."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def scalar_text(value: Any) -> str | None:
-    """A text, number or truth value as text; None for anything else.
+    """Return a text, number or truth value as text; None for anything else.
 
-    Table programs turn whole numbers into floats where a column has gaps; 3.0 is 3 again here.
+    Table programs turn integers into floats if a column has gaps; 3.0 becomes 3 again here.
     """
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -50,15 +50,16 @@ def scalar_text(value: Any) -> str | None:
 
 @functools.lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
+    """Return a field's name in lower case with underscores, by which it is compared."""
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
 @attrs.frozen
 class Record:
-    """A row as it was read: its values, and its fields by their plain names.
+    """A row as it was read.
 
     Attributes:
-        values: by field, and what was put together from several.
+        values: by field, and those joined from several fields.
         where: file and line.
         plain: fields by their plain names.
         names: of the row's own fields, in its order.
@@ -71,25 +72,28 @@ class Record:
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> Record:
-        # Reversed, so that the first of two fields with the same plain name stands.
+        # Reversed, so that the first of two fields with the same plain name counts.
         plain = {plain_name(k): k for k in reversed(list(values))}
         return cls(values, where, plain, tuple(values))
 
     def with_values(self, more: Mapping[str, Any]) -> Record:
-        """The same with values that no field of the row holds."""
+        """Return the record with additional values, which no field of the row holds."""
         return attrs.evolve(self, values={**self.values, **more}) if more else self
 
     def without(self, field: str | None) -> Record:
-        """The same without a field."""
+        """Return the record without a field."""
         return self.of({k: v for k, v in self.values.items() if k != field}, self.where)
 
     def present(self, names: Iterable[str]) -> list[str]:
-        """The fields that go by one of these names, in the names' order."""
+        """Return the fields with one of these plain names, in the order of the names."""
         return [self.plain[name] for name in names if name in self.plain]
 
     def find(self, name: str) -> tuple[bool, Any]:
-        """Whether there is such a field, or one within one (`reward_model.ground_truth`), and its
-        value; of a conversation also what a role says (`messages.system`)."""
+        """Return whether there is such a field, and its value.
+
+        The name may be of a nested field (`reward_model.ground_truth`), or of what a role says in a
+        conversation (`messages.system`).
+        """
         if name in self.values:
             return True, self.values[name]
         head, *path = name.split(".")
@@ -113,13 +117,17 @@ class Record:
         return InputError(f"{self.where}: {message}")
 
     def listed(self) -> str:
-        """The fields, for a message."""
+        """Return the names of the fields, for a message."""
         names = [repr(name) for name in self.names]
         more = f" and {len(names) - 12} more" if len(names) > 12 else ""
         return (", ".join(names[:12]) + more) or "no fields"
 
     def text(self, field: str, what: str, value: Any = None) -> str:
-        """A field's value (or that given) which must be a text that can be stored."""
+        """Return a field's value (or `value`), which must be a text that can be stored.
+
+        Raises:
+            InputError: it is not.
+        """
         value = self.values[field] if value is None else value
         if not isinstance(value, str):
             raise self.error(
@@ -131,6 +139,6 @@ class Record:
             except UnicodeEncodeError as error:
                 raise self.error(
                     f"the {what} in field {field!r} holds half a character "
-                    f"(\\u{ord(value[error.start]):04x}, a lone surrogate); mend that row"
+                    f"(\\u{ord(value[error.start]):04x}, a lone surrogate); correct that row"
                 ) from None
         return value

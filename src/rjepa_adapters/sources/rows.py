@@ -1,4 +1,4 @@
-"""A source made of records, with typed values as a text file would have given them."""
+"""A source made of records; typed values are converted to those of a text file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Records = Iterator[tuple[str, Mapping[str, Any]]]
 
 @attrs.frozen
 class RecordSource:
-    """Reads records again from the start each time.
+    """A problem source over records, read from the start each time.
 
     Attributes:
-        location: as it was given, for messages.
-        records: opens the source and yields where each record stands, and the record.
+        location: as given, for messages.
+        records: opens the source and yields the location and the values of each record.
         reader: turns a record into a problem and its solutions.
     """
 
@@ -48,12 +48,12 @@ _SHORT_FLOATS["float16"] = np.float16
 
 
 def short_floats(types: Mapping[str, object]) -> dict[str, type]:
-    """The columns whose numbers have fewer digits than Python shows of them, by their types."""
+    """Return the types of columns with short floats, of which Python would show extra digits."""
     return {n: _SHORT_FLOATS[str(t)] for n, t in types.items() if str(t) in _SHORT_FLOATS}
 
 
 def as_text_source(row: Mapping[str, Any], short: Mapping[str, type]) -> dict[str, Any]:
-    """A row whose values are those of JSON, and decimals.
+    """Return a row with values as in JSON, and decimals.
 
     Args:
         short: from `short_floats`.
@@ -62,7 +62,7 @@ def as_text_source(row: Mapping[str, Any], short: Mapping[str, type]) -> dict[st
     for name, kind in short.items():
         value = plain.get(name)
         if isinstance(value, float) and math.isfinite(value):
-            # 0.1, where the float32 next to it is 0.10000000149011612.
+            # 0.1, not the 0.10000000149011612 of the nearest float32.
             plain[name] = float(str(kind(value)))
     return plain
 
@@ -92,12 +92,12 @@ def _plain(value: Any) -> Any:
 
 
 def _is_pair(value: Any) -> bool:
-    """Whether it is an entry of an Arrow map, whose other lists are lists."""
+    """Return whether a value is an entry of an Arrow map; elements of lists are never tuples."""
     return isinstance(value, tuple) and len(value) == 2
 
 
 def _text_or_bytes(value: bytes) -> str | bytes:
-    """Text that was written into a column of bytes, as many programs do."""
+    """Return bytes as text if they are UTF-8: many programs write text into a column of bytes."""
     try:
         text = value.decode("utf-8")
     except UnicodeDecodeError:
@@ -106,7 +106,7 @@ def _text_or_bytes(value: bytes) -> str | bytes:
 
 
 def _moment(value: datetime) -> str | None:
-    """A day alone where table programs have made it a moment, as 3.0 is 3 again."""
+    """Return a moment as text; midnight is a date that a table program turned into a moment."""
     if value != value:  # pandas' NaT
         return None
     midnight = value.time() == time() and not getattr(value, "nanosecond", 0)
@@ -116,7 +116,7 @@ def _moment(value: datetime) -> str | None:
 
 
 def repeated(names: Iterable[str]) -> str | None:
-    """The first name that stands twice."""
+    """Return the first name that occurs twice, or None."""
     seen: set[str] = set()
     for name in names:
         if name in seen:

@@ -1,4 +1,4 @@
-"""Solutions that a record holds, in whatever form, and the answers inside them."""
+"""Read the solutions of a record, in any form, and the answers inside them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from rjepa_core.domain.problem import GivenSolution
 from .fields import CORRECT, LABELS, NAMES, SOLUTION_NAMES, Fields
 from .record import Record, is_null, kind_of, plain_name, scalar_text
 
-# A list under one of these is the steps of one solution; elsewhere it is several solutions.
+# A list in one of these fields is the steps of one solution; elsewhere it is several solutions.
 _STEP_NAMES = NAMES["steps"]
 _PLURALS = ("solutions", "responses", "completions")
 _STEP_TEXTS = ("text", "content", "step", "statement")
 _SOLUTION_TEXTS = (*NAMES["solution"], "text", "content", "generation", "output", "answer")
-_OF_A_FORM = {"alpaca": ("output",), "mbpp": ("code",)}
+_DATA_SET_NAMES = {"alpaca": ("output",), "mbpp": ("code",)}
 LONGEST_LABEL = 200
 _TRUTH = {"true": "true", "1": "true", "yes": "true", "false": "false", "0": "false", "no": "false"}
 
@@ -25,13 +25,13 @@ _TRUTH = {"true": "true", "1": "true", "yes": "true", "false": "false", "0": "fa
 def given_solutions(
     fields: Fields, record: Record, keep_notes: bool = False, reply: str | None = None
 ) -> tuple[GivenSolution, ...]:
-    """A record's solutions, with the labels that belong to each.
+    """Return a record's solutions, with the labels that belong to each.
 
     Args:
-        reply: what the assistant of a conversation answers, taken where no field holds a solution.
+        reply: the assistant's answer in a conversation, used if no field holds a solution.
 
     Raises:
-        InputError: it has none, or one of a type that cannot be read.
+        InputError: there is no solution, or one of a type that cannot be read.
     """
     found = _find(fields, record, reply)
     shared = _labels(record.values, record.plain)
@@ -56,7 +56,7 @@ def _find(names: Fields, record: Record, reply: str | None) -> list[_Found]:
             return _read(record, field, "" if is_null(value) else value, ours == "steps")
     fields = names.candidates(record, "steps") + names.candidates(record, "solution")
     if "solution" not in names.given:
-        fields += record.present(_OF_A_FORM.get(_form(record), ()))
+        fields += record.present(_DATA_SET_NAMES.get(_data_set(record), ()))
     unreadable: str | None = None
     empty: str | None = None
     for field in fields:
@@ -89,8 +89,8 @@ def _find(names: Fields, record: Record, reply: str | None) -> list[_Found]:
     )
 
 
-def _form(record: Record) -> str:
-    """Data sets whose names for a solution are too common to be taken everywhere."""
+def _data_set(record: Record) -> str:
+    """Return the data set whose names for a solution are too common to be used for others."""
     if "instruction" in record.plain:
         return "alpaca"
     return "mbpp" if {"code", "test_list"} <= record.plain.keys() else ""
@@ -101,7 +101,7 @@ def _is_empty(value: str | list[Any] | dict[str, Any]) -> bool:
 
 
 def _read(record: Record, field: str, value: Any, as_steps: bool) -> list[_Found]:
-    """The solutions in one field."""
+    """Return the solutions in one field."""
     if isinstance(value, str):
         unpacked = _unpack(value) if as_steps or plain_name(field) in _PLURALS else None
         if unpacked is None:
@@ -131,14 +131,14 @@ def _one_of_several(record: Record, field: str, item: Any) -> _Found:
 
 
 def _unpack(text: str) -> list[Any] | None:
-    """A list that stands as JSON inside a text, as it must in a CSV cell."""
+    """Return the list in a text of JSON, as a CSV cell holds it; None if it is no such list."""
     if not text.lstrip().startswith("["):
         return None
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    # `[3]` is a text of a solution that happens to be JSON; steps and solutions are texts.
+    # `[3]` is the text of a solution that happens to be JSON; steps and solutions are texts.
     return value if isinstance(value, list) and not _holds_scalars(value) else None
 
 
@@ -174,7 +174,7 @@ def _from_object(record: Record, field: str, value: Mapping[str, Any]) -> _Found
 
 
 def _nested(record: Record) -> Iterator[_Found]:
-    """A record with one object a model, each with a solution and perhaps a label."""
+    """Yield the solutions of a record with one object per model, with their labels."""
     for field, value in record.values.items():
         if isinstance(value, Mapping) and any(name in value for name in SOLUTION_NAMES):
             text, labels = _from_object(record, field, value)
@@ -194,7 +194,7 @@ def _labels(values: Mapping[str, Any], plain: Mapping[str, str]) -> dict[str, st
 
 
 def _own_labels(record: Record, count: int) -> list[str] | None:
-    """A list of labels, one a solution."""
+    """Return the record's list of labels, one per solution; None if it has none."""
     for field in record.present(CORRECT):
         value = record.values[field]
         if isinstance(value, list):
@@ -209,8 +209,8 @@ def _solution(parts: str | list[str], metadata: dict[str, str], keep_notes: bool
     if isinstance(parts, str):
         return GivenSolution(parts if keep_notes else drop_notes(parts), metadata=metadata)
     steps = [step if keep_notes else drop_notes(step) for step in parts]
-    # Steps without any text are an empty completion, which the run reports as such; so it does an
-    # empty one among others: left out, it would shift the numbers of those behind it.
+    # Steps without any text are an empty completion, which the run reports as such. An empty step
+    # among others is kept: without it, the numbers of later steps would change.
     if not any(step.strip() for step in steps):
         return GivenSolution("", metadata=metadata)
     return GivenSolution(steps=tuple(steps), metadata=metadata)
@@ -233,16 +233,17 @@ _SHORT_WORDS = 8
 
 
 def drop_notes(text: str) -> str:
-    """The text without `<<48/2=24>>` notes; what they annotate stays. Doing it twice is once."""
+    """Return the text without `<<48/2=24>>` notes, keeping what they annotate."""
     while (shorter := _NOTE.sub("", text)) != text:
         text = shorter
     return text
 
 
 def final_answer(solution: str) -> str | None:
-    """The answer that a worked solution ends with.
+    """Return the answer that a worked solution ends with, if there is one.
 
-    A last line `#### 24`, `A: 24` or `Answer: 24`; else the content of the last `\\boxed{…}`.
+    That is a last line `#### 24`, `A: 24` or `Answer: 24`, else the content of the last
+    `\\boxed{…}`.
     """
     lines = solution.rstrip().rsplit("\n", 1)
     match = _LAST_LINE.fullmatch(lines[-1])
@@ -252,10 +253,10 @@ def final_answer(solution: str) -> str | None:
 
 
 def boxed(text: str) -> str | None:
-    """Content of the last `\\boxed{…}`, braces balanced, or None."""
+    """Return the content of the last `\\boxed{…}` with balanced braces, or None."""
     found = None
     for match in _BOXED.finditer(text):
-        content = _braced(text, match.end()) if text[match.end()] == "{" else None
+        content = _inside_braces(text, match.end()) if text[match.end()] == "{" else None
         if content is None and text[match.end()] != "{":
             content = re.split(r"[\s$]", text[match.end() :], maxsplit=1)[0]
         if content is not None and content.strip():
@@ -263,8 +264,8 @@ def boxed(text: str) -> str | None:
     return found
 
 
-def _braced(text: str, start: int) -> str | None:
-    """What stands between the brace at `start` and its partner; None if it has no partner."""
+def _inside_braces(text: str, start: int) -> str | None:
+    """Return the text between the brace at `start` and its partner; None if it has no partner."""
     depth, escaped = 0, False
     for i in range(start, len(text)):
         char = text[i]
@@ -277,6 +278,6 @@ def _braced(text: str, start: int) -> str | None:
 
 
 def is_worked(answer: str) -> bool:
-    """Whether an answer shows its way: several lines, a final-answer mark, or a whole sentence."""
+    """Return whether an answer shows its working: lines, a final-answer mark, or a sentence."""
     text = answer.strip()
     return "\n" in text or final_answer(text) is not None or len(text.split()) >= _SHORT_WORDS

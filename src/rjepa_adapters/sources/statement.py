@@ -1,4 +1,4 @@
-"""What a row poses: its statement, put together from the fields that belong to it."""
+"""Build the statement of a row from the fields that belong to it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .choices import CHOICE_NAMES, CHOICES, Choices, find_choices, read_choices
 from .fields import LABELS, SOLUTION_NAMES, Fields
 from .record import Record, is_null, kind_of, plain_name, scalar_text
 
-# What a question may be about, before it. A body is always part of its question; other names
-# may also hold a mere label.
+# Fields that a question may refer to. A body is always part of its question; the others may also
+# hold a mere label.
 _BODY = "body"
 _CONTEXTS = (_BODY, "passage", "context", "article", "paragraph", "story", "premise")
 _WITH_CONTEXT = ("question", "instruction")
 _TESTS = "test_list"
 _LABEL_WORDS, _LABEL_LENGTH = 2, 30
-# A text of that many words or characters may be half a problem.
+# A text of this many words or characters may be part of a problem.
 _LONG_WORDS, _LONG_LENGTH = 6, 100
-# In the names of fields that belong in no prompt: what is to be found, and notes about a problem.
+# Words in the names of fields that belong in no prompt: results, and notes about a problem.
 _NOT_POSED = re.compile(
     r"(?:^|_)(?:"
     r"solutions?|answers?|responses?|completions?|outputs?|rationales?|explanations?|exp|analysis|"
@@ -38,14 +38,14 @@ _NOT_POSED = re.compile(
 
 @attrs.frozen
 class Posed:
-    """A row's statement, and what it took.
+    """A row's statement, and where it came from.
 
     Attributes:
         text: the statement.
-        fields: that stand in it.
-        choices: of the row, None without any.
-        lettered: whether they stand in the statement.
-        chat: the conversation that it was taken from.
+        fields: that it contains.
+        choices: of the row; None if it has none.
+        lettered: whether the statement contains the choices.
+        chat: the conversation that it was taken from, if any.
     """
 
     text: str
@@ -56,15 +56,15 @@ class Posed:
 
 
 def is_mbpp(record: Record) -> bool:
-    """Whether a row is a programming task with its tests in a list, as in MBPP."""
+    """Return whether a row is a programming task with its tests in a list, as in MBPP."""
     return "code" in record.plain and isinstance(_value(record, _TESTS), list)
 
 
 def pose_row(fields: Fields, record: Record) -> Posed:
-    """The statement of a row: the fields that the user named, or those that belong together.
+    """Return the statement of a row, from the fields the user named or those that belong together.
 
     Raises:
-        InputError: there is none, or one that cannot be posed.
+        InputError: there is no statement, or it cannot be posed.
     """
     given = fields.given.get("statement")
     base = given or _base(fields, record)
@@ -72,7 +72,7 @@ def pose_row(fields: Fields, record: Record) -> Posed:
     if not text.strip():
         raise record.error(f"the statement in field {base!r} is empty")
     choices = find_choices(record)
-    posed = choices is not None and choices.stand_in(text)
+    posed = choices is not None and choices.are_in(text)
     if given:
         used = [part.split(".")[0] for part in fields.parts(record, given)]
         chats = (_chat(record, name) for name in used if name in record.names)
@@ -88,13 +88,13 @@ def pose_row(fields: Fields, record: Record) -> Posed:
     if choices is not None:
         used += choices.fields
         parts += [] if posed else [choices.lettered()]
-    # A statement of one field stays as it is, white space and all, and so does its id.
+    # A statement of one field keeps its white space, and so its id.
     whole = "\n\n".join(part.strip() for part in parts) if len(parts) > 1 else text
     return Posed(whole, tuple(used), choices, choices is not None, chat)
 
 
 def _base(fields: Fields, record: Record) -> str:
-    """The field that holds the statement, or most of it."""
+    """Return the field that holds the statement, or its main part."""
     names = fields.candidates(record, "statement")
     if not names and is_mbpp(record) and "text" in record.plain:
         names = [record.plain["text"]]
@@ -108,7 +108,7 @@ def _base(fields: Fields, record: Record) -> str:
 
 
 def _companions(record: Record, base: str) -> Iterator[tuple[bool, str, str]]:
-    """Fields that belong to it: whether they stand before it, their names and texts."""
+    """Yield further fields of the statement: whether they come before it, names and texts."""
     plain = plain_name(base)
     if plain in _WITH_CONTEXT:
         for name in reversed(record.present(_CONTEXTS)):
@@ -124,10 +124,10 @@ def _companions(record: Record, base: str) -> Iterator[tuple[bool, str, str]]:
 
 
 def statement_text(record: Record, field: str) -> tuple[str, Chat | None]:
-    """The text that a field poses, and the conversation that it is taken from.
+    """Return the statement in a field, and the conversation that it was taken from, if any.
 
     Raises:
-        InputError: it is no text, or a conversation that is no problem.
+        InputError: it is not a text, or a conversation that is not a problem.
     """
     value = record.values[field]
     chat = _chat(record, field)
@@ -139,11 +139,11 @@ def statement_text(record: Record, field: str) -> tuple[str, Chat | None]:
         raise record.error(f"the conversation in field {field!r} {error}") from None
 
 
-def joined(record: Record, ours: str, parts: list[str]) -> Any:
-    """What several fields of the source make of one of ours.
+def join_fields(record: Record, ours: str, parts: list[str]) -> Any:
+    """Return the value of one of our fields, joined from several of the source.
 
     Raises:
-        InputError: one of them holds no text.
+        InputError: one of them is not a text.
     """
     values = [_found(record, part) for part in parts]
     if len(parts) == 1:
@@ -177,7 +177,7 @@ def _part(record: Record, ours: str, name: str, value: Any) -> str:
 
 
 def unposed(record: Record, posed: Posed, used: Collection[str | None]) -> Iterator[str]:
-    """Fields whose text may belong to the problem and stands in no prompt."""
+    """Yield fields whose text may belong to the problem but is in no prompt."""
     for field in record.names:
         plain = plain_name(field)
         if field in used or plain in (*SOLUTION_NAMES, *LABELS):
@@ -190,7 +190,7 @@ def unposed(record: Record, posed: Posed, used: Collection[str | None]) -> Itera
         value = record.values[field]
         text = _text_of(value)
         if text is None:
-            # Paragraphs by title, and other things that only their data set knows to write.
+            # Paragraphs by title, and other structures of particular data sets.
             text = json.dumps(value, default=str) if known else ""
         enough = not _is_label(text) if known else _is_long(text)
         if enough and text.strip() not in posed.text:
@@ -228,7 +228,7 @@ def _lines(record: Record, field: str) -> str:
 
 
 def _text_of(value: Any) -> str | None:
-    """A text, or the lines of a list of them; None for anything else."""
+    """Return a text, or the lines of a list of texts; None for anything else."""
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return "\n".join(value)
     return "" if is_null(value) else scalar_text(value)

@@ -15,7 +15,12 @@ from hf_checkpoints import CHAT, backend_of
 from hf_traces import generated, given, problems, prompts_of
 
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
-from rjepa_adapters.huggingface.placement import asked_bytes, guarded, held_bytes, is_out_of_memory
+from rjepa_adapters.huggingface.placement import (
+    asked_bytes,
+    convert_out_of_memory,
+    held_bytes,
+    is_out_of_memory,
+)
 from rjepa_core.domain.latents import UnstorableError, make_record
 from rjepa_core.domain.problem import GivenSolution, Problem
 from rjepa_core.domain.trace import NOT_FINITE, TEMPLATE, Completion, Prompt, RecordKey
@@ -126,7 +131,7 @@ def test_nothing_of_a_failed_batch_is_kept_alive() -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: tried to allocate 8 bytes")
 
     with pytest.raises(OutOfMemoryError) as caught:
-        guarded(torch.device("cpu"), fail)
+        convert_out_of_memory(torch.device("cpu"), fail)
     gc.disable()
     try:
         assert alive[0]() is None
@@ -144,13 +149,13 @@ def test_other_errors_pass_unchanged() -> None:
         raise RuntimeError("shape mismatch")
 
     with pytest.raises(RuntimeError, match="shape"):
-        guarded(torch.device("cpu"), fail)
+        convert_out_of_memory(torch.device("cpu"), fail)
 
 
 def test_real_out_of_memory_is_given_as_such(small: HuggingFaceBackend) -> None:
     """An allocation that no machine can serve, through the real allocator."""
     with pytest.raises(OutOfMemoryError) as caught:
-        guarded(torch.device("cpu"), lambda: torch.empty(1 << 60))
+        convert_out_of_memory(torch.device("cpu"), lambda: torch.empty(1 << 60))
     assert caught.value.needed_bytes
     assert small.generate(prompts_of(problems(1)), SamplingSettings(max_new_tokens=2))
 

@@ -13,7 +13,7 @@ from hf_traces import generated, given, problems
 
 from rjepa_adapters.huggingface.backend import HuggingFaceBackend
 from rjepa_adapters.huggingface.fused.decoder import Decoder
-from rjepa_adapters.huggingface.hidden_states import LayerReader, agree, pool
+from rjepa_adapters.huggingface.hidden_states import LayerReader, nearly_equal, pool
 from rjepa_adapters.huggingface.loading import load
 from rjepa_adapters.huggingface.settings import HuggingFaceSettings
 from rjepa_adapters.huggingface.shapes import SHAPES
@@ -166,10 +166,10 @@ def test_rounding_depends_on_the_dtype() -> None:
     """In bfloat16 two ways through 30 layers differ by some hundredths, and both are right."""
     theirs = torch.randn(15, 64, generator=torch.Generator().manual_seed(0))
     ours = theirs + 0.05 * theirs.roll(1, 0)
-    assert agree(ours.bfloat16(), theirs.bfloat16(), torch.bfloat16)
-    assert agree(ours, theirs, torch.float16)
-    assert not agree(ours, theirs, torch.float32)
-    assert not agree(theirs.roll(1, 0), theirs, torch.bfloat16)
+    assert nearly_equal(ours.bfloat16(), theirs.bfloat16(), torch.bfloat16)
+    assert nearly_equal(ours, theirs, torch.float16)
+    assert not nearly_equal(ours, theirs, torch.float32)
+    assert not nearly_equal(theirs.roll(1, 0), theirs, torch.bfloat16)
 
 
 def test_one_enormous_vector_does_not_hide_the_others() -> None:
@@ -178,14 +178,14 @@ def test_one_enormous_vector_does_not_hide_the_others() -> None:
     theirs[0] *= 10_000
     ours = theirs.roll(1, 1)
     ours[0] = theirs[0]
-    assert not agree(ours, theirs, torch.float32)
+    assert not nearly_equal(ours, theirs, torch.float32)
 
 
 def test_what_is_not_finite_agrees_at_the_same_places_alone() -> None:
     theirs = torch.ones(3, 4)
     theirs[1] = torch.nan
-    assert agree(theirs.clone(), theirs, torch.float32)
-    assert not agree(torch.ones(3, 4), theirs, torch.float32)
+    assert nearly_equal(theirs.clone(), theirs, torch.float32)
+    assert not nearly_equal(torch.ones(3, 4), theirs, torch.float32)
 
 
 def test_a_deep_model_in_bfloat16_runs_in_one_pass() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hf_checkpoints import backend_of, llama
 
-from rjepa_adapters.huggingface.library_log import heard
+from rjepa_adapters.huggingface.library_log import relay_messages
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,6 @@ def test_a_doubtful_configuration_is_said_once(
 def test_the_logger_is_left_as_it_was() -> None:
     library = logging.getLogger("transformers")
     before = library.handlers[:], library.level, library.propagate
-    with heard():
+    with relay_messages():
         assert library.handlers != before[0]
     assert (library.handlers, library.level, library.propagate) == before

@@ -127,7 +127,7 @@ def test_a_checkpoint_without_weights_or_with_a_broken_config(
 
 
 def test_an_attention_that_is_not_there_is_named(qwen3_folder: Path) -> None:
-    with pytest.raises(UsageError, match=r"backend.attention: .* cannot attend so"):
+    with pytest.raises(UsageError, match=r"backend.attention: .* does not support it"):
         backend_of(qwen3_folder, attention="bogus")
 
 

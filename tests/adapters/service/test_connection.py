@@ -30,7 +30,7 @@ from raw_http import (
 from served_process import ServedProcess
 from uvicorn.server import ServerState
 
-from rjepa_adapters.service.connection import guarded
+from rjepa_adapters.service.connection import limited_protocol
 from rjepa_adapters.service.settings import HttpSettings
 
 MIB = 1024**2
@@ -90,7 +90,9 @@ async def answers(sent: bytes, cuts: list[int], count: int) -> list[Any]:
     """What the protocol answers to bytes that come in pieces of those sizes."""
     config = uvicorn.Config(echo, log_config=None)
     config.load()
-    protocol = guarded(HttpSettings())(config, ServerState(), {}, asyncio.get_running_loop())
+    protocol = limited_protocol(HttpSettings())(
+        config, ServerState(), {}, asyncio.get_running_loop()
+    )
     wire, place, turn = Wire(), 0, 0
     protocol.connection_made(wire)
     while wire.written.count(b"HTTP/1.1 200") < count or place < len(sent):

@@ -72,12 +72,12 @@ def test_a_large_store_is_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     decode = reading.decode_place
     monkeypatch.setattr(reading, "decode_place", counted)
     records: Any = Records(SimpleNamespace(store=store))  # type: ignore[arg-type]
-    page = records.some(50, after=RecordKey("p-1800"))
+    page = records.page(50, after=RecordKey("p-1800"))
     assert [one.problem_id for one in page.records] == [f"p-{i}" for i in range(1801, 1851)]
     assert page.total == 2000
     assert len(places) == 50
     with pytest.raises(ProblemError):
-        records.some(1, MOST_SKIPPED + 1)
+        records.page(1, MOST_SKIPPED + 1)
     store.close()
 
 

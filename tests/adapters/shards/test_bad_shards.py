@@ -106,7 +106,7 @@ def test_a_foreign_shard_is_named(shards: Path) -> None:
     for suffix in ("safetensors", "parquet"):
         content = (shards / f"shard-0000.{suffix}").read_bytes()
         (shards / f"shard-0007.{suffix}").write_bytes(content)
-    assert "shard-0007.safetensors: is no part of the export" in refused(shards)
+    assert "shard-0007.safetensors: is not part of the export" in refused(shards)
 
 
 @pytest.mark.parametrize("name", FILES)

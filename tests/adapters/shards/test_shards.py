@@ -40,7 +40,7 @@ def test_export_then_import(new_store: OpenStore, tmp_path: Path, per_shard: int
     assert seen
     import_shards(str(tmp_path / "out"), again)
     assert_equal(again, store)
-    with pytest.raises(UsageError, match="holds something already"):
+    with pytest.raises(UsageError, match="is not empty"):
         export_shards(store, str(tmp_path / "out"))
 
 
@@ -100,7 +100,7 @@ def test_what_cannot_be_exported(
     with pytest.raises(UsageError, match="never written to; there is nothing to export"):
         export(store, out)
     fill(store, range(2))
-    with pytest.raises(UsageError, match="0 records a shard; at least 1"):
+    with pytest.raises(UsageError, match="0 records per shard; at least 1"):
         export(store, out, 0)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match=r"pyarrow.*rjepa\[data\]"):

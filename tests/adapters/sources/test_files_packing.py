@@ -75,7 +75,7 @@ def test_damaged_and_mistaken_files_are_named(read, tmp_path, ending):
 )
 def test_other_ways_are_refused_by_name(read, tmp_path, name, content, kind):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=rf"is packed as {kind}, which is not read; unpack it"):
+    with pytest.raises(InputError, match=rf"packed as {kind}, which is not supported; unpack it"):
         read(tmp_path / name)
 
 
@@ -91,7 +91,7 @@ def test_packed_parquet_is_refused(read, tmp_path, writers):
     path = writers["parquet"](tmp_path / "f.parquet", [{"question": "a"}])
     packed = tmp_path / "f.parquet.gz"
     packed.write_bytes(gzip.compress(path.read_bytes(), mtime=0))
-    with pytest.raises(InputError, match=r"Parquet packed as gzip, which is not read.*unpack it"):
+    with pytest.raises(InputError, match=r"packed as gzip, which is not supported.*unpack it"):
         read(packed)
 
 

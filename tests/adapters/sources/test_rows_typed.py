@@ -146,7 +146,7 @@ def test_a_statement_is_a_text(read, tmp_path, value):
 def test_a_column_that_is_there_twice(read, tmp_path):
     table = pyarrow.table([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["question"] * 2)
     parquet.write_table(table, tmp_path / "f.parquet")
-    with pytest.raises(InputError, match=r"f\.parquet: the column 'question' is there twice"):
+    with pytest.raises(InputError, match=r"f\.parquet: the column 'question' occurs twice"):
         read(tmp_path / "f.parquet")
 
 

@@ -1,4 +1,4 @@
-"""R-JEPA's use cases as Prefect flows: queued, tried again where that may help, looked at."""
+"""R-JEPA's use cases as Prefect flows: queued, retried and monitored."""
 
 from __future__ import annotations
 

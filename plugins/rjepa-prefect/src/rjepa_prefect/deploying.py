@@ -1,4 +1,4 @@
-"""The flows, made known to a Prefect server, so that they can be queued."""
+"""Deploy the flows to a Prefect server, so that their runs can be queued."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FLOWS = (extract_latents, train_world_model, evaluate, extract_then_train)
 def deploy(
     pool: str = "rjepa", queue: str = "default", name: str = "rjepa", folder: str | None = None
 ) -> list[UUID]:
-    """Make the flows known as `extract-latents/rjepa` and so on; their runs go to a work pool.
+    """Deploy the flows, as `extract-latents/rjepa` and so on, to a work pool.
 
     Args:
         pool: of type `process`: `prefect work-pool create rjepa --type process`.
-        queue: of the pool, made if it is not there.
+        queue: of the pool, created if it does not exist.
         name: of the deployments.
-        folder: in which the flows run, so that relative places mean the same as here; None is the
-            present one.
+        folder: working directory of the flows, so that relative paths mean the same as here; None
+            is the current one.
 
     Returns:
         the deployments' ids.

@@ -35,16 +35,16 @@ def extract_latents(
     retries: int = RETRIES,
     retry_delay_seconds: float = RETRY_DELAY_SECONDS,
 ) -> Any:
-    """Problems in, stored step latents out, as `rjepa-cli extract`.
+    """Extract step latents of problems into a store, as `rjepa-cli extract` does.
 
     Args:
-        settings: sections and keys of an extraction's settings, as its YAML file has them.
-        retries: further tries after an end that may pass; each goes on with the store.
-        retry_delay_seconds: before each of them.
+        settings: sections and keys of an extraction's settings, as in its YAML file.
+        retries: further tries after a temporary failure; each continues with the store.
+        retry_delay_seconds: delay before each of them.
 
     Returns:
         the facts of `rjepa-cli extract --json`. The run ends as `Stopped` after `run.max_hours`,
-        and as `Failed` where more failed than `run.allow_failures`.
+        and as `Failed` if more problems failed than `run.allow_failures`.
     """
 
     def work() -> Values:
@@ -52,7 +52,7 @@ def extract_latents(
         extraction = extraction_of(settings, Registry())
         return _extract(plain(extraction), retry)
 
-    return _settled(work)
+    return _end_state(work)
 
 
 @flow(name="train-world-model")
@@ -63,14 +63,14 @@ def train_world_model(
     retries: int = RETRIES,
     retry_delay_seconds: float = RETRY_DELAY_SECONDS,
 ) -> Any:
-    """The latents of stores in, a trained world model out, as `rjepa-cli train`.
+    """Train a world model on the latents of stores, as `rjepa-cli train` does.
 
     Args:
-        settings: sections and keys of a training run's settings, as its YAML file has them.
+        settings: sections and keys of a training run's settings, as in its YAML file.
         out: folder of the run, new unless `resume`.
-        resume: go on with the run that `out` holds, if it holds one.
-        retries: further tries after an end that may pass; each goes on at the last checkpoint.
-        retry_delay_seconds: before each of them.
+        resume: continue the run that `out` holds, if any.
+        retries: further tries after a temporary failure; each continues at the last checkpoint.
+        retry_delay_seconds: delay before each of them.
 
     Returns:
         the facts of `rjepa-cli train --json`.
@@ -80,7 +80,7 @@ def train_world_model(
         retry = RetrySettings.of(retries, retry_delay_seconds)
         return _train(plain(training_of(settings, out)), out, resume, retry)
 
-    return _settled(work)
+    return _end_state(work)
 
 
 @flow(name="evaluate")
@@ -89,12 +89,12 @@ def evaluate(
     retries: int = RETRIES,
     retry_delay_seconds: float = RETRY_DELAY_SECONDS,
 ) -> Any:
-    """Trained world models beside their baselines, as `rjepa-cli evaluate`.
+    """Compare trained world models with their baselines, as `rjepa-cli evaluate` does.
 
     Args:
-        settings: sections and keys of an evaluation's settings, as its YAML file has them.
-        retries: further tries after an end that may pass; solutions that were encoded are kept.
-        retry_delay_seconds: before each of them.
+        settings: sections and keys of an evaluation's settings, as in its YAML file.
+        retries: further tries after a temporary failure; solutions that were encoded are kept.
+        retry_delay_seconds: delay before each of them.
 
     Returns:
         the facts of `rjepa-cli evaluate --json`.
@@ -104,7 +104,7 @@ def evaluate(
         retry = RetrySettings.of(retries, retry_delay_seconds)
         return _evaluate(plain(evaluation_of(settings)), retry)
 
-    return _settled(work)
+    return _end_state(work)
 
 
 @flow(name="extract-then-train")
@@ -117,23 +117,23 @@ def extract_then_train(
     retries: int = RETRIES,
     retry_delay_seconds: float = RETRY_DELAY_SECONDS,
 ) -> Any:
-    """An extraction, then a training run on its store, then an evaluation if one is asked for.
+    """Run an extraction, then a training run on its store, then an evaluation if wanted.
 
-    All settings and places are checked before anything begins.
+    All settings and paths are checked before anything begins.
 
     Args:
         extract: an extraction's settings.
-        train: a training run's settings; where `data.stores` names none, the extraction's store.
+        train: a training run's settings; if `data.stores` is empty, the extraction's store is used.
         out: folder of the training run, new unless `resume`.
-        evaluate: an evaluation's settings; None evaluates nothing. What it does not name is what
-            was extracted and trained here.
-        resume: go on with the store and the run that are there, if they are.
-        retries: further tries of each part after an end that may pass.
-        retry_delay_seconds: before each of them.
+        evaluate: an evaluation's settings; None evaluates nothing. What it does not name defaults
+            to what is extracted and trained here.
+        resume: continue with an existing store and run.
+        retries: further tries of each part after a temporary failure.
+        retry_delay_seconds: delay before each of them.
 
     Returns:
         the facts of the parts. After `run.max_hours` the run ends as `Stopped`, and nothing is
-        trained on what is not whole.
+        trained on an incomplete store.
     """
 
     def work() -> Values:
@@ -144,7 +144,7 @@ def extract_then_train(
             raise UsageError("store.path: a store in memory ends with the extraction; name a place")
         training = training_of(train, out, extraction.store.path)
         evaluation = None if evaluate is None else evaluation_of(evaluate, extraction, out)
-        again = resume or tasks.again()
+        again = resume or tasks.was_begun_before()
         check_places(extraction.store.path, training, out, evaluation, again, registry)
         found = {"extract": _extract(plain(extraction), retry)}
         if found["extract"]["exit_code"] == STOPPED:
@@ -154,32 +154,32 @@ def extract_then_train(
             found["evaluate"] = _evaluate(plain(evaluation), retry)
         return found
 
-    return _settled(work)
+    return _end_state(work)
 
 
 def _extract(values: Values, retry: RetrySettings) -> Values:
-    found: Values = _patient(tasks.extract, retry)(values, time.time())
+    found: Values = _with_retries(tasks.extract, retry)(values, time.time())
     return found
 
 
 def _train(values: Values, out: str, resume: bool, retry: RetrySettings) -> Values:
-    found: Values = _patient(tasks.train, retry)(values, out, resume)
+    found: Values = _with_retries(tasks.train, retry)(values, out, resume)
     return found
 
 
 def _evaluate(values: Values, retry: RetrySettings) -> Values:
-    found: Values = _patient(tasks.evaluate, retry)(values)
+    found: Values = _with_retries(tasks.evaluate, retry)(values)
     return found
 
 
-def _patient(task: Task[Any, Any], retry: RetrySettings) -> Callable[..., Any]:
-    return tasks.patient(task, retry.retries, retry.retry_delay_seconds)
+def _with_retries(task: Task[Any, Any], retry: RetrySettings) -> Callable[..., Any]:
+    return tasks.with_retries(task, retry.retries, retry.retry_delay_seconds)
 
 
-def _settled(work: Callable[[], Values]) -> Values | State[Any]:
-    """What was done; or the state to end with: one line for an error that a user can meet.
+def _end_state(work: Callable[[], Values]) -> Values | State[Any]:
+    """Return the facts of `work`, or the state to end with: one line for an expected error.
 
-    Whoever called the flow gets the error itself.
+    The caller of the flow gets the error itself.
     """
     try:
         found = work()
@@ -194,7 +194,7 @@ def _settled(work: Callable[[], Values]) -> Values | State[Any]:
         store = extracted["store"]
         return Completed(
             name="Stopped",
-            message=f"run.max_hours are over; go on by another run with resume: {store}",
+            message=f"run.max_hours has passed; continue by another run with resume: {store}",
             data=found,
         )
     return found

@@ -1,4 +1,4 @@
-"""How far a run is, in Prefect's logs and as a progress bar on the run's page."""
+"""Report the progress of a run, in Prefect's logs and as a progress bar on the run's page."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ SECONDS_BETWEEN, SHORTEST, PARTS = 30.0, 2.0, 10
 
 
 def run_log() -> Log:
-    """The log of the task run, shown on its page."""
+    """Return the log of the task run, which its page shows."""
     return get_run_logger()
 
 
-class Meter:
-    """Says how far something is: every 30 seconds, and at each part of it.
+class ProgressMeter:
+    """A progress display that logs every 30 seconds, and sooner at each part of the work.
 
     Args:
         key: of the progress artifact; None draws no bar.
-        what: goes on.
-        log: told.
-        parts: after which a line is due sooner.
+        what: name of the work.
+        log: where lines are logged.
+        parts: number of parts after each of which a line is logged sooner.
         clock: seconds.
     """
 
@@ -54,16 +54,16 @@ class Meter:
 
     @property
     def seconds(self) -> float:
-        """Since it began, or began anew."""
+        """Seconds since the start or restart."""
         return self._clock() - self._began
 
     def restart(self) -> None:
-        """What is counted begins at nothing, or where it is."""
+        """Restart the clock and the count."""
         self._began = self._told = self._clock()
         self._part = self._last = 0
 
     def show(self, done: int, total: int, status: Callable[[], str]) -> None:
-        """So much is done; `status` is asked only where it is told."""
+        """Show how much is done, if a line is due; only then is `status` called."""
         part = self._parts * done // total if total else 0
         passed = self._clock() - self._told
         due = passed >= (SHORTEST if part > self._part else SECONDS_BETWEEN)
@@ -77,7 +77,7 @@ class Meter:
             self._draw(100 * min(done, total) / total)
 
     def _draw(self, percent: float) -> None:
-        """A bar is not worth a night: a server that is away takes the bar, not the run."""
+        """Draw the bar; if the server is away, give up the bar, not the run."""
         if self._lost or self._key is None:
             return
         try:
@@ -89,20 +89,20 @@ class Meter:
                 update_progress_artifact(self._bar, percent)
         except Exception as error:
             self._lost = True
-            self._log.warning("the progress bar stands still from here on: %s", error)
+            self._log.warning("the progress bar is not updated any more: %s", error)
 
 
 @attrs.define
 class ExtractionReport:
-    """Called after each step of an extraction.
+    """The report of an extraction, called after each step.
 
     Attributes:
-        meter: shows it.
-        total: the work that was missing.
-        log: told of news.
+        meter: shows the progress.
+        total: the amount of missing work.
+        log: where new kinds of failures are logged.
     """
 
-    meter: Meter
+    meter: ProgressMeter
     total: int
     log: Log
     _told: set[str] = attrs.field(factory=set, init=False)
@@ -116,7 +116,7 @@ class ExtractionReport:
         self.meter.show(done, self.total, lambda: self._status(progress))
 
     def decided(self, decision: Decision) -> None:
-        """A change of size."""
+        """Log a change of batch size."""
         self.log.info("batch size %s", decision)
 
     def _status(self, progress: Progress) -> str:
@@ -134,9 +134,9 @@ class ExtractionReport:
 
 @attrs.define
 class TrainingReport:
-    """Called after each step of the optimiser."""
+    """The report of a training run, called after each step of the optimiser."""
 
-    meter: Meter
+    meter: ProgressMeter
 
     def __call__(self, progress: TrainProgress) -> None:
         self.meter.show(
@@ -148,15 +148,15 @@ class TrainingReport:
 
 @attrs.define
 class PhaseReport:
-    """Called as the phases of an evaluation go on."""
+    """The report of an evaluation, called during its phases."""
 
     log: Log
     _phase: str = attrs.field(default="", init=False)
-    _meter: Meter | None = attrs.field(default=None, init=False)
+    _meter: ProgressMeter | None = attrs.field(default=None, init=False)
 
     def __call__(self, progress: ToolProgress) -> None:
         if self._meter is None or progress.phase != self._phase:
             self._phase = progress.phase
-            # Most of them take seconds: no bar, and a line for the long ones alone.
-            self._meter = Meter(None, progress.phase, self.log, parts=0)
+            # Most phases take seconds: no bar, and lines only for long ones.
+            self._meter = ProgressMeter(None, progress.phase, self.log, parts=0)
         self._meter.show(progress.done, progress.total, str)

@@ -1,4 +1,4 @@
-"""A flow's parameters, plain JSON values, as the settings of the use cases."""
+"""Turn a flow's parameters, plain JSON values, into the settings of the use cases."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ Values = dict[str, Any]
 
 @attrs.frozen(kw_only=True)
 class RetrySettings:
-    """When something ends that may pass: a lost device, a full disk.
+    """Retries after temporary failures, such as a lost device or a full disk.
 
     Attributes:
         retries: further tries of each task.
-        retry_delay_seconds: before each of them.
+        retry_delay_seconds: delay before each of them.
     """
 
     retries: int = attrs.field(default=2, validator=[v.instance_of(int), v.ge(0)])
@@ -35,10 +35,10 @@ class RetrySettings:
 
     @classmethod
     def of(cls, retries: int, retry_delay_seconds: float) -> RetrySettings:
-        """Checked.
+        """Return checked settings.
 
         Raises:
-            SettingsError: naming the parameter.
+            SettingsError: a parameter is invalid; the message names it.
         """
         return structure(cls, {"retries": retries, "retry_delay_seconds": retry_delay_seconds})
 
@@ -46,15 +46,15 @@ class RetrySettings:
 def extraction_of(
     values: Mapping[str, Any], registry: Registry, resume: bool = False
 ) -> ExtractionSettings:
-    """An extraction's settings, the adapters' own checked with them.
+    """Return an extraction's settings, checked together with those of the adapters.
 
     Args:
         values: sections and keys.
         registry: finds the adapters.
-        resume: as `run.resume`, whatever that says.
+        resume: sets `run.resume` if true.
 
     Raises:
-        UsageError: naming the key.
+        UsageError: a value is invalid; the message names its key.
     """
     settings, _ = resolve_extraction(values, registry)
     if resume:
@@ -64,15 +64,15 @@ def extraction_of(
 
 
 def training_of(values: Mapping[str, Any], out: str, store: str | None = None) -> TrainSettings:
-    """A training run's settings.
+    """Return a training run's settings.
 
     Args:
         values: sections and keys.
         out: the run's folder.
-        store: trained on where `data.stores` names none.
+        store: to train on if `data.stores` is empty.
 
     Raises:
-        UsageError: naming the key.
+        UsageError: a value is invalid; the message names its key.
     """
     settings = structure(TrainSettings, values)
     if store is not None and not settings.data.stores:
@@ -88,15 +88,15 @@ def training_of(values: Mapping[str, Any], out: str, store: str | None = None) -
 def evaluation_of(
     values: Mapping[str, Any], extraction: ExtractionSettings | None = None, out: str = ""
 ) -> EvaluateRunSettings:
-    """An evaluation's settings.
+    """Return an evaluation's settings.
 
     Args:
         values: sections and keys.
-        extraction, out: what was extracted, and the run that was trained on it; they stand in for
-            world models, stores and LLM that `values` does not name.
+        extraction, out: the extraction, and the run trained on it; they are the defaults of world
+            models, stores and LLM.
 
     Raises:
-        UsageError: naming the key.
+        UsageError: a value is invalid; the message names its key.
     """
     settings = structure(EvaluateRunSettings, values)
     if extraction is None:
@@ -120,17 +120,17 @@ def check_places(
     resume: bool,
     registry: Registry,
 ) -> None:
-    """What later parts read must be there, or be made by an earlier part; what they make, not yet.
+    """Check that what later parts read exists or is made earlier, and that their outputs are new.
 
     Args:
         store: the extraction's.
-        training, out: the run that follows.
-        evaluation: what follows that, if anything does.
-        resume: the run may be there.
+        training, out: the training run and its folder.
+        evaluation: the evaluation, if any.
+        resume: whether the run may exist already.
         registry: finds the adapters.
 
     Raises:
-        UsageError: naming the place.
+        UsageError: a check failed; the message names the path.
     """
     if Path(out).exists() and not Path(out).is_dir():
         raise UsageError(f"out: {out} is a file; name a folder for the run")
@@ -138,7 +138,7 @@ def check_places(
         raise UsageError(f"out: {out} holds a run already; resume it, or name another folder")
     asked = None if evaluation is None else evaluation.evaluate
     for place in [*training.data.stores, *(asked.stores if asked else ())]:
-        if _whole(place) != _whole(store):
+        if _resolve(place) != _resolve(store):
             locate(place, registry).require()
     for place in asked.world_models if asked else ():
         known = any(one.claims(place) for one in registry.each(WorldModelAdapter))
@@ -146,18 +146,18 @@ def check_places(
             raise InputError(f"evaluate.world_models: {place}: there is no trained world model")
 
 
-def _whole(store: str) -> tuple[str, Path]:
+def _resolve(store: str) -> tuple[str, Path]:
     name, place = split_location(store)
     return name, Path(place).resolve()
 
 
 def plain(settings: Any) -> Values:
-    """Settings as JSON values, as a task's page shows them."""
+    """Return settings as JSON values, as a task's page shows them."""
     return unstructure(settings)
 
 
 def _check_lasting(key: str, place: str) -> None:
-    """A worker runs a flow in a folder that it deletes afterwards, unless it is told another."""
+    """Refuse a relative path in the temporary folder that a worker deletes after the run."""
     here = Path.cwd()
     temporary = here.parent == Path(tempfile.gettempdir()).resolve() and here.name.endswith(
         "prefect"

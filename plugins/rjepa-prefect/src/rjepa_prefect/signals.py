@@ -1,4 +1,4 @@
-"""A cancellation or Ctrl-C: the work hears of it between two of its steps, and ends soundly."""
+"""Handle a cancellation or Ctrl-C: the work stops cleanly between two of its steps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ T = TypeVar("T")
 
 
 @attrs.frozen
-class Wish:
-    """That the work should end; the same for as long as it runs."""
+class StopRequest:
+    """A request that the work should end; true once it was made."""
 
     _event: threading.Event = attrs.field(factory=threading.Event)
 
@@ -22,7 +22,7 @@ class Wish:
         return self._event.is_set()
 
     def make(self) -> None:
-        """From now on."""
+        """Request the end."""
         self._event.set()
 
     def check(self) -> bool:
@@ -38,34 +38,34 @@ class _Outcome(Generic[T]):
     error: BaseException | None = None
 
 
-def shielded(work: Callable[[Wish], T]) -> T:
-    """Do work in a thread of its own, where no signal strikes it while a store writes.
+def run_shielded(work: Callable[[StopRequest], T]) -> T:
+    """Run work in a thread of its own, so that no signal interrupts it while a store writes.
 
     Prefect raises from its handler of SIGTERM, which must stay in place for a cancellation to be
-    known as one. It raises here, where nothing but waiting goes on; the work is told by the `Wish`
-    and waited for. A second signal waits no longer.
+    recognised. It raises here, where the main thread only waits; the work is informed by the
+    `StopRequest` and waited for. A second signal ends the waiting.
 
     Args:
-        work: asks its argument between its steps.
+        work: checks its argument between its steps.
 
     Raises:
-        BaseException: what the work raised; or, once it has ended, what the signal's handler did.
+        BaseException: what the work raised or, once it has ended, what the signal's handler raised.
     """
-    wish, outcome = Wish(), _Outcome[T]()
+    request, outcome = StopRequest(), _Outcome[T]()
 
     def run() -> None:
         try:
-            outcome.value.append(work(wish))
+            outcome.value.append(work(request))
         except BaseException as error:
             outcome.error = error
 
-    # With the context, the log and the artifacts know the run that they belong to.
+    # The context tells the log and the artifacts which run they belong to.
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     try:
         thread.start()
         thread.join()
     except BaseException:
-        wish.make()
+        request.make()
         if thread.ident is not None:
             thread.join()
         raise

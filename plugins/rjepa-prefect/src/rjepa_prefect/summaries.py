@@ -1,4 +1,4 @@
-"""What a run did, as Markdown on its page."""
+"""Summaries of runs, as Markdown artifacts on their pages."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _ENDINGS = {0: "done", 3: "done, and more failed than was allowed", 4: "stopped 
 Facts = dict[str, Any]
 
 
-def keep(key: str, text: str, description: str) -> None:
-    """Put a summary on the page of the run that this is called in."""
+def add_to_page(key: str, text: str, description: str) -> None:
+    """Put a summary on the page of the current run."""
     create_markdown_artifact(text, key=key, description=description)
 
 
 def extraction_text(facts: Facts, planned: Facts, store: StoreSettings) -> str:
-    """An extraction: how it ended, counts, rates, where the store is."""
+    """Return the summary of an extraction: its ending, counts, rates and store."""
     rows = [
         ("ending", _ENDINGS[facts["exit_code"]]),
         ("records", f"{facts['records']:,} of {planned['missing']:,} that were missing"),
@@ -46,7 +46,7 @@ def extraction_text(facts: Facts, planned: Facts, store: StoreSettings) -> str:
 
 
 def training_text(facts: Facts) -> str:
-    """A training run: how it ended, the best epoch, losses an epoch, where everything is."""
+    """Return the summary of a training run: its ending, best epoch, losses per epoch and files."""
     lines = ["### Training", "", visible(ending_line(facts)), ""]
     rows = []
     if facts["best"] is not None and facts["best_epoch"] > 0:
@@ -62,12 +62,12 @@ def training_text(facts: Facts) -> str:
 
 
 def evaluation_text(facts: Facts) -> str:
-    """World models beside their baselines, with intervals."""
+    """Return the summary of an evaluation: world models and baselines, with intervals."""
     return "### Evaluation\n\n" + markdown(facts)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table."""
+    """Return the lines of a Markdown table."""
     return [_row(head), _row(["---"] * len(head)), *map(_row, rows)]
 
 

@@ -1,4 +1,4 @@
-"""The use cases as Prefect tasks. One that is tried again goes on with what the last try kept."""
+"""The use cases as Prefect tasks. A retry continues with what the last try kept."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ from rjepa_core.training import train_world_model as train_into
 from rjepa_core.training.report import ending_line, epoch_line, facts_of
 
 from . import summaries
-from .following import ExtractionReport, Log, Meter, PhaseReport, TrainingReport, run_log
+from .following import ExtractionReport, Log, PhaseReport, ProgressMeter, TrainingReport, run_log
 from .parameters import Values, evaluation_of, extraction_of, training_of
-from .signals import Wish, shielded
+from .signals import StopRequest, run_shielded
 
 _SOON_HOURS = 1e-9
 
 
 def may_help(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether another try may succeed: where the command line ends with exit code 1."""
+    """Return whether another try may succeed: when the command line would exit with code 1."""
     error: object = state.result(raise_on_failure=False)
     return isinstance(error, BaseException) and may_pass(error)
 
 
-def again() -> bool:
-    """Whether this task, or the flow that it belongs to, was begun before."""
+def was_begun_before() -> bool:
+    """Return whether this task, or its flow, was begun before."""
     counts: tuple[int, int] = (task_run.run_count, flow_run.run_count)
     return max(counts) > 1
 
 
-def patient(task: Task[Any, Any], retries: int, delay: float) -> Task[Any, Any]:
-    """The same task, tried again where that may help.
+def with_retries(task: Task[Any, Any], retries: int, delay: float) -> Task[Any, Any]:
+    """Return the task, retried when that may help.
 
     Args:
         task: any of those below.
@@ -69,7 +69,7 @@ def patient(task: Task[Any, Any], retries: int, delay: float) -> Task[Any, Any]:
     def worth_it(task: Task[Any, Any], run: TaskRun, state: State[Any]) -> bool:
         return run.run_count <= retries and may_help(task, run, state)
 
-    # Of a task that has no retries at all Prefect logs a traceback in place of asking.
+    # With no retries at all, Prefect logs a traceback instead of asking the condition.
     return task.with_options(
         retries=max(1, retries), retry_delay_seconds=delay, retry_condition_fn=worth_it
     )
@@ -77,27 +77,27 @@ def patient(task: Task[Any, Any], retries: int, delay: float) -> Task[Any, Any]:
 
 @task(name="extract", retry_condition_fn=may_help, cache_policy=NO_CACHE)
 def extract(values: Values, began: float) -> Values:
-    """Do what the store lacks.
+    """Extract the latents that the store lacks.
 
     Args:
         values: of `ExtractionSettings`.
-        began: when the flow did, in seconds of `time.time`: `run.max_hours` are those of all tries.
+        began: start of the flow, by `time.time`: `run.max_hours` limits all tries together.
 
     Returns:
         the facts of `rjepa-cli extract --json`.
 
     Raises:
-        ProblemsFailedError: more failed than `run.allow_failures`.
+        ProblemsFailedError: more problems failed than `run.allow_failures`.
     """
     log, registry = run_log(), Registry()
     settings = extraction_of(values, registry)
-    if again():
-        log.info("going on with what %s holds", settings.store.path)
-        settings = attrs.evolve(settings, run=_going_on(settings, began))
+    if was_begun_before():
+        log.info("continuing with what %s holds", settings.store.path)
+        settings = attrs.evolve(settings, run=_resumed_run(settings, began))
 
-    def work(wish: Wish) -> tuple[Summary, Values]:
+    def work(request: StopRequest) -> tuple[Summary, Values]:
         def say(line: str) -> None:
-            wish.check()
+            request.check()
             log.info("%s …", line)
 
         with open_extraction(settings, registry, say) as opened:
@@ -106,21 +106,21 @@ def extract(values: Values, began: float) -> Values:
                 log.info(line)
             for line in warnings_of(opened, settings):
                 log.warning(line)
-            return _run(opened, "extraction", wish, log), planned
+            return _run(opened, "extraction", request, log), planned
 
-    summary, planned = shielded(work)
+    summary, planned = run_shielded(work)
     code = exit_code(summary, settings.run.allow_failures)
     facts = outcome(summary, code)
     for line in outcome_lines(facts, planned, settings.store):
         log.info(line)
     text = summaries.extraction_text(facts, planned, settings.store)
-    summaries.keep(summaries.EXTRACTION, text, f"Extraction into {settings.store.path}")
+    summaries.add_to_page(summaries.EXTRACTION, text, f"Extraction into {settings.store.path}")
     if code == PROBLEMS_FAILED:
         raise ProblemsFailedError(too_many_failed(summary, settings))
     return {**facts, "store": settings.store.path, "plan": planned}
 
 
-def _going_on(settings: ExtractionSettings, began: float) -> Any:
+def _resumed_run(settings: ExtractionSettings, began: float) -> Any:
     run = attrs.evolve(settings.run, resume=True)
     if run.max_hours is not None:
         left = run.max_hours - (time.time() - began) / 3600
@@ -128,9 +128,11 @@ def _going_on(settings: ExtractionSettings, began: float) -> Any:
     return run
 
 
-def _run(opened: Extraction, what: str, wish: Wish, log: Log) -> Summary:
-    report = ExtractionReport(Meter("rjepa-progress", what, log), opened.before.missing, log)
-    return opened.run(report, wish.check, decided=report.decided)
+def _run(opened: Extraction, what: str, request: StopRequest, log: Log) -> Summary:
+    report = ExtractionReport(
+        ProgressMeter("rjepa-progress", what, log), opened.before.missing, log
+    )
+    return opened.run(report, request.check, decided=report.decided)
 
 
 @task(name="train", retry_condition_fn=may_help, cache_policy=NO_CACHE)
@@ -140,7 +142,7 @@ def train(values: Values, out: str, resume: bool) -> Values:
     Args:
         values: of `TrainSettings`.
         out: the run's folder.
-        resume: go on with the run that is there, if one is.
+        resume: continue an existing run.
 
     Returns:
         the facts of `rjepa-cli train --json`.
@@ -149,22 +151,24 @@ def train(values: Values, out: str, resume: bool) -> Values:
     settings: TrainSettings = training_of(values, out)
     begun = registry.find(WorldModelAdapter, DEFAULT_TRAINER).claims(out)
 
-    def work(wish: Wish) -> TrainSummary:
+    def work(request: StopRequest) -> TrainSummary:
         watch = TrainWatch(
-            resume=(resume or again()) and begun,
+            resume=(resume or was_begun_before()) and begun,
             say=log.info,
             warn=log.warning,
-            report=TrainingReport(Meter("rjepa-progress", "training", log)),
+            report=TrainingReport(ProgressMeter("rjepa-progress", "training", log)),
             kept=lambda row: log.info(epoch_line(row)),
             # A checkpoint is written first.
-            stop=lambda: bool(wish),
+            stop=lambda: bool(request),
         )
         return train_into(out, settings, watch, registry)
 
-    summary = shielded(work)
+    summary = run_shielded(work)
     facts = facts_of(summary)
     log.info(ending_line(facts))
-    summaries.keep(summaries.TRAINING, summaries.training_text(facts), f"World model in {out}")
+    summaries.add_to_page(
+        summaries.TRAINING, summaries.training_text(facts), f"World model in {out}"
+    )
     return facts
 
 
@@ -182,13 +186,13 @@ def evaluate(values: Values) -> Values:
     settings: EvaluateRunSettings = evaluation_of(values)
     phases = PhaseReport(log)
 
-    def work(wish: Wish) -> Values:
+    def work(request: StopRequest) -> Values:
         def report(progress: ToolProgress) -> None:
-            wish.check()
+            request.check()
             phases(progress)
 
         def encode(opened: Extraction) -> None:
-            failures = _run(opened, "encoding", wish, log).progress.failures
+            failures = _run(opened, "encoding", request, log).progress.failures
             if failures:
                 failed = count(failures, "solution")
                 log.warning("%s could not be encoded and will be left out", failed)
@@ -196,9 +200,11 @@ def evaluate(values: Values) -> Values:
         watch = Watch(say=log.info, warn=log.warning, report=report, encode=encode)
         return evaluate_world_models(settings, Registry(), watch).to_json()
 
-    facts = shielded(work)
+    facts = run_shielded(work)
     for line in heading(facts):
         log.info(line)
     names = ", ".join(Path(name).name for name in settings.evaluate.world_models)
-    summaries.keep(summaries.EVALUATION, summaries.evaluation_text(facts), f"Evaluation of {names}")
+    summaries.add_to_page(
+        summaries.EVALUATION, summaries.evaluation_text(facts), f"Evaluation of {names}"
+    )
     return facts

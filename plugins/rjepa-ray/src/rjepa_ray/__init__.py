@@ -1,6 +1,6 @@
 """An executor on Ray: many workers, one queue, one writer.
 
-Importing this loads no Ray; the driver is the process that was called, and owns queue and store.
+Importing this does not load Ray. The driver is the calling process, and owns queue and store.
 """
 
 from __future__ import annotations

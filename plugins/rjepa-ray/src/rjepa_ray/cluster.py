@@ -1,4 +1,4 @@
-"""Ray itself: started or joined, and what there is of it."""
+"""Start Ray on this machine or join a cluster, and end or leave it."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from rjepa_core.settings import ExtractionSettings
 
 from .settings import RaySettings
 
-# Results wait here between worker and driver, a parcel a worker at most.
+# Bytes for results on their way from worker to driver, at most one parcel per worker.
 _LOCAL_OBJECT_STORE = 256 * 1024 * 1024
-# Variables that say how processes of one Ray know each other.
+# Environment variables by which processes of one Ray authenticate each other.
 _AUTHENTICATION = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE")
-# How often starting Ray is tried.
+# How many times starting Ray is tried.
 _STARTS = 3
-# Seconds for Ray to end by itself.
+# Seconds to wait for Ray to end by itself.
 _PATIENCE = 10.0
-# Seconds for a killed process to be gone.
+# Seconds to wait for killed processes.
 _LAST_MOMENT = 10.0
-# Seconds to reach the head of a cluster.
+# Seconds to connect to the head of a cluster.
 _CONNECT = 10.0
 
 
 @attrs.frozen
-class Place:
-    """Where workers run.
+class RayCluster:
+    """The cluster that workers run on.
 
     Attributes:
-        ours: Ray was started or joined here, and is to be left at the end.
-        started: it was started here.
+        ours: whether Ray was started or joined here, and must be left at the end.
+        started: whether it was started here.
         cpus, gpus: of each worker.
-        text: a few words for people.
+        text: a short description.
     """
 
     ours: bool
@@ -57,12 +57,12 @@ class Place:
     text: str
 
 
-def join(run: ExtractionSettings, own: RaySettings) -> Place:
-    """Start Ray on this machine, or join a cluster, and see that it has room for the workers.
+def join(run: ExtractionSettings, own: RaySettings) -> RayCluster:
+    """Start Ray on this machine, or join a cluster, and check that it has room for the workers.
 
     Raises:
-        UsageError: no cluster is at the address.
-        SettingsError: it has not so many cores or GPUs.
+        UsageError: there is no cluster at the address.
+        SettingsError: it has too few cores or GPUs.
     """
     ours = not ray.is_initialized()
     local = own.address is None and ours
@@ -78,7 +78,7 @@ def join(run: ExtractionSettings, own: RaySettings) -> Place:
                 each, found = (cpus if word == "CPU" else gpus), there.get(word, 0.0)
                 if own.workers == 1:
                     raise SettingsError(
-                        f"executor.{word.lower()}s: a worker of {each:g} {word}s is given more "
+                        f"executor.{word.lower()}s: a worker of {each:g} {word}s needs more "
                         f"than the {found:g} {word}s there are"
                     )
                 raise SettingsError(
@@ -93,20 +93,20 @@ def join(run: ExtractionSettings, own: RaySettings) -> Place:
     nodes = sum(node["Alive"] for node in ray.nodes())
     where = "on this machine" if local else f"on {nodes} node{'s' if nodes > 1 else ''}"
     part = f"{cpus} CPU" + (f", {gpus:g} GPU" if gpus else "")
-    return Place(ours, local, cpus, gpus, f"{own.workers} with Ray {where}, {part} each")
+    return RayCluster(ours, local, cpus, gpus, f"{own.workers} with Ray {where}, {part} each")
 
 
 def leave(started: bool, keep_logs: bool = False) -> None:
-    """Leave the cluster, or end the one that was started, with all that belongs to it."""
+    """Leave the cluster, or end the one that was started, with all its processes."""
     if not started:
-        with _signals_kept():
+        with _restore_signals():
             ray.shutdown()
         return
-    # Ray waits for a raylet that does not answer for as long as it lives.
+    # Ray waits indefinitely for a raylet that does not answer.
     late = threading.Timer(_PATIENCE, end_leftovers)
     late.daemon = True
     late.start()
-    with _signals_kept():
+    with _restore_signals():
         try:
             ray.shutdown()
         finally:
@@ -117,10 +117,10 @@ def leave(started: bool, keep_logs: bool = False) -> None:
 
 
 def end_leftovers() -> None:
-    """Kill what a Ray that this process started has left behind.
+    """Kill the processes that a Ray started by this process has left behind.
 
-    Ray ends its raylet, whose workers are to notice; one that is busy or stopped lives on for
-    minutes. They are known by their logs: a session's folder is called after the process that
+    Ray ends its raylet and expects the workers to notice; one that is busy or stopped lives on for
+    minutes. They are recognised by their logs: a session's folder is named after the process that
     began it.
     """
     folder = re.compile(rf"/session_[^/]+_{os.getpid()}/")
@@ -137,7 +137,7 @@ def end_leftovers() -> None:
 
 
 def _remove_sessions() -> None:
-    """Remove the logs of a Ray that this process started, which nobody asked for."""
+    """Remove the logs of a Ray that this process started."""
     place = _ray_folder()
     for folder in place.glob(f"session_*_{os.getpid()}"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -149,28 +149,30 @@ def _remove_sessions() -> None:
 
 
 def _init(own: RaySettings, cpus: int) -> None:
-    # Ray tells its makers of each start unless it is asked not to.
+    # Ray reports each start to its makers unless this is set.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if own.address is None and not any(name in os.environ for name in _AUTHENTICATION):
-        # Else Ray writes a token of its own into the user's home.
+        # Otherwise Ray writes a token of its own into the user's home.
         os.environ[_AUTHENTICATION[0]] = secrets.token_hex(32)
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    with _signals_kept():
+    with _restore_signals():
         if own.address is None:
             _start(cpus, quiet)
             return
         _check_address(_written_address() if own.address == "auto" else own.address)
         try:
             ray.init(own.address, **quiet)
-        # Ray raises bare exceptions, too.
+        # Ray also raises bare exceptions.
         except Exception as error:
             ray.shutdown()
             raise _no_cluster(own.address, _line(error)) from error
 
 
 def _start(cpus: int, quiet: dict[str, Any]) -> None:
-    """Ray on this machine. It gives its own processes 30 seconds to come up, which is too little
-    where the machine is busy: it is tried again."""
+    """Start Ray on this machine, with retries.
+
+    Ray gives its own processes 30 seconds to start, which is too little on a busy machine.
+    """
     for left in reversed(range(_STARTS)):
         try:
             ray.init(
@@ -194,8 +196,10 @@ def _line(error: Exception) -> str:
 
 
 def _written_address() -> str | None:
-    """What Ray takes for `auto`: the variable, or the file that `ray start` leaves behind. It stays
-    there when the machine goes down, and Ray would wait for that head."""
+    """Return the address that Ray uses for `auto`, from the variable or the file of `ray start`.
+
+    The file remains when the machine goes down, and Ray would wait for that head.
+    """
     named = os.environ.get("RAY_ADDRESS")
     if named:
         return named
@@ -210,7 +214,7 @@ def _ray_folder() -> Path:
 
 
 def _check_address(address: str | None) -> None:
-    """Ray tries for minutes to reach a cluster that is not there, and says so many times."""
+    """Refuse an address that nothing answers: Ray would try for minutes, logging each try."""
     if address is None or address == "auto":
         return
     host, colon, port = address.rpartition(":")
@@ -246,8 +250,8 @@ def _gpus(run: ExtractionSettings, own: RaySettings, there: float) -> float:
 
 
 @contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Ray puts its own handler in place of whatever handles SIGTERM."""
+def _restore_signals() -> Iterator[None]:
+    """Restore the signal handlers, which Ray replaces by its own."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""The workers as the driver sees them: asked one call at a time, lost at any moment."""
+"""The workers as the driver sees them: one request at a time each, and any may be lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rjepa_core.settings import ExtractionSettings
 
 from .messages import Answer, Broken, Hello, Lost
 
-# What makes vectors of two workers the same; a name, a device or a note may differ.
+# What must agree for vectors of two workers to be the same; names, devices and notes may differ.
 _SAME = (
     "content",
     "quantisation",
@@ -29,35 +29,35 @@ _SAME = (
     "end_ids",
     "sampler",
 )
-# Losses without a record between them after which it is not bad luck any more.
+# Losses without a record between them after which the run is given up.
 _MOST_LOST, _MOST_LOST_A_WORKER = 10, 4
 
 
 class Pool(Protocol):
-    """Worker processes. Each is asked one thing at a time; numbers are never used twice."""
+    """Worker processes. Each gets one request at a time; numbers are never reused."""
 
     def start(self, number: int, settings: ExtractionSettings) -> None:
-        """Start a worker and ask it to load its model; its answer is a `Hello`."""
+        """Start a worker and request it to load its model; its answer is a `Hello`."""
         ...
 
     def begin(self, number: int, layers: tuple[int, ...]) -> None:
-        """Begin a run; there is no answer."""
+        """Tell a worker to begin a run; there is no answer."""
         ...
 
     def exchange(self, number: int, work: Sequence[Work], stop: bool) -> None:
-        """Hand work in; the answer is a `Parcel`."""
+        """Hand work to a worker; its answer is a `Parcel`."""
         ...
 
     def end(self, number: int) -> None:
-        """The run is over; there is no answer."""
+        """Tell a worker to end the run; there is no answer."""
         ...
 
     def wait(self, timeout: float) -> tuple[int, Answer] | None:
-        """An answer that has come; None where the time is up first."""
+        """Return the next answer; None after `timeout` seconds without one."""
         ...
 
     def discard(self, number: int) -> None:
-        """Kill a worker; it answers no more."""
+        """Kill a worker; it will not answer any more."""
         ...
 
 
@@ -66,13 +66,13 @@ class Member:
     """A worker.
 
     Attributes:
-        number: its own.
-        started: when it was asked for.
-        hello: what it said once its model was loaded.
-        held: work handed to it and not come back.
-        asked: it was asked for something and has not answered.
-        begun, ended: it takes part in the present run; its loop is over.
-        rows: that it has room for, `held` included.
+        number: of the worker.
+        started: when it was requested.
+        hello: its answer once its model was loaded.
+        held: work handed to it that has not come back.
+        asked: whether it has yet to answer a request.
+        begun, ended: whether it takes part in the present run; whether its loop has ended.
+        rows: number of rows that it has room for, including `held`.
         progress: its counts of the present run.
     """
 
@@ -93,12 +93,12 @@ class Member:
 
 
 class Crew:
-    """Keeps as many workers as are wanted, and refuses those that do not fit together.
+    """The workers of a run: lost ones are replaced, and all must have loaded the same model.
 
     Args:
-        pool: starts and kills them.
-        settings: of the run, sent to each.
-        wanted: how many.
+        pool: starts and kills workers.
+        settings: of the run, sent to each worker.
+        wanted: number of workers.
         patience: seconds to wait for a worker while there is none.
     """
 
@@ -121,30 +121,30 @@ class Crew:
 
     @property
     def info(self) -> ModelInfo:
-        """Of the model; waits for the first worker."""
+        """The model's info; waits for the first worker."""
         self._await_first()
         assert self._info is not None
         return self._info
 
     @property
     def rows(self) -> int:
-        """That all wanted workers begin with; waits for the first worker."""
+        """The rows that all workers together begin with; waits for the first worker."""
         self._await_first()
         return self._rows * self.wanted
 
     @property
     def ready(self) -> list[Member]:
-        """Those that have loaded their model."""
+        """The workers that have loaded their model."""
         return [member for member in self.members.values() if member.hello is not None]
 
     def begin(self) -> None:
-        """A new run: nobody takes part yet."""
+        """Prepare a new run, in which no worker takes part yet."""
         for member in self.ready:
             member.begun = member.ended = False
             member.rows = self._rows
 
     def wait(self, timeout: float) -> tuple[Member, Answer] | None:
-        """A worker's answer, dealt with already where it is a `Hello` or a loss."""
+        """Return a worker and its answer, after handling a `Hello` or a loss."""
         self._check_patience()
         came = self.pool.wait(timeout)
         if came is None:
@@ -153,7 +153,7 @@ class Crew:
         member.asked = False
         if isinstance(answer, Broken):
             if isinstance(answer.error, RJepaError):
-                # It would be the same in every worker.
+                # It would occur in every worker.
                 raise answer.error
             answer = Lost(f"{type(answer.error).__name__}: {answer.error}".splitlines()[0])
         if isinstance(answer, Hello):
@@ -165,7 +165,7 @@ class Crew:
         return member, answer
 
     def close(self) -> None:
-        """Kill them all."""
+        """Kill all workers."""
         for number in list(self.members):
             self._discard(number)
 
@@ -201,7 +201,7 @@ class Crew:
         self._discard(member.number)
         if self._lost_in_a_row >= max(_MOST_LOST, _MOST_LOST_A_WORKER * self.wanted):
             raise BackendError(
-                f"{self._lost_in_a_row} workers were lost without a record between; the last, "
+                f"{self._lost_in_a_row} workers were lost without a record in between; the last, "
                 f"{self._last_loss}"
             )
         if not self.ready:

@@ -1,9 +1,9 @@
-"""The driver's side of a run: hand out, take in, write, and redo what a lost worker held.
+"""The driver's side of a run: hand out work, write results, and redo the work of lost workers.
 
-Work is in one place at a time: pending, held by one worker, or in the sink. A parcel is taken only
-from the worker that holds its work, so that nothing is written twice; a lost worker's work goes
-back to pending, so that nothing is lost. A worker holds twice the rows that it has room for at
-most, so that it never waits for more and never outruns the one writer.
+Work is in one place at a time: pending, held by one worker, or in the sink. A parcel is accepted
+only from the worker that holds its work, so that nothing is written twice; a lost worker's work
+goes back to pending, so that nothing is lost. A worker holds at most twice the rows that it has
+room for, so that it never waits for more and never outruns the single writer.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from .crew import Crew, Member
 from .messages import Answer, Lost, Parcel
 
 LOST_WORKER = "worker lost"
-# A problem whose worker was lost so often is done alone; if that worker is lost, too, it fails.
+# A problem whose worker was lost this often is done alone; if that worker is lost too, it fails.
 _SUSPECT = 3
 _WAIT = 1.0
-# A worker that was asked for so long ago, and has not come, is not counted on.
+# A worker that has not started after this many seconds is not counted on.
 _LATE = 60.0
 
 
 class Dispatch:
-    """One run over a crew. Its counts are those of the sink and of all workers together."""
+    """A run over a crew. Its counts are those of the sink and of all workers together."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Dispatch:
     # --- out ----------------------------------------------------------------------------------
 
     def _hand_out(self) -> bool:
-        """Ask every worker that can do something; whether any holds work."""
+        """Ask every available worker; return whether any holds work."""
         for member in self._crew.ready:
             if not member.asked and not member.ended:
                 work = [] if self._stopping else self._share(member)
@@ -98,8 +98,10 @@ class Dispatch:
         self._crew.pool.exchange(member.number, work, self._stopping)
 
     def _share(self, member: Member) -> list[Work]:
-        """What a worker is given now: enough to go on without waiting, and towards the end no
-        more than its part of what is left."""
+        """Return the work to give to a worker.
+
+        That is enough to continue without waiting, and towards the end no more than its share.
+        """
         if any(self._losses[key] >= _SUSPECT for key in member.held):
             return []
         if self._suspects and not member.held:
@@ -130,7 +132,7 @@ class Dispatch:
         self._watch.report(self._progress)
 
     def _take_what_is_there(self) -> None:
-        """Interrupted: what has come already is finished work."""
+        """After an interrupt, take in the answers that have arrived: they are finished work."""
         with suppress(BackendError):
             while came := self._crew.wait(0.0):
                 self._take_in(*came)
@@ -155,8 +157,11 @@ class Dispatch:
             self._watch.decided(attrs.evolve(decision, detail=said))
 
     def _redo(self, member: Member, why: str) -> None:
-        """A lost worker's work goes to the others; what several workers were lost with goes alone,
-        so that one problem that no machine can hold does not take the others down with it."""
+        """Give a lost worker's work to the others.
+
+        Work with which several workers were lost is done alone, so that one problem that no machine
+        can hold does not take others down with it.
+        """
         before = self._rows() + (member.rows if member.hello is not None else 0)
         work, alone = list(member.held.values()), len(member.held) == 1
         member.held.clear()
@@ -200,7 +205,7 @@ class Dispatch:
         if now.last is not None and now.last is not before.last:
             seen = now.last
             if seen.phase == "generate" and not seen.out_of_memory:
-                # Rows over time are those of all workers.
+                # The rows over time are those of all workers.
                 seen = attrs.evolve(seen, rows=self._working_rows(member, seen.rows))
             progress.last = seen
 

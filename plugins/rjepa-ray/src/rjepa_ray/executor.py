@@ -1,4 +1,4 @@
-"""The executor: workers as Ray actors."""
+"""The Ray executor, whose workers are Ray actors."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from rjepa_core.ports.executor import Ending, Progress, Watch, WorkQueue
 from rjepa_core.ports.store import RecordSink
 from rjepa_core.settings import ExtractionSettings
 
-from .cluster import Place, join, leave
+from .cluster import RayCluster, join, leave
 from .crew import Crew
 from .dispatch import Dispatch
 from .messages import Answer, Lost
 from .settings import RaySettings
 from .worker import Worker
 
-# Seconds after which a worker without results tells its counts.
+# Seconds after which a worker without results reports its counts.
 _HEARTBEAT = 2.0
-# Seconds in which a result that is ready must have come over the network.
+# Seconds within which a finished result must arrive over the network.
 _FETCH = 120.0
 
 
 class ActorPool:
-    """Workers as actors; see `Pool`. A call that fails for any reason of Ray's is a lost worker."""
+    """Workers as actors; see `Pool`. If a call fails in Ray for any reason, the worker is lost."""
 
-    def __init__(self, place: Place) -> None:
-        # A worker that dies is replaced by the crew, which knows what it held.
+    def __init__(self, place: RayCluster) -> None:
+        # The crew replaces a worker that dies, because it knows what the worker held.
         self._actor = ray.remote(Worker).options(
             num_cpus=place.cpus, num_gpus=place.gpus, max_restarts=0, max_task_retries=0
         )
@@ -79,7 +79,7 @@ class RayExecutor:
 
     def __init__(self, run: ExtractionSettings, own: RaySettings) -> None:
         self._crew: Crew | None = None
-        self._place: Place | None = join(run, own)
+        self._place: RayCluster | None = join(run, own)
         try:
             pool = ActorPool(self._place)
             self._crew = Crew(pool, _portable(run), own.workers, own.start_minutes * 60)
@@ -122,7 +122,7 @@ class RayExecutor:
 
 
 def _portable(run: ExtractionSettings) -> ExtractionSettings:
-    """A model's path as it is named in this folder means nothing in a worker's."""
+    """Return settings with an absolute model path: workers run in another folder."""
     if os.path.exists(run.model.name):
         return attrs.evolve(
             run, model=attrs.evolve(run.model, name=os.path.abspath(run.model.name))
@@ -131,7 +131,7 @@ def _portable(run: ExtractionSettings) -> ExtractionSettings:
 
 
 def _why(error: RayError) -> str:
-    """One line; Ray's own messages have many."""
+    """Return the reason of Ray's error in one line; its own messages have many."""
     text = " ".join(str(error).split())
     if isinstance(error, ActorDiedError):
         _, found, cause = text.partition("The actor is dead because ")

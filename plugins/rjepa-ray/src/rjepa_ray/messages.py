@@ -1,4 +1,4 @@
-"""What a worker says to the driver. Plain values: they travel between processes and machines."""
+"""The messages of a worker to the driver: plain values, sent between processes and machines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Hello:
 
     Attributes:
         info: of the model.
-        rows: that its scheduler begins with.
+        rows: number of rows that its scheduler begins with.
         place: `HOST, process 123`, for messages.
     """
 
@@ -30,16 +30,16 @@ class Hello:
 
 @attrs.frozen
 class Parcel:
-    """What a worker has done since it was last asked.
+    """The results of a worker since it was last asked.
 
     Attributes:
-        records, failures: finished; each is in one parcel alone.
+        records, failures: finished work; each is in one parcel only.
         given_back: work that it will not do, because it was told to stop.
         decisions: changes of size.
         progress: its counts since the run began.
-        rows: that it has room for, what it holds included.
-        idle: it waits for work; whatever it was given has come back, or its session lost it.
-        ended: its loop is over.
+        rows: number of rows that it has room for, including those it holds.
+        idle: whether it waits for work; then all its work has come back, or its session lost it.
+        ended: whether its loop has ended.
     """
 
     records: tuple[LatentRecord, ...] = ()
@@ -54,14 +54,14 @@ class Parcel:
 
 @attrs.frozen
 class Broken:
-    """A worker's engine raised; it is of no more use."""
+    """A worker's engine raised an error and cannot be used any more."""
 
     error: Exception
 
 
 @attrs.frozen
 class Lost:
-    """A worker is gone: killed, out of memory, its machine off."""
+    """A worker has died: it was killed, ran out of memory, or its machine is off."""
 
     why: str
 
@@ -70,7 +70,7 @@ Answer = Hello | Parcel | Broken | Lost
 
 
 def broken(error: BaseException) -> Broken:
-    """The error itself where it can travel, else its text."""
+    """Return the message of an error, which holds the error itself if it can be pickled."""
     if isinstance(error, Exception):
         try:
             pickle.loads(pickle.dumps(error))

@@ -1,4 +1,4 @@
-"""Settings of the executor."""
+"""Settings of the Ray executor."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ _positive = v.and_(v.instance_of(int), v.ge(1))
 
 @attrs.frozen(kw_only=True)
 class RaySettings:
-    """Workers, and where they run.
+    """Settings of the Ray executor: workers, and where they run.
 
     Attributes:
-        workers: how many; each loads the LLM and has a session and a scheduler of its own.
+        workers: number of workers; each loads the LLM and has its own session and scheduler.
         address: of a running cluster (`auto` for the one that this machine belongs to, or
             `HOST:PORT`); none starts Ray on this machine, for this run alone.
-        cpus: cores of a worker, and its threads; none shares this machine's cores out, and gives
-            one to each worker of a cluster.
-        gpus: GPUs of a worker, also a part of one; none gives one to each where there are any and
-            `model.device` lets it.
-        start_minutes: how long to wait for the first worker, and for another one where all are
-            lost.
+        cpus: cores of a worker, and its threads; none divides this machine's cores among the
+            workers, and gives one to each worker of a cluster.
+        gpus: GPUs of a worker, also a fraction of one; none gives one to each if there are any and
+            `model.device` allows it.
+        start_minutes: how long to wait for the first worker, or for another if all are lost.
     """
 
     workers: int = attrs.field(default=1, validator=_positive)

@@ -1,7 +1,7 @@
-"""A worker: an engine, and the plain extraction loop around it, in a process of its own.
+"""A worker: an engine, and the ordinary extraction loop around it, in a process of its own.
 
-The loop runs in a thread of its own; the driver's calls come in another one. Both meet at the
-`Desk`, which is the loop's queue and its sink.
+The loop runs in a thread of its own; the driver's calls come in another. Both share the `Desk`,
+which is the loop's queue and its sink.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from rjepa_core.settings import ExtractionSettings
 
 from .messages import Answer, Broken, Hello, Parcel, broken
 
-# Given solutions have room by tokens, not by rows; so many are held ahead of the loop.
+# Room for given solutions is counted in tokens, not rows; so many are held ahead of the loop.
 GIVEN_ROWS = 64
 
 
 class Desk:
-    """Work in, results out: the loop's side (`WorkQueue`, `RecordSink`, `Watch`) and the driver's
-    (`swap`). Safe between these two threads."""
+    """The exchange of work and results between the loop and the driver; safe for these two threads.
+
+    The loop uses it as `WorkQueue`, `RecordSink` and `Watch`, the driver by `swap`.
+    """
 
     def __init__(self, rows: int) -> None:
         self._changed = threading.Condition()
@@ -50,8 +52,7 @@ class Desk:
     # --- the driver's side --------------------------------------------------------------------
 
     def swap(self, work: Sequence[Work], stop: bool, timeout: float) -> Parcel | Broken:
-        """Hand work in; what is finished comes back, as soon as there is any, or after so many
-        seconds without."""
+        """Hand in work and return what is finished, as soon as there is any or after `timeout`."""
         with self._changed:
             self._put(work)
             self._closed = self._closed or stop
@@ -73,7 +74,7 @@ class Desk:
             return parcel
 
     def close(self) -> None:
-        """No more work will come."""
+        """Tell the loop that no more work will come."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -84,7 +85,7 @@ class Desk:
     # --- the loop's side: queue ---------------------------------------------------------------
 
     def __bool__(self) -> bool:
-        """Waits for work, until there is some or none is to be begun any more."""
+        """Wait until there is work or the desk is closed; return whether it is open."""
         with self._changed:
             self._waiting = True
             self._changed.wait_for(lambda: self._buffered or self._closed)
@@ -101,7 +102,7 @@ class Desk:
             taken = self._inbox.take(room, cost, at_least_one)
             given = any(work.given is not None for work in taken)
             self._buffered.difference_update(work.key for work in taken)
-            # What there is room for and what is at work: as much again is held ahead.
+            # The rows that there is room for and those at work; as many again are held ahead.
             self._rows = max(GIVEN_ROWS if given else 1, room.rows + self._at_work)
             self._at_work += len(taken)
             return taken
@@ -117,7 +118,7 @@ class Desk:
         self._buffered.update(item.key for item in work)
 
     def _leave(self) -> list[Work]:
-        """All that was never begun."""
+        """Return all work that was never begun."""
         every = Room(len(self._buffered), None, len(self._buffered), 0)
         left: list[Work] = []
         while self._inbox:
@@ -128,19 +129,21 @@ class Desk:
     # --- the loop's side: sink and watch ------------------------------------------------------
 
     def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:
-        """See `RecordSink`. It never waits: the driver hands out work no faster than it takes
-        results, so that no more than the work handed in can lie here. They leave with the counts
-        that contain them."""
+        """See `RecordSink`.
+
+        This never waits: the driver hands out work no faster than it takes results, so that no more
+        than the work handed in can accumulate. Results leave with the counts that include them.
+        """
         with self._changed:
             self._written.extend(records)
             self._failed.extend(failures)
             self._at_work -= len(records) + len(failures)
 
     def commit(self) -> None:
-        """The driver commits."""
+        """Do nothing: the driver commits."""
 
-    def see(self, progress: Progress) -> None:
-        """The counts after a step."""
+    def update(self, progress: Progress) -> None:
+        """Take the counts after a step."""
         with self._changed:
             self._records.extend(self._written)
             self._failures.extend(self._failed)
@@ -149,7 +152,7 @@ class Desk:
             self._changed.notify_all()
 
     def decided(self, decision: Decision) -> None:
-        """A change of size."""
+        """Keep a change of size for the driver."""
         with self._changed:
             self._decisions.append(decision)
 
@@ -159,14 +162,14 @@ class Desk:
         return self._closed
 
     def end(self, error: Broken | None = None) -> None:
-        """The loop is over."""
+        """Tell the driver that the loop has ended."""
         with self._changed:
             self._ended, self._error = True, error
             self._changed.notify_all()
 
 
 class Worker:
-    """What runs in a worker's process. The engine lives in one thread, whoever calls."""
+    """The object in a worker's process. The engine is used in one thread only, whoever calls."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "engine")
@@ -174,7 +177,7 @@ class Worker:
         self._desk: Desk | None = None
 
     def open(self, settings: ExtractionSettings) -> Answer:
-        """Load the model."""
+        """Load the model and return a `Hello`, or the error."""
         try:
             engine = self._thread.submit(open_engine, settings).result()
         except Exception as error:
@@ -183,7 +186,7 @@ class Worker:
         return Hello(engine.info, engine.rows, f"{socket.gethostname()}, process {os.getpid()}")
 
     def begin(self, layers: tuple[int, ...]) -> None:
-        """Begin a run: from here on `exchange` hands in work."""
+        """Begin a run, to which `exchange` then hands work."""
         engine, before = self._engine, self._desk
         assert engine is not None
         if before is not None:
@@ -197,13 +200,13 @@ class Worker:
         return self._desk.swap(work, stop, timeout)
 
     def end(self) -> None:
-        """The run is over; another may begin."""
+        """End the run; another may begin."""
         if self._desk is not None:
             self._desk.close()
 
 
 def _loop(engine: Engine, layers: tuple[int, ...], desk: Desk) -> None:
-    watch = Watch(report=desk.see, decided=desk.decided, stop=lambda: desk.stopped)
+    watch = Watch(report=desk.update, decided=desk.decided, stop=lambda: desk.stopped)
     try:
         engine.extract(layers, desk, desk, watch)
     except BaseException as error:

@@ -1,7 +1,7 @@
-"""One adapter of every kind that has a port, each the smallest that keeps its promises.
+"""One adapter for each port, each as small as its contract allows.
 
-This module is imported whenever the plugin is looked at: it holds the hooks and nothing heavy.
-What a factory needs is imported when it is called. Delete the hooks that you do not need.
+This module is imported whenever plugins are listed, so it holds the hooks and nothing heavy. What
+a factory needs is imported when it is called. Delete the hooks that you do not need.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rjepa_core.plugins import (
     hookimpl,
 )
 
-from .settings import BackendSettings, ExecutorSettings, SchedulerSettings, StoreSettings
+from .settings import BackendSettings, ExecutorSettings, SchedulerSettings, TemplateStoreSettings
 
 if TYPE_CHECKING:
     from rjepa_core.plugins import Registry
@@ -54,7 +54,7 @@ def rjepa_backends() -> Iterable[BackendAdapter]:
 
 @hookimpl
 def rjepa_stores() -> Iterable[StoreAdapter]:
-    def create(location: str, mode: StoreMode, settings: StoreSettings) -> LatentStore:
+    def create(location: str, mode: StoreMode, settings: TemplateStoreSettings) -> LatentStore:
         from .store import TemplateStore
 
         return TemplateStore(location, mode, settings)
@@ -67,7 +67,11 @@ def rjepa_stores() -> Iterable[StoreAdapter]:
     summary = "one SQLite file; a template for a store of your own"
     return [
         StoreAdapter(
-            name="template", summary=summary, settings=StoreSettings, create=create, exists=exists
+            name="template",
+            summary=summary,
+            settings=TemplateStoreSettings,
+            create=create,
+            exists=exists,
         )
     ]
 
@@ -110,7 +114,7 @@ def rjepa_sources() -> Iterable[SourceAdapter]:
     def claims(location: str) -> bool:
         return location.endswith(".problems.txt")
 
-    summary = "a paragraph a problem (.problems.txt); a template for a source of your own"
+    summary = "one problem per paragraph (.problems.txt); a template for a source of your own"
     return [SourceAdapter(name="template", summary=summary, create=create, claims=claims)]
 
 

@@ -1,6 +1,6 @@
-"""A backend that has only `generate` and `encode`: the core makes a session of it.
+"""A backend with only `generate` and `encode`, from which the core makes a session.
 
-Its "model" repeats the words of the problem, a few a step; its tokens are characters, and its
+Its "model" repeats the words of the problem, a few per step; its tokens are characters, and its
 hidden states count them.
 """
 
@@ -36,7 +36,7 @@ class TemplateBackend(BatchBackend):
             compute_dtype="float32",
             hidden_size=LETTERS,
             hidden_states=2,
-            # Whatever changes token ids; what a backend cannot tell is not compared.
+            # Identifies whatever affects token ids; fields left empty are not compared.
             tokenizer="characters",
             stops=True,
         )
@@ -55,7 +55,7 @@ class TemplateBackend(BatchBackend):
     # --- from here on, your engine -----------------------------------------------------------
 
     def _complete(self, prompt: Prompt, sampling: SamplingSettings) -> Completion:
-        # All randomness of a row comes from here, so that batches and restarts do not matter.
+        # All randomness of a row comes from its key, so that batches and restarts do not matter.
         random = row_generator(sampling.seed, prompt.key)
         words = prompt.user[prompt.statement_start : prompt.statement_stop].split()
         lines = [
@@ -99,14 +99,14 @@ def _characters(text: str) -> NDArray[np.int32]:
 
 
 def _hidden_states(ids: NDArray[np.int32]) -> Floats:
-    """float32 [2 layers, T tokens, D]: each letter, and the share of each letter so far."""
+    """Return float32 [2 layers, T, D]: each letter, and the share of each letter so far."""
     letters = np.eye(LETTERS, dtype=np.float32)[ids % LETTERS]
     seen = np.arange(1, len(ids) + 1, dtype=np.float32)[:, None]
     return np.stack([letters, letters.cumsum(axis=0) / seen])
 
 
 def _pool(states: Floats, pooling: str) -> Floats:
-    """float32 [L, D] of the states [L, T, D] of a step."""
+    """Return float32 [L, D] of the states [L, T, D] of a step."""
     if pooling == "mean":
         return states.mean(axis=1)
     return states[:, -1] if pooling == "last" else states.max(axis=1)

@@ -1,4 +1,4 @@
-"""Records and failures as rows of the template's store."""
+"""Encode records and failures as rows of the template's store, and decode them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ARRAYS = ("prompt_ids", "completion_ids")
 
 
 def encode_record(record: LatentRecord) -> bytes:
-    """A checksum, the length of a header, the header (JSON), and the arrays as they are."""
+    """Return a checksum, the length of a header, the header (JSON), and the raw arrays."""
     trace = {
         field.name: getattr(record.trace, field.name)
         for field in attrs.fields(Trace)
@@ -33,7 +33,7 @@ def encode_record(record: LatentRecord) -> bytes:
     if record.logprobs is not None:
         arrays["logprobs"] = record.logprobs
     shapes = [[name, array.dtype.name, array.shape] for name, array in arrays.items()]
-    # Lone surrogates, which UTF-8 has not, are escaped by JSON.
+    # Lone surrogates, which UTF-8 cannot encode, are escaped by JSON.
     header = json.dumps([trace, shapes]).encode("ascii")
     body = b"".join(
         [len(header).to_bytes(4, "little"), header, *(a.tobytes() for a in arrays.values())]
@@ -42,7 +42,7 @@ def encode_record(record: LatentRecord) -> bytes:
 
 
 def decode_record(key: RecordKey, data: bytes) -> LatentRecord:
-    """A record whose arrays are the caller's own.
+    """Return a record whose arrays are the caller's own.
 
     Raises:
         DamagedRecordError: it does not match its checksum.
@@ -76,7 +76,7 @@ def decode_failure(key: RecordKey, statement: str, data: str) -> Failure:
 
 
 def id_bytes(problem_id: str) -> bytes:
-    """Any string, NUL and lone surrogates included."""
+    """Return the bytes of any string, including NUL and lone surrogates."""
     return problem_id.encode("utf-8", "surrogatepass")
 
 

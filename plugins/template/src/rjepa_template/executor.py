@@ -1,7 +1,7 @@
-"""An executor: the plain loop, which rests between steps on a machine that others use.
+"""An executor: the ordinary loop, which rests between steps to spare a shared machine.
 
-An executor with many workers opens an engine in each of them (`rjepa_core.extraction.open_engine`),
-and writes what they bring into the one sink; `plugins/rjepa-ray` is one.
+An executor with many workers opens an engine in each (`rjepa_core.extraction.open_engine`) and
+writes their results into one sink; `plugins/rjepa-ray` is an example.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .settings import ExecutorSettings
 
 
 class TemplateExecutor:
-    """See the module's docstring; the backend is loaded when it is made."""
+    """See the module's docstring; creating an executor loads the backend."""
 
     def __init__(
         self, run: ExtractionSettings, registry: Registry, settings: ExecutorSettings
@@ -48,7 +48,7 @@ class TemplateExecutor:
         def report(progress: Progress) -> None:
             watch.report(progress)
             if self._rest_s:
-                # It waits here, so an interrupt may be raised here.
+                # It only waits here, so an interrupt may be raised here.
                 with watch.computing():
                     time.sleep(self._rest_s)
 

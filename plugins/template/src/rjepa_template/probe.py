@@ -1,4 +1,4 @@
-"""A memory probe: what Linux says of its memory in /proc/meminfo."""
+"""A memory probe: Linux's memory, from /proc/meminfo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MEMINFO = "/proc/meminfo"
 
 
 class TemplateProbe:
-    """A sensor that is absent reads None, never 0."""
+    """A probe of the whole machine; a missing figure is None, never 0."""
 
     def __init__(self, device: str, settings: Any) -> None:
         self._device = device
@@ -27,5 +27,5 @@ class TemplateProbe:
 
 
 def _bytes(text: str | None) -> int | None:
-    """`  123 kB` in bytes."""
+    """Return a text such as `  123 kB` in bytes."""
     return int(text.split()[0]) * 1024 if text else None

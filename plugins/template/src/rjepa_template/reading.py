@@ -1,4 +1,4 @@
-"""A connection that reads: a store's own, or a snapshot's, which stays at one state."""
+"""The reader of a store, or of a snapshot, which stays at one state."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .codec import decode_failure, decode_record, id_bytes, key_of
 T = TypeVar("T")
 
 
-class Reader:
-    """What is committed. With `pinned` it is what was committed when this was made."""
+class StoreReader:
+    """A connection that reads what is committed; if `pinned`, as of its creation."""
 
     def __init__(self, path: str, pinned: bool = False) -> None:
         self._db: sqlite3.Connection | None = connect(path)
@@ -29,7 +29,7 @@ class Reader:
             self._db.execute("SELECT count(*) FROM meta").fetchone()
 
     def close(self) -> None:
-        """Everything raises from now on, iterators that were given before included."""
+        """Close the connection; from now on everything raises, including iterators in use."""
         if self._db is not None:
             self._db.close()
         self._db = None
@@ -92,7 +92,7 @@ class Reader:
         return StoreStats(*counts, bytes_on_disk)
 
     def _one(self, column: str, key: RecordKey) -> Any:
-        """A column of a record; KeyError where there is none."""
+        """Return a column of a record; raise KeyError if there is no such record."""
         check_key(key)
         found = self.rows(
             f"SELECT {column} FROM records WHERE id = ? AND sample = ?",
@@ -111,5 +111,5 @@ class Reader:
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """A connection to a database that is there; transactions begin and end where we say so."""
+    """Return a connection to an existing database, without implicit transactions."""
     return sqlite3.connect(path, timeout=60, isolation_level=None, check_same_thread=False)

@@ -1,6 +1,6 @@
-"""A scheduler: one row more after a batch that fitted, half as many after one that did not.
+"""A scheduler: one more row after a batch that fitted, half as many after one that did not.
 
-It holds no clock, device or model; the same observations give the same decisions.
+It uses no clock, device or model; the same observations give the same decisions.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ START = 4
 
 
 class TemplateScheduler:
-    """See the module's docstring; it also explains itself (`Explains`), which is optional."""
+    """See the module's docstring; it also reports its decisions (`Explains`), which is optional."""
 
     def __init__(self, settings: SchedulerSettings) -> None:
         self._settings = settings
         self._rows = min(START, settings.most)
         self._encode_tokens = settings.encode_tokens
-        self._told: list[Decision] = []
+        self._decisions: list[Decision] = []
 
     def room(self, in_flight: InFlight) -> Room:
         return Room(
@@ -43,10 +43,10 @@ class TemplateScheduler:
             self._change(min(self._rows + 1, self._settings.most), "fits", f"{seen.rows} rows fit")
 
     def changes(self) -> tuple[Decision, ...]:
-        told, self._told = tuple(self._told), []
-        return told
+        decisions, self._decisions = tuple(self._decisions), []
+        return decisions
 
     def _change(self, rows: int, reason: str, detail: str) -> None:
         if rows != self._rows:
-            self._told.append(Decision(self._rows, rows, reason, detail))
+            self._decisions.append(Decision(self._rows, rows, reason, detail))
         self._rows = rows

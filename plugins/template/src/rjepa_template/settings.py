@@ -1,4 +1,4 @@
-"""Settings of the adapters: cheap to import, each described where it stands."""
+"""Settings of the adapters: cheap to import, and described by their docstrings."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from attrs import validators as v
 
 @attrs.frozen(kw_only=True)
 class BackendSettings:
-    """What only this backend knows: `--set backend.steps=2`.
+    """Settings of the backend: `--set backend.steps=2`.
 
     Attributes:
-        steps: steps a completion.
+        steps: number of steps per completion.
     """
 
     steps: int = attrs.field(default=3, validator=v.ge(1))
 
 
 @attrs.frozen(kw_only=True)
-class StoreSettings:
+class TemplateStoreSettings:
     """Settings of the store: `--set store.checkpoint_every=100`.
 
     Attributes:
-        checkpoint_every: commit after so many records and failures; none waits for the end.
+        checkpoint_every: commit after this many records and failures; none waits for the end.
     """
 
     checkpoint_every: int | None = attrs.field(default=32, validator=v.optional(v.ge(1)))

@@ -1,4 +1,4 @@
-"""A problem source: a text file, one problem a paragraph; a solution stands behind a line `---`."""
+"""A problem source: a text file, one problem per paragraph; a solution follows a line `---`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SUFFIX = ".problems.txt"
 
 
 class TemplateSource:
-    """Streams; may be read more than once."""
+    """A source that streams its file, and can be read more than once."""
 
     def __init__(self, location: str, problems: ProblemSettings, settings: Any) -> None:
         self._location = location
         self._domain = problems.domain or DEFAULT_DOMAIN
-        # With --traces every row must bring a solution.
+        # With problems.traces every row must have a solution.
         self._given = bool(problems.traces)
 
     def rows(self) -> Iterator[SourceRow]:
@@ -35,15 +35,15 @@ class TemplateSource:
     def _row(self, where: str, paragraph: list[str]) -> SourceRow:
         statement, _, solution = "\n".join(paragraph).partition("\n---\n")
         if self._given and not solution.strip():
-            raise InputError(f"{where}: no solution for --traces; write it behind a line ---")
-        # Without an id of its own a problem gets one from domain and statement, never a number.
+            raise InputError(f"{where}: no solution for problems.traces; add it after a line ---")
+        # A problem without an id gets one from domain and statement, never a number.
         problem = Problem.make(statement, self._domain)
         solutions = (GivenSolution(text=solution),) if self._given else ()
         return SourceRow(problem, solutions, where)
 
 
 def _paragraphs(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-    """Number of the first line, and the lines, of each paragraph."""
+    """Yield the number of the first line, and the lines, of each paragraph."""
     begun, paragraph = 0, list[str]()
     for number, line in enumerate(lines, 1):
         if line.strip():

@@ -1,9 +1,8 @@
 """A store in one SQLite file.
 
-SQLite has what a store promises: transactions that are whole or absent, readers that see the last
-commit while a writer goes on (its write-ahead log), and a state that stays for as long as a reader
-wants it. A writer holds its transaction open between commits; what it reads for itself, of what is
-not committed yet, it reads through that.
+SQLite provides what a store promises: atomic transactions, readers that see the last commit while a
+writer continues (its write-ahead log), and a state that a reader can keep as long as it wants. A
+writer keeps its transaction open between commits, and reads its uncommitted changes through it.
 """
 
 from __future__ import annotations
@@ -33,11 +32,11 @@ from rjepa_core.errors import (
 from rjepa_core.ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
 
 from .codec import encode_failure, encode_record, id_bytes
-from .reading import Reader, connect
-from .settings import StoreSettings
+from .reading import StoreReader, connect
+from .settings import TemplateStoreSettings
 
 APPLICATION = 0x726A6570
-# The id first: what follows the switch to a write-ahead log may not be in the file itself yet.
+# The id comes first: after the switch to a write-ahead log, changes may not be in the file yet.
 TABLES = f"""
 PRAGMA application_id = {APPLICATION};
 PRAGMA journal_mode = WAL;
@@ -51,7 +50,7 @@ CREATE TABLE IF NOT EXISTS failures (n INTEGER PRIMARY KEY, id BLOB, sample INTE
 
 
 def exists(location: str) -> bool:
-    """Whether a store of this kind is there."""
+    """Return whether there is a store of this kind at `location`."""
     if not os.path.isfile(location):
         return False
     with open(location, "rb") as file:
@@ -62,7 +61,7 @@ def exists(location: str) -> bool:
 class TemplateStore:
     """See `LatentStore`."""
 
-    def __init__(self, location: str, mode: StoreMode, settings: StoreSettings) -> None:
+    def __init__(self, location: str, mode: StoreMode, settings: TemplateStoreSettings) -> None:
         check_mode(mode)
         self._place, self._mode, self._settings = location, mode, settings
         self._waiting = 0
@@ -72,8 +71,8 @@ class TemplateStore:
             raise StoreNotFoundError(f"{self.location}: there is no store; check the path")
         if mode == "write":
             lock = _lock(location, self.location)
-            # Held until this handle goes, also one that is forgotten.
-            self._let_go = weakref.finalize(self, lock.close)
+            # Held until this handle is closed or garbage-collected.
+            self._release_lock = weakref.finalize(self, lock.close)
             if not exists(location):
                 for rest in ("-wal", "-shm"):
                     if os.path.exists(location + rest):
@@ -82,7 +81,7 @@ class TemplateStore:
             self._writer.executescript(TABLES)
             weakref.finalize(self, self._writer.close)
         self._inode = os.stat(location).st_ino
-        self._reader = Reader(location)
+        self._reader = StoreReader(location)
         self._closed = False
 
     @property
@@ -100,12 +99,14 @@ class TemplateStore:
         known = self.identity
         if known is not None:
             check_same(identity, known, self.location)
-            # What an older version did not tell is told from now on.
+            # Facts that an older version did not record are added.
             identity = known_together(known, identity)
             if identity == known:
                 return
         value = json.dumps(identity.to_json())
-        self._begun().execute("INSERT OR REPLACE INTO meta VALUES ('identity', ?)", (value,))
+        self._in_transaction().execute(
+            "INSERT OR REPLACE INTO meta VALUES ('identity', ?)", (value,)
+        )
         self.commit()
 
     def write(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:
@@ -117,7 +118,7 @@ class TemplateStore:
             check_fits(record, identity)
         for failure in failures:
             check_key(failure.key, "the failure's key")
-        db = self._begun()
+        db = self._in_transaction()
         db.execute("SAVEPOINT batch")
         try:
             for record in records:
@@ -179,7 +180,7 @@ class TemplateStore:
         self._writable()
         wanted = [(id_bytes(key.problem_id), int(key.sample)) for key in check_keys(keys)]
         self.commit()
-        db = self._begun()
+        db = self._in_transaction()
         removed = sum(
             db.execute(f"DELETE FROM {table} WHERE id = ? AND sample = ?", named).rowcount
             for named in dict.fromkeys(wanted)
@@ -191,7 +192,7 @@ class TemplateStore:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         self._committed()
-        snapshot = Reader(self._place, pinned=True)
+        snapshot = StoreReader(self._place, pinned=True)
         try:
             yield snapshot
         finally:
@@ -201,7 +202,7 @@ class TemplateStore:
         self._writable()
         text = json.dumps(json_entry(entry))
         self.commit()
-        self._begun().execute("INSERT INTO history (entry) VALUES (?)", (text,))
+        self._in_transaction().execute("INSERT INTO history (entry) VALUES (?)", (text,))
         self.commit()
 
     def history(self) -> list[dict[str, Any]]:
@@ -227,12 +228,12 @@ class TemplateStore:
             self._reader.close()
             if self._writer is not None:
                 self._writer.close()
-                self._let_go()
+                self._release_lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TemplateStore, (os.path.abspath(self._place), "read", self._settings)
 
-    def _committed(self) -> Reader:
+    def _committed(self) -> StoreReader:
         if self._closed:
             raise StoreClosedError(f"{self.location}: this handle is closed; open the store again")
         return self._reader
@@ -253,8 +254,8 @@ class TemplateStore:
                 f"{self.location}: the store is gone: it was deleted or replaced while it was open"
             )
 
-    def _begun(self) -> sqlite3.Connection:
-        """The writer, in a transaction."""
+    def _in_transaction(self) -> sqlite3.Connection:
+        """Return the writer with an open transaction."""
         db = self._writable()
         if not db.in_transaction:
             db.execute("BEGIN IMMEDIATE")
@@ -302,7 +303,7 @@ class TemplateStore:
 
 
 def _lock(path: str, location: str) -> sqlite3.Connection:
-    """A connection that holds an exclusive lock on a file beside the store, until it is closed."""
+    """Return a connection that, until closed, holds a lock on a file beside the store."""
     lock = sqlite3.connect(path + ".lock", timeout=0, isolation_level=None)
     try:
         lock.execute("BEGIN EXCLUSIVE")

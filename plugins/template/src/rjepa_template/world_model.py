@@ -1,6 +1,6 @@
-"""A world model: every step is predicted to be the mean of its context.
+"""A world model that predicts each step as the mean of its context.
 
-Its run is a folder with one JSON file: mean and scale of the latents it was made from.
+A run is a folder with one JSON file: mean and scale of the latents it was trained on.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Floats = NDArray[np.float32]
 
 
 class TemplateWorldModel:
-    """Predicts in the standardised space of the LLM's own latents."""
+    """A world model that predicts in the standardised space of the LLM's own latents."""
 
     def __init__(self, location: str, device: str) -> None:
         run = json.loads((Path(location) / FILE).read_text(encoding="utf-8"))
@@ -50,14 +50,14 @@ class TemplateWorldModel:
             np.stack(
                 [self._mean_of(one, step, [step], context) for step in range(len(one.latents))]
             )
-            for one in self._checked(sequences)
+            for one in self._check(sequences)
         ]
 
     def predict_masked(
         self, sequences: Sequence[LatentSequence], masked: Sequence[Sequence[int]]
     ) -> list[Floats]:
         found = []
-        for number, (one, steps) in enumerate(zip(self._checked(sequences), masked, strict=True)):
+        for number, (one, steps) in enumerate(zip(self._check(sequences), masked, strict=True)):
             known = set(range(len(one.latents)))
             if not steps or len(set(steps)) < len(steps) or not set(steps) <= known:
                 raise InputError(f"sequence {number}: {list(steps)} are no steps to mask")
@@ -65,7 +65,7 @@ class TemplateWorldModel:
         return found
 
     def targets(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
-        return [self._standard(one.latents) for one in self._checked(sequences)]
+        return [self._standard(one.latents) for one in self._check(sequences)]
 
     def surprise(
         self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
@@ -85,7 +85,7 @@ class TemplateWorldModel:
     def _mean_of(
         self, one: LatentSequence, step: int, hidden: Sequence[int], context: Context
     ) -> Floats:
-        """Mean of the prompt and the steps that may be seen, [D]."""
+        """Return the mean [D] of the prompt and the visible steps."""
         last = step if context is Context.PAST else len(one.latents)
         seen = [i for i in range(last) if i not in hidden]
         mean: Floats = self._standard(np.vstack([one.prompt[None], one.latents[seen]])).mean(axis=0)
@@ -94,7 +94,7 @@ class TemplateWorldModel:
     def _standard(self, latents: Floats) -> Floats:
         return (latents - self._mean) / self._scale
 
-    def _checked(self, sequences: Sequence[LatentSequence]) -> Sequence[LatentSequence]:
+    def _check(self, sequences: Sequence[LatentSequence]) -> Sequence[LatentSequence]:
         width = len(self._mean)
         for number, one in enumerate(sequences):
             shapes = one.latents.shape, one.prompt.shape
@@ -109,12 +109,12 @@ class TemplateWorldModel:
 
 
 def claims(location: str) -> bool:
-    """Whether the folder holds a run of this kind."""
+    """Return whether the folder holds a run of this kind."""
     return (Path(location) / FILE).is_file()
 
 
 def train(run: str, settings: TrainSettings, watch: TrainWatch) -> TrainSummary:
-    """Measure mean and scale of the stores' latents, and write them into the folder `run`."""
+    """Compute mean and scale of the stores' latents, and write them into the folder `run`."""
     if not settings.data.stores:
         raise UsageError("data.stores: no store to train on; name one")
     began = time.perf_counter()

@@ -1,1 +1,1 @@
-"""Generating and encoding in one pass: rows in slots, refilled as soon as one ends."""
+"""Generate and encode in one pass, over rows in slots that are refilled as soon as one ends."""

@@ -1,7 +1,7 @@
 """Attention over slots: each row's one new token, and pieces of prompts, in one packed batch.
 
-Registered with transformers as an attention implementation of its own, so that every layer runs as
-it is written there; only where keys and values lie, and who attends to what, is decided here.
+It is registered with transformers as an attention implementation, so that every layer runs as
+written there; only where keys and values are, and what attends to what, is decided here.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Piece:
 
     Attributes:
         slot: of the row.
-        start, stop: positions; what lies before is in the slot already.
-        at: where its tokens stand in the packed batch.
+        start, stop: positions; what comes before is in the slot already.
+        at: index of its first token in the packed batch.
     """
 
     slot: int
@@ -38,14 +38,20 @@ class Piece:
 
 
 class Layout:
-    """Where the N tokens of one packed forward belong.
+    """Slots and positions of the N tokens of one packed forward.
 
-    The first `rows` tokens are one for each of the slots 0 to rows - 1; behind them stand the
-    pieces of prompts.
+    The first `rows` tokens are one for each of the slots 0 to rows - 1; the pieces of prompts
+    follow.
+
+    Args:
+        positions: of each row's token.
+        pieces: (slot, start, stop) of each piece of a prompt.
+        device: for the tensors.
+        group: number of rows whose attention is computed together.
 
     Attributes:
         slots_N, positions_N: int64 [N].
-        rows: as above.
+        rows: number of rows.
         groups: (first slot, one past the last, tokens of the longest row) of slots whose attention
             is computed together.
         pieces: of prompts.
@@ -58,8 +64,6 @@ class Layout:
         device: torch.device,
         group: int,
     ) -> None:
-        """Args: the position of each row's token; (slot, start, stop) of each piece; rows whose
-        attention is computed together."""
         self.rows = len(positions)
         found, at = [], self.rows
         slots, places = list(range(self.rows)), list(positions)
@@ -79,7 +83,7 @@ class Layout:
         self._piece_masks: dict[tuple[int, int | None], Tensor | None] = {}
 
     def masks(self, window: int | None, dtype: torch.dtype) -> list[Tensor]:
-        """[rows of the group, 1, 1, T] for each group, to be added to scores."""
+        """Return, for each group, a mask [rows of the group, 1, 1, T] to be added to scores."""
         if window not in self._masks:
             self._masks[window] = [self._mask(a, b, t, window, dtype) for a, b, t in self.groups]
         return self._masks[window]
@@ -94,7 +98,7 @@ class Layout:
         return mask_RT.masked_fill_(hidden_RT, -torch.inf)[:, None, None]
 
     def piece_mask(self, piece: Piece, window: int | None) -> Tensor | None:
-        """bool [tokens, T], true where attended; None for plain causal attention from the start."""
+        """Return bool [tokens, T], true where attended; None for plain causal attention."""
         if piece.start == 0 and (window is None or piece.stop <= window):
             return None
         key = (piece.slot, window)
@@ -110,13 +114,13 @@ class Layout:
 
 
 def current_layout() -> Layout:
-    """The layout of the forward that is running."""
+    """Return the layout of the running forward."""
     return _LAYOUT.get()
 
 
 @contextlib.contextmanager
-def packed(config: Any, layout: Layout) -> Iterator[None]:
-    """Within, a model of this config attends over slots as the layout says."""
+def attend_in_slots(config: Any, layout: Layout) -> Iterator[None]:
+    """Make models with this config attend over slots, as the layout says, within the block."""
     before, token = config._attn_implementation, _LAYOUT.set(layout)
     config._attn_implementation = NAME
     try:
@@ -136,7 +140,7 @@ def attend(
     sliding_window: int | None = None,
     **more: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of packed queries [1, H, N, D] over slots [R, K heads, C, D]: [1, N, H, D]."""
+    """Return attention [1, N, H, D] of queries [1, H, N, D] over slots [R, K heads, C, D]."""
     for name in ("softcap", "s_aux", "position_bias"):
         if more.get(name) is not None:
             raise UnsupportedError(f"{type(module).__name__} attends with {name}")
@@ -173,8 +177,10 @@ def attend(
 def _one_token(
     query_RKGD: Tensor, key_RKTD: Tensor, value_RKTD: Tensor, mask: Tensor, scale: float
 ) -> Tensor:
-    """Attention of one token a row. The heads that share keys stand where tokens usually do, so
-    that no key is repeated."""
+    """Return the attention of one token per row.
+
+    The heads that share keys are in the dimension of tokens, so that no key is repeated.
+    """
     if query_RKGD.device.type == "cpu" and query_RKGD.dtype == torch.float32:
         # On a host two plain products read the cache once, and faster than the fused kernel.
         scores_RKGT = torch.matmul(query_RKGD * scale, key_RKTD.transpose(2, 3))
@@ -185,7 +191,7 @@ def _one_token(
 
 
 def register() -> None:
-    """Make transformers know this attention; masks are not its business."""
+    """Register this attention with transformers, without its masks."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     ALL_ATTENTION_FUNCTIONS.register(NAME, attend)

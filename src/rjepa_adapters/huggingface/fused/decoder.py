@@ -1,4 +1,4 @@
-"""Packed forwards over a slot cache: logits of every row's next token, and the wanted layers."""
+"""Packed forwards over a slot cache: logits of each row's next token, and wanted hidden states."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor
 
 from rjepa_core.errors import OutOfMemoryError, UnsupportedError
 
-from ..hidden_states import LayerReader, agree
+from ..hidden_states import LayerReader, nearly_equal
 from ..placement import is_out_of_memory
-from .attention import Layout, packed, register
+from .attention import Layout, attend_in_slots, register
 from .kv_cache import SlotCache
 
 # Rows whose attention is computed together, over the tokens of the longest of them.
@@ -25,7 +25,7 @@ class Decoder:
     """Runs a causal LM over rows in slots, by the model's own layers.
 
     Attributes:
-        group: so many slots side by side have their attention computed together.
+        group: number of neighbouring slots whose attention is computed together.
     """
 
     def __init__(self, model: Any, reader: LayerReader) -> None:
@@ -39,11 +39,11 @@ class Decoder:
         return self._model.device
 
     def new_cache(self) -> SlotCache:
-        """An empty cache; `resize` gives it slots."""
+        """Return an empty cache; `resize` gives it slots."""
         return SlotCache(self._reader.hidden_states - 1)
 
     def layout(self, positions: Sequence[int], pieces: Sequence[tuple[int, int, int]]) -> Layout:
-        """Where the tokens of a forward belong.
+        """Return the layout of a forward's tokens.
 
         Args:
             positions: of the next token of each of the first slots.
@@ -59,17 +59,17 @@ class Decoder:
         layers: Sequence[int],
         take: Take,
     ) -> Tensor | None:
-        """One forward.
+        """Run one forward.
 
         Args:
             cache: written in place.
             ids: N tokens, in the layout's order.
-            layout: where they belong.
-            layers: that are wanted.
-            take: given each wanted layer and its hidden state [N, D], in order of depth.
+            layout: their slots and positions.
+            layers: wanted layers.
+            take: called with each wanted layer and its hidden state [N, D], in order of depth.
 
         Returns:
-            logits [rows, V] of the slots' tokens; None where there are only pieces.
+            logits [rows, V] of the rows' tokens; None if there are only pieces.
         """
         model = self._model
         inputs = {
@@ -79,7 +79,7 @@ class Decoder:
             "use_cache": True,
         }
         with (
-            packed(model.config, layout),
+            attend_in_slots(model.config, layout),
             self._reader.reading(layers, lambda layer, hidden: take(layer, hidden[0])),
         ):
             if not layout.rows:
@@ -90,7 +90,7 @@ class Decoder:
             return logits
 
     def check(self, ids: Sequence[int], layers: Sequence[int]) -> None:
-        """Compare rows, pieces and copied beginnings with transformers' own forward, once.
+        """Compare rows, pieces and copied prefixes with transformers' own forward, once.
 
         Raises:
             UnsupportedError: this model cannot be run over slots.
@@ -99,7 +99,7 @@ class Decoder:
             return
         name = type(self._model).__name__
         try:
-            wrong = self._differs(list(ids)[:16], layers)
+            wrong = self._find_difference(list(ids)[:16], layers)
         except OutOfMemoryError:
             raise
         except Exception as error:
@@ -112,8 +112,8 @@ class Decoder:
             )
         self._checked |= {*layers, _LOGITS}
 
-    def _differs(self, ids: list[int], layers: Sequence[int]) -> str | None:
-        """What differs from the model's own forward over the same few tokens, if anything."""
+    def _find_difference(self, ids: list[int], layers: Sequence[int]) -> str | None:
+        """Return what differs from the model's own forward over the same tokens, or None."""
         own = self._model(
             input_ids=torch.tensor([ids], device=self.device), output_hidden_states=True
         )
@@ -122,15 +122,17 @@ class Decoder:
         found: dict[int, Tensor] = {}
         self.run(cache, ids[:half], self.layout([], [(0, 0, half)]), layers, found.__setitem__)
         cache.copy(0, 1, half)
-        # Slot 0 goes on to the last token; slot 1, with the copied half, to the one before it.
+        # Slot 0 runs to the last token; slot 1, with the copied half, to the one before it.
         tokens = [ids[last], ids[last - 1], *ids[half:last], *ids[half : last - 1]]
         layout = self.layout([last, last - 1], [(0, half, last), (1, half, last - 1)])
         logits = self.run(cache, tokens, layout, layers, found.__setitem__)
         assert logits is not None
-        if not agree(logits, own.logits[0, [last, last - 1]], self._model.dtype):
+        if not nearly_equal(logits, own.logits[0, [last, last - 1]], self._model.dtype):
             return "its logits differ from transformers' own"
         wanted = [last, last - 1, *range(half, last), *range(half, last - 1)]
         for layer in layers:
-            if not agree(found[layer], own.hidden_states[layer][0, wanted], self._model.dtype):
+            if not nearly_equal(
+                found[layer], own.hidden_states[layer][0, wanted], self._model.dtype
+            ):
                 return f"layer {layer} differs from transformers' own"
         return None

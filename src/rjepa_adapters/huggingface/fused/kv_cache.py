@@ -1,7 +1,7 @@
-"""Keys and values of rows in flight: allocated once, written in place, one slot a row.
+"""Keys and values of rows in flight: allocated once, written in place, one slot per row.
 
-A transformers `Cache` whose `update` writes each token where the current `Layout` says and hands
-every slot on. A slot keeps its prompt when its row has ended, so that a later prompt with the same
+A transformers `Cache` whose `update` writes each token where the current `Layout` says and returns
+all slots. A slot keeps its prompt after its row has ended, so that a later prompt with the same
 beginning can copy it.
 """
 
@@ -16,7 +16,7 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 from .attention import current_layout
 
-# numpy knows no bfloat16; bytes of zeros are zeros in any dtype.
+# numpy has no bfloat16; bytes of zeros are zeros in any dtype.
 _INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
@@ -38,7 +38,7 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write [1, H, N, D] in place; returns all slots."""
+        """Write [1, H, N, D] in place and return all slots."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         layout = current_layout()
@@ -48,14 +48,13 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]
         return self.keys, self.values
 
     def resize(self, rows: int, tokens: int, kept: int, filled: int) -> None:
-        """Make room for other numbers of slots and tokens; of the first `kept` slots, the first
-        `filled` tokens stay."""
+        """Resize to `rows` slots of `tokens` tokens, keeping `filled` tokens of `kept` slots."""
         self.rows, self.tokens = rows, tokens
         if not self.is_initialized:
             return
-        # One tensor at a time, so that little more than the larger of both sizes is ever held.
-        self.keys = resized(self.keys, rows, tokens, kept, filled)
-        self.values = resized(self.values, rows, tokens, kept, filled)
+        # One tensor at a time, so that little more than the larger of both sizes is held.
+        self.keys = resize_slots(self.keys, rows, tokens, kept, filled)
+        self.values = resize_slots(self.values, rows, tokens, kept, filled)
 
     def copy(self, source: int, target: int, tokens: int) -> None:
         """Copy the first `tokens` tokens of a slot into another."""
@@ -74,15 +73,14 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc]
 
 
 class SlotCache(Cache):  # type: ignore[misc]
-    """Slots of every layer."""
+    """The slots of all layers."""
 
     def __init__(self, layers: int) -> None:
         super().__init__(layers=[SlotLayer(0, 0) for _ in range(layers)])
         self.rows = self.tokens = 0
 
     def resize(self, rows: int, tokens: int, kept: int, filled: int) -> None:
-        """Make room for `rows` slots of `tokens` tokens; of the first `kept` slots, the first
-        `filled` tokens stay."""
+        """Resize to `rows` slots of `tokens` tokens, keeping `filled` tokens of `kept` slots."""
         self.rows, self.tokens = rows, tokens
         for layer in self.layers:
             layer.resize(rows, tokens, kept, filled)
@@ -94,21 +92,23 @@ class SlotCache(Cache):  # type: ignore[misc]
                 layer.copy(source, target, tokens)
 
 
-def resized(old: Tensor, rows: int, tokens: int, kept: int, filled: int) -> Tensor:
-    """[R, H, C, D] with other numbers of slots and tokens: the first `kept` slots of it, and the
-    first `filled` tokens of these."""
+def resize_slots(old: Tensor, rows: int, tokens: int, kept: int, filled: int) -> Tensor:
+    """Return `old` [R, H, C, D] resized to `rows` slots of `tokens` tokens.
+
+    The first `filled` tokens of the first `kept` slots are copied.
+    """
     new = slots_like(old, rows, tokens)
-    # What was never written is not read either: on a host that would take memory for zeros.
+    # What was never written is not copied: on a host, reading it would allocate memory for zeros.
     new[:kept, :, :filled] = old[:kept, :, :filled]
     return new
 
 
 def slots_like(states: Tensor, rows: int, tokens: int) -> Tensor:
-    """[rows, H, tokens, D] of zeros, for states [_, H, _, D].
+    """Return zeros [rows, H, tokens, D] for states [_, H, _, D].
 
-    What no row has written must be finite: it is multiplied by a weight of 0. On a host the zeros
-    come from the system page by page when they are first written, so that room for the longest
-    completion takes no memory until it is used.
+    What no row has written must be finite, because it is multiplied by a weight of 0. On a host the
+    system allocates pages of zeros only when they are first written, so that slots for the longest
+    completions take no memory until they are used.
     """
     shape = (rows, states.shape[1], tokens, states.shape[3])
     if states.device.type != "cpu":

@@ -1,4 +1,4 @@
-"""Which prompt lies in which slot, and how much of it a new prompt can copy."""
+"""Plan how much of a new prompt can be copied from a prompt that is in a slot already."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-# A beginning that is longer by less than this is not worth waiting for another row's prompt.
+# Waiting for another new prompt to be read pays only for at least so many more shared tokens.
 _WORTH_WAITING = 32
 
 
@@ -30,13 +30,13 @@ class HeldPrompt:
 
 @attrs.frozen
 class Borrowed:
-    """Where a new prompt's beginning comes from.
+    """The source of a new prompt's beginning.
 
     Attributes:
-        slot: it is copied from; the new row's own where nothing is copied.
+        slot: to copy from; the new row's own if nothing is copied.
         tokens: how many are copied.
-        statement: the prompt whose statement's vectors can be taken over, if there is one.
-        wave: 0 where the slot can be copied at once, else after that many others have been read.
+        statement: the prompt whose statement's vectors can be reused, if any.
+        wave: 0 if the slot can be copied at once, else the number of waves to be read before.
     """
 
     slot: int
@@ -48,14 +48,14 @@ class Borrowed:
 def plan_reading(
     held: Sequence[HeldPrompt | None], fresh: Sequence[int], prompts: Sequence[HeldPrompt]
 ) -> list[Borrowed]:
-    """For each new prompt the slot that shares the longest beginning with it.
+    """Find, for each new prompt, the slot that shares the longest beginning with it.
 
-    The last token of a prompt is always run anew, for its logits; so is the statement, unless its
-    vector can be taken over.
+    The last token of a prompt is always run again, for its logits; so is the statement, unless its
+    vector can be reused.
 
     Args:
-        held: the prompt in each slot, of ended rows too; those of the fresh slots are overwritten
-            and count only for the prompt that goes there.
+        held: the prompt in each slot, also of ended rows; those of the fresh slots are overwritten
+            and can be used only by the prompt that goes there.
         fresh: slots of the new prompts.
         prompts: the new prompts, in the same order.
     """
@@ -90,7 +90,7 @@ def _borrow(
 
 
 def shared_beginning(a: NDArray[np.int32], b: NDArray[np.int32]) -> int:
-    """Tokens at the beginning in which both agree."""
+    """Return the length of the common prefix."""
     length = min(len(a), len(b))
     differ = np.flatnonzero(a[:length] != b[:length])
     return int(differ[0]) if len(differ) else length

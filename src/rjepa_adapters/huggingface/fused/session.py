@@ -1,4 +1,4 @@
-"""A session that generates and encodes in one pass, and refills a slot as soon as a row ends."""
+"""A session that generates and encodes in one pass, and refills slots as soon as rows end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rjepa_core.errors import OutOfMemoryError
 from rjepa_core.extraction import BatchSession, Outcomes
 from rjepa_core.ports.backend import InFlight, Observation, Refused, Room, SessionSpec, Step
 
-from ..placement import guarded
+from ..placement import convert_out_of_memory
 from ..tokenizer import Rendered
 from .decoder import Decoder
 from .prefixes import HeldPrompt
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from ..backend import HuggingFaceBackend
 
 
-# Tokens a row between two observations, where no row ends before.
+# Most tokens per row between two observations, if no row ends before.
 _MOST_STEPS = 16
-# Prompts that were rendered to know their cost, kept until they are admitted.
+# Most prompts that were rendered to know their cost and are kept until they are admitted.
 _RENDERED = 1024
 
 
 @attrs.define(eq=False)
 class _Running:
-    """A row, what it is for, and its trace once that is complete."""
+    """A row with its work, and its trace once that is complete."""
 
     work: Work
     cost: int
@@ -43,7 +43,7 @@ class _Running:
 
 
 class FusedSession:
-    """Fills the session port over a `SlotBatch`. Given solutions are encoded batch by batch."""
+    """A session over a `SlotBatch`; given solutions are encoded batch by batch."""
 
     def __init__(self, backend: HuggingFaceBackend, decoder: Decoder, spec: SessionSpec) -> None:
         self._backend, self._spec = backend, spec
@@ -67,7 +67,7 @@ class FusedSession:
         return known + self._spec.sampling.max_new_tokens
 
     def limit(self, work: Work) -> int:
-        """Most tokens of a completion; at most the sampling's."""
+        """Return the most tokens of a completion, at most the sampling's."""
         return self._spec.sampling.max_new_tokens
 
     def admit(self, work: Sequence[Work]) -> None:
@@ -89,7 +89,7 @@ class FusedSession:
         try:
             with torch.inference_mode():
                 most = max(rows, before + room.rows)
-                new = guarded(
+                new = convert_out_of_memory(
                     self._backend.model.device,
                     lambda: self._run(most, [one.row for one in fresh], finished),
                 )
@@ -120,7 +120,7 @@ class FusedSession:
         return found
 
     def _begin(self) -> list[_Running]:
-        """Make rows of what was admitted."""
+        """Make rows of the admitted work."""
         admitted, self._new = self._new, []
         fresh = []
         for work, cost in admitted:
@@ -137,7 +137,7 @@ class FusedSession:
         return fresh
 
     def _run(self, most: int, fresh: Sequence[Row], finished: list[LatentRecord]) -> int:
-        """Decode until a row ends, at most a few tokens; how many were generated."""
+        """Decode until a row ends, at most a few tokens; return how many were generated."""
         self._batch.shrink(most, fresh)
         rows, new = len(self._running), 0
         for _ in range(_MOST_STEPS):
@@ -152,7 +152,7 @@ class FusedSession:
         return new
 
     def _complete(self, one: _Running, finished: list[LatentRecord]) -> None:
-        """Cut a complete row; store it, or leave it in for the last token that its steps need."""
+        """Finish a complete row, or keep it until the last token that its steps need is run."""
         if one.trace is None:
             ids = np.asarray(one.row.ids, np.int32)
             answer = self._backend.completion(one.prompt, ids, self._spec.sampling)
@@ -174,7 +174,7 @@ class FusedSession:
     def _make_room(
         self, fresh: Sequence[_Running], reason: str, needed: int | None
     ) -> tuple[Work, ...]:
-        """Behind an out-of-memory: give rows back, those first that lose least by it."""
+        """After an out-of-memory, give back rows, first those that lose the least work."""
         rows = list(self._running.values())
         if len(rows) == 1:
             self._outcomes.fail(
@@ -189,9 +189,9 @@ class FusedSession:
             self._remove(one)
         try:
             with torch.inference_mode():
-                guarded(self._backend.model.device, self._batch.fit)
+                convert_out_of_memory(self._backend.model.device, self._batch.fit)
         except OutOfMemoryError:
-            # Not even the rows that were there can be moved: begin them anew, with fewer of them.
+            # Not even the remaining rows can be moved: give all back, to be begun again.
             back += self._running.values()
             self._running = {}
         if not self._running:

@@ -1,4 +1,4 @@
-"""Rows in slots: read prompts, decode a token of every row, keep what the wanted layers say."""
+"""Rows in slots: read prompts, decode a token per row, keep the hidden states of wanted layers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rjepa_core.settings import EncodingSettings, SamplingSettings
 from ..generate import StopFinder, choose, draw_uniforms
 from ..hidden_states import pool
 from .decoder import Decoder
-from .kv_cache import resized, slots_like
+from .kv_cache import resize_slots, slots_like
 from .prefixes import HeldPrompt, plan_reading
 
-# Prompt tokens in one forward, so that long prompts need no more memory than a decoding step.
+# Most prompt tokens per forward, so that long prompts need no more memory than a decoding step.
 _READ_TOKENS = 512
-# Room for tokens comes in steps of so many, or slots would be made anew for every longer prompt.
+# Slots grow by multiples of this many tokens, or each longer prompt would reallocate them.
 _TOKEN_STEP = 64
 # (slot, start, stop): tokens of a slot's prompt.
 Stretch = tuple[int, int, int]
@@ -31,13 +31,13 @@ class Row:
     """A completion in progress.
 
     Attributes:
-        key: whose random numbers it draws.
+        key: seeds the row's random numbers.
         prompt: its tokens, and the statement's vectors once they are read.
         limit: most tokens of the completion.
-        finder: ends it at a stop text, if there are any.
-        ids: generated so far.
-        fed: of these, how many have been run, so that their states are collected.
-        closing: complete; only its last token is still to be run.
+        finder: finds the stop text that ends it, if there are stop texts.
+        ids: tokens generated so far.
+        fed: how many of these have been run, so that their states are collected.
+        closing: whether it is complete except that its last token must still be run.
     """
 
     key: RecordKey
@@ -50,12 +50,12 @@ class Row:
 
     @property
     def next(self) -> int:
-        """Position in its slot of the token that is run next."""
+        """Position in the slot of the token that is run next."""
         return len(self.prompt.ids) - 1 + len(self.ids)
 
 
 class SlotBatch:
-    """Up to R rows, each in a slot; all of it moves, grows and shrinks together."""
+    """Up to R rows, each in a slot, with their keys, values, states and random numbers."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class SlotBatch:
         self.release()
 
     def release(self) -> None:
-        """Let go of all rows and their memory."""
+        """Drop all rows and free their memory."""
         self._slots: list[Row | None] = []
         self._held: list[HeldPrompt | None] = []
         self._cache = self._decoder.new_cache()
@@ -83,13 +83,13 @@ class SlotBatch:
         return [row for row in self._slots if row is not None]
 
     def step(self, fresh: Sequence[Row] = ()) -> list[Row]:
-        """Run one more token of every row, `fresh` ones among them.
+        """Run one more token of every row, including the `fresh` ones.
 
         Returns:
-            rows that are complete, or that were closing and now are; they stay until `remove`.
+            rows that are complete, including those that were closing; they stay until `remove`.
         """
         if fresh:
-            last_pieces = self._read(self._place(fresh))
+            last_pieces = self._read(self._assign_slots(fresh))
         else:
             self._close_holes()
             last_pieces = []
@@ -97,7 +97,7 @@ class SlotBatch:
         rows = self.rows
         logits_BV = self._forward(rows, last_pieces)
         assert logits_BV is not None
-        # Only now has every new prompt been run.
+        # Every new prompt has been run completely only now.
         self._held[: len(rows)] = [row.prompt for row in rows]
         count = torch.tensor([min(len(r.ids), self._sampling.max_new_tokens - 1) for r in rows])
         slot_B, count_B = torch.arange(len(rows)), count.to(logits_BV.device)
@@ -125,7 +125,7 @@ class SlotBatch:
         return complete
 
     def encode(self, row: Row, spans: Sequence[StepSpan]) -> Encoding:
-        """Vectors of a row's steps and statement."""
+        """Return the vectors of a row's steps and statement."""
         slot, begin = self._slots.index(row), len(row.prompt.ids)
         places = [(slot, begin + span.start, begin + span.stop) for span in spans]
         layers, how = self._encoding.layers, self._encoding.pooling
@@ -143,27 +143,27 @@ class SlotBatch:
         )
 
     def remove(self, row: Row) -> None:
-        """Free a row's slot, if it has got one; its prompt stays there until the slot is taken."""
+        """Free a row's slot, if it has one; its prompt stays there until the slot is reused."""
         if row in self._slots:
             self._slots[self._slots.index(row)] = None
 
     def shrink(self, wanted: int, fresh: Sequence[Row]) -> None:
-        """Give memory back where far fewer rows, or far shorter ones, are wanted."""
+        """Free memory if far fewer, or far shorter, rows are wanted."""
         rows = max(wanted, len(self._slots))
         tokens = self._tokens_for([*self.rows, *fresh])
         if 4 * rows <= 3 * self._cache.rows or 4 * tokens <= self._cache.tokens:
             self._resize(rows, min(tokens, self._cache.tokens))
 
     def fit(self) -> None:
-        """Hold no more than the rows there are need; after an out-of-memory."""
+        """Hold no more memory than the present rows need; used after an out-of-memory."""
         self._close_holes()
         self._resize(len(self._slots), self._tokens_for(self.rows))
 
     def _tokens_for(self, rows: Sequence[Row]) -> int:
-        """Room for the next token of each row and for a good many more, within their limits."""
+        """Return the slot size for each row's next token and a reserve, within their limits."""
         needed = max((row.next + 1 for row in rows), default=1)
         most = max((len(row.prompt.ids) + row.limit for row in rows), default=1)
-        # On a host, room takes no memory until it is written, and moving takes time.
+        # On a host, a slot takes no memory until it is written, and moving it takes time.
         ahead = most if self._decoder.device.type == "cpu" else min(most, needed + needed // 4)
         return -(-max(needed, ahead) // _TOKEN_STEP) * _TOKEN_STEP
 
@@ -175,22 +175,22 @@ class SlotBatch:
         filled = min(tokens, max(written, default=0))
         self._cache.resize(rows, tokens, kept, filled)
         for layer, states in self._states.items():
-            self._states[layer] = resized(states, rows, tokens, kept, filled)
-        self._uniforms = resized(self._uniforms, rows, new, kept, new)
-        self._logprobs = resized(self._logprobs, rows, new, kept, new)
+            self._states[layer] = resize_slots(states, rows, tokens, kept, filled)
+        self._uniforms = resize_slots(self._uniforms, rows, new, kept, new)
+        self._logprobs = resize_slots(self._logprobs, rows, new, kept, new)
 
     def _grow(self, rows: Sequence[Row]) -> None:
-        """Make room for these rows and their next tokens."""
+        """Grow the slots to hold these rows and their next tokens."""
         longest = max(row.next + 1 for row in rows)
         if len(rows) > self._cache.rows or longest > self._cache.tokens:
             tokens = max(self._tokens_for(rows), self._cache.tokens)
             self._resize(max(len(rows), self._cache.rows), tokens)
 
     def _close_holes(self, fresh: int = 0) -> None:
-        """Move rows into free slots, so that they stand side by side from the first.
+        """Move rows into free slots, so that they fill the slots from the first on.
 
-        A hole is filled with the longest row of the groups behind its own, so that rows whose
-        attention is computed together are of like length. In the last group, `fresh` holes are
+        A hole is filled with the longest row of the groups after its own, so that rows whose
+        attention is computed together are of similar length. In the last group, `fresh` holes are
         left for new rows, which are short; the others are filled with the last row.
         """
         slots, group = self._slots, self._decoder.group
@@ -200,10 +200,10 @@ class SlotBatch:
             if None not in slots:
                 return
             hole = slots.index(None)
-            behind = range((hole // group + 1) * group, len(slots))
-            if not behind and slots.count(None) <= fresh:
+            after = range((hole // group + 1) * group, len(slots))
+            if not after and slots.count(None) <= fresh:
                 return
-            longest = max(behind, key=self._filled, default=len(slots) - 1)
+            longest = max(after, key=self._filled, default=len(slots) - 1)
             self._move(longest, hole)
             slots[longest] = None
 
@@ -223,8 +223,8 @@ class SlotBatch:
         self._held[target] = self._held[source]
         self._slots[target] = row
 
-    def _place(self, fresh: Sequence[Row]) -> list[int]:
-        """A slot for each new row, behind the groups of longer ones."""
+    def _assign_slots(self, fresh: Sequence[Row]) -> list[int]:
+        """Put each new row into a slot, after the groups of longer ones, and return the slots."""
         self._close_holes(len(fresh))
         self._grow([*self.rows, *fresh])
         self._slots += [None] * (len(fresh) - self._slots.count(None))
@@ -236,10 +236,10 @@ class SlotBatch:
         return places
 
     def _read(self, fresh: Sequence[int]) -> list[Stretch]:
-        """Run the prompts in the fresh slots, all but their last tokens.
+        """Run the prompts in the fresh slots, except for their last tokens.
 
         Returns:
-            pieces that are left, to be run together with the next token of every row.
+            remaining pieces, to be run together with the next token of every row.
         """
         rows = [row for slot in fresh if (row := self._slots[slot]) is not None]
         plans = plan_reading(self._held, fresh, [row.prompt for row in rows])
@@ -264,7 +264,7 @@ class SlotBatch:
         return left
 
     def _forward(self, rows: Sequence[Row], pieces: Sequence[Stretch]) -> Tensor | None:
-        """One token of each row and pieces of prompts: logits [B, V]; their states are kept."""
+        """Run one token per row and pieces of prompts, keep their states, return logits [B, V]."""
         ids = [row.ids[-1] if row.ids else int(row.prompt.ids[-1]) for row in rows]
         for slot, start, stop in pieces:
             row = self._slots[slot]
@@ -281,7 +281,7 @@ class SlotBatch:
         return self._decoder.run(self._cache, ids, layout, self._encoding.layers, keep)
 
     def _pool_statements(self, rows: Sequence[Row]) -> None:
-        """Vectors of statements that have been read whole."""
+        """Pool the vectors of statements that have been read completely."""
         for row in rows:
             start, stop = row.prompt.statement
             # The prompt's last token is run together with the next of every row.
@@ -294,7 +294,7 @@ class SlotBatch:
 
 
 def _portions(stretches: Sequence[Stretch]) -> list[list[Stretch]]:
-    """Stretches in forwards of at most `_READ_TOKENS` tokens; the last may be empty."""
+    """Divide stretches into forwards of at most `_READ_TOKENS` tokens; the last may be empty."""
     portions: list[list[Stretch]] = [[]]
     room = _READ_TOKENS
     for slot, start, stop in stretches:

@@ -1,1 +1,1 @@
-"""How a record becomes bytes: keys, heads, texts, values and their checksums."""
+"""The byte format of records: keys, heads, texts, values and their checksums."""

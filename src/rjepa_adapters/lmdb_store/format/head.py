@@ -1,4 +1,4 @@
-"""The head of a record: what the index keeps of it, and its bytes."""
+"""The head of a record: its entry in the index, and how that is encoded."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _SMALLEST = SEQUENCE.size + _BODY.size
 
 @attrs.frozen
 class Head:
-    """What the index keeps of a record.
+    """A record's entry in the index.
 
     Attributes:
-        sequence: number under which its blocks are kept.
+        sequence: number under which the record's blocks are stored.
         dtype: of latents and prompt latent.
         logprobs: whether the block of vectors ends with log-probabilities.
         layers, steps, width: L, S, D.
         prompt_tokens, tokens: lengths of prompt and completion.
         statement_hash: of the problem.
         vectors_sum, texts_sum: checksums of key and block.
-        full_id: the problem's id, where the key holds only its hash.
+        full_id: the problem's id, if the key holds only its hash.
     """
 
     sequence: int
@@ -52,7 +52,7 @@ class Head:
     full_id: str | None = None
 
     def body(self) -> bytes:
-        """The head without sequence number and checksum: equal for equal records."""
+        """Encode the head without sequence number and checksum: equal for equal records."""
         packed = _BODY.pack(
             HEAD_VERSION,
             _CODES[self.dtype],
@@ -78,18 +78,18 @@ class Head:
         return _vectors_bytes(self.layers, self.steps, self.width, self.dtype, flags)
 
     def digest(self, raw_key: bytes) -> int:
-        """What the record adds to the digest of all records."""
+        """Return the record's share of the digest over all records."""
         return int.from_bytes(checksum(raw_key, self.body()), "little")
 
 
 def encode_head(raw_key: bytes, head: Head, sequence: int) -> bytes:
-    """Value in the index of a record that is stored under the number `sequence`."""
+    """Return the index's value for a record whose blocks are stored under `sequence`."""
     content = SEQUENCE.pack(sequence) + head.body()
     return content + checksum(raw_key, content)
 
 
 def decode_head(raw_key: bytes, value: Any) -> Head:
-    """Inverse of `encode_head`.
+    """Return the head in a value of the index.
 
     Raises:
         MismatchError: checksum or fields are wrong.
@@ -116,7 +116,7 @@ def decode_head(raw_key: bytes, value: Any) -> Head:
 
 
 class VectorBlock(NamedTuple):
-    """Where a record's block of vectors is and what it holds; ordered as blocks lie on the disk.
+    """Position and layout of a record's block of vectors; sorts in the order of blocks on disk.
 
     Attributes:
         number: its key in the table.
@@ -136,7 +136,7 @@ class VectorBlock(NamedTuple):
 
 
 def decode_block(raw_key: bytes, value: Any) -> VectorBlock:
-    """The part of a head that reading vectors needs, without making the rest.
+    """Return the part of a head that reading vectors needs, without building the rest.
 
     Raises:
         MismatchError: checksum or fields are wrong.
@@ -149,7 +149,7 @@ def decode_block(raw_key: bytes, value: Any) -> VectorBlock:
 
 
 def _unpack(raw_key: bytes, value: Any) -> tuple[bytes, tuple[Any, ...]]:
-    """A head's checked content and the fields of its body."""
+    """Return a head's checked content and the fields of its body."""
     value = bytes(value)
     content = value[:-CHECKSUM_BYTES]
     if len(content) < _SMALLEST or checksum(raw_key, content) != value[-CHECKSUM_BYTES:]:

@@ -1,8 +1,8 @@
-"""How keys and records become bytes. Described field by field in the reference.
+"""Encode and decode keys and records; the reference describes them field by field.
 
 A record is three values: a head in the index, a block of vectors and a block of texts. The head
-carries a checksum of each block and one of itself, all of them over the key as well, so that a
-damaged, swapped or stale part never passes for the record's own.
+carries a checksum of each block and one of itself. Each covers the key as well, so that a damaged,
+swapped or stale part is never taken for the record's own.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from .checksum import CHECKSUM_BYTES, MismatchError, checksum
 from .head import SEQUENCE, Head
 
 _SAMPLE = struct.Struct(">I")
-# LMDB keys hold 511 bytes; an id that does not fit, or has a NUL in it, is replaced by its hash
-# behind a byte that no UTF-8 text starts with.
+# LMDB keys hold 511 bytes; an id that does not fit, or contains a NUL, is replaced by its hash
+# after a byte that no UTF-8 text starts with.
 LONGEST_KEY = 511
 _LONGEST_ID = 480
 _HASHED = b"\xff"
 
 
 def encode_id(problem_id: str) -> bytes:
-    """Prefix of all keys of a problem."""
+    """Return the prefix of all keys of a problem."""
     raw = problem_id.encode("utf-8", "surrogatepass")
     if len(raw) > _LONGEST_ID or b"\0" in raw:
         raw = _HASHED + hashlib.sha256(raw).digest()
@@ -40,21 +40,21 @@ def encode_id(problem_id: str) -> bytes:
 
 
 def encode_key(key: RecordKey) -> bytes:
-    """Key in the index and among the failures: the id, a NUL and the sample, big-endian.
+    """Return the key in the index and failures tables: the id, a NUL and the big-endian sample.
 
     Raises:
-        ArgumentError: it is no key.
+        ArgumentError: `key` is not a valid key.
     """
     try:
         return encode_id(key.problem_id) + _SAMPLE.pack(key.sample)
     except (AttributeError, TypeError, struct.error):
-        # Only now, because a training run encodes a key for every record that it reads.
+        # Checked only on failure, because a training run encodes a key for every record it reads.
         check_key(key)
         raise
 
 
 def decode_key(raw: bytes, full_id: str | None = None) -> RecordKey:
-    """The key, given the full id where `raw` holds only its hash."""
+    """Return the key in `raw`; `full_id` is needed if `raw` holds only the id's hash."""
     sample = _SAMPLE.unpack(raw[-4:])[0]
     if full_id is None:
         full_id = raw[:-5].decode("utf-8", "surrogatepass")
@@ -62,22 +62,22 @@ def decode_key(raw: bytes, full_id: str | None = None) -> RecordKey:
 
 
 def is_hashed(raw: bytes) -> bool:
-    """Whether the key holds a hash in place of the id."""
+    """Return whether the key holds a hash instead of the id."""
     return raw[:1] == _HASHED
 
 
 def encode_sequence(number: int) -> bytes:
-    """Key of a record's blocks: big-endian, so that the order on disk is that of writing."""
+    """Return the key of a record's blocks: big-endian, so that they are stored in writing order."""
     return SEQUENCE.pack(number)
 
 
 def encode_place(number: bytes, raw_key: bytes) -> bytes:
-    """Value in the table of order: the key behind a checksum."""
+    """Return the order table's value for a record: a checksum and the record's key."""
     return checksum(number, raw_key) + raw_key
 
 
 def decode_place(number: Any, value: Any) -> bytes:
-    """Inverse of `encode_place`.
+    """Return the record's key in a value of the order table.
 
     Raises:
         MismatchError: the checksum differs.
@@ -90,11 +90,12 @@ def decode_place(number: Any, value: Any) -> bytes:
 
 
 def decode_sequence(raw: Any) -> int:
+    """Return the number in the key of a block."""
     return int(SEQUENCE.unpack(raw)[0])
 
 
 def name_key(raw_key: bytes, head: Head | None = None) -> str:
-    """A key for people; hexadecimal where it holds a hash and no head tells the id."""
+    """Return a readable key; hexadecimal if it holds a hash and no head gives the id."""
     if head is not None:
         return str(decode_key(raw_key, head.full_id))
     if is_hashed(raw_key) or len(raw_key) < 5:
@@ -103,14 +104,14 @@ def name_key(raw_key: bytes, head: Head | None = None) -> str:
 
 
 def name_entry(raw_key: bytes) -> str:
-    """An entry of the run history for people."""
+    """Return a readable name of an entry of the run history."""
     number = str(decode_sequence(raw_key)) if len(raw_key) == 8 else raw_key.hex()
     return f"entry {number} of the run history"
 
 
 @attrs.frozen
 class EncodedRecord:
-    """A record as it will be stored, all but its sequence number."""
+    """A record in the bytes that are stored, without its sequence number."""
 
     key: RecordKey
     raw_key: bytes
@@ -120,7 +121,7 @@ class EncodedRecord:
 
 
 def encode_record(record: LatentRecord) -> EncodedRecord:
-    """Bytes of a record; nothing of it is shared with the caller's arrays."""
+    """Encode a record; the bytes share no memory with the caller's arrays."""
     raw_key = encode_key(record.key)
     latents = np.ascontiguousarray(record.latents)
     prompt = np.ascontiguousarray(record.prompt_latent, dtype=latents.dtype)
@@ -149,17 +150,17 @@ def encode_record(record: LatentRecord) -> EncodedRecord:
 
 
 def check_block(raw_key: bytes, block: Any, expected: bytes, size: int, what: str) -> None:
-    """Compare a block with the checksum in its head.
+    """Check a block against the size and checksum in its head.
 
     Raises:
-        MismatchError: it differs.
+        MismatchError: one of them differs.
     """
     if len(block) != size or checksum(raw_key, block) != expected:
         raise MismatchError(f"its {what} do not match their checksum")
 
 
 def view_vectors(head: Head, block: Any) -> tuple[Vectors, Vectors, NDArray[np.float32] | None]:
-    """Latents [L, S, D], prompt latent [L, D] and log-probabilities [S] as views of the block."""
+    """Return views of latents [L, S, D], prompt latent [L, D] and log-probabilities [S]."""
     layers, steps, width = head.layers, head.steps, head.width
     size = head.dtype.itemsize
     count = layers * steps * width

@@ -1,4 +1,4 @@
-"""Checked JSON: header, identity, tally, history and failures are kept so."""
+"""JSON with a checksum, the format of header, identity, tally, history and failures."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .record import encode_key
 
 
 def encode_json(raw_key: bytes, fields: Mapping[str, Any]) -> bytes:
-    """A checksum and JSON: header, identity, tally, history and failures are kept so."""
+    """Encode the fields as JSON after a checksum."""
     text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     content = text.encode("utf-8", "surrogatepass")
     return checksum(raw_key, content) + content
 
 
 def decode_json(raw_key: bytes, value: Any) -> dict[str, Any]:
-    """Inverse of `encode_json`.
+    """Return the fields in a value that `encode_json` made.
 
     Raises:
-        MismatchError: the checksum differs.
+        MismatchError: the checksum differs, or the value is not JSON.
     """
     value = bytes(value)
     found, content = value[:CHECKSUM_BYTES], value[CHECKSUM_BYTES:]
@@ -40,7 +40,7 @@ def decode_json(raw_key: bytes, value: Any) -> dict[str, Any]:
 
 
 def encode_failure(failure: Failure) -> tuple[bytes, bytes]:
-    """Key and value among the failures."""
+    """Return a failure's key and value in the failures table."""
     raw_key = encode_key(failure.key)
     fields = attrs.asdict(failure)
     fields["key"] = [failure.key.problem_id, int(failure.key.sample)]
@@ -48,7 +48,7 @@ def encode_failure(failure: Failure) -> tuple[bytes, bytes]:
 
 
 def true_failure_key(value: Any) -> bytes | None:
-    """The key that a failure's value matches, whatever key it was found under."""
+    """Return the key inside a failure's value, wherever it was found; None if it is invalid."""
     content = bytes(value)[CHECKSUM_BYTES:]
     try:
         raw_key = encode_key(
@@ -61,10 +61,10 @@ def true_failure_key(value: Any) -> bytes | None:
 
 
 def decode_failure(raw_key: bytes, value: Any) -> Failure:
-    """Inverse of `encode_failure`.
+    """Return the failure in a value of the failures table.
 
     Raises:
-        MismatchError: the checksum differs.
+        MismatchError: the checksum differs, or the value is not a failure.
     """
     fields = decode_json(raw_key, value)
     try:

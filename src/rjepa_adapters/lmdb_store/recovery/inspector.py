@@ -1,8 +1,6 @@
 """Read a whole store, in a process of its own.
 
-`python -m rjepa_adapters.lmdb_store.recovery.inspector`.
-
-Started and watched by `watching.watch`.
+`subprocess.watch` runs it as `python -m rjepa_adapters.lmdb_store.recovery.inspector`.
 """
 
 from __future__ import annotations
@@ -46,53 +44,53 @@ from ..metadata import (
 from ..reader import begin_pair
 from .integrity import find_cut
 from .pages import meta_problems
-from .subprocess import Wire
+from .subprocess import Channel
 
 
-def verify(path: Path, wire: Wire) -> dict[str, Any]:
-    """Read everything, send each damage; counts of what is sound."""
+def verify(path: Path, channel: Channel) -> dict[str, Any]:
+    """Read everything, send each damage, and return the counts of what is sound."""
     cut = find_cut(path)
     if cut is not None:
-        wire.damage("pages", "store", str(cut))
+        channel.damage("pages", "store", str(cut))
         return {"records": 0, "failures": 0}
-    _verify_pages(path, wire)
+    _verify_pages(path, channel)
     try:
         environment = Environment(path, 0, "full", readonly=True)
         if not has_header(environment):
-            wire.damage("header", "store", "the header is missing")
+            channel.damage("header", "store", "the header is missing")
             return {"records": 0, "failures": 0}
-        return _Check(environment, wire).run()
+        return _Check(environment, channel).run()
     except (StoreError, lmdb.Error, struct.error, OverflowError, ValueError) as error:
-        wire.damage("pages", "store", str(error))
+        channel.damage("pages", "store", str(error))
         return {"records": 0, "failures": 0}
 
 
-def _verify_pages(path: Path, wire: Wire) -> None:
-    """Structure of LMDB's pages, read as bytes; a running writer would change them meanwhile."""
+def _verify_pages(path: Path, channel: Channel) -> None:
+    """Check the structure of LMDB's pages, unless a running writer may change them meanwhile."""
     try:
         lock = WriterLock(path)
     except StoreLockedError:
-        wire.note("the structure of the pages was not checked: a run is writing to the store")
+        channel.note("the structure of the pages was not checked: a run is writing to the store")
         return
     except RJepaError as error:
-        wire.note(f"the structure of the pages was not checked: {error}")
+        channel.note(f"the structure of the pages was not checked: {error}")
         return
     try:
         for problem in meta_problems(path):
-            wire.damage("pages", "meta pages", problem)
+            channel.damage("pages", "meta pages", problem)
         try:
             from lmdb.verify import VerifyError
             from lmdb.verify import verify as verify_pages
         except ImportError:
-            wire.note("the structure of the pages was not checked: it needs lmdb 3.0 or newer")
+            channel.note("the structure of the pages was not checked: it needs lmdb 3.0 or newer")
             return
-        with wire.alive("pages"):
+        with channel.heartbeat("pages"):
             try:
                 problems = verify_pages(str(path))
             except VerifyError as error:
                 problems = [str(error)]
         for number, problem in enumerate(problems[:20]):
-            wire.damage("pages", f"structure {number + 1}", problem)
+            channel.damage("pages", f"structure {number + 1}", problem)
     finally:
         lock.release()
 
@@ -100,16 +98,16 @@ def _verify_pages(path: Path, wire: Wire) -> None:
 class _Check:
     """One pass over every table of a store, as of one commit."""
 
-    def __init__(self, environment: Environment, wire: Wire) -> None:
+    def __init__(self, environment: Environment, channel: Channel) -> None:
         self.environment = environment
         self.walk, self.lookup = begin_pair(environment)
-        self.wire = wire
+        self.channel = channel
         self.found = Tally()
         self.total = 0
         self.broken = 0
 
     def run(self) -> dict[str, Any]:
-        tally = self._fixed()
+        tally = self._metadata()
         self.total = tally.records if tally else 0
         for step in (self._records, self._index, self._failures, self._history):
             self._try(step)
@@ -120,7 +118,7 @@ class _Check:
         return {"records": self.found.records, "failures": self.found.failures}
 
     def _try(self, step: Callable[[], None], name: str | None = None) -> None:
-        """An error of LMDB's ends a step, not the inspection."""
+        """Run a step; an error of LMDB ends the step, not the inspection."""
         try:
             step()
         except (lmdb.Error, struct.error, OverflowError) as error:
@@ -134,9 +132,10 @@ class _Check:
 
     def _damage(self, kind: str, name: str, why: str) -> None:
         self.broken += 1
-        self.wire.damage(kind, name, why)
+        self.channel.damage(kind, name, why)
 
-    def _fixed(self) -> Tally | None:
+    def _metadata(self) -> Tally | None:
+        """Check header, identity and tally; return the tally, or None if it is damaged."""
         tally = None
         try:
             check_header(self.environment)
@@ -145,7 +144,7 @@ class _Check:
         try:
             identity = read_identity(self.environment, self.txn)
             copy = read_sidecar(self.environment.path)
-            # A run that was killed while it added what was unknown may have added it here alone.
+            # The copy may know more: a run may be killed after it completed the copy alone.
             if identity is not None and (copy is None or differences(copy, identity)):
                 self._damage("identity", "identity.json", "it is not the store's identity")
         except RJepaError as error:
@@ -160,7 +159,7 @@ class _Check:
         index = self.environment.table("index")
         with self.txn.cursor(self.environment.table("order")) as cursor:
             for number, value in cursor:
-                self.wire.progress("records", self.found.records, self.total)
+                self.channel.progress("records", self.found.records, self.total)
                 name = f"number {decode_sequence(number)}" if len(number) == 8 else "number ?"
                 try:
                     raw_key = decode_place(number, value)
@@ -195,12 +194,12 @@ class _Check:
         )
 
     def _index(self) -> None:
-        """Every entry of the index must be in the order, so that a pass meets it."""
+        """Check that every entry of the index is in the order, where passes over the store look."""
         order = self.environment.table("order")
         before = b""
         with self.txn.cursor(self.environment.table("index")) as cursor:
             for done, (key, value) in enumerate(cursor):
-                self.wire.progress("index", done, self.total)
+                self.channel.progress("index", done, self.total)
                 raw_key = bytes(key)
                 head = None
                 try:
@@ -220,7 +219,7 @@ class _Check:
     def _failures(self) -> None:
         with self.txn.cursor(self.environment.table("failures")) as cursor:
             for key, value in cursor:
-                self.wire.progress("failures", self.found.failures)
+                self.channel.progress("failures", self.found.failures)
                 raw_key = bytes(key)
                 try:
                     decode_failure(raw_key, value)
@@ -233,7 +232,7 @@ class _Check:
     def _history(self) -> None:
         with self.txn.cursor(self.environment.table("history")) as cursor:
             for done, (key, value) in enumerate(cursor):
-                self.wire.progress("history", done)
+                self.channel.progress("history", done)
                 raw_key = bytes(key)
                 try:
                     decode_json(raw_key, value)
@@ -244,14 +243,14 @@ class _Check:
                 self.found = self.found.changed(1, history=1, history_digest=digest)
 
     def _compare(self, tally: Tally) -> None:
-        """Lost and swapped records show in the counts and digests alone."""
+        """Compare the tally: only counts and digests reveal lost and swapped records."""
         for field in attrs.fields(Tally):
             name = field.name
             uncounted = name.startswith("history") and tally.history is None
             if name in ("commit", "next_sequence") or uncounted:
                 continue
             kept, found = getattr(tally, name), getattr(self.found, name)
-            # What is damaged is not counted, so that only a sound count can be compared.
+            # Damaged records are not counted, so a comparison is only valid without damage.
             if kept != found and not self.broken:
                 self._damage("tally", name, f"the last commit counted {kept}, found are {found}")
         for table in ("vectors", "texts", "order", "index"):
@@ -262,20 +261,20 @@ class _Check:
 
 
 def main(arguments: list[str]) -> None:
-    """`verify PATH` or `salvage PATH TARGET SKIPPED`."""
-    wire = Wire()
+    """Run `verify PATH` or `salvage PATH TARGET SKIPPED`."""
+    channel = Channel()
     try:
         if arguments[0] == "verify":
-            wire.send(end=verify(Path(arguments[1]), wire))
+            channel.send(end=verify(Path(arguments[1]), channel))
         else:
             from .salvage import salvage
 
-            wire.send(end=salvage(Path(arguments[1]), arguments[2], arguments[3], wire))
+            channel.send(end=salvage(Path(arguments[1]), arguments[2], arguments[3], channel))
     except RJepaError as error:
-        # What a user can mend is told as it is; anything else ends in a traceback.
-        wire.send(error=[type(error).__name__, str(error)])
+        # Errors that a user can solve are sent as they are; anything else ends in a traceback.
+        channel.send(error=[type(error).__name__, str(error)])
     except OSError as error:
-        wire.send(error=["OSError", error.errno, error.strerror, error.filename or arguments[1]])
+        channel.send(error=["OSError", error.errno, error.strerror, error.filename or arguments[1]])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Whether a file holds all that its last commit wrote, and what that commit counted.
+"""Check whether a data file holds all that its last commit wrote, and find that commit's tally.
 
-LMDB maps the file into memory and asks nothing: what reads behind the end of a file that was cut
-off is killed by a signal. So the end is compared with the meta pages before LMDB opens the file.
+LMDB maps the file into memory without checking its size: a read past the end of a truncated file
+kills the process with a signal. So the size is compared with the meta pages before LMDB opens it.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from rjepa_core.errors import StoreError, StoreNotFoundError
 from ..directory import DATA, SIDECAR
 from ..format.checksum import MismatchError
 from ..metadata import TALLY, Tally, decode_tally
-from .pages import Meta, Node, leaf_nodes, meta_problems, nodes_of, page_size, read_metas
+from .pages import PAGE, Meta, Node, leaf_nodes, meta_problems, nodes_of, page_size, read_metas
 from .trees import OddPageError, PageFile
 
-# A running writer may change the pages while they are read: what it has changed is whole later.
+# A running writer may change the pages while they are read; a later try sees them complete.
 _TRIES = 3
 
 
 @attrs.frozen
 class Truncation:
-    """A file that ends too early.
+    """A data file that ends too early.
 
     Attributes:
         size: bytes that it has.
-        whole: bytes that it had.
+        whole: bytes that it should have.
     """
 
     size: int
@@ -39,13 +39,13 @@ class Truncation:
 
 
 def find_cut(path: Path) -> Truncation | None:
-    """How the data file of the store at `path` is cut off, if it is.
+    """Return how the data file of the store at `path` is truncated; None if it is not.
 
-    Without two sound meta pages nothing can be said; LMDB refuses to open such a file.
+    With a damaged meta page this is unknown, and None; LMDB refuses to open such a file.
     """
     cut = None
     for _ in range(_TRIES):
-        cut = _look(path)
+        cut = _find_cut_once(path)
         if cut is None:
             return None
     return cut
@@ -54,12 +54,12 @@ def find_cut(path: Path) -> Truncation | None:
 def check_data(path: Path, location: str, writing: bool) -> None:
     """Refuse a data file that is cut off or empty.
 
-    A file of 0 bytes is what a crash between its making and LMDB's first write leaves, so a writer
-    may begin there; but not where the copy of the identity tells that the store was in use.
+    A crash between the file's creation and LMDB's first write leaves a file of 0 bytes, so a writer
+    may begin there; but not if the copy of the identity shows that the store was in use.
 
     Raises:
         StoreError: it is cut off, or was emptied.
-        StoreNotFoundError: it was never written, and is to be read.
+        StoreNotFoundError: it is to be read, but was never written.
     """
     data = path / DATA
     if not data.exists():
@@ -72,7 +72,7 @@ def check_data(path: Path, location: str, writing: bool) -> None:
             )
         if not writing:
             raise StoreNotFoundError(
-                f"{location}: a store was begun here, never written ({DATA} has 0 bytes); check "
+                f"{location}: a store was begun here but never written ({DATA} has 0 bytes); check "
                 "the path"
             )
         return
@@ -81,7 +81,7 @@ def check_data(path: Path, location: str, writing: bool) -> None:
         raise StoreError(f"{location}: {cut}; repair the store to save what is left")
 
 
-def _look(path: Path) -> Truncation | None:
+def _find_cut_once(path: Path) -> Truncation | None:
     metas = read_metas(path)
     size = (path / DATA).stat().st_size
     if not metas or not all(meta.sound for meta in metas):
@@ -90,19 +90,19 @@ def _look(path: Path) -> Truncation | None:
     whole = (last.last_page + 1) * page_size(path)
     if size >= whole and len(metas) == 2:
         return None
-    # Pages at the end that were freed by the commit that took them are never written.
+    # Pages at the end that were freed by the commit that allocated them are never written.
     return None if len(metas) == 2 and _all_there(path, last, size) else Truncation(size, whole)
 
 
 def _all_there(path: Path, meta: Meta, size: int) -> bool:
-    """Whether all pages of all tables lie within the file."""
+    """Return whether all pages of all tables lie within the file."""
     file = PageFile(path)
     try:
         roots = [meta.free, meta.main, *(root for root, _ in file.trees(meta.main).values())]
         for root in roots:
             for _, leaves in file.leaf_pages(root):
                 for leaf in leaves:
-                    if leaf.page and leaf.page * file.page_size + 16 + leaf.size > size:
+                    if leaf.page and leaf.page * file.page_size + PAGE.size + leaf.size > size:
                         return False
     except OddPageError:
         return False
@@ -117,7 +117,7 @@ class LastTally:
 
     Attributes:
         tally: the newest that can be read.
-        certain: false if later commits may have counted otherwise.
+        certain: false if there may have been later commits.
     """
 
     tally: Tally
@@ -125,17 +125,17 @@ class LastTally:
 
 
 def find_last_tally(path: Path) -> LastTally | None:
-    """The newest tally in the data file of the store at `path`; None if none can be read.
+    """Return the newest tally in the data file of the store at `path`; None if none can be read.
 
-    It is certain where the newer meta page leads to it, or where it follows the one that the older
-    meta page leads to: commits write the two pages in turn.
+    It is certain if the newer meta page leads to it, or if it follows the one that the older meta
+    page leads to: commits write the two pages in turn.
     """
     metas = sorted((m for m in read_metas(path) if m.sound), key=lambda meta: -meta.commit)
-    reached = [_reached(path, meta) for meta in metas]
+    reached = [_tally_of(path, meta) for meta in metas]
     if len(metas) == 2 and reached[0] is not None and not meta_problems(path):
-        # A tally of a later commit would be that of one that never came to its end.
+        # A tally of a later commit would be that of a commit that never completed.
         return LastTally(reached[0], True)
-    newest = max(_anywhere(path), key=lambda tally: tally.commit, default=None)
+    newest = max(_all_tallies(path), key=lambda tally: tally.commit, default=None)
     known = next((tally for tally in reached if tally is not None), None)
     if known is not None and (newest is None or newest.commit <= known.commit):
         return LastTally(known, len(metas) == 1)
@@ -144,8 +144,8 @@ def find_last_tally(path: Path) -> LastTally | None:
     return LastTally(newest, known is not None and newest.commit == known.commit + 1)
 
 
-def _reached(path: Path, meta: Meta) -> Tally | None:
-    """The tally to which a meta page leads."""
+def _tally_of(path: Path, meta: Meta) -> Tally | None:
+    """Return the tally to which a meta page leads."""
     file = PageFile(path)
     try:
         root, _ = file.trees(meta.main)["meta"]
@@ -161,8 +161,8 @@ def _reached(path: Path, meta: Meta) -> Tally | None:
     return None
 
 
-def _anywhere(path: Path) -> list[Tally]:
-    """All tallies on any page, live or left over."""
+def _all_tallies(path: Path) -> list[Tally]:
+    """Return the tallies on all pages, live or stale."""
     found = (_tally(node) for _, _, node in leaf_nodes(path))
     return [tally for tally in found if tally is not None]
 

@@ -1,7 +1,7 @@
-"""LMDB's pages read as plain bytes, never through LMDB: what is wrong in them, and what is on them.
+"""LMDB's pages parsed as bytes, never through LMDB: their meta pages, nodes and visible damage.
 
-Only what every 64-bit LMDB 0.9 file has in common is used: a header of 16 bytes a page (number,
-flags, bounds of the free room), the two meta pages, and nodes of 8 bytes before key and data.
+Only what all 64-bit LMDB 0.9 files share is used: the 16-byte header of each page (number, flags,
+bounds of the free space), the two meta pages, and the 8 bytes of a node before key and data.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import attrs
 
 from ..directory import DATA
 
-# A page's number, -, flags, and bounds of the free room.
+# A page's number, -, flags, and bounds of the free space.
 PAGE = struct.Struct("<QHHHH")
-# Low and high half of the value's size, flags, size of the key; in branches the three of the child.
+# Low and high half of the value's size, flags, size of the key; in branches the first three hold
+# the number of the child's page.
 NODE = struct.Struct("<HHHH")
 # A table: -, flags, depth, counts of pages and entries, root page.
 TABLE = struct.Struct("<IHHQQQQQ")
 BRANCH, LEAF = 0x01, 0x02
-# Flags of a node: the value is on pages of its own; it is a table.
+# Flags of a node: its value is on pages of its own; its value is a table.
 BIG, SUBTABLE = 0x01, 0x02
 _META = struct.Struct("<IIQQ")
 _META_END = struct.Struct("<QQ")
@@ -35,7 +36,7 @@ _MOST_NODES = 340
 
 @attrs.frozen
 class Node:
-    """A key and its value on a leaf page, live or left over.
+    """A key and its value on a leaf page, live or stale.
 
     Attributes:
         key: the key.
@@ -52,13 +53,13 @@ class Node:
 
 @attrs.frozen
 class Meta:
-    """A meta page, of which the one with the larger number of commit counts.
+    """A meta page; of the two, the one with the larger commit number is in force.
 
     Attributes:
-        sound: whether its marks are those of a meta page; if not, the rest means nothing.
+        sound: whether its magic numbers are those of a meta page; if not, the rest is meaningless.
         commit: number of LMDB's commit that wrote it.
         free, main: root pages of the free list and of the table of tables.
-        last_page: the last page that the commit knows.
+        last_page: number of the last page that the commit knows.
     """
 
     sound: bool
@@ -69,7 +70,7 @@ class Meta:
 
 
 def read_metas(path: Path) -> list[Meta]:
-    """The meta pages, two of them unless the file ends before."""
+    """Return the meta pages: two, unless the file is too short."""
     found = []
     size = page_size(path)
     with open(path / DATA, "rb") as file:
@@ -83,7 +84,7 @@ def read_metas(path: Path) -> list[Meta]:
 
 
 def meta_of(raw: bytes, page: int) -> Meta:
-    """What stands on the meta page with the number `page`."""
+    """Return the content of the meta page with the number `page`."""
     number, _, flags, _, _ = PAGE.unpack_from(raw)
     magic, version, _, _ = _META.unpack_from(raw, PAGE.size)
     tables = PAGE.size + _META.size
@@ -94,7 +95,7 @@ def meta_of(raw: bytes, page: int) -> Meta:
 
 
 def meta_problems(path: Path) -> list[str]:
-    """What is wrong with the two meta pages, which commits write in turn."""
+    """Return what is wrong with the two meta pages, which commits write in turn."""
     metas = read_metas(path)
     if len(metas) < 2:
         return [f"meta page {len(metas)} is cut off"]
@@ -102,7 +103,7 @@ def meta_problems(path: Path) -> list[str]:
     first, second = (meta.commit for meta in metas)
     if first or second:
         in_turn = abs(first - second) == 1 and first % 2 == 0
-        # Before its second commit, a new file has one meta page that was never written again.
+        # Before its second commit, a new file has one meta page that was never rewritten.
         fresh = max(first, second) <= 2
         if not in_turn and not fresh:
             found.append(f"the meta pages' commits, {first} and {second}, do not follow each other")
@@ -110,7 +111,7 @@ def meta_problems(path: Path) -> list[str]:
 
 
 def page_size(path: Path) -> int:
-    """Size of a page: what either meta page says, or 4,096."""
+    """Return the size of a page, as meta page 0 gives it, or 4,096 if that is no valid size."""
     with open(path / DATA, "rb") as file:
         head = file.read(PAGE.size + _META.size + 8)
     if len(head) < PAGE.size + _META.size + 8:
@@ -120,10 +121,10 @@ def page_size(path: Path) -> int:
 
 
 def leaf_nodes(path: Path) -> Iterator[tuple[int, int, Node]]:
-    """All nodes that can be made out, with page number and number of pages in the file.
+    """Yield all recognisable nodes, with page number and number of pages in the file.
 
-    Pages that are no longer part of the store are among them; the caller has to judge by the
-    values' checksums.
+    Pages that are no longer part of the store are included; the caller must check the values'
+    checksums.
     """
     size = page_size(path)
     total = (path / DATA).stat().st_size // size
@@ -132,7 +133,7 @@ def leaf_nodes(path: Path) -> Iterator[tuple[int, int, Node]]:
             file.seek(number * size)
             raw = file.read(size)
             flags = PAGE.unpack_from(raw)[2]
-            # The header itself may be what is damaged: one bit may differ.
+            # The header itself may be damaged: one bit may differ.
             if any((flags ^ wanted).bit_count() <= 1 for wanted in _LEAF_FLAGS):
                 for node in nodes_of(raw, size):
                     if node.page < total:
@@ -140,7 +141,7 @@ def leaf_nodes(path: Path) -> Iterator[tuple[int, int, Node]]:
 
 
 def read_value(file: BinaryIO, size: int, node: Node) -> bytes:
-    """A node's value, from the open data file with pages of `size` bytes."""
+    """Return a node's value, from the open data file with pages of `size` bytes."""
     if node.value is not None:
         return node.value
     file.seek(node.page * size + PAGE.size)
@@ -148,7 +149,7 @@ def read_value(file: BinaryIO, size: int, node: Node) -> bytes:
 
 
 def node_at(raw: bytes, offset: int) -> tuple[bytes, int, int, int]:
-    """Key, size of the value, flags, and where the value begins (or the number of its page)."""
+    """Return a node's key, value size, flags, and the offset of its value or its page's number."""
     low, high, flags, key_size = NODE.unpack_from(raw, offset)
     start = offset + NODE.size
     stop = start + key_size
@@ -156,7 +157,7 @@ def node_at(raw: bytes, offset: int) -> tuple[bytes, int, int, int]:
 
 
 def nodes_of(raw: bytes, size: int) -> Iterator[Node]:
-    """Nodes behind all that may be their offsets; the number of them may be damaged, too."""
+    """Yield the nodes at all possible offsets; the number of nodes may be damaged too."""
     for at in range(PAGE.size, min(PAGE.size + 2 * _MOST_NODES, size - 1), 2):
         offset = int.from_bytes(raw[at : at + 2], "little")
         if offset < PAGE.size or offset + NODE.size > size:

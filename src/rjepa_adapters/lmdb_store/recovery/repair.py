@@ -1,4 +1,4 @@
-"""Verify and repair: the inspection of a store in another process, gathered into a report."""
+"""Verify and repair a store by an inspection in another process, and report the result."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from ..format.record import name_key
 from ..store import LmdbStore
 from .subprocess import SILENCE, watch
 
-# A page that kills LMDB may be met on the way to many records.
+# Many records may share a page whose reading kills the process.
 _MOST_ATTEMPTS = 40
 
 
 def verify(location: str, report: Report = ignore, silence: float = SILENCE) -> VerifyReport:
-    """Read everything in a store and name each damage.
+    """Read everything in a store and report each damage.
 
     Args:
-        silence: seconds without progress after which the pages are taken to be damaged.
+        silence: seconds without progress after which the pages count as damaged.
 
     Raises:
         StoreNotFoundError: there is no store.
     """
     path = require_store(location).resolve()
     began = time.monotonic()
-    gathered = _Gathered(report)
-    ended = watch(["verify", str(path)], gathered.take, silence)
+    findings = _Findings(report)
+    ended = watch(["verify", str(path)], findings.take, silence)
     if ended.result is None:
-        gathered.damages.append(
+        findings.damages.append(
             Damage("pages", "store", f"{ended.why}: the structure of LMDB's pages is damaged")
         )
     counts = ended.result or {}
@@ -50,8 +50,8 @@ def verify(location: str, report: Report = ignore, silence: float = SILENCE) -> 
         location,
         counts.get("records", 0),
         counts.get("failures", 0),
-        gathered.unique(),
-        tuple(gathered.notes),
+        findings.unique(),
+        tuple(findings.notes),
         time.monotonic() - began,
     )
 
@@ -59,11 +59,11 @@ def verify(location: str, report: Report = ignore, silence: float = SILENCE) -> 
 def repair(
     location: str, target: str, report: Report = ignore, silence: float = SILENCE
 ) -> RepairReport:
-    """Save every readable record and failure of a store into a new one; the old is not touched.
+    """Save every readable record and failure of a store into a new one, leaving the old unchanged.
 
     Raises:
         StoreNotFoundError: there is no store.
-        UsageError: there is a store at `target` already.
+        UsageError: there is already a store at `target`.
         StoreError: not even the store's identity can be read.
     """
     path = require_store(location).resolve()
@@ -76,28 +76,28 @@ def repair(
 def _repair(
     location: str, path: Path, target: str, part: Path, report: Report, silence: float
 ) -> RepairReport:
-    gathered = _Gathered(report)
+    findings = _Findings(report)
     skipped: list[str] = []
     with tempfile.NamedTemporaryFile("w", suffix=".skip") as file:
         for _ in range(_MOST_ATTEMPTS):
             arguments = ["salvage", str(path), str(part), file.name]
-            ended = watch(arguments, gathered.take, silence)
+            ended = watch(arguments, findings.take, silence)
             if ended.result is not None:
                 break
             at = ended.at or "tables"
             if at in skipped or len(skipped) == _MOST_ATTEMPTS - 2:
                 at = "tables"
             kind = "pages" if at == "tables" else "record"
-            gathered.damages.append(Damage(kind, at, ended.why))
+            findings.damages.append(Damage(kind, at, ended.why))
             skipped.append(at)
             file.write(at + "\n")
             file.flush()
     if ended.result is None:
         raise StoreError(f"{location}: nothing can be saved ({ended.why})")
     result = ended.result
-    found = gathered.unique()
+    found = findings.unique()
     lost = _lost(str(part), found)
-    lost += _doubtful(str(part), gathered.doubtful, lost, result)
+    lost += _doubtful(str(part), findings.doubtful, lost, result)
     others = tuple(d for d in found if d.kind not in ("record", "failure", "history"))
     missing = _missing(result, sum(damage.kind != "history" for damage in lost))
     return RepairReport(
@@ -106,20 +106,20 @@ def _repair(
 
 
 def _missing(result: Mapping[str, Any], named: int) -> int | None:
-    """How many records and failures are lost beside those that are named; None if unknown."""
+    """Return how many records and failures are lost beyond the named ones; None if unknown."""
     if result["equal"] and result["certain"]:
         return 0
     if result["expected"] is None:
         return None
     missing: int = result["expected"] - result["records"] - result["failures"] - named
-    # Where nothing is named, what was saved is not what was counted: a removed record may have come
-    # back in place of a lost one.
+    # If none is named, yet the digests differ, a removed record may have been restored in place of
+    # a lost one.
     known = missing > 0 or (result["certain"] and named)
     return max(0, missing) if known else None
 
 
-class _Gathered:
-    """What an inspection has sent."""
+class _Findings:
+    """The findings that an inspection has sent."""
 
     def __init__(self, report: Report) -> None:
         self.damages: list[Damage] = []
@@ -138,7 +138,7 @@ class _Gathered:
             self.notes.append(line["note"])
 
     def unique(self) -> tuple[Damage, ...]:
-        """One damage a kind and name, the first that was sent."""
+        """Return one damage per kind and name, the first that was sent."""
         found: dict[tuple[str, str], Damage] = {}
         for damage in self.damages:
             found.setdefault((damage.kind, damage.name), damage)
@@ -146,7 +146,7 @@ class _Gathered:
 
 
 def _lost(target: str, damages: tuple[Damage, ...]) -> tuple[Damage, ...]:
-    """What the new store does not have of records, failures and history, by readable names."""
+    """Return the damages whose records, failures or history the new store lacks, readably named."""
     lost = []
     with LmdbStore(target) as store:
         for damage in damages:
@@ -164,9 +164,9 @@ def _lost(target: str, damages: tuple[Damage, ...]) -> tuple[Damage, ...]:
 def _doubtful(
     target: str, damages: Sequence[Damage], lost: Sequence[Damage], result: Mapping[str, Any]
 ) -> tuple[Damage, ...]:
-    """Which of the doubtful to name as lost: as many as the counts leave room for.
+    """Return which of the doubtful to name as lost: as many as the counts allow.
 
-    They stand under keys that may be damaged themselves, or may be records that were removed.
+    Their keys may be damaged themselves, or they may be records that were removed.
     """
     named = {(damage.kind, damage.name) for damage in lost}
     counted = sum(damage.kind != "history" for damage in lost)

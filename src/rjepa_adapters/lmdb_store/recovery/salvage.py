@@ -1,8 +1,8 @@
-"""Saves what can be read of a damaged store into a new one; runs in the inspecting process.
+"""Save what can be read of a damaged store into a new one; runs in the inspecting process.
 
-First through LMDB's tables. If its counts then say that something is missing, or LMDB cannot open
-the file at all, the pages are searched as bytes: every head on them that matches its checksum, and
-whose blocks match theirs, is a record, whatever has become of the tree around it.
+LMDB's tables are read first. If the tally then shows that something is missing, or LMDB cannot open
+the file at all, the pages are searched as bytes: every head that matches its checksum, and whose
+blocks match theirs, is a record, whatever the state of the tree around it.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ from ..format.checksum import MismatchError
 from ..format.record import decode_place, decode_sequence, encode_sequence, name_entry
 from ..format.values import decode_failure, decode_json, true_failure_key
 from ..metadata import Tally, read_identity, read_sidecar, read_tally
-from ..reader import Renewing, begin_pair
+from ..reader import RenewableReader, begin_pair
 from ..store import LmdbStore
 from .integrity import find_cut, find_last_tally
 from .pages import meta_problems
 from .search import PageSearch
-from .subprocess import Wire
+from .subprocess import Channel
 
 
-def salvage(path: Path, target: str, skipped: str, wire: Wire) -> dict[str, Any]:
+def salvage(path: Path, target: str, skipped: str, channel: Channel) -> dict[str, Any]:
     """Copy every sound record and failure of the store at `path` into the new store `target`.
 
     Args:
-        skipped: file with hexadecimal keys, a line each, whose reading killed an earlier attempt;
-            `tables` among them stands for LMDB's tables as a whole.
+        skipped: file with one hexadecimal key per line, whose reading killed an earlier attempt; a
+            line `tables` stands for all of LMDB's tables.
     """
     skip = set(Path(skipped).read_text().split())
     store = LmdbStore(target, "write")
     try:
-        job = _Salvage(path, store, skip, wire)
+        job = _Salvage(path, store, skip, channel)
         return job.run()
     finally:
         store.close()
 
 
 class _Salvage:
-    def __init__(self, path: Path, store: LmdbStore, skip: set[str], wire: Wire) -> None:
+    def __init__(self, path: Path, store: LmdbStore, skip: set[str], channel: Channel) -> None:
         self.path = path
         self.store = store
         self.skip = skip
-        self.wire = wire
+        self.channel = channel
         self.tally: Tally | None = None
         self.certain = True
         self.total = 0
         self.entries: dict[int, dict[str, Any]] = {}
         self.damaged_entries: dict[int, str] = {}
-        # Records that the damaged tables list, under keys that the order confirms.
+        # Unreadable records that the damaged tables list, under keys that the order confirms.
         self.lost: set[bytes] = set()
 
     def run(self) -> dict[str, Any]:
@@ -79,9 +79,9 @@ class _Salvage:
             environment.close()
         self.store.commit()
         if not self._complete():
-            search = PageSearch(self.path, self.store, self.wire, self._entry)
+            search = PageSearch(self.path, self.store, self.channel, self._entry)
             for raw_key in reversed(search.run()):
-                self._miss("record", raw_key, "its blocks cannot be found", sure=False)
+                self._report_lost("record", raw_key, "its blocks cannot be found", sure=False)
             self.store.commit()
         self._write_history()
         stats = self.store.stats()
@@ -95,39 +95,39 @@ class _Salvage:
         }
 
     def _open(self) -> Environment | None:
-        """The store's tables, unless its file is cut off or LMDB refuses it."""
-        self.wire.send(at="tables")
+        """Return the store's tables, unless its file is cut off or LMDB refuses it."""
+        self.channel.send(at="tables")
         cut = find_cut(self.path)
         if cut is not None:
-            # LMDB would be killed by every page that is not there.
-            self.wire.damage("pages", "store", str(cut))
+            # Reading a missing page through LMDB would kill the process.
+            self.channel.damage("pages", "store", str(cut))
             return None
         try:
             environment = Environment(self.path, 0, "full", readonly=True)
             environment.table("index")
         except (StoreError, KeyError) as error:
-            self.wire.damage("pages", "store", f"LMDB cannot open it: {error}")
+            self.channel.damage("pages", "store", f"LMDB cannot open it: {error}")
             return None
         return environment
 
     def _find_tally(self) -> None:
-        """The last commit's counts, from the pages."""
-        with self.wire.alive("pages"):
+        """Find the last commit's tally on the pages."""
+        with self.channel.heartbeat("pages"):
             found = find_last_tally(self.path)
         self.tally, self.certain = (found.tally, found.certain) if found else (None, False)
         if found is None:
-            self.wire.damage("tally", "tally", "what the last commit counted cannot be read")
+            self.channel.damage("tally", "tally", "what the last commit counted cannot be read")
         elif not found.certain:
             older = f"what the last commit counted cannot be read, only commit {found.tally.commit}"
-            self.wire.damage("tally", "tally", older)
+            self.channel.damage("tally", "tally", older)
         self.total = self.tally.records if self.tally else 0
 
     def _identity(self, environment: Environment, txn: Any) -> Identity | None:
         problems = meta_problems(self.path)
         for problem in problems:
-            self.wire.damage("pages", "meta pages", problem)
+            self.channel.damage("pages", "meta pages", problem)
         try:
-            # LMDB may have gone by the wrong meta page.
+            # LMDB may have used the wrong meta page.
             self.tally = None if problems else read_tally(environment, txn)
         except (RJepaError, lmdb.Error):
             self.tally = None
@@ -135,18 +135,18 @@ class _Salvage:
         try:
             return read_identity(environment, txn)
         except (RJepaError, lmdb.Error) as error:
-            self.wire.damage("identity", "identity", str(error))
+            self.channel.damage("identity", "identity", str(error))
             return None
 
     def _complete(self) -> bool:
-        """Whether the new store holds just what the last commit of the old one counted."""
+        """Return whether the new store holds exactly what the old one's last commit counted."""
         old = self.tally
         if old is None or len(self.entries) < (old.history or 0) or meta_problems(self.path):
             return False
         return self.certain and self._equal()
 
     def _equal(self) -> bool:
-        """Whether the new store's records and failures are those that the tally counted."""
+        """Return whether the new store's records and failures match the tally's digests."""
         new, old = self.store.tally(), self.tally
         if old is None:
             return False
@@ -158,42 +158,47 @@ class _Salvage:
         for done, (raw_key, sure) in enumerate(self._raw_keys(environment, walk)):
             if raw_key.hex() in self.skip or self.store.has_record(raw_key):
                 continue
-            self.wire.send(at=raw_key.hex())
-            self.wire.progress("records", done, self.total)
+            self.channel.send(at=raw_key.hex())
+            self.channel.progress("records", done, self.total)
             try:
                 self.store.write_encoded([lookup.reader.encoded(raw_key)])
             except (MismatchError, lmdb.Error) as error:
-                self._miss("record", raw_key, str(error), sure)
+                self._report_lost("record", raw_key, str(error), sure)
                 if isinstance(error, lmdb.Error):
                     lookup.renew()
         lookup.close()
-        self.wire.send(at="tables")
+        self.channel.send(at="tables")
         try:
             with walk.reader.txn.cursor(environment.table("failures")) as cursor:
                 for key, value in cursor:
                     self._failure(bytes(key), value)
         except lmdb.Error as error:
-            self.wire.damage("pages", "failures", str(error))
+            self.channel.damage("pages", "failures", str(error))
             walk.renew()
         self._history(environment, walk.reader.txn)
         walk.close()
 
-    def _miss(self, kind: str, raw_key: bytes, why: str, sure: bool) -> None:
-        """Something of a key cannot be saved.
+    def _report_lost(self, kind: str, raw_key: bytes, why: str, sure: bool) -> None:
+        """Report that something under a key cannot be saved.
 
         Args:
-            sure: false where the key itself may be false, or the record have been removed.
+            sure: false if the key itself may be damaged, or the record may have been removed.
         """
         if not sure:
-            self.wire.send(doubtful=[kind, raw_key.hex(), why])
+            self.channel.send(doubtful=[kind, raw_key.hex(), why])
         elif raw_key not in self.lost:
             self.lost.add(raw_key)
-            self.wire.damage(kind, raw_key.hex(), why)
+            self.channel.damage(kind, raw_key.hex(), why)
 
-    def _raw_keys(self, environment: Environment, walk: Renewing) -> Iterator[tuple[bytes, bool]]:
-        """Keys in the order of the blocks, then those that only the index knows, unconfirmed."""
+    def _raw_keys(
+        self, environment: Environment, walk: RenewableReader
+    ) -> Iterator[tuple[bytes, bool]]:
+        """Yield keys in the order of blocks, then, unconfirmed, those that only the index has.
+
+        The second value says whether the key is confirmed.
+        """
         for table in ("order", "index"):
-            self.wire.send(at="tables")
+            self.channel.send(at="tables")
             try:
                 with walk.reader.txn.cursor(environment.table(table)) as cursor:
                     for key, value in cursor:
@@ -203,18 +208,18 @@ class _Salvage:
                             else:
                                 yield bytes(key), False
                         except MismatchError:
-                            continue  # The index names it, or the search of the pages finds it.
-                        self.wire.send(at="tables")
+                            continue  # The index has it, or the search of the pages finds it.
+                        self.channel.send(at="tables")
             except lmdb.Error as error:
-                self.wire.damage("pages", table, f"LMDB cannot read on: {error}")
+                self.channel.damage("pages", table, f"LMDB cannot read on: {error}")
                 walk.renew()
-            self.store.commit()  # So that the index's pass leaves out what is saved.
+            self.store.commit()  # So that the pass over the index skips what is saved.
 
     def _failure(self, raw_key: bytes, value: Any) -> None:
         try:
             failure = decode_failure(true_failure_key(value) or raw_key, value)
         except MismatchError as error:
-            self._miss("failure", raw_key, str(error), sure=False)
+            self._report_lost("failure", raw_key, str(error), sure=False)
             return
         if self.store.entry(failure.key) is None:
             self.store.write_encoded([], [failure])
@@ -228,10 +233,10 @@ class _Salvage:
                             "it does not match its checksum"
                         )
         except lmdb.Error as error:
-            self.wire.damage("pages", "history", str(error))
+            self.channel.damage("pages", "history", str(error))
 
     def _entry(self, raw_key: bytes, value: Any) -> bool:
-        """Keep an entry of the run history for the end; whether it is one."""
+        """Keep an entry of the run history for the end; return whether it is one."""
         if len(raw_key) != 8 or raw_key[:4] != bytes(4):
             return False
         try:
@@ -241,11 +246,11 @@ class _Salvage:
         return True
 
     def _write_history(self) -> None:
-        """The run history in its order, and which of it is lost."""
+        """Write the run history in order, and report its lost entries."""
         for number in sorted(self.entries):
             self.store.add_history(self.entries[number])
         known = self.tally.history if self.tally else None
         wanted = set(range(known)) if known is not None else {*self.damaged_entries}
         for number in sorted(wanted - {*self.entries}):
             why = self.damaged_entries.get(number, "it cannot be found")
-            self.wire.damage("history", name_entry(encode_sequence(number)), why)
+            self.channel.damage("history", name_entry(encode_sequence(number)), why)

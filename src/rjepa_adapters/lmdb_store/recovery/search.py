@@ -1,4 +1,4 @@
-"""Searches all pages of a damaged store, as bytes, for records and failures."""
+"""Search all pages of a damaged store, as bytes, for records and failures."""
 
 from __future__ import annotations
 
@@ -13,38 +13,42 @@ from ..format.record import LONGEST_KEY, EncodedRecord, check_block, decode_text
 from ..format.values import decode_failure, true_failure_key
 from ..store import LmdbStore
 from .pages import Node, leaf_nodes, page_size, read_value
-from .subprocess import Wire
+from .subprocess import Channel
 
 
 class PageSearch:
-    """Writes into `store` what the pages of the store at `path` hold and it has not.
+    """A search of the store at `path` that writes into `store` what is found and missing there.
 
     Args:
-        keep_entry: given key and value of every small node; true if it is an entry of the run
-            history, which it keeps.
+        keep_entry: called with key and value of every small node; keeps it and returns true if it
+            is an entry of the run history.
     """
 
     def __init__(
-        self, path: Path, store: LmdbStore, wire: Wire, keep_entry: Callable[[bytes, Any], bool]
+        self,
+        path: Path,
+        store: LmdbStore,
+        channel: Channel,
+        keep_entry: Callable[[bytes, Any], bool],
     ) -> None:
         self._path = path
         self._store = store
-        self._wire = wire
+        self._channel = channel
         self._keep_entry = keep_entry
 
     def run(self) -> list[bytes]:
-        """Search; keys of the records of which only heads were found, in the order of writing."""
+        """Search; return the keys of records with only a head found, in the order of writing."""
         heads: dict[bytes, Head] = {}
         blocks: dict[bytes, list[Node]] = {}
         bare = []
-        with self._wire.alive("pages"):
+        with self._channel.heartbeat("pages"):
             for page, total, node in leaf_nodes(self._path):
-                self._wire.progress("pages", page, total)
+                self._channel.progress("pages", page, total)
                 # A short id's key may have the eight bytes of a block's number.
                 if len(node.key) == 8:
                     blocks.setdefault(node.key, []).append(node)
                 if node.value is not None and 5 < len(node.key) <= LONGEST_KEY:
-                    self._meet(node, heads)
+                    self._take_node(node, heads)
             size = page_size(self._path)
             with open(self._path / DATA, "rb") as file:
                 for raw_key, head in sorted(heads.items(), key=lambda item: item[1].sequence):
@@ -60,8 +64,8 @@ class PageSearch:
                         bare.append(raw_key)
         return bare
 
-    def _meet(self, node: Node, heads: dict[bytes, Head]) -> None:
-        """Keep the newest head of each key that is not saved yet; failures are saved at once."""
+    def _take_node(self, node: Node, heads: dict[bytes, Head]) -> None:
+        """Keep the newest head of each key that is not saved yet; save a failure at once."""
         if self._keep_entry(node.key, node.value) or self._store.has_record(node.key):
             return
         try:
@@ -80,7 +84,7 @@ class PageSearch:
 
 
 def _assemble(raw_key: bytes, head: Head, found: list[bytes]) -> EncodedRecord | None:
-    """A record from its head and whichever of the blocks found match its checksums."""
+    """Return a record from its head and the blocks that match it; None if one is missing."""
     parts = []
     for total, size, what in (
         (head.vectors_sum, head.vectors_bytes, "vectors"),

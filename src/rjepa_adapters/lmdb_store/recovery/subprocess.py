@@ -1,7 +1,7 @@
-"""Runs the inspection of a store in another process, and says how that process ended.
+"""Run the inspection of a store in another process, and report how that process ended.
 
-LMDB trusts its pages: a flipped bit in one can crash the process that reads it, or send it round in
-circles. `watch` survives both.
+LMDB trusts its pages: a flipped bit in one can crash the process that reads it, or trap it in a
+loop. `watch` survives both.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from rjepa_core import errors
 from rjepa_core.errors import StoreError
 
 SILENCE = 30.0
-# What damaged pages make LMDB or its binding raise where nobody expects it.
-_OF_DAMAGE = ("lmdb.", "SystemError", "MemoryError", "struct.error", "OverflowError")
+# Errors that LMDB or its binding raises unexpectedly on damaged pages.
+_DAMAGE_ERRORS = ("lmdb.", "SystemError", "MemoryError", "struct.error", "OverflowError")
 
 
 @attrs.frozen
@@ -33,9 +33,9 @@ class Ended:
     """How an inspecting process ended.
 
     Attributes:
-        result: what it sent as its end, or None if it did not come to one.
-        why: what stopped it, if so.
-        at: the last thing that it said it would read.
+        result: the result it sent, or None if it ended without one.
+        why: what stopped it in that case.
+        at: the last item that it announced it would read.
     """
 
     result: dict[str, Any] | None
@@ -51,12 +51,13 @@ def watch(
     """Run `python -m rjepa_adapters.lmdb_store.recovery.inspector` with the arguments.
 
     Args:
-        take: called with each line that is neither `at` nor `end`.
-        silence: seconds without a line after which the process is taken to be trapped and killed.
+        take: called with each line that is neither `at`, `end` nor `error`.
+        silence: seconds without a line after which the process counts as trapped and is killed.
 
     Raises:
-        RJepaError, OSError: what ended the inspection beside damage: no room, no permission.
-        StoreError: the inspection itself failed, which is no statement about the store.
+        RJepaError, OSError: something other than damage ended the inspection, such as a full disk
+            or a missing permission.
+        StoreError: the inspection itself failed, which says nothing about the store.
     """
     paths = os.pathsep.join(path for path in sys.path if path)
     process = subprocess.Popen(
@@ -109,14 +110,14 @@ def watch(
     if result is None or code:
         text = "".join(said).strip()
         last = text.splitlines()[-1] if text else ""
-        if last.startswith(_OF_DAMAGE):
+        if last.startswith(_DAMAGE_ERRORS):
             return Ended(None, f"reading failed ({last})", at)
         raise StoreError(f"the inspection failed: {text or f'exit code {code}'}")
     return Ended(result, at=at)
 
 
 def _error(name: str, *arguments: Any) -> Exception:
-    """An error that ended the inspection, as it was raised there."""
+    """Return the error that ended the inspection, as it was raised there."""
     if name == "OSError":
         return OSError(*arguments)
     kind = getattr(errors, name, StoreError)
@@ -130,11 +131,11 @@ def _forward(stream: Any, lines: queue.Queue[str | None]) -> None:
     lines.put(None)
 
 
-_APART = 0.1
+_PROGRESS_INTERVAL = 0.1
 
 
-class Wire:
-    """The inspecting process's end."""
+class Channel:
+    """The inspecting process's end of the pipe: lines of JSON on standard output."""
 
     def __init__(self) -> None:
         self._last = 0.0
@@ -152,15 +153,15 @@ class Wire:
         self.send(note=text)
 
     def progress(self, phase: str, done: int = 0, total: int = 0) -> None:
-        """A sign of life, at most ten times a second."""
+        """Send the progress, at most ten times per second."""
         now = time.monotonic()
-        if now - self._last > _APART:
+        if now - self._last > _PROGRESS_INTERVAL:
             self._last = now
             self.send(progress=[phase, done, total])
 
     @contextmanager
-    def alive(self, phase: str) -> Iterator[None]:
-        """Signs of life during something slow in which no damaged page can trap LMDB."""
+    def heartbeat(self, phase: str) -> Iterator[None]:
+        """Send progress every second during slow work in which no damaged page can trap LMDB."""
         done = threading.Event()
 
         def beat() -> None:

@@ -1,7 +1,7 @@
-"""Walk LMDB's trees as plain bytes, never through LMDB, with pages fetched ahead.
+"""Walk LMDB's live trees as bytes, never through LMDB, and prefetch pages for LMDB.
 
-`pages` parses them and searches all of them, this module only the live ones.
-Anything odd ends a walk with `OddPageError`; nothing that is found is to be trusted unchecked.
+`pages` parses the pages. Anything inconsistent ends a walk with `OddPageError`; what is found must
+not be trusted unchecked.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _DEEPEST = 32
 
 
 class OddPageError(Exception):
-    """A page is not what the tree above it says."""
+    """A page does not match the tree above it."""
 
 
 @attrs.frozen
 class Leaf:
-    """An entry of a table, without its value where that lies on pages of its own.
+    """An entry of a table, without its value.
 
     Attributes:
         key: the key.
         size: of the value.
         page: first page of a value on pages of its own, else 0.
-        table: root page and depth of the table whose record this is, else None.
+        table: root page and depth of the table that this entry describes, else None.
     """
 
     key: bytes
@@ -51,17 +51,17 @@ class PageFile:
         os.close(self.descriptor)
 
     def roots(self) -> tuple[int, int]:
-        """Root pages of the free list and of the table of tables, as of the last commit."""
+        """Return the root pages of the free list and the table of tables, as of the last commit."""
         metas = [meta_of(self._raw(number), number) for number in (0, 1)]
         _, free, main = max((meta.commit, meta.free, meta.main) for meta in metas)
         return free, main
 
     def tables(self) -> dict[str, int]:
-        """Root page of each table; `_NONE` roots are left out."""
+        """Return the root page of each table that is not empty."""
         return {name: root for name, (root, _) in self.trees().items() if root != _NONE}
 
     def trees(self, main: int | None = None) -> dict[str, tuple[int, int]]:
-        """Root page of each table and how many levels of pages it has.
+        """Return the root page and depth of each table.
 
         Args:
             main: root page of the table of tables; None for the last commit's.
@@ -75,7 +75,7 @@ class PageFile:
         }
 
     def children(self, number: int) -> list[tuple[bytes, int]] | None:
-        """First key and page of each child of a branch page; None for a leaf page."""
+        """Return first key and page of each child of a branch page; None for a leaf page."""
         raw = self.page(number)
         if PAGE.unpack_from(raw)[2] & LEAF:
             return None
@@ -83,7 +83,7 @@ class PageFile:
         return [(key, child | top << 32) for key, child, top, _ in nodes]
 
     def leaves(self, number: int) -> list[Leaf]:
-        """Entries on a leaf page."""
+        """Return the entries on a leaf page."""
         raw = self.page(number)
         found = []
         for at in self._offsets(raw):
@@ -98,7 +98,7 @@ class PageFile:
         return found
 
     def branch_pages(self, root: int, depth: int = 0) -> Iterator[int]:
-        """The branch pages of a tree."""
+        """Yield the branch pages of a tree."""
         if root == _NONE:
             return
         children = self.children(root)
@@ -111,7 +111,7 @@ class PageFile:
             yield from self.branch_pages(child, depth + 1)
 
     def leaf_pages(self, root: int, depth: int = 0) -> Iterator[tuple[int, list[Leaf]]]:
-        """The leaf pages of a tree, in order, with their entries."""
+        """Yield the leaf pages of a tree, in order, with their entries."""
         if root == _NONE:
             return
         children = self.children(root)
@@ -124,14 +124,15 @@ class PageFile:
             yield from self.leaf_pages(child, depth + 1)
 
     def page(self, number: int) -> bytes:
-        """A branch or leaf page.
+        """Return the bytes of a branch or leaf page.
 
         Raises:
             OddPageError: it is neither.
         """
         raw = self._raw(number)
         found, _, flags, low, high = PAGE.unpack_from(raw)
-        if found != number or flags not in (BRANCH, LEAF) or not 16 <= low <= high <= len(raw):
+        in_bounds = PAGE.size <= low <= high <= len(raw)
+        if found != number or flags not in (BRANCH, LEAF) or not in_bounds:
             raise OddPageError(f"page {number} is not part of a tree")
         return raw
 
@@ -140,19 +141,19 @@ class PageFile:
             raise OddPageError(f"there is no page {number}")
         raw = os.pread(self.descriptor, self.page_size, number * self.page_size)
         if len(raw) < self.page_size:
-            raise OddPageError(f"page {number} is behind the file's end")
+            raise OddPageError(f"page {number} is past the end of the file")
         return raw
 
     def _offsets(self, raw: bytes) -> list[int]:
         low = PAGE.unpack_from(raw)[3]
-        offsets = [int.from_bytes(raw[at : at + 2], "little") for at in range(16, low, 2)]
-        if any(not 16 <= at <= len(raw) - 8 for at in offsets):
+        offsets = [int.from_bytes(raw[at : at + 2], "little") for at in range(PAGE.size, low, 2)]
+        if any(not PAGE.size <= at <= len(raw) - NODE.size for at in offsets):
             raise OddPageError("a node lies outside its page")
         return offsets
 
 
 class Walk:
-    """Looks keys up in a table as it was when this was made; keeps the branch pages it meets."""
+    """Looks up keys in a table, as of this object's creation; caches the branch pages."""
 
     def __init__(self, file: PageFile, table: str) -> None:
         self._file = file
@@ -162,29 +163,30 @@ class Walk:
         self._branches: dict[int, bytes] = {}
 
     def leaf(self, key: bytes) -> int:
-        """Number of the leaf page on which the key is, if it is there; no leaf page is read."""
+        """Return the number of the key's leaf page, without reading any leaf page."""
         number = self._root
         for _ in range(self._depth - 1):
             raw = self._branches.get(number)
             if raw is None:
                 raw = self._branches[number] = self._file.page(number)
-            _, child, top, _ = node_at(raw, _last_upto(raw, key, 1))
+            _, child, top, _ = node_at(raw, _last_up_to(raw, key, 1))
             number = child | top << 32
         return number
 
     def block(self, leaf: int, key: bytes) -> tuple[int, int]:
-        """First page and size of the key's value, if it lies on pages of its own, else zeros."""
+        """Return first page and size of the key's value if it has pages of its own, else zeros."""
         raw = self._file.page(leaf)
-        found, size, flags, start = node_at(raw, _last_upto(raw, key, 0))
+        found, size, flags, start = node_at(raw, _last_up_to(raw, key, 0))
         if found != key or not flags & BIG:
             return 0, 0
         return int.from_bytes(raw[start : start + 8], "little"), size
 
 
-def _last_upto(raw: bytes, key: bytes, first: int) -> int:
-    """Offset of the last node whose key is not above `key`, from node `first`, else the one before.
+def _last_up_to(raw: bytes, key: bytes, first: int) -> int:
+    """Return the offset of the last node whose key is at most `key`.
 
-    A branch page's node 0 stands for everything below node 1, whatever key it has.
+    Nodes before `first` are not compared; if none from there on qualifies, it is the node before.
+    Node 0 of a branch page covers everything below node 1, whatever its key.
     """
     count = (PAGE.unpack_from(raw)[3] - PAGE.size) // 2
     low, high = first, count
@@ -209,7 +211,7 @@ _SLOW, _FAST = 200e-6, 100e-6
 
 
 class Fetcher:
-    """Asks for blocks of vectors of one store, while reading them is slow."""
+    """Prefetches blocks of vectors of one store, as long as reading them is slow."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -218,11 +220,11 @@ class Fetcher:
 
     @property
     def wanted(self) -> bool:
-        """Whether asking pays: reads were slow the last time, or there was none yet."""
+        """Whether prefetching pays: the last reads were slow, or there were none yet."""
         return self._slow
 
     def took(self, seconds: float, records: int) -> None:
-        """How long a read of so many records took: in the cache, asking would only cost time."""
+        """Record how long a read took: prefetching only costs time if the pages are cached."""
         each = seconds / max(1, records)
         if each > _SLOW:
             self._slow = hasattr(os, "posix_fadvise")
@@ -230,12 +232,12 @@ class Fetcher:
             self._slow = False
 
     def ask_heads(self, raw_keys: Sequence[bytes]) -> None:
-        """Start fetching the pages of the index on which these keys are."""
+        """Start fetching the index pages that hold these keys."""
         if len(raw_keys) > 1:
             self._try(lambda file: self._ask_pages(file, Walk(file, "index"), raw_keys))
 
     def ask(self, numbers: Sequence[bytes]) -> None:
-        """Start fetching the blocks of vectors of these numbers, as the table has them."""
+        """Start fetching the blocks of vectors with these numbers."""
         self._try(lambda file: self._ask_blocks(file, Walk(file, "vectors"), numbers))
 
     def close(self) -> None:
@@ -251,10 +253,10 @@ class Fetcher:
                 self._file = PageFile(self._path)
             ask(self._file)
         except (OddPageError, OSError, ValueError, KeyError, OverflowError):
-            pass  # LMDB reads the page again and says what is wrong with it.
+            pass  # LMDB will read the page and report what is wrong with it.
 
     def _ask_pages(self, file: PageFile, walk: Walk, keys: Iterable[bytes]) -> list[int]:
-        """Ask for the leaf pages on which these keys are; their numbers."""
+        """Start fetching the leaf pages that hold these keys; return their numbers."""
         leaves = [walk.leaf(key) for key in keys]
         for leaf in dict.fromkeys(leaves):
             _advise(file, leaf, 0)
@@ -265,7 +267,7 @@ class Fetcher:
         for number, leaf in zip(numbers, leaves or (walk.leaf(n) for n in numbers), strict=True):
             page, size = walk.block(leaf, number)
             if page:
-                _advise(file, page, size + 16)
+                _advise(file, page, size + PAGE.size)
 
 
 def _advise(file: PageFile, page: int, size: int) -> None:
