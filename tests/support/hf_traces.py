@@ -10,7 +10,8 @@ from rjepa_core.domain.segmentation import cut_completion, make_trace
 from rjepa_core.domain.trace import Completion, Prompt, Trace
 from rjepa_core.extraction.batch_backend import BatchBackend
 from rjepa_core.ports.backend import Refused
-from rjepa_core.settings.extraction import DEFAULT_TEMPLATES, SamplingSettings
+from rjepa_core.settings.extraction import SamplingSettings
+from rjepa_core.settings.templates import DEFAULT_TEMPLATES
 
 STATEMENTS = [
     "Mara picks 14 plums and gives a third of the first dozen away. How many are left?",

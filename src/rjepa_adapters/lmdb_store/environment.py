@@ -20,7 +20,7 @@ from rjepa_core.errors import DiskFullError, StoreError
 
 from .directory import DATA, reserve_lock_file
 from .fork import allow_reopening, inherited_stores, keep_alive
-from .recovery.trees import Fetcher
+from .prefetch import Fetcher
 
 TABLES = ("meta", "history", "index", "order", "vectors", "texts", "failures")
 _READERS = 512

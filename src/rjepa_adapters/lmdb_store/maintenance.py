@@ -19,6 +19,7 @@ from ..paths import sync_directory, unfinished
 from .directory import COMPACTING, DATA, LOCK, WriterLock, require_store
 from .format.checksum import MismatchError
 from .format.record import EncodedRecord, name_key
+from .format.vectors import vectors_size
 from .reader import Reader
 from .recovery.repair import repair, verify
 from .settings import LmdbSettings
@@ -47,8 +48,8 @@ class LmdbMaintenance:
 
     def room_needed(self, identity: Identity, records: int, steps: float = 8.0) -> int:
         space = identity.space
-        values = len(space.layers) * space.hidden_size * (steps + 1)
-        vectors = values * STORE_DTYPES[space.store_dtype].itemsize
+        dtype = STORE_DTYPES[space.store_dtype]
+        vectors = vectors_size(len(space.layers), steps, space.hidden_size, dtype, logprobs=False)
         texts = _TEXTS + _STEP_TEXTS * steps
         return records * (_ENTRIES + _on_pages(vectors) + _on_pages(texts))
 

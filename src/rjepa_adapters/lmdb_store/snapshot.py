@@ -18,6 +18,7 @@ from rjepa_core.ports.store import Entry
 from .format.checksum import MismatchError
 from .format.head import VectorBlock, decode_block
 from .format.record import check_block, encode_key
+from .format.vectors import view_latents
 from .metadata import read_tally
 from .reader import Reader
 
@@ -139,16 +140,15 @@ def _copy(
                 reader.broken(str(key), "its vectors are missing")
             if len(block) != place.size:
                 raise MismatchError("its vectors are cut off")
-            values = np.frombuffer(block, place.dtype, layers * (count + 1) * width)
-            end = layers * count * width
+            steps_of_row, prompt = view_latents(block, layers, count, width, place.dtype)
             row_of_buffer = latents[row]
             if count == room:
-                row_of_buffer[...] = values[:end].reshape(layers, count, width)
+                row_of_buffer[...] = steps_of_row
             else:
-                row_of_buffer[:, :count] = values[:end].reshape(layers, count, width)
+                row_of_buffer[:, :count] = steps_of_row
                 row_of_buffer[:, count:] = 0
             if prompts is not None:
-                prompts[row] = values[end:].reshape(layers, width)
+                prompts[row] = prompt
             steps[row] = count
             if reader.verify:
                 # After the copy, which has brought the block into the processor's cache. What does

@@ -5,10 +5,6 @@ their use cases.
 """
 
 from .extraction import (
-    CODE_TEMPLATE,
-    DEFAULT_TEMPLATES,
-    MATH_TEMPLATE,
-    PLACEHOLDER,
     POOLINGS,
     STORE_DTYPES,
     AdapterSettings,
@@ -21,9 +17,9 @@ from .extraction import (
     SamplingSettings,
     StepSettings,
     StoreSettings,
-    check_template,
 )
 from .strategies import FIRST_STRATEGIES, KEEP, STORED_STRATEGIES, rules_of
+from .templates import CODE_TEMPLATE, DEFAULT_TEMPLATES, MATH_TEMPLATE, PLACEHOLDER, check_template
 from .training import (
     MASKS,
     DataSettings,

@@ -17,7 +17,6 @@ import numpy as np
 from attrs import validators as v
 
 from ..config import Verbatim
-from ..errors import SettingsError
 from .strategies import (
     KEEP,
     KNOWN_STRATEGIES,
@@ -27,40 +26,13 @@ from .strategies import (
     rules_of,
     stored_strategy,
 )
+from .templates import DEFAULT_TEMPLATES, check_template
 
 STORE_DTYPES: dict[str, np.dtype[Any]] = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float32": np.dtype(np.float32),
 }
-
-PLACEHOLDER = "{statement}"
-
-MATH_TEMPLATE = (
-    'Solve the problem below step by step. Start each step on a new line with "Step 1:", '
-    '"Step 2:" and so on, and end with a line "Answer:" and the result.\n\n'
-    "Problem: {statement}"
-)
-CODE_TEMPLATE = (
-    "Work out the programming task below step by step. Start each step on a new line with "
-    '"Step 1:", "Step 2:" and so on, and write the code in the last step.\n\n'
-    "Task:\n{statement}"
-)
-DEFAULT_TEMPLATES: Mapping[str, str] = {"default": MATH_TEMPLATE, "code": CODE_TEMPLATE}
-
-
-def check_template(template: str, where: str) -> str:
-    """Return a template if it contains `{statement}` exactly once; other braces are plain text.
-
-    Raises:
-        SettingsError: it does not.
-    """
-    times = template.count(PLACEHOLDER)
-    if times != 1:
-        raise SettingsError(
-            f"{where}: a prompt template holds {PLACEHOLDER} once, not {times} times"
-        )
-    return template
 
 
 POOLINGS = ("mean", "last", "max")

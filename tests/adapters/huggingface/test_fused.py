@@ -34,7 +34,6 @@ from rjepa_core.plugins.locate import open_store
 from rjepa_core.ports.backend import Room, SessionSpec
 from rjepa_core.ports.executor import Progress
 from rjepa_core.settings.extraction import (
-    DEFAULT_TEMPLATES,
     AdapterSettings,
     EncodingSettings,
     ExtractionSettings,
@@ -42,6 +41,7 @@ from rjepa_core.settings.extraction import (
     RunSettings,
     SamplingSettings,
 )
+from rjepa_core.settings.templates import DEFAULT_TEMPLATES
 
 Records = dict[RecordKey, LatentRecord]
 

@@ -26,13 +26,13 @@ from rjepa_core.extraction.loop import extract
 from rjepa_core.extraction.queue import Pending
 from rjepa_core.extraction.run import run_extraction
 from rjepa_core.settings.extraction import (
-    DEFAULT_TEMPLATES,
     EncodingSettings,
     ExtractionSettings,
     ModelSettings,
     ProblemSettings,
     SamplingSettings,
 )
+from rjepa_core.settings.templates import DEFAULT_TEMPLATES
 
 NEW_TOKENS = 60
 needs_awq = pytest.mark.skipif(

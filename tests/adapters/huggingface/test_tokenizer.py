@@ -18,7 +18,7 @@ from rjepa_core.domain.prompt import pose
 from rjepa_core.domain.segmentation import cut, cut_completion
 from rjepa_core.domain.trace import Prompt, RecordKey
 from rjepa_core.errors import SettingsError, UsageError
-from rjepa_core.settings.extraction import DEFAULT_TEMPLATES
+from rjepa_core.settings.templates import DEFAULT_TEMPLATES
 
 CODECS = {"byte-level": TextCodec(byte_level()), "metaspace": TextCodec(metaspace())}
 TEXTS = st.text(

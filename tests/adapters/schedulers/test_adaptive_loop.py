@@ -22,7 +22,8 @@ from rjepa_core.ports.backend import LLMBackend, Session, SessionSpec
 from rjepa_core.ports.executor import Ending
 from rjepa_core.ports.probe import MemoryReading
 from rjepa_core.ports.scheduler import Decision
-from rjepa_core.settings.extraction import DEFAULT_TEMPLATES, EncodingSettings, SamplingSettings
+from rjepa_core.settings.extraction import EncodingSettings, SamplingSettings
+from rjepa_core.settings.templates import DEFAULT_TEMPLATES
 
 
 class Sink:

@@ -12,7 +12,8 @@ from rjepa_core.domain.segmentation import cut_completion, make_trace
 from rjepa_core.domain.trace import Trace
 from rjepa_core.evaluation.settings import FOREIGN, SLIP
 from rjepa_core.evaluation.tampering import CHANGED, DONOR, pool_of, tamper
-from rjepa_core.settings.extraction import MATH_TEMPLATE, ModelSettings
+from rjepa_core.settings.extraction import ModelSettings
+from rjepa_core.settings.templates import MATH_TEMPLATE
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
 
 BACKEND = SeededBackend(ModelSettings(name="m"), SeededSettings())

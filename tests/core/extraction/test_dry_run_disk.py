@@ -11,12 +11,8 @@ from rjepa_core.errors import NoRoomError
 from rjepa_core.extraction.dry_run import DiskRoom, check_room, expected_room
 from rjepa_core.extraction.work import Survey
 from rjepa_core.ports.store import StoreStats
-from rjepa_core.settings.extraction import (
-    DEFAULT_TEMPLATES,
-    ExtractionSettings,
-    ProblemSettings,
-    SamplingSettings,
-)
+from rjepa_core.settings.extraction import ExtractionSettings, ProblemSettings, SamplingSettings
+from rjepa_core.settings.templates import DEFAULT_TEMPLATES
 from rjepa_core.testing.samples import sample_identity
 
 WIDTH = 1000

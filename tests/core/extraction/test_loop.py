@@ -23,12 +23,8 @@ from rjepa_core.extraction.loop import extract
 from rjepa_core.extraction.queue import Pending
 from rjepa_core.ports.backend import LLMBackend, Refused, Room, SessionSpec
 from rjepa_core.ports.executor import Ending, Progress
-from rjepa_core.settings.extraction import (
-    DEFAULT_TEMPLATES,
-    EncodingSettings,
-    ModelSettings,
-    SamplingSettings,
-)
+from rjepa_core.settings.extraction import EncodingSettings, ModelSettings, SamplingSettings
+from rjepa_core.settings.templates import DEFAULT_TEMPLATES
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from rjepa_core.errors import UsageError
 from rjepa_core.extraction.run import resolve_extraction
-from rjepa_core.settings.extraction import DEFAULT_TEMPLATES
+from rjepa_core.settings.templates import DEFAULT_TEMPLATES
 
 LEAST: dict[str, Any] = {"model": "m", "store": "s", "backend": "seeded"}
 

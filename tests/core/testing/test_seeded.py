@@ -14,7 +14,8 @@ from rjepa_core.domain.problem import GivenSolution, Problem
 from rjepa_core.domain.prompt import pose
 from rjepa_core.domain.trace import Completion
 from rjepa_core.ports.backend import LLMBackend
-from rjepa_core.settings.extraction import DEFAULT_TEMPLATES, ModelSettings, SamplingSettings
+from rjepa_core.settings.extraction import ModelSettings, SamplingSettings
+from rjepa_core.settings.templates import DEFAULT_TEMPLATES
 from rjepa_core.testing.backend_suite import BackendContract
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
 

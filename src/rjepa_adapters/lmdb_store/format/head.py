@@ -11,7 +11,10 @@ import numpy as np
 from rjepa_core.settings import STORE_DTYPES
 
 from .checksum import CHECKSUM_BYTES, MismatchError, checksum
+from .vectors import vectors_size
 
+# Another version needs another `metadata.VERSION`, by which older releases refuse the store; here
+# they would report it as damaged.
 HEAD_VERSION = 1
 SEQUENCE = struct.Struct(">Q")
 _DTYPE_CODES = {"float16": 1, "bfloat16": 2, "float32": 3}
@@ -74,8 +77,7 @@ class Head:
     @property
     def vectors_bytes(self) -> int:
         """Size of the block of vectors."""
-        flags = _HAS_LOGPROBS if self.logprobs else 0
-        return _vectors_bytes(self.layers, self.steps, self.width, self.dtype, flags)
+        return vectors_size(self.layers, self.steps, self.width, self.dtype, self.logprobs)
 
     def digest(self, raw_key: bytes) -> int:
         """Return the record's share of the digest over all records."""
@@ -144,7 +146,7 @@ def decode_block(raw_key: bytes, value: Any) -> VectorBlock:
     content, fields = _unpack(raw_key, value)
     _, code, flags, layers, steps, width = fields[:6]
     dtype = _DTYPES[code]
-    size = _vectors_bytes(layers, steps, width, dtype, flags)
+    size = vectors_size(layers, steps, width, dtype, bool(flags & _HAS_LOGPROBS))
     return VectorBlock(content[: SEQUENCE.size], dtype, layers, steps, width, size, fields[-2])
 
 
@@ -158,8 +160,3 @@ def _unpack(raw_key: bytes, value: Any) -> tuple[bytes, tuple[Any, ...]]:
     if fields[0] != HEAD_VERSION or fields[1] not in _DTYPES:
         raise MismatchError(f"its entry in the index has version {fields[0]} and dtype {fields[1]}")
     return content, fields
-
-
-def _vectors_bytes(layers: int, steps: int, width: int, dtype: np.dtype[Any], flags: int) -> int:
-    values = layers * width * (steps + 1)
-    return values * dtype.itemsize + (4 * steps if flags & _HAS_LOGPROBS else 0)

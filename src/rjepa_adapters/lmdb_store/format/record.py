@@ -21,6 +21,7 @@ from rjepa_core.domain.trace import RecordKey, Trace, check_key
 from ...trace_block import decode_trace, encode_trace
 from .checksum import CHECKSUM_BYTES, MismatchError, checksum
 from .head import SEQUENCE, Head
+from .vectors import encode_vectors, view_latents, view_logprobs
 
 _SAMPLE = struct.Struct(">I")
 # LMDB keys hold 511 bytes; an id that does not fit, or contains a NUL, is replaced by its hash
@@ -123,17 +124,12 @@ class EncodedRecord:
 def encode_record(record: LatentRecord) -> EncodedRecord:
     """Encode a record; the bytes share no memory with the caller's arrays."""
     raw_key = encode_key(record.key)
-    latents = np.ascontiguousarray(record.latents)
-    prompt = np.ascontiguousarray(record.prompt_latent, dtype=latents.dtype)
-    parts = [latents.tobytes(), prompt.tobytes()]
-    if record.logprobs is not None:
-        parts.append(np.ascontiguousarray(record.logprobs, dtype="<f4").tobytes())
-    vectors = b"".join(parts)
+    vectors = encode_vectors(record)
     texts = encode_trace(record.trace)
-    layers, steps, width = latents.shape
+    layers, steps, width = record.latents.shape
     head = Head(
         0,
-        latents.dtype,
+        record.latents.dtype,
         record.logprobs is not None,
         layers,
         steps,
@@ -161,15 +157,9 @@ def check_block(raw_key: bytes, block: Any, expected: bytes, size: int, what: st
 
 def view_vectors(head: Head, block: Any) -> tuple[Vectors, Vectors, NDArray[np.float32] | None]:
     """Return views of latents [L, S, D], prompt latent [L, D] and log-probabilities [S]."""
-    layers, steps, width = head.layers, head.steps, head.width
-    size = head.dtype.itemsize
-    count = layers * steps * width
-    latents = np.frombuffer(block, head.dtype, count).reshape(layers, steps, width)
-    prompt = np.frombuffer(block, head.dtype, layers * width, count * size)
-    logprobs = None
-    if head.logprobs:
-        logprobs = np.frombuffer(block, "<f4", steps, (count + layers * width) * size)
-    return latents, prompt.reshape(layers, width), logprobs
+    shape = (head.layers, head.steps, head.width, head.dtype)
+    latents, prompt = view_latents(block, *shape)
+    return latents, prompt, view_logprobs(block, *shape) if head.logprobs else None
 
 
 def decode_texts(block: Any) -> Trace:

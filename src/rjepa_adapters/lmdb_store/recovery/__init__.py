@@ -1,1 +1,1 @@
-"""Everything that reads LMDB's pages as bytes: what is damaged, and what can be saved."""
+"""Everything that parses LMDB's pages as bytes: their trees, what is damaged, what can be saved."""

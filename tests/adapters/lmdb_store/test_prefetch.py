@@ -11,7 +11,8 @@ import pytest
 
 from rjepa_adapters.lmdb_store.directory import DATA
 from rjepa_adapters.lmdb_store.format.record import encode_key, encode_sequence
-from rjepa_adapters.lmdb_store.recovery.trees import Fetcher, OddPageError, PageFile, Walk
+from rjepa_adapters.lmdb_store.prefetch import Fetcher
+from rjepa_adapters.lmdb_store.recovery.trees import OddPageError, PageFile, Walk
 from rjepa_adapters.lmdb_store.settings import LmdbSettings
 from rjepa_adapters.lmdb_store.store import LmdbStore
 from rjepa_core.domain.trace import RecordKey
