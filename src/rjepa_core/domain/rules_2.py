@@ -24,8 +24,8 @@ from .blocks import (
     only_delimiters,
     opens_something,
 )
-from .rules_1 import INLINE_MARKER, find_lines, find_sentences, is_answer, skip_space
 from .step_spans import Cut, Mark, StretchKind, place
+from .text_units import INLINE_MARKER, find_lines, find_sentences, is_answer, skip_space
 from .thinking import Region, find_regions
 from .trace import Offsets
 
