@@ -16,8 +16,8 @@ from rjepa_core.config import as_section
 from rjepa_core.errors import SettingsError
 from rjepa_core.text import visible
 
-from .errors import wording
 from .options import Flag
+from .wording import wording
 
 Tree = dict[str, Any]
 # Full key, where it was given (such as a flag), and value.

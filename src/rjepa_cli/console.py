@@ -25,8 +25,8 @@ from rjepa_core.text import size as size
 from rjepa_core.text import visible as visible
 from rjepa_core.text import visible_json as visible_json
 
-from .errors import wording
 from .streams import LastingStream, lasting
+from .wording import wording
 
 _LONGEST_NAME, _TAIL = 80, 16
 

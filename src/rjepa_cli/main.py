@@ -5,16 +5,15 @@ The library is not imported before a command is called, so that `--help` is inst
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
 
-from .errors import Wording
+from .lazy_group import LazyGroup
 from .streams import LastingStream, take_over
+from .wording import Wording
 
 # name: (module, one line for --help). The module holds a click command named `command`.
 COMMANDS = {
@@ -68,13 +67,6 @@ problems failed (store: damage was found), 4 stopped by --max-hours,
 """
 
 
-def unknown_command(name: str, known: Collection[str], ctx: click.Context) -> click.UsageError:
-    """Return the error for an unknown command, with the nearest known one."""
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-    return click.UsageError(f"no such command: {name}; {hint}", ctx)
-
-
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
         from rjepa_core import __version__
@@ -83,29 +75,10 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-class Cli(click.Group):
-    """A group that imports its commands when they are used."""
+class Cli(LazyGroup):
+    """All commands; whatever ends one becomes an exit code."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command = importlib.import_module(COMMANDS[cmd_name][0]).command
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise unknown_command(args[0], COMMANDS, ctx)
-        return super().resolve_command(ctx, args)
+    table = COMMANDS
 
     def main(
         self,

@@ -118,7 +118,27 @@ class Meter:
         self._bar.start()
 
 
-class ToolMeter:
+class Metered:
+    """A context that holds a `Meter`, which may be started after it is entered."""
+
+    _meter: Meter | None = None
+
+    def __enter__(self) -> Self:
+        if self._meter is not None:
+            self._meter.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._meter is not None:
+            self._meter.__exit__(kind, error, trace)
+
+
+class ToolMeter(Metered):
     """A context around an operation on a store that shows its progress, rate and time left.
 
     Args:
@@ -130,7 +150,7 @@ class ToolMeter:
     def __init__(
         self, screen: Screen, interrupts: Interrupts | None = None, total: int = 0
     ) -> None:
-        self._meter = Meter(screen, total, short=_SHORT, stays=False)
+        self._meter: Meter = Meter(screen, total, short=_SHORT, stays=False)
         self._interrupts = interrupts
         self._total = total
         self._phase = ""
@@ -157,27 +177,15 @@ class ToolMeter:
         left = f", {duration((total - done) / per_second)} left" if total > done else ""
         return f"{self._phase}, {rate(per_second)} records/s{left}"
 
-    def __enter__(self) -> Self:
-        self._meter.__enter__()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._meter.__exit__(kind, error, trace)
-
-
-class ProgressReport:
+class ProgressReport(Metered):
     """Shows the counts after each step of a run; `total` is the missing work."""
 
     def __init__(self, screen: Screen, total: int) -> None:
         self.latest = Progress()
         self._screen = screen
         self._total = total
-        self._meter = Meter(screen, total)
+        self._meter: Meter = Meter(screen, total)
         self._reported: set[str] = set()
         self._change: Decision | None = None
 
@@ -228,19 +236,6 @@ class ProgressReport:
             if text not in self._reported:
                 self._reported.add(text)
                 self._screen.say(text)
-
-    def __enter__(self) -> Self:
-        if self._total:
-            self._meter.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._meter.__exit__(kind, error, trace)
 
 
 def change_words(decision: Decision) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import attrs
 import click
@@ -23,11 +22,12 @@ from rjepa_core.text import count, duration
 
 from ..config import DEBUG, FIELD, JSON, Given, Tree, config_options, gather
 from ..console import Screen
-from ..errors import InterruptedRunError, Wording
+from ..errors import InterruptedRunError
 from ..options import FLAGS, Flag
 from ..out_folder import new_reports, write_reports
-from ..progress import Meter
+from ..progress import Meter, Metered
 from ..signals import Interrupts
+from ..wording import Wording
 from .doctor import machine_facts
 
 DONE, FAILED, NOTHING_FITS = 0, 1, 3
@@ -192,13 +192,12 @@ def _write(out: Path, facts: Facts, screen: Screen) -> None:
     screen.say(f"written: {out / JSON_FILE}, {out / REPORT_FILE}")
 
 
-class BenchProgress:
+class BenchProgress(Metered):
     """A context around a measurement that shows its progress, called after each step."""
 
     def __init__(self, screen: Screen, rounds: int) -> None:
         self._screen = screen
         self._rounds = rounds
-        self._meter: Meter | None = None
         self._result: BenchResult | None = None
         self._passes = self._passed = self._work = 0
 
@@ -246,15 +245,3 @@ class BenchProgress:
         for name, seconds in known.items():
             left += self._work * seconds * (self._rounds - passed.get(name, 0))
         return max(0.0, left - progress.done * known.get(progress.name, mean))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._meter is not None:
-            self._meter.__exit__(kind, error, trace)

@@ -5,39 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import attrs
 import click
 
-from rjepa_core.errors import RJepaError
-from rjepa_core.extraction import Extraction, open_extraction, resolve_extraction
-from rjepa_core.extraction import report as report
+from rjepa_core.extraction import Extraction, open_extraction, report, resolve_extraction
 from rjepa_core.extraction.report import DONE, PROBLEMS_FAILED, STOPPED, exit_code, too_many_failed
 from rjepa_core.plugins import (
-    Adapter,
-    BackendAdapter,
-    ExecutorAdapter,
     Registry,
-    SchedulerAdapter,
-    StoreAdapter,
-    find_store,
 )
 from rjepa_core.settings import ExtractionSettings, StoreSettings
-from rjepa_core.text import shell_word, visible
+from rjepa_core.text import shell_word
 
+from ..adapter_flags import Chosen, ExtractCommand
 from ..config import DEBUG, FIELD, JSON, PRINT_CONFIG, config_options, gather, to_yaml
 from ..console import Screen
-from ..errors import InterruptedRunError, wording
-from ..options import DEFAULTS, FLAGS, GROUPS, Flag, flags_of
+from ..errors import InterruptedRunError, resume_command
+from ..options import FLAGS
 from ..progress import ProgressReport
 from ..signals import Interrupts
+from ..wording import wording
 
-SECTIONS: tuple[tuple[str, type[Adapter]], ...] = (
-    ("backend", BackendAdapter),
-    ("scheduler", SchedulerAdapter),
-    ("executor", ExecutorAdapter),
-    ("store", StoreAdapter),
-)
-_NAMING = ("--backend", "--scheduler", "--executor", "--store")
 OTHER_OPTIONS = (
     FIELD,
     click.Option(
@@ -68,116 +54,6 @@ Examples:
   rjepa-cli extract --config extract.yaml --set scheduler.batch_size=16 --dry-run
   rjepa-cli extract --backend seeded --help      (the flags of another adapter)
 """
-
-
-@attrs.define
-class Chosen:
-    """The adapters of a call, and the flags that their settings add."""
-
-    registry: Registry
-    names: dict[str, str]
-    flags: list[Flag]
-    trouble: str = ""
-    arguments: tuple[str, ...] = ()
-
-
-class ExtractCommand(click.Command):
-    """A command whose options depend on the adapters that its arguments name."""
-
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: click.Context | None = None,
-        **extra: Any,
-    ) -> click.Context:
-        preview = super().make_context(
-            info_name,
-            list(args),
-            parent,
-            resilient_parsing=True,
-            ignore_unknown_options=True,
-            allow_extra_args=True,
-            **extra,
-        )
-        chosen = _choose(preview, for_help="--help" in args or "-h" in args)
-        chosen.arguments = tuple(args)
-        ready = _ReadyCommand(
-            self.name,
-            params=[*self.params, *(flag.option() for flag in chosen.flags)],
-            callback=self.callback,
-            help=self.help,
-            epilog=self.epilog,
-            context_settings=self.context_settings,
-        )
-        return ready.make_context(info_name, args, parent, obj=chosen, **extra)
-
-
-class _ReadyCommand(click.Command):
-    """The command with all its options; help is grouped by section, then by adapter."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        chosen = ctx.find_object(Chosen)
-        assert chosen is not None
-        flags = {flag.parameter: flag for flag in (*FLAGS, *chosen.flags)}
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            line = parameter.get_help_record(ctx)
-            if line is not None:
-                flag = flags.get(parameter.name or "")
-                groups.setdefault(_group(parameter, flag, chosen), []).append(line)
-        order = [*GROUPS.values(), *sorted(set(groups) - {*GROUPS.values(), "Other"}), "Other"]
-        for title in order:
-            if title in groups:
-                with formatter.section(title):
-                    formatter.write_dl(groups[title])
-        if chosen.trouble:
-            with formatter.section("Not shown"):
-                formatter.write_text(visible(chosen.trouble))
-
-
-def _group(parameter: click.Parameter, flag: Flag | None, chosen: Chosen) -> str:
-    if flag is None:
-        special = {"field": "problems", "prompt_template": "prompt"}
-        return GROUPS.get(special.get(parameter.name or "", ""), "Other")
-    section = flag.key.partition(".")[0]
-    if section in GROUPS:
-        return GROUPS[section]
-    return visible(f"{section.capitalize()} ({chosen.names[section]})")
-
-
-def _choose(ctx: click.Context, for_help: bool) -> Chosen:
-    """Find the adapters that arguments and YAML file name; for help, as far as possible."""
-    registry = Registry()
-    names = dict(DEFAULTS)
-    chosen = Chosen(registry, names, [])
-    sections: list[tuple[str, type[Any]]] = []
-    try:
-        names.update(_names(ctx, registry))
-        for section, kind in SECTIONS:
-            sections.append((section, registry.find(kind, names[section]).settings))
-    except RJepaError as error:
-        if not for_help:
-            raise
-        chosen.trouble = str(error)
-    taken = [flag.name for flag in FLAGS] + [o.opts[0] for o in OTHER_OPTIONS]
-    chosen.flags = flags_of(sections, taken)
-    return chosen
-
-
-def _names(ctx: click.Context, registry: Registry) -> dict[str, str]:
-    naming = [flag for flag in FLAGS if flag.name in _NAMING]
-    tree = gather(ctx, ExtractionSettings, naming)
-    names = {}
-    for section, _ in SECTIONS:
-        values = tree.get(section)
-        if isinstance(values, dict) and isinstance(values.get("name"), str):
-            names[section] = values["name"]
-    store = tree.get("store")
-    if isinstance(store, dict) and isinstance(store.get("path"), str) and store["path"]:
-        place = StoreSettings(path=store["path"], name=names.get("store", DEFAULTS["store"]))
-        names["store"] = find_store(place, registry)[0].name
-    return names
 
 
 @click.command(
@@ -273,12 +149,6 @@ def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as
     else:
         screen.result(*report.forecast_lines(facts))
     return DONE
-
-
-def resume_command(arguments: Sequence[str], command: str = "extract") -> str:
-    """Return the command that continues where this one stopped, ready to be pasted."""
-    words = ["rjepa-cli", command, *arguments]
-    return " ".join(map(shell_word, words if "--resume" in words else [*words, "--resume"]))
 
 
 def _look(store: StoreSettings) -> str:

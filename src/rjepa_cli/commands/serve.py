@@ -13,9 +13,9 @@ from rjepa_core.settings import ModelSettings
 
 from ..config import CONFIG_OPTIONS, gather
 from ..console import Screen
-from ..errors import wording
 from ..options import FLAGS, Flag, flags_of
 from ..signals import hangup_as_term
+from ..wording import wording
 
 DONE = 0
 _KEY = "serve."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import click
 
@@ -27,11 +26,10 @@ from rjepa_core.training.report import epoch_line, facts_of, lines
 from ..config import DEBUG, JSON, PRINT_CONFIG, config_options, gather
 from ..config_comments import commented
 from ..console import Screen
-from ..errors import InterruptedRunError
+from ..errors import InterruptedRunError, resume_command
 from ..options import Flag
-from ..progress import Meter
+from ..progress import Meter, Metered
 from ..signals import Interrupts
-from .extract import resume_command
 
 DONE = 0
 TRAINER = DEFAULT_TRAINER
@@ -183,11 +181,11 @@ def _place(out: str | None, resume: bool, adapter: WorldModelAdapter) -> str:
 _LOSSES_AVERAGED = 50
 
 
-class TrainProgressReport:
+class TrainProgressReport(Metered):
     """A context around a training run that shows its progress, called after each step."""
 
     def __init__(self, screen: Screen) -> None:
-        self._meter = Meter(screen)
+        self._meter: Meter = Meter(screen)
         self._first: TrainProgress | None = None
         self._losses: deque[float] = deque(maxlen=_LOSSES_AVERAGED)
 
@@ -212,15 +210,3 @@ class TrainProgressReport:
             if left >= 1:
                 parts.append(f"{duration(left)} left at most")
         return ", ".join(parts)
-
-    def __enter__(self) -> Self:
-        self._meter.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._meter.__exit__(kind, error, trace)

@@ -1,1 +1,1 @@
-"""Records, histories and scores as lines for a terminal."""
+"""Records and histories as lines for a terminal."""

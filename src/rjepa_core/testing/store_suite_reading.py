@@ -263,15 +263,23 @@ class ReadingContract(StoreCase):
                     if record_differences(found, sample_record(identity, key.problem_id)):
                         errors.append(f"{key} is torn")
 
-        threads = [threading.Thread(target=read, args=(reader,)) for reader in readers]
+        def read_all(reader: LatentStore) -> None:
+            try:
+                read(reader)
+            except Exception as error:  # A thread's exception would be lost.
+                errors.append(f"a reader raised {error!r}")
+
+        threads = [threading.Thread(target=read_all, args=(reader,)) for reader in readers]
         for thread in threads:
             thread.start()
-        for batch in range(30):
-            store.write([sample_record(identity, f"p-{batch}-{i}") for i in range(5)])
-            store.commit()
-        done.set()
-        for thread in threads:
-            thread.join()
+        try:
+            for batch in range(30):
+                store.write([sample_record(identity, f"p-{batch}-{i}") for i in range(5)])
+                store.commit()
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
         assert not errors, f"readers see whole commits of whole records: {errors[:3]}"
 
     def test_a_pickled_handle_reads(self, store: LatentStore, identity: Identity) -> None:

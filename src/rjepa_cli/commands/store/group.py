@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 import click
 
-from ...main import unknown_command
+from ...lazy_group import LazyGroup
 
 # name: (module, one line for --help).
 COMMANDS = {
-    "verify": ("verify", "Read everything and name each damaged record."),
-    "repair": ("repair", "Save what can be read into a new store."),
-    "compact": ("compact", "Free the space that removed records left."),
-    "rm": ("rm", "Remove records or failures, to compute them again."),
-    "export": ("export", "Write shards, or a Hugging Face dataset."),
-    "import": ("import_", "Read shards into a new store."),
-    "merge": ("merge", "Add the records of other stores to one."),
+    "verify": ("rjepa_cli.commands.store.verify", "Read everything and name each damaged record."),
+    "repair": ("rjepa_cli.commands.store.repair", "Save what can be read into a new store."),
+    "compact": ("rjepa_cli.commands.store.compact", "Free the space that removed records left."),
+    "rm": ("rjepa_cli.commands.store.rm", "Remove records or failures, to compute them again."),
+    "export": ("rjepa_cli.commands.store.export", "Write shards, or a Hugging Face dataset."),
+    "import": ("rjepa_cli.commands.store.import_", "Read shards into a new store."),
+    "merge": ("rjepa_cli.commands.store.merge", "Add the records of other stores to one."),
 }
 
 EPILOG = """\b
@@ -30,30 +27,10 @@ Examples:
 """
 
 
-class StoreGroup(click.Group):
-    """A group that imports its commands when they are used."""
+class StoreGroup(LazyGroup):
+    """The commands for whole stores."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _ = COMMANDS[cmd_name]
-        loaded: Any = importlib.import_module(f"rjepa_cli.commands.store.{module}").command
-        assert isinstance(loaded, click.Command)
-        return loaded
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            raise unknown_command(args[0], COMMANDS, ctx)
-        return super().resolve_command(ctx, args)
+    table = COMMANDS
 
 
 @click.group("store", cls=StoreGroup, epilog=EPILOG, invoke_without_command=True)

@@ -27,9 +27,10 @@ from rjepa_core.text import count, shell_word
 
 from ...config import field_pairs
 from ...console import Screen
-from ...errors import InterruptedRunError, wording
+from ...errors import InterruptedRunError
 from ...progress import ToolMeter
 from ...signals import Interrupts
+from ...wording import wording
 from .named_identity import MARK, given_options, identity_options, named_identity
 from .options import LEAVING, opened, usual_options
 from .shard_folder import ShardFolder

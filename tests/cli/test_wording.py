@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rjepa_cli.errors import Wording
+from rjepa_cli.wording import Wording
 from rjepa_core.errors import StoreExistsError
 from rjepa_core.extraction import open_extraction
 from rjepa_core.settings import (
