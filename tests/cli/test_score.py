@@ -199,7 +199,7 @@ def test_a_picture_of_the_steps(invoke: Invoke, home: Path, trained: tuple[str, 
     assert sum("worst" in one.get("class", "") for one in cells) == len(rows)
     texts = [one.text or "" for one in root.iter(f"{svg}text")]
     assert sum(text.startswith("▲ ") for text in texts) == len(rows)
-    assert "is there already" in only_line(invoke(*words).stderr)
+    assert "already exists" in only_line(invoke(*words).stderr)
 
 
 def test_out_takes_the_lines(invoke: Invoke, home: Path, trained: tuple[str, str]) -> None:

@@ -141,7 +141,7 @@ def test_the_same_space_as_an_extracted_store(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"layer": "-2"}, "--layer -2: give the absolute index, or --hidden-states"),
+        ({"layer": "-2"}, "--layer -2: give the absolute index, or add --hidden-states"),
         ({"layer": "-9", "hidden_states": "5"}, "with 5 hidden states there is none"),
         ({"hidden_size": "13"}, "the shards' hidden size is 12, not 13"),
         ({"pooling": "middle"}, "'middle' is not one of"),
