@@ -43,8 +43,8 @@ class TrainSummary:
         run: its folder.
         epochs, steps, samples: done, over all its parts.
         seconds: wall time of this part.
-        best_epoch, best: the epoch whose checkpoint is the best, from 1 (0: none yet), and its
-            validation value.
+        best_epoch, best: the epoch whose checkpoint is the best, from 1 (0: the state before the
+            first), and its validation value; NaN where none was looked at yet.
         ending: `done`, `early` (validation got no better) or `stopped`.
         curve: a row of values an epoch, as `metrics.csv` has them.
         report: its page for people, if it has one.

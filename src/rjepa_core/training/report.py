@@ -34,8 +34,9 @@ def facts_of(summary: TrainSummary, interrupted: bool = False) -> Facts:
 def lines(facts: Facts) -> list[str]:
     """A table of the epochs, the best of them marked, and where everything is."""
     told = [*_table(facts["curve"], facts["best_epoch"]), ending_line(facts)]
-    if facts["best"] is not None and facts["best_epoch"] > 0:
-        told.append(f"best: epoch {facts['best_epoch']}, {facts['best']:.4g}")
+    if facts["best"] is not None:
+        epoch = facts["best_epoch"]
+        told.append(f"best: {f'epoch {epoch}' if epoch else 'the start'}, {facts['best']:.4g}")
     told.append(f"world model: {shell_word(facts['run'])}")
     if facts["report"]:
         told.append(f"report: {shell_word(facts['report'])}")
