@@ -173,10 +173,13 @@ class _FromNeighbours(nn.Module):
 
     Attributes:
         with_prompt: whether the prompt is among the inputs.
+        apart: whether the prompt is there once more for steps that have none before them: of those
+            it says other things, and to mix them up costs a tenth of the error.
         others, past: the two maps.
     """
 
     with_prompt: bool
+    apart: bool
     others: nn.Module
     past: nn.Module
 
@@ -191,8 +194,9 @@ class _FromNeighbours(nn.Module):
 
     def features(self, steps_BSD: Tensor, prompt_BD: Tensor, mask: Mask) -> Tensor:
         """[B, M, F]: the step before, the mean of the visible ones and the prompt; the step after
-        and whether there is none, unless only the past is known; whether there is none before; and
-        a constant. A neighbour that is not visible counts as the mean of all steps, 0."""
+        and whether there is none, unless only the past is known; the prompt again where no step
+        before is visible; whether there is none before; and a constant. A neighbour that is not
+        visible counts as the mean of all steps, 0."""
         width = steps_BSD.shape[-1]
         shown = torch.zeros(steps_BSD.shape[:2], dtype=steps_BSD.dtype, device=steps_BSD.device)
         if mask.shown is None:
@@ -210,6 +214,9 @@ class _FromNeighbours(nn.Module):
         if mask.steps is not None:
             parts.append(seen.gather(1, at + 2))
             facts.insert(0, mask.masked == mask.steps - 1)
+        if self.apart:
+            none = (shown.cumsum(1) - shown).gather(1, mask.masked) == 0
+            parts.append(prompt_BD[:, None] * none[..., None])
         return torch.cat([*parts, torch.stack(facts, -1).to(before.dtype)], -1)
 
     def features_each(self, steps_BSD: Tensor, prompt_BD: Tensor, past: bool) -> Tensor:
@@ -229,6 +236,8 @@ class _FromNeighbours(nn.Module):
         if not past:
             parts.append(near[:, 2:])
             facts.insert(0, place == count - 1)
+        if self.apart:
+            parts.append(prompt_BD[:, None] * (place == 0)[:, None])
         shown = torch.stack(facts, -1).to(steps_BSD.dtype)
         return torch.cat([*parts, shown.expand(len(steps_BSD), -1, -1)], -1)
 
@@ -241,7 +250,7 @@ class LinearPath(_FromNeighbours):
 
     def __init__(self, settings: WorldModelSettings, hidden_size: int, target_size: int) -> None:
         super().__init__()
-        self.with_prompt = settings.prompt
+        self.with_prompt, self.apart = settings.prompt, settings.first_apart and settings.prompt
         others, past = _inputs(settings, hidden_size)
         self.others = nn.Linear(others, target_size, bias=False)
         self.past = nn.Linear(past, target_size, bias=False)
@@ -257,7 +266,7 @@ class Perceptron(_FromNeighbours):
 
     def __init__(self, settings: WorldModelSettings, hidden_size: int, target_size: int) -> None:
         super().__init__()
-        self.with_prompt = settings.prompt
+        self.with_prompt, self.apart = settings.prompt, settings.first_apart and settings.prompt
         others, past = _inputs(settings, hidden_size)
         self.others = self._layers(settings, others, target_size)
         self.past = self._layers(settings, past, target_size)
@@ -275,7 +284,7 @@ class Perceptron(_FromNeighbours):
 
 def _inputs(settings: WorldModelSettings, hidden_size: int) -> tuple[int, int]:
     """Numbers of inputs of the maps from the others and from the past; see `features`."""
-    vectors = 2 + settings.prompt
+    vectors = 2 + settings.prompt + (settings.first_apart and settings.prompt)
     return (vectors + 1) * hidden_size + 3, vectors * hidden_size + 2
 
 

@@ -20,7 +20,7 @@ _BYTES, _FLOAT = 2**30, 4
 
 
 # Tried where none is given, for standardised inputs.
-STRENGTHS = (10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
+STRENGTHS = (10.0, 30.0, 100.0, 300.0, 700.0, 1500.0, 3000.0, 10000.0)
 
 
 @torch.no_grad()

@@ -61,7 +61,10 @@ class RunState:
 
 
 # What runs of older versions were trained with, whose settings do not say so.
-_BEGUN: Mapping[str, Mapping[str, Any]] = {"training": {"linear_lr": 1.0}}
+_BEGUN: Mapping[str, Mapping[str, Any]] = {
+    "model": {"first_apart": False},
+    "training": {"linear_lr": 1.0},
+}
 
 
 def as_begun(settings: Any) -> Any:

@@ -56,6 +56,8 @@ class WorldModelSettings:
         dropout: in the blocks.
         input_dropout: of the latents' own dimensions, while training.
         linear_path: add a linear map from the neighbouring steps, their mean and the prompt.
+        first_apart: give the linear path the prompt once more where no step before is visible: of
+            the first step it says other things than of the others.
         ridge: strength of the ridge regression that the linear path starts from (`frozen`); null
             chooses it on validation, 0 starts from nothing.
         prompt: let the encoder see the prompt's latent.
@@ -75,6 +77,7 @@ class WorldModelSettings:
     dropout: float = attrs.field(default=0.1, validator=_share(0.0, 0.9))
     input_dropout: float = attrs.field(default=0.0, validator=_share(0.0, 0.9))
     linear_path: bool = True
+    first_apart: bool = True
     ridge: float | None = attrs.field(default=None, validator=v.optional(v.ge(0.0)))
     prompt: bool = True
     domains: bool = False

@@ -331,10 +331,11 @@ def test_baselines_are_trained_as_the_model_is(store: str, tmp_path: Path, netwo
 def test_a_run_of_an_older_version_goes_on_as_it_was_begun(store: str, tmp_path: Path) -> None:
     """It has no setting for the learning rate of the linear path, and moved it as all else."""
     run, done = tmp_path / "r", []
-    settings = settings_of(store, linear_lr=1.0)
+    settings = settings_of(store, linear_lr=1.0, model={"first_apart": False})
     train(str(run), settings, TrainWatch(report=done.append, stop=lambda: len(done) >= 5))
     kept = yaml.safe_load((run / "config.yaml").read_text())
     del kept["training"]["linear_lr"], kept["model"]["network"]
+    del kept["model"]["first_apart"]
     (run / "config.yaml").write_text(yaml.safe_dump(kept))
     train(str(run), settings_of(store), TrainWatch(resume=True))
     train(str(tmp_path / "w"), settings)
