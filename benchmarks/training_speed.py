@@ -85,7 +85,8 @@ def padded_loss(
         last = F.one_hot(real.sum(1) - 1, count)
         facts = torch.stack([last, (places == 0).expand_as(last), torch.ones_like(last)], -1)
         parts = [seen[:, :-2], mean[:, None].expand(-1, count, -1)]
-        parts += [prompt[:, None].expand(-1, count, -1), seen[:, 2:], facts.to(steps.dtype)]
+        prompts, none = prompt[:, None].expand(-1, count, -1), shown.cumsum(1) - shown.long() == 0
+        parts += [prompts, seen[:, 2:], prompts * none[..., None], facts.to(steps.dtype)]
         made = made + jepa.linear.others(torch.cat(parts, -1))
     hidden = real & ~shown
     # Boolean masks become lists of indices in Python.

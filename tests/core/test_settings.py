@@ -6,6 +6,7 @@ import json
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from rjepa_core import (
     run_extraction,
 )
 from rjepa_core.errors import StatementChangedError
+from rjepa_core.settings import TrainingSettings, TrainSettings, WorldModelSettings
 
 
 def test_a_name_alone_is_enough(tmp_path: Path) -> None:
@@ -35,6 +37,30 @@ def test_a_name_alone_is_enough(tmp_path: Path) -> None:
 def test_temperatures_that_are_none(temperature: float) -> None:
     with pytest.raises(ValueError):
         SamplingSettings(temperature=temperature)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"objective": "ema"}, "needs objective frozen, got ema"),
+        ({"domains": True}, "cannot be told domains"),
+        ({"linear_path": False}, "needs linear_path"),
+    ],
+)
+def test_a_baseline_predicts_the_latents_from_its_inputs(
+    change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        WorldModelSettings(network="linear", **change)
+
+
+def test_a_linear_path_stays_behind_only_where_it_starts_from_ridge_regression() -> None:
+    def share(**model: Any) -> float:
+        training = TrainingSettings(linear_lr=0.25)
+        return TrainSettings(model=WorldModelSettings(**model), training=training).linear_share
+
+    assert share() == share(ridge=10.0) == share(network="perceptron") == 0.25
+    assert share(ridge=0.0) == share(network="linear") == share(objective="ema") == 1.0
 
 
 def test_numbers_that_are_not_whole() -> None:

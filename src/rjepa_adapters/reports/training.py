@@ -20,7 +20,7 @@ from .svg import CURVES, curves, scatter
 Row = Mapping[str, Any]
 # Charts, and parts of the names of their values; the first match counts.
 _CHARTS = (
-    ("Loss", ("loss", "regression", "contrastive", "surprise")),
+    ("Loss", ("loss", "regression", "contrastive", "surprise", "error")),
     ("Effective rank (RankMe)", ("rank",)),
     ("Retrieval of the masked step", ("top1", "mrr", "retrieval", "accuracy")),
     ("Spread of the dimensions", ("std", "spread", "variance")),
@@ -34,6 +34,7 @@ def html(
     settings: TrainSettings,
     picture: LatentPicture | None = None,
     best_epoch: int | None = None,
+    chosen: str = "",
 ) -> str:
     """Return the page.
 
@@ -43,12 +44,14 @@ def html(
         settings: all settings of the run.
         picture: of the latent space, if there is one.
         best_epoch: marked in the table of epochs.
+        chosen: which epoch was chosen, and why.
     """
     columns, epochs, best = _epochs(curve, best_epoch)
     return render(
         "training.html",
         heading=f"World model {name}: {settings.model.objective}",
         wide=False,
+        chosen=chosen,
         charts=list(_curves(curve)),
         columns=columns,
         epochs=epochs,

@@ -75,6 +75,7 @@ class LengthBatches(Sampler[list[int]]):
         ordered: not shuffled: by length, then as the index has them.
         rank, world: which of how many processes this is; each takes its share of every part.
         long: see `batch_size`; None counts every trace as one.
+        chosen: the traces that are gone through, places in `steps`; all of them by default.
     """
 
     def __init__(
@@ -87,10 +88,12 @@ class LengthBatches(Sampler[list[int]]):
         rank: int = 0,
         world: int = 1,
         long: int | None = LONG,
+        chosen: NDArray[np.int64] | None = None,
     ) -> None:
         if batch_size < 1 or accumulate < 1 or seed < 0:
             raise ValueError("batch_size and accumulate must be at least 1, seed at least 0")
-        self._steps = np.asarray(steps, np.int32)
+        self._chosen = chosen
+        self._steps = np.asarray(steps if chosen is None else steps[chosen], np.int32)
         self._batch_size = batch_size
         self._accumulate = accumulate
         self._long = long
@@ -124,7 +127,7 @@ class LengthBatches(Sampler[list[int]]):
         return int((-(-self._sizes[left] // self._part_sizes[left])).sum())
 
     def __iter__(self) -> Iterator[list[int]]:
-        order = self._order()
+        order = self._order() if self._chosen is None else self._chosen[self._order()]
         starts, sizes, part_sizes = self._cut()
         for number in self._batch_order()[self._skip :]:
             size, most = int(sizes[number]), int(part_sizes[number])
@@ -166,6 +169,10 @@ class LengthBatches(Sampler[list[int]]):
         return self._shuffle(1, self.batches)
 
     def _shuffle(self, purpose: int, count: int) -> NDArray[np.int64]:
-        """A permutation from raw bits, whose stream numpy promises never to change."""
-        source = np.random.PCG64(np.random.SeedSequence([self._seed, self._epoch, purpose]))
-        return np.argsort(source.random_raw(count), kind="stable")
+        return shuffled(count, self._seed, self._epoch, purpose)
+
+
+def shuffled(count: int, *seed: int) -> NDArray[np.int64]:
+    """A permutation from raw bits, whose stream numpy promises never to change."""
+    source = np.random.PCG64(np.random.SeedSequence(seed))
+    return np.argsort(source.random_raw(count), kind="stable")

@@ -130,9 +130,7 @@ class JepaWorldModel:
         """As the port."""
 
         def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
-            places = torch.arange(steps.shape[1], device=steps.device).expand(len(steps), -1)
-            made: Tensor = self._network.jepa.encoder(steps, places, prompt, domain, steps.shape[1])
-            return made[:, 1:]
+            return self._network.jepa.embed(steps, prompt, domain)
 
         return self._by_length(sequences, of)
 

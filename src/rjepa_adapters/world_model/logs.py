@@ -196,7 +196,12 @@ class Standing:
         step: steps of the optimiser that were done.
         samples: traces that were seen.
         loss_sum, loss_count: over the epoch so far.
-        best, best_epoch: best validation value and its epoch, from 1; None and 0 before the first.
+        best, best_epoch: best validation value and its epoch, from 1; 0 is the start; None and 0
+            before the first.
+        measure: the figure that `best` is of; a run of an older version does not say.
+        ridge: what ridge regression, from which the run started, reaches on validation; empty
+            where it started from nothing.
+        collapse_told: the run was warned of a collapse.
         curve: a row an epoch.
     """
 
@@ -208,6 +213,9 @@ class Standing:
     loss_count: int = _count()
     best: float | None = None
     best_epoch: int = _count()
+    measure: str = ""
+    ridge: dict[str, float] = attrs.field(factory=dict)
+    collapse_told: bool = False
     curve: list[dict[str, int | float | None]] = attrs.field(factory=list, validator=_check_curve)
 
     def after_step(self, traces: int, loss: float) -> None:
@@ -237,6 +245,9 @@ class Silent:
     def save(self, step: int, kept: Callable[[], Kept]) -> None:
         """A checkpoint."""
 
+    def start(self, row: dict[str, Any], kept: Callable[[], Kept]) -> None:
+        """The state before the first step, the best so far."""
+
     def epoch(self, step: int, row: dict[str, Any], better: bool, kept: Callable[[], Kept]) -> None:
         """The end of an epoch, with a checkpoint."""
 
@@ -265,6 +276,10 @@ class Writer(Silent):
     def save(self, step: int, kept: Callable[[], Kept]) -> None:
         """As `Silent`."""
         self._write(step, kept())
+
+    def start(self, row: dict[str, Any], kept: Callable[[], Kept]) -> None:
+        """As `Silent`."""
+        checkpoint.name_best(self._run, self._write(0, kept()), row)
 
     def epoch(self, step: int, row: dict[str, Any], better: bool, kept: Callable[[], Kept]) -> None:
         """As `Silent`."""

@@ -167,35 +167,36 @@ class Predictor(nn.Module):
         return predicted
 
 
-class LinearPath(nn.Module):
-    """A linear map from the neighbouring steps, the mean of the visible ones and the prompt, and
-    another one for steps of which only the past is known.
+class _FromNeighbours(nn.Module):
+    """A map from the neighbouring steps, the mean of the visible ones and the prompt, and another
+    one for steps of which only the past is known.
 
-    What ridge regression finds, the rest of the model need not learn again.
+    Attributes:
+        with_prompt: whether the prompt is among the inputs.
+        apart: whether the prompt is there once more for steps that have none before them: of those
+            it says other things, and to mix them up costs a tenth of the error.
+        others, past: the two maps.
     """
 
-    def __init__(self, settings: WorldModelSettings, hidden_size: int, target_size: int) -> None:
-        super().__init__()
-        self.with_prompt = settings.prompt
-        vectors = 2 + settings.prompt
-        self.others = nn.Linear((vectors + 1) * hidden_size + 3, target_size, bias=False)
-        self.past = nn.Linear(vectors * hidden_size + 2, target_size, bias=False)
-        nn.init.zeros_(self.others.weight)
-        nn.init.zeros_(self.past.weight)
+    with_prompt: bool
+    apart: bool
+    others: nn.Module
+    past: nn.Module
 
     def forward(self, steps_BSD: Tensor, prompt_BD: Tensor, mask: Mask) -> Tensor:
         """[B, M, E]; see `features`."""
         found: Tensor = self.map(mask)(self.features(steps_BSD, prompt_BD, mask))
         return found
 
-    def map(self, mask: Mask) -> nn.Linear:
+    def map(self, mask: Mask) -> nn.Module:
         """The one of the two that answers for a mask."""
         return self.past if mask.steps is None else self.others
 
     def features(self, steps_BSD: Tensor, prompt_BD: Tensor, mask: Mask) -> Tensor:
         """[B, M, F]: the step before, the mean of the visible ones and the prompt; the step after
-        and whether there is none, unless only the past is known; whether there is none before; and
-        a constant. A neighbour that is not visible counts as the mean of all steps, 0."""
+        and whether there is none, unless only the past is known; the prompt again where no step
+        before is visible; whether there is none before; and a constant. A neighbour that is not
+        visible counts as the mean of all steps, 0."""
         width = steps_BSD.shape[-1]
         shown = torch.zeros(steps_BSD.shape[:2], dtype=steps_BSD.dtype, device=steps_BSD.device)
         if mask.shown is None:
@@ -213,6 +214,9 @@ class LinearPath(nn.Module):
         if mask.steps is not None:
             parts.append(seen.gather(1, at + 2))
             facts.insert(0, mask.masked == mask.steps - 1)
+        if self.apart:
+            none = (shown.cumsum(1) - shown).gather(1, mask.masked) == 0
+            parts.append(prompt_BD[:, None] * none[..., None])
         return torch.cat([*parts, torch.stack(facts, -1).to(before.dtype)], -1)
 
     def features_each(self, steps_BSD: Tensor, prompt_BD: Tensor, past: bool) -> Tensor:
@@ -232,24 +236,85 @@ class LinearPath(nn.Module):
         if not past:
             parts.append(near[:, 2:])
             facts.insert(0, place == count - 1)
+        if self.apart:
+            parts.append(prompt_BD[:, None] * (place == 0)[:, None])
         shown = torch.stack(facts, -1).to(steps_BSD.dtype)
         return torch.cat([*parts, shown.expand(len(steps_BSD), -1, -1)], -1)
 
 
+class LinearPath(_FromNeighbours):
+    """What ridge regression finds, the rest of the model need not learn again."""
+
+    others: nn.Linear
+    past: nn.Linear
+
+    def __init__(self, settings: WorldModelSettings, hidden_size: int, target_size: int) -> None:
+        super().__init__()
+        self.with_prompt, self.apart = settings.prompt, settings.first_apart and settings.prompt
+        others, past = _inputs(settings, hidden_size)
+        self.others = nn.Linear(others, target_size, bias=False)
+        self.past = nn.Linear(past, target_size, bias=False)
+        nn.init.zeros_(self.others.weight)
+        nn.init.zeros_(self.past.weight)
+
+
+class Perceptron(_FromNeighbours):
+    """One hidden layer on the linear path's inputs."""
+
+    others: nn.Sequential
+    past: nn.Sequential
+
+    def __init__(self, settings: WorldModelSettings, hidden_size: int, target_size: int) -> None:
+        super().__init__()
+        self.with_prompt, self.apart = settings.prompt, settings.first_apart and settings.prompt
+        others, past = _inputs(settings, hidden_size)
+        self.others = self._layers(settings, others, target_size)
+        self.past = self._layers(settings, past, target_size)
+
+    @staticmethod
+    def _layers(settings: WorldModelSettings, inputs: int, outputs: int) -> nn.Sequential:
+        return nn.Sequential(
+            RowDropout(settings.input_dropout),
+            nn.Linear(inputs, settings.width),
+            nn.GELU(),
+            RowDropout(settings.dropout),
+            nn.Linear(settings.width, outputs),
+        )
+
+
+def _inputs(settings: WorldModelSettings, hidden_size: int) -> tuple[int, int]:
+    """Numbers of inputs of the maps from the others and from the past; see `features`."""
+    vectors = 2 + settings.prompt + (settings.first_apart and settings.prompt)
+    return (vectors + 1) * hidden_size + 3, vectors * hidden_size + 2
+
+
 class Jepa(nn.Module):
-    """Encoder, predictor and linear path; all that is trained by gradients.
+    """All that is trained by gradients: encoder and predictor, with the linear path beside them;
+    or one of the two baselines on the linear path's inputs (`model.network`).
 
     Args:
         settings: of the model.
         hidden_size: D.
         domains: how many there are.
+
+    Attributes:
+        encoder, predictor: of `transformer`.
+        hidden: of `perceptron`.
+        linear: the linear path; all that `linear` has.
     """
 
     def __init__(self, settings: WorldModelSettings, hidden_size: int, domains: int = 1) -> None:
         super().__init__()
+        self.hidden_size = hidden_size
         self.target_size = hidden_size if settings.objective == "frozen" else settings.width
-        self.encoder = StepEncoder(settings, hidden_size, domains)
-        self.predictor = Predictor(settings, self.target_size)
+        deep = settings.network == "transformer"
+        self.encoder = StepEncoder(settings, hidden_size, domains) if deep else None
+        self.predictor = Predictor(settings, self.target_size) if deep else None
+        self.hidden = (
+            Perceptron(settings, hidden_size, self.target_size)
+            if settings.network == "perceptron"
+            else None
+        )
         self.linear = (
             LinearPath(settings, hidden_size, self.target_size) if settings.linear_path else None
         )
@@ -266,13 +331,34 @@ class Jepa(nn.Module):
         mask: Mask,
     ) -> Tensor:
         """Predictions [B, M, E] of the masked steps of standardised latents."""
-        width = steps_BSD.shape[-1]
-        visible = steps_BSD.gather(1, mask.visible[..., None].expand(-1, -1, width))
-        context = self.encoder(visible, mask.visible, prompt_BD, domain_B, mask.steps, mask.shown)
-        found: Tensor = self.predictor(context, mask)
-        if self.linear is not None:
-            found = found + self.linear(steps_BSD, prompt_BD, mask)
-        return found
+        found = [one(steps_BSD, prompt_BD, mask) for one in (self.linear, self.hidden) if one]
+        if self.encoder is not None and self.predictor is not None:
+            width = steps_BSD.shape[-1]
+            visible = steps_BSD.gather(1, mask.visible[..., None].expand(-1, -1, width))
+            context = self.encoder(
+                visible, mask.visible, prompt_BD, domain_B, mask.steps, mask.shown
+            )
+            found.append(self.predictor(context, mask))
+        return sum(found[1:], found[0])
+
+    def embed(self, steps_BSD: Tensor, prompt_BD: Tensor, domain_B: Tensor) -> Tensor:
+        """[B, S, W]: the encoder's output with every step visible; a network without an encoder
+        has the steps themselves."""
+        if self.encoder is None:
+            return steps_BSD
+        rows, count, _ = steps_BSD.shape
+        places = torch.arange(count, device=steps_BSD.device).expand(rows, -1)
+        found: Tensor = self.encoder(steps_BSD, places, prompt_BD, domain_B, count)
+        return found[:, 1:]
+
+    def start_at_the_linear_path(self) -> None:
+        """Let all else add nothing to it, until it is trained."""
+        layers: list[nn.Module] = [] if self.predictor is None else [self.predictor.out]
+        if self.hidden is not None:
+            layers += [one[-1] for one in (self.hidden.others, self.hidden.past)]
+        for layer in layers:
+            for values in layer.parameters():
+                nn.init.zeros_(values)
 
 
 def _between(shown_BV: Tensor | None, before: int, after: int) -> Tensor | None:

@@ -37,6 +37,8 @@ class Network(nn.Module):
     def __init__(self, settings: TrainSettings, statistics: Standardiser, domains: int) -> None:
         super().__init__()
         self.jepa = Jepa(settings.model, statistics.hidden_size, max(1, domains))
+        if self.jepa.linear is not None and not settings.linear_share:
+            self.jepa.linear.requires_grad_(False)
         self.objective = Objective(settings.model, settings.training, self.jepa)
         self._dropouts = [one for one in self.jepa.modules() if isinstance(one, RowDropout)]
         for name, values in statistics.to_tensors().items():

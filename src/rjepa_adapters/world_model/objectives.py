@@ -7,8 +7,8 @@
     isotropic-Gaussian regulariser (arXiv:2511.08544).
 
 Each may be joined by a contrastive term (InfoNCE, arXiv:1807.03748) in which the true step has to
-be told from all other steps of the batch, those of its own trace included: it is the neighbours
-that a regression alone confuses with the step between them.
+be told from all other steps of the batch that the model was not given, those of its own trace
+included: it is the steps which follow that a regression confuses with the one asked for.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Objective(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(training.temperature)))
         self.teacher: StepEncoder | None = None
         if self.kind == "ema":
-            self.teacher = copy.deepcopy(model.encoder).requires_grad_(False)
+            self.teacher = copy.deepcopy(_encoder(model)).requires_grad_(False)
 
     def targets(self, model: Jepa, steps_BSD: Tensor) -> Tensor:
         """[B, S, E] of standardised latents."""
@@ -74,7 +74,7 @@ class Objective(nn.Module):
             with torch.no_grad():
                 made = self.teacher.alone(steps_BSD)
                 return F.layer_norm(made, made.shape[-1:])
-        return model.encoder.alone(steps_BSD)
+        return _encoder(model).alone(steps_BSD)
 
     def forward(
         self,
@@ -128,7 +128,7 @@ class Objective(nn.Module):
             )
         regulariser = none
         if self.kind == "ema" and now.variance:
-            made = together.gather(model.encoder.alone(steps_BSD), share)
+            made = together.gather(_encoder(model).alone(steps_BSD), share)
             regulariser = now.variance * _variance(made)
         elif self.kind == "sigreg" and now.sigreg:
             regulariser = now.sigreg * sigreg(all_targets.reshape(-1, size), generator)
@@ -144,14 +144,21 @@ class Objective(nn.Module):
     def _contrastive(
         self, predicted_BME: Tensor, targets_ASE: Tensor, mask: Mask, first: int
     ) -> Tensor:
-        """Rows `first` to `first` + B of all A are those predicted."""
-        rows, (_, steps, size) = len(predicted_BME), targets_ASE.shape
+        """Rows `first` to `first` + B of all A are those predicted. What the model was given is
+        not among the candidates: not to say one's neighbour is easy, and wrong when it is next."""
+        rows, masked, _ = predicted_BME.shape
+        all_rows, steps, size = targets_ASE.shape
         distance = squared_distances(predicted_BME.flatten(0, 1), targets_ASE.flatten(0, 1)) / size
-        places = first + torch.arange(rows, device=mask.masked.device)
-        start = places[:, None] * steps
-        return F.cross_entropy(
-            -distance * torch.exp(-self.log_temperature), (start + mask.masked).flatten()
-        )
+        logits = -distance * torch.exp(-self.log_temperature)
+        row = torch.arange(rows, device=logits.device)[:, None]
+        given = logits.new_zeros(rows, all_rows * steps)
+        hidden = logits.new_full((), -torch.inf)
+        if mask.shown is not None:
+            hidden = torch.where(mask.shown, hidden, 0.0)
+        start = (first + row) * steps
+        given.scatter_(1, start + mask.visible, hidden.expand(mask.visible.shape))
+        logits = (logits.view(rows, masked, -1) + given[:, None]).flatten(0, 1)
+        return F.cross_entropy(logits, (start + mask.masked).flatten())
 
     @torch.no_grad()
     def after_step(self, model: Jepa, progress: float) -> None:
@@ -161,8 +168,14 @@ class Objective(nn.Module):
         first = self.training_settings.momentum
         momentum = 1.0 - (1.0 - first) * (math.cos(math.pi * progress) + 1.0) / 2.0
         ours: list[Tensor] = list(self.teacher.parameters())
-        theirs: list[Tensor] = list(model.encoder.parameters())
+        theirs: list[Tensor] = list(_encoder(model).parameters())
         torch._foreach_lerp_(ours, theirs, 1.0 - momentum)
+
+
+def _encoder(model: Jepa) -> StepEncoder:
+    """What makes targets; the settings see to it that there is one."""
+    assert model.encoder is not None
+    return model.encoder
 
 
 def squared_distances(a_NE: Tensor, b_ME: Tensor) -> Tensor:

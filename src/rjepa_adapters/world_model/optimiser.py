@@ -6,26 +6,46 @@ import math
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rjepa_core.settings import TrainSettings
 
 from ..dynamo import import_dynamo
 from .checkpoint import Shapes
+from .network import Network
 
 _BETAS = (0.9, 0.98)
 _STATE = "optimiser."
 
 
-def optimiser_of(network: nn.Module, settings: TrainSettings) -> torch.optim.AdamW:
-    """AdamW; vectors (biases, norms, mask tokens) are not decayed."""
+def optimiser_of(network: Network, settings: TrainSettings) -> torch.optim.AdamW:
+    """AdamW; vectors (biases, norms, mask tokens) are not decayed, nor is a linear path that has a
+    learning rate of its own."""
     import_dynamo()
     trained = [p for p in network.parameters() if p.requires_grad]
+    slow = set() if (linear := network.jepa.linear) is None else set(linear.parameters())
+    share = settings.linear_share
+    if share == 1:
+        slow = set()
+    rest = [p for p in trained if p not in slow]
     groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": _decay(settings)},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": _decay(settings), "share": 1.0},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "share": 1.0},
+        {"params": [p for p in trained if p in slow], "weight_decay": 0.0, "share": share},
     ]
-    return torch.optim.AdamW(groups, lr=settings.training.lr, betas=_BETAS, foreach=True)
+    groups = [group for group in groups if group["params"]]
+    lr = settings.training.lr
+    try:
+        return torch.optim.AdamW(groups, lr=lr, betas=_BETAS, fused=True)
+    except RuntimeError:
+        # The device has no kernel for it.
+        return torch.optim.AdamW(groups, lr=lr, betas=_BETAS, foreach=True)
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Of the next step."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr * group["share"]
 
 
 def _decay(settings: TrainSettings) -> float:

@@ -78,7 +78,7 @@ def divided(pair: Tensor, places_K: Tensor) -> tuple[Tensor, Tensor]:
 
 def row_bytes(model: Jepa, steps: int) -> int:
     """What one row of a forward pass takes at most, its steps repeated for it included."""
-    width = model.encoder.step_in.in_features
+    width = model.hidden_size
     # Repeated, those that are visible, and, for the linear path, with zeros at the others.
     vectors = 4 * steps * width
     blocks = [one for one in model.modules() if isinstance(one, Block)]
@@ -92,7 +92,7 @@ def parts(count: int, size: int) -> Iterator[tuple[int, int]]:
     return ((i, min(i + size, count)) for i in range(0, count, size))
 
 
-def surprise(predicted: Tensor, targets: Tensor, target_std: Tensor) -> Tensor:
+def surprise(predicted: Tensor, targets: Tensor, target_std: Tensor | float) -> Tensor:
     """[...]: the mean over E of the squared error in the standardised target space."""
     return ((predicted.float() - targets.float()) / target_std).square().mean(-1)
 

@@ -2,37 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .batches import LONG
 from .dataset import Batch
 from .masks import Mask, past, split
 from .model import LinearPath
 from .network import Network
-from .prediction import divided, parts
+from .prediction import divided, parts, surprise
+from .validation import past_figures, predicted_by
 
 # Of the steps, repeated for each that is left out.
 _BYTES, _FLOAT = 2**30, 4
 
 
-@torch.no_grad()
-def start_from_ridge(network: Network, batches: Iterable[Batch], strength: float) -> None:
-    """Set the linear path to the ridge regressions of each step from the others, leave-one-out,
-    and from the past.
+# Tried where none is given, for standardised inputs.
+STRENGTHS = (10.0, 30.0, 100.0, 300.0, 700.0, 1500.0, 3000.0, 10000.0)
 
-    One pass over the batches; the normal equations take (4 D)^2 + (3 D)^2 floats. The predictor's
-    output starts at zero, so that the untrained model is the regression.
+
+@torch.no_grad()
+def start_from_ridge(
+    network: Network,
+    batches: Iterable[Batch],
+    validation: Sequence[Batch],
+    strengths: Sequence[float] = STRENGTHS,
+) -> dict[str, float]:
+    """Set the linear path to the ridge regressions of each step from the others, leave-one-out,
+    and from the past; each with the strength that has the smallest error on validation.
+
+    One pass over the batches; the normal equations take (4 D)^2 + (3 D)^2 floats. All else of the
+    model starts at zero, so that the untrained model is the regression.
 
     Args:
         network: of objective `frozen`, with a linear path.
         batches: the training part.
-        strength: of the penalty, for standardised inputs.
+        validation: a sample of the validation part.
+        strengths: of the penalty, for standardised inputs.
+
+    Returns:
+        what ridge regression reaches on the sample, each figure with the strength that is best for
+        it: `val_error_past`, `val_top1_past`, `val_mrr_past`, `val_error_others`.
     """
     path = network.jepa.linear
     assert path is not None
+    maps = {"past": path.past, "others": path.others}
+    equations = _equations(network, path, batches)
+    reached: dict[str, float] = {}
+    chosen: dict[str, tuple[float, Tensor]] = {}
+    for strength in strengths:
+        for name, one in maps.items():
+            equations[name].solve(strength, one.weight)
+            found = _figures(network, one, name == "past", validation)
+            error = found[f"val_error_{name}"]
+            if name not in chosen or error < chosen[name][0]:
+                chosen[name] = error, one.weight.clone()
+            for figure, value in found.items():
+                better = min if "error" in figure else max
+                reached[figure] = better(value, reached.get(figure, value))
+    for name, one in maps.items():
+        one.weight.copy_(chosen[name][1])
+    network.jepa.start_at_the_linear_path()
+    return reached
+
+
+def _figures(
+    network: Network, one: nn.Linear, past: bool, validation: Sequence[Batch]
+) -> dict[str, float]:
+    """Of one of the two maps, alone."""
+    path = network.jepa.linear
+    assert path is not None
+
+    def predict(steps: Tensor, prompts: Tensor, domains: Tensor, places: Tensor) -> Tensor:
+        made: Tensor = one(path.features_each(steps, prompts, past))
+        return made[:, places]
+
+    seen = predicted_by(predict, network, validation, one.weight.device)
+    if past:
+        return past_figures(seen, network.target_std.cpu())
+    return {"val_error_others": float(surprise(seen.predicted, seen.targets, 1.0).mean())}
+
+
+def _equations(
+    network: Network, path: LinearPath, batches: Iterable[Batch]
+) -> dict[str, _Equations]:
     others, before = _Equations(path.others.weight), _Equations(path.past.weight)
     device = path.others.weight.device
     for batch in batches:
@@ -55,21 +110,13 @@ def start_from_ridge(network: Network, batches: Iterable[Batch], strength: float
             others.add(path, steps[trace], prompts[trace], mask)
         for step in range(count):
             before.add(path, steps, prompts, past(rows, step, step + 1).to(device))
-    others.solve(strength)
-    before.solve(strength)
-    network.jepa.predictor.out.weight.zero_()
-    network.jepa.predictor.out.bias.zero_()
+    return {"others": others, "past": before}
 
 
 class _Equations:
-    """Normal equations of one map.
-
-    Args:
-        weight: [E, F], where the solution goes.
-    """
+    """Normal equations of one map, of weight [E, F]."""
 
     def __init__(self, weight: Tensor) -> None:
-        self._weight = weight
         self._squares = weight.new_zeros(weight.shape[1], weight.shape[1])
         self._products = weight.new_zeros(weight.shape[1], weight.shape[0])
 
@@ -84,12 +131,12 @@ class _Equations:
         self._squares.addmm_(inputs.T, inputs)
         self._products.addmm_(inputs.T, wanted_BME.flatten(0, 1))
 
-    def solve(self, strength: float) -> None:
-        """Each input is penalised by its variance, which is to standardise it; the constant, the
-        last one, is not."""
+    def solve(self, strength: float, weight: Tensor) -> None:
+        """Into `weight`. Each input is penalised by its variance, which is to standardise it; the
+        constant, the last one, is not."""
         means = self._squares[-1] / self._squares[-1, -1]
         variances = self._squares.diagonal() / self._squares[-1, -1] - means**2
         variances[-1] = 0.0
         variances[:-1].clamp_(min=1e-6)
-        self._squares.diagonal().add_(strength * variances)
-        self._weight.copy_(torch.linalg.solve(self._squares, self._products).T)
+        penalised = self._squares + torch.diag(strength * variances)
+        weight.copy_(torch.linalg.solve(penalised, self._products).T)

@@ -29,10 +29,11 @@ from .inference import device_of, find_checkpoint
 from .network import Network
 from .normalise import Standardiser, measured
 from .prediction import MOST_STEPS
-from .ridge import start_from_ridge
+from .ridge import STRENGTHS, start_from_ridge
 from .run_files import write_whole
-from .run_state import RunState, read_state
+from .run_state import RunState, as_begun, read_state
 from .trainer import Trainer
+from .validation import sample
 from .workers import Loader
 
 _RIDGE_BATCH = 128
@@ -65,10 +66,10 @@ def _train(
 ) -> TrainSummary:
     _check_processes(settings, processes)
     place = Path(run)
-    found = _begun(place, settings, watch)
+    settings, found = _begun(place, settings, watch)
     device = device_of(processes.device(settings.training.device))
     watch.say("reading the stores")
-    state = None if found is None else read_state(found)
+    state, ridge = (None if found is None else read_state(found)), {}
     limits = _LIMITS if state is None else state.limits
     known = state.domains if state is not None and settings.model.domains else None
     with watch.reading():
@@ -89,15 +90,10 @@ def _train(
         with watch.reading():
             statistics = _statistics(training, settings, watch)
         network = Network(settings, statistics, len(data.domains)).to(device)
-        if _starts_from_ridge(settings):
+        if settings.model.starts_from_ridge:
             watch.say("ridge regression for the linear path")
-            ordered = LengthBatches(data.steps, _RIDGE_BATCH, ordered=True)
-            workers = settings.training.num_workers
-            with (
-                closing(Loader(training, ordered, workers, warn=watch.warn)) as batches,
-                watch.reading(),
-            ):
-                start_from_ridge(network, batches, settings.model.ridge)
+            with watch.reading():
+                ridge = _start_from_ridge(network, training, validation, settings, watch)
     # Only now may the folder hold a run.
     processes.meet()
     facts = {**_facts(data, settings), "limits": limits}
@@ -105,14 +101,17 @@ def _train(
     if found is not None:
         trainer.restore(found)
         watch.say(f"going on at epoch {trainer.standing.epoch + 1}, step {trainer.standing.step}")
-    elif processes.first:
-        _begin(place, settings)
+    else:
+        trainer.standing.ridge = ridge
+        if processes.first:
+            _begin(place, settings)
     try:
         summary = trainer.fit()
     finally:
         training.close()
         validation.close()
     if processes.first:
+        watch.say(trainer.chosen())
         watch.say("writing the report")
         report = _report(place, settings, trainer, summary)
         return attrs.evolve(summary, report=str(report))
@@ -152,14 +151,27 @@ def _check_processes(settings: TrainSettings, processes: Processes) -> None:
             )
 
 
-def _starts_from_ridge(settings: TrainSettings) -> bool:
-    """Targets that the model learns itself have no closed form."""
-    model = settings.model
-    return model.objective == "frozen" and model.linear_path and model.ridge > 0
+def _start_from_ridge(
+    network: Network,
+    training: LatentDataset,
+    validation: LatentDataset,
+    settings: TrainSettings,
+    watch: TrainWatch,
+) -> dict[str, float]:
+    steps = training.index.steps, validation.index.steps
+    workers, given = settings.training.num_workers, settings.model.ridge
+    chosen = sample(steps[1], settings.training.seed)
+    ordered = LengthBatches(steps[0], _RIDGE_BATCH, ordered=True)
+    looked_at = LengthBatches(steps[1], _RIDGE_BATCH, ordered=True, chosen=chosen)
+    with closing(Loader(training, ordered, workers, warn=watch.warn)) as batches:
+        strengths = STRENGTHS if given is None else (given,)
+        return start_from_ridge(network, batches, list(Loader(validation, looked_at)), strengths)
 
 
-def _begun(place: Path, settings: TrainSettings, watch: TrainWatch) -> checkpoint.Checkpoint | None:
-    """The checkpoint to go on from; None for a new run.
+def _begun(
+    place: Path, settings: TrainSettings, watch: TrainWatch
+) -> tuple[TrainSettings, checkpoint.Checkpoint | None]:
+    """The run's settings, and the checkpoint to go on from; None for a new run.
 
     Raises:
         UsageError: the folder holds another run, or none at all to go on with.
@@ -174,24 +186,32 @@ def _begun(place: Path, settings: TrainSettings, watch: TrainWatch) -> checkpoin
             )
         if place.exists() and any(one.suffix != UNFINISHED for one in place.iterdir()):
             raise UsageError(f"{place}: is not empty, and no run; name another folder")
-        return None
+        return settings, None
     if not begun:
         raise UsageError(f"{place}: holds no run to resume; begin one there")
-    _check_settings(place, settings)
+    settings = _same_settings(place, settings)
     if not checkpoint.steps(place):
         watch.say("no checkpoint was written yet; beginning anew")
-        return None
-    return find_checkpoint(place, watch.warn, latest=True)
+        return settings, None
+    return settings, find_checkpoint(place, watch.warn, latest=True)
 
 
-def _check_settings(place: Path, settings: TrainSettings) -> None:
+def _same_settings(place: Path, settings: TrainSettings) -> TrainSettings:
+    """Check that a run is gone on with as it was begun; what an older version did not write down
+    is as it was then."""
     try:
         kept = yaml.safe_load((place / RUN_CONFIG).read_text(encoding="utf-8"))
-        before = unstructure(structure(TrainSettings, kept))
+        whole = as_begun(kept)
+        before = unstructure(structure(TrainSettings, whole))
     except (OSError, ValueError, RecursionError, yaml.YAMLError, SettingsError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"{place / RUN_CONFIG}: cannot be read ({reason})") from None
+    given = unstructure(settings)
+    for section, values in whole.items():
+        given[section] |= {k: v for k, v in values.items() if k not in kept[section]}
+    settings = structure(TrainSettings, given)
     _check_alike(before, settings, place)
+    return settings
 
 
 def _check_alike(before: Mapping[str, Any], settings: TrainSettings, place: Path) -> None:
@@ -257,7 +277,7 @@ def _report(place: Path, settings: TrainSettings, trainer: Trainer, summary: Tra
     seen, picture = trainer.last_look, None
     if seen is not None:
         picture = latent_picture(seen.traces, "targets of the validation part")
-    page = html(place.name, summary.curve, settings, picture, summary.best_epoch)
+    page = html(place.name, summary.curve, settings, picture, summary.best_epoch, trainer.chosen())
     path, unfinished = place / REPORT, place / f"{REPORT}.part"
     unfinished.write_text(page, encoding="utf-8")
     unfinished.replace(path)

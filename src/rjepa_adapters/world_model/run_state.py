@@ -60,6 +60,24 @@ class RunState:
     )
 
 
+# What runs of older versions were trained with, whose settings do not say so.
+_BEGUN: Mapping[str, Mapping[str, Any]] = {
+    "model": {"first_apart": False},
+    "training": {"linear_lr": 1.0},
+}
+
+
+def as_begun(settings: Any) -> Any:
+    """The settings that a run keeps, with what its version did where it had no setting."""
+    if not isinstance(settings, Mapping):
+        return settings
+    whole = dict(settings)
+    for section, values in _BEGUN.items():
+        if isinstance(found := whole.get(section), Mapping):
+            whole[section] = {**values, **found}
+    return whole
+
+
 def read_state(found: Checkpoint) -> RunState:
     """A checkpoint's state; see `check_fits` for what it raises."""
     return _typed(found.state, found.path)
@@ -118,7 +136,9 @@ def _typed(state: Mapping[str, Any], place: Path) -> RunState:
         for name, field in kept.items():
             if name not in state and field.default is attrs.NOTHING:
                 raise ValueError(f"{name} is missing")
-        found = structure(RunState, {name: state[name] for name in kept if name in state})
+        told = {name: state[name] for name in kept if name in state}
+        told["settings"] = as_begun(told["settings"])
+        found = structure(RunState, told)
         # Texts such as `none` stand for themselves here.
         return attrs.evolve(found, space=LatentSpace.from_json(state["space"]))
     except (UsageError, KeyError, ValueError, TypeError, RecursionError) as error:

@@ -33,11 +33,13 @@ from .optimiser import (
     optimiser_of,
     optimiser_tensors,
     restore_optimiser,
+    set_learning_rate,
 )
 from .random_states import RandomStates
 from .run_state import read_state
+from .selection import DECIDING, harm, is_better, measure_of, reason
 from .signals import deferred
-from .validation import Validation, collapse_on, look, loss_on
+from .validation import Validation, collapse_on, look, loss_on, sample
 from .workers import Loader
 
 _VALIDATION_BATCH = 128
@@ -87,6 +89,11 @@ class Trainer:
         self.batches = Loader(data, self.sampler, training.num_workers, pin, warn=self._lost)
         ordered = LengthBatches(validation.index.steps, _VALIDATION_BATCH, ordered=True)
         self.validation = Loader(validation, ordered)
+        chosen = sample(validation.index.steps, training.seed)
+        self.sample = Loader(
+            validation,
+            LengthBatches(validation.index.steps, _VALIDATION_BATCH, ordered=True, chosen=chosen),
+        )
         self.masker = Masker(settings.masker)
         # On the CPU whatever the device: masks and projections are the same everywhere.
         self.generator = torch.Generator().manual_seed(training.seed)
@@ -132,6 +139,8 @@ class Trainer:
             writer = Writer(self.run, standing.step, training.keep_last, self.watch)
         ending = "done"
         try:
+            if not standing.step and standing.ridge and standing.best is None:
+                self._start(writer)
             while standing.epoch < training.max_epochs:
                 if not self._epoch(writer):
                     ending = "stopped"
@@ -182,9 +191,7 @@ class Trainer:
                 )
             )
             if self.processes.first and standing.batch % looks == 0:
-                found = collapse_on(self.network, parts[0], self.masker, self.device)
-                if found:
-                    self.watch.warn(f"epoch {standing.epoch + 1}: {found}")
+                self._tell(collapse_on(self.network, parts[0], self.device))
             if stopping:
                 writer.save(standing.step, self._kept)
                 return False
@@ -201,8 +208,7 @@ class Trainer:
         training, standing, step = self.settings.training, self.standing, self.standing.step
         self.network.train()
         lr = learning_rate(step, self.steps, self.sampler.batches, self.settings)
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
+        set_learning_rate(self.optimiser, lr)
         self.optimiser.zero_grad(set_to_none=True)
         whole = parts[0].whole
         sums: list[Tensor] = []
@@ -253,6 +259,19 @@ class Trainer:
                 share if self.processes.world > 1 else None,
             )
 
+    def _start(self, writer: Silent) -> None:
+        """Look at the state before the first step: it is the best until an epoch is better."""
+        select, standing = self.settings.training.select, self.standing
+        row = {"epoch": 0, "step": 0, "val_loss": self._validated(), **self._looked()}
+        # Their strengths were chosen by the errors, on a part of what was looked at now.
+        standing.ridge |= {name: row[name] for name in ("val_error_past", "val_error_others")}
+        with deferred():
+            standing.measure = measure_of(select)
+            standing.best = row[standing.measure]
+            writer.start(row, self._kept)
+        shown = ", ".join(f"{name} {row[name]:.4g}" for name in standing.ridge)
+        self.watch.say(f"before the first epoch, ridge regression: {shown}")
+
     def _end_of_epoch(self, writer: Silent) -> None:
         standing, training = self.standing, self.settings.training
         row: dict[str, Any] = {
@@ -261,19 +280,21 @@ class Trainer:
             "loss": standing.loss_sum / max(1, standing.loss_count),
             "val_loss": self._validated(),
         }
+        select, measure = training.select, measure_of(training.select)
+        # An older version chose by another figure.
+        best = standing.best if standing.measure == measure else None
         last = standing.epoch + 1 == training.max_epochs
-        by_loss = training.select == "loss"
-        better = by_loss and (standing.best is None or row["val_loss"] < standing.best)
-        if better or last or (standing.epoch + 1) % training.evaluate_every == 0:
+        due = last or (standing.epoch + 1) % training.evaluate_every == 0
+        better = select == "loss" and is_better(select, row["val_loss"], best)
+        if better or due:
             row |= self._looked()
-            if not by_loss:
-                better = standing.best is None or row["val_mrr"] > standing.best
+            better = is_better(select, row[measure], best) and not harm(row, standing.ridge)
         with deferred():
             standing.curve.append(row)
             standing.epoch, standing.batch = standing.epoch + 1, 0
             standing.loss_sum, standing.loss_count = 0.0, 0
             if better:
-                standing.best = row["val_loss" if by_loss else "val_mrr"]
+                standing.best, standing.measure = row[measure], measure
                 standing.best_epoch = standing.epoch
             writer.epoch(standing.step, row, better, self._kept)
 
@@ -287,14 +308,27 @@ class Trainer:
 
     def _looked(self) -> dict[str, Any]:
         """What a look at validation adds to the curve; the others are told what decides."""
-        row: dict[str, Any] = {"val_mrr": 0.0}
+        row: dict[str, Any] = dict.fromkeys(DECIDING, 0.0)
         if self.processes.first:
-            seen = self.last_look = look(self.network, self.validation, self.device)
-            self.quantiles = seen.quantiles
-            row = seen.row
-            if seen.warning:
-                self.watch.warn(f"epoch {self.standing.epoch + 1}: {seen.warning}")
-        return {**row, "val_mrr": self.processes.told([row["val_mrr"]])[0]}
+            seen = look(self.network, self.sample, self.validation, self.device)
+            self.last_look, self.quantiles, row = seen, seen.quantiles, seen.row
+            self._tell(seen.warning)
+        told = self.processes.told([row[name] for name in DECIDING])
+        return {**row, **dict(zip(DECIDING, told, strict=True))}
+
+    def _tell(self, collapse: str | None) -> None:
+        """Warn of a collapse, once in a run."""
+        if collapse and not self.standing.collapse_told:
+            self.standing.collapse_told = True
+            self.watch.warn(f"epoch {self.standing.epoch + 1}: {collapse}")
+
+    def chosen(self) -> str:
+        """Which state is the best, and why."""
+        standing = self.standing
+        last = standing.curve[-1] if standing.curve else {}
+        figures = {name: float(value) for name, value in last.items() if value is not None}
+        select = self.settings.training.select
+        return reason(select, standing.best, standing.best_epoch, standing.ridge, figures)
 
     def _kept(self) -> Kept:
         state = {

@@ -1,28 +1,39 @@
-"""What is looked at on the validation part while a model trains."""
+"""What is looked at on the validation part while a model trains.
+
+What a run is judged by is the prediction of a step from its past, with the steps that the model was
+given left out of those among which the true one is looked for: not to answer with a neighbour is
+no merit.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rjepa_core.ports.world_model import Context, Floats
 
+from .batches import Ints, shuffled
+from .collapse import collapse_warning, rank_me, spread
 from .dataset import Batch
-from .masks import Masker, split
+from .masks import split
 from .network import Network
 from .objectives import squared_distances
 from .prediction import percentiles, predict_each, surprise
 
-# Steps among which the true one is looked for while training; `evaluate` uses all.
-_CANDIDATES = 4096
+# Steps of the sample; `evaluate` uses all.
+_SAMPLE = 4096
 _PICTURED = 600
 _LOOKED = 512
-# Fewer say nothing about a collapse.
-_LEAST_STEPS = 8
+# Standardised steps [B, S, D], prompts, domains and places [K] to predictions [B, K, E].
+Predict = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+# Rows of distances that are held at once.
+_ROWS = 1024
 
 
 @attrs.frozen(eq=False)
@@ -30,8 +41,8 @@ class Validation:
     """Figures of one look.
 
     Attributes:
-        row: for the curve: `val_loss` and, where they were asked for, `val_top1`, `val_mrr`,
-            `val_surprise`, `rank_targets`, `rank_predictions`, `spread_targets`.
+        row: for the curve: `val_error_past`, `val_top1_past`, `val_mrr_past`, `val_error_others`,
+            `rank_targets`, `rank_predictions`, `spread_targets`.
         warning: of a collapse.
         quantiles: percentiles of the surprise by number of steps; 0 holds those of all.
         traces: targets [S, E] of some traces, for a picture.
@@ -41,6 +52,35 @@ class Validation:
     warning: str | None = None
     quantiles: dict[int, list[float]] = attrs.field(factory=dict)
     traces: tuple[Floats, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Sampled:
+    """Steps of the sample, N of them.
+
+    Attributes:
+        predicted, targets: [N, E].
+        inputs: [N, D], standardised.
+        trace, place: int64 [N], which trace each is of, and which of its steps.
+    """
+
+    predicted: Tensor
+    targets: Tensor
+    inputs: Tensor
+    trace: Tensor
+    place: Tensor
+
+
+def sample(steps: Ints, seed: int) -> NDArray[np.int64]:
+    """Whole traces of all lengths, until they have some thousand steps: the same ones each time.
+
+    Args:
+        steps: int32 [N], of each trace of the validation part.
+        seed: of the choice.
+    """
+    order = shuffled(len(steps), seed)
+    looked = np.array([len(_places(int(count))) for count in steps[order]])
+    return order[: max(1, int(np.searchsorted(looked.cumsum(), _SAMPLE, side="right")))]
 
 
 @torch.no_grad()
@@ -62,56 +102,114 @@ def loss_on(network: Network, batches: Iterable[Batch], device: torch.device, se
 
 
 @torch.no_grad()
-def look(network: Network, batches: Iterable[Batch], device: torch.device) -> Validation:
-    """Retrieval of each step from the others, surprise, spread and rank."""
+def look(
+    network: Network, sampled: Iterable[Batch], whole: Iterable[Batch], device: torch.device
+) -> Validation:
+    """Prediction from the past, on the sample, and from the others, on all; spread and rank.
+
+    Args:
+        network: to look at.
+        sampled: the sample of the validation part.
+        whole: all of it.
+        device: of the network.
+    """
     network.eval()
-    predicted, targets, counts = [], [], []
-    traces: list[Floats] = []
-    for batch in batches:
+
+    def predict(steps: Tensor, prompts: Tensor, domains: Tensor, places: Tensor) -> Tensor:
+        return predict_each(network.jepa, steps, prompts, domains, Context.PAST, places)
+
+    seen = predicted_by(predict, network, sampled, device)
+    if network.objective.kind != "frozen":
+        # The LLM's own latents are standardised already.
+        network.target_std.copy_(seen.targets.std(0).clamp(min=1e-6))
+    found: dict[int, list[float]] = {}
+    for batch in whole:
         here = batch.to(device)
         steps, prompts = network.standardise(here.latents, here.prompts)
         count = steps.shape[1]
         places = _places(count)
         made = predict_each(network.jepa, steps, prompts, here.domains, Context.OTHERS, places)
-        predicted.append(made.flatten(0, 1).float().cpu())
-        wanted = network.targets(steps)[:, places.to(device)].float().cpu()
-        targets.append(wanted.flatten(0, 1))
-        counts.append(torch.full((len(targets[-1]),), count))
-        if len(traces) < _PICTURED:
-            traces += list(wanted.numpy())
-    made, wanted, where = torch.cat(predicted), torch.cat(targets), torch.cat(counts)
-    if network.objective.kind != "frozen":
-        # The LLM's own latents are standardised already.
-        network.target_std.copy_(wanted.std(0).clamp(min=1e-6))
-    found = surprise(made, wanted, network.target_std.cpu())
-    ranks = _ranks(made[:_CANDIDATES], wanted[:_CANDIDATES])
+        wanted = network.targets(steps)[:, places.to(device)]
+        each = surprise(made, wanted, network.target_std)
+        found.setdefault(count, []).extend(each.flatten().tolist())
+    every = [value for values in found.values() for value in values]
     row = {
-        "val_top1": float((ranks == 1).float().mean()),
-        "val_mrr": float((1.0 / ranks).mean()),
-        "val_surprise": float(found.mean()),
-        "rank_targets": rank_me(wanted),
-        "rank_predictions": rank_me(made),
-        "spread_targets": spread(wanted),
+        **past_figures(seen, network.target_std.cpu()),
+        "val_error_others": sum(every) / len(every),
+        "rank_targets": rank_me(seen.targets),
+        "rank_predictions": rank_me(seen.predicted),
+        "spread_targets": spread(seen.targets),
     }
-    quantiles = {0: percentiles(found.tolist())}
-    for count in sorted(set(where.tolist())):
-        quantiles[count] = percentiles(found[where == count].tolist())
-    return Validation(row, collapse_warning(wanted, made), quantiles, tuple(traces))
+    quantiles = {0: percentiles(every)} | {n: percentiles(found[n]) for n in sorted(found)}
+    warning = None
+    if network.objective.kind != "frozen":
+        warning = collapse_warning(seen.targets, seen.inputs)
+    return Validation(row, warning, quantiles, _pictured(seen))
+
+
+def past_figures(seen: Sampled, target_std: Tensor) -> dict[str, float]:
+    """Error, share of first ranks and mean reciprocal rank of predictions from the past."""
+    ranks = ranks_from_past(seen)
+    return {
+        "val_error_past": float(surprise(seen.predicted, seen.targets, target_std).mean()),
+        "val_top1_past": float((ranks == 1).float().mean()),
+        "val_mrr_past": float((1.0 / ranks).mean()),
+    }
+
+
+def ranks_from_past(seen: Sampled) -> Tensor:
+    """[N]: of each true step among all steps of the sample but those that came before it in its
+    trace, by distance. Ties count half."""
+    found = []
+    for begin in range(0, len(seen.place), _ROWS):
+        rows = slice(begin, begin + _ROWS)
+        distance = squared_distances(seen.predicted[rows], seen.targets)
+        given = seen.trace[rows, None] == seen.trace
+        given &= seen.place[rows, None] > seen.place
+        distance[given] = torch.inf
+        own = distance.gather(1, (begin + torch.arange(len(distance)))[:, None])
+        closer, equal = (distance < own).sum(1), (distance == own).sum(1) - 1
+        found.append(1.0 + closer + equal / 2)
+    return torch.cat(found)
 
 
 @torch.no_grad()
-def collapse_on(network: Network, batch: Batch, masker: Masker, device: torch.device) -> str | None:
-    """A warning, if targets or predictions of a training batch have collapsed; nothing that the
-    training draws from is touched."""
-    rows, count = batch.latents.shape[:2]
-    if rows * count < _LEAST_STEPS:
+def collapse_on(network: Network, batch: Batch, device: torch.device) -> str | None:
+    """A warning, if the targets of a training batch have collapsed."""
+    if network.objective.kind == "frozen":
+        # They are the LLM's, and stay what they are.
         return None
     network.eval()
     here = batch.to(device)
-    steps, prompts = network.standardise(here.latents, here.prompts)
-    mask = masker.draw(rows, count, torch.Generator().manual_seed(0)).to(device)
-    made = network.jepa(steps, prompts, here.domains, mask).flatten(0, 1)
-    return collapse_warning(network.targets(steps).flatten(0, 1), made)
+    steps, _ = network.standardise(here.latents, here.prompts)
+    return collapse_warning(network.targets(steps).flatten(0, 1), steps.flatten(0, 1))
+
+
+def predicted_by(
+    predict: Predict, network: Network, batches: Iterable[Batch], device: torch.device
+) -> Sampled:
+    """Predictions and targets of all steps of some batches that are looked at."""
+    predicted, targets, inputs, trace, place = [], [], [], [], []
+    traces = 0
+    for batch in batches:
+        here = batch.to(device)
+        steps, prompts = network.standardise(here.latents, here.prompts)
+        places = _places(steps.shape[1])
+        at = places.to(device)
+        made = predict(steps, prompts, here.domains, places)
+        predicted.append(made.flatten(0, 1).float().cpu())
+        targets.append(network.targets(steps)[:, at].flatten(0, 1).float().cpu())
+        inputs.append(steps[:, at].flatten(0, 1).cpu())
+        trace.append((traces + torch.arange(len(steps))).repeat_interleave(len(places)))
+        place.append(places.repeat(len(steps)))
+        traces += len(steps)
+    return Sampled(*map(torch.cat, (predicted, targets, inputs, trace, place)))
+
+
+def _pictured(seen: Sampled) -> tuple[Floats, ...]:
+    """Targets of some traces, of all lengths."""
+    traces = torch.tensor_split(seen.targets, torch.diff(seen.trace).nonzero()[:, 0] + 1)
+    return tuple(one.numpy() for one in traces[:: max(1, len(traces) // _PICTURED)])
 
 
 def _places(count: int) -> Tensor:
@@ -120,47 +218,3 @@ def _places(count: int) -> Tensor:
     if count <= _LOOKED:
         return torch.arange(count)
     return torch.linspace(0, count - 1, max(1, _LOOKED**2 // count)).round().long()
-
-
-def _ranks(made: Tensor, wanted: Tensor) -> Tensor:
-    distance = squared_distances(made, wanted)
-    closer = distance < distance.diagonal()[:, None]
-    # A space that has collapsed tells nothing apart: ties count against the prediction.
-    equal = (distance == distance.diagonal()[:, None]).sum(1) - 1
-    return 1.0 + closer.sum(1) + equal
-
-
-_SPREAD, _RANK = 0.1, 0.02
-_ROWS = 2048
-
-
-def rank_me(made_NE: Tensor) -> float:
-    """Effective rank: the exponential of the entropy of the singular values' shares (RankMe,
-    arXiv:2210.02885), of the centred rows; between 1 and E."""
-    rows = made_NE[:_ROWS].float()
-    values = torch.linalg.svdvals(rows - rows.mean(0))
-    shares = values / values.sum().clamp(min=1e-12)
-    return float(torch.exp(-(shares * torch.log(shares + 1e-12)).sum()))
-
-
-def spread(made_NE: Tensor) -> float:
-    """The median dimension's standard deviation over the rows."""
-    return float(made_NE.float().std(0).median())
-
-
-def collapse_warning(targets_NE: Tensor, predicted_NE: Tensor) -> str | None:
-    """What is wrong, and what to try; None where nothing is."""
-    size = targets_NE.shape[1]
-    found, rank = spread(targets_NE), rank_me(targets_NE)
-    if found < _SPREAD:
-        what = f"the targets hardly differ any more (median spread {found:.2g}, 1 is healthy)"
-    elif rank < max(1.5, _RANK * size):
-        what = f"the targets use {rank:.1f} of {size} dimensions"
-    elif spread(predicted_NE) < _SPREAD * found:
-        what = f"all predictions are nearly the same (median spread {spread(predicted_NE):.2g})"
-    else:
-        return None
-    return (
-        f"collapse: {what}; try model.objective=frozen, a larger training.contrastive, "
-        "training.variance (ema) or training.sigreg (sigreg), or a lower training.lr"
-    )

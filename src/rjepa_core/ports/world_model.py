@@ -164,8 +164,8 @@ class TrainSummary:
         run: its folder.
         epochs, steps, samples: how many were done, resumed parts included.
         seconds: wall time of this part.
-        best_epoch, best: the epoch of the best checkpoint, from 1 (0: none yet), and its validation
-            value.
+        best_epoch, best: the epoch of the best checkpoint, from 1 (0: the state before the first
+            step), and its validation value; NaN if none was validated yet.
         ending: `done`, `early` (validation stopped improving) or `stopped`.
         curve: one row of values per epoch, as in `metrics.csv`.
         report: its HTML page, if it has one.

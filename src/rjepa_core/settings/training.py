@@ -12,7 +12,9 @@ from ..config import unknown_key
 from ..errors import SettingsError
 
 OBJECTIVES = ("frozen", "ema", "sigreg")
+NETWORKS = ("transformer", "linear", "perceptron")
 MASKS = ("leave_one_out", "contiguous", "random", "causal")
+SELECT = ("retrieval", "error", "loss")
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
@@ -46,13 +48,18 @@ class WorldModelSettings:
         objective: what is predicted. `frozen`: the standardised LLM latents; `ema`: the output of
             an averaged copy of the encoder; `sigreg`: the encoder's own output, kept from
             collapsing by a regulariser.
-        width, depth, heads: of the context encoder.
+        network: what predicts. `transformer`: encoder and predictor; `linear` and `perceptron`: the
+            baselines on the linear path's inputs, the path alone or one hidden layer beside it,
+            trained with the same loss (`frozen`).
+        width, depth, heads: of the context encoder; `width` also of the perceptron's hidden layer.
         predictor_width, predictor_depth, predictor_heads: of the predictor, the narrower part.
         dropout: in the blocks.
         input_dropout: of the latents' own dimensions, while training.
         linear_path: add a linear map from the neighbouring steps, their mean and the prompt.
-        ridge: strength of the ridge regression that the linear path starts from (`frozen`); 0
-            starts from nothing.
+        first_apart: give the linear path the prompt once more where no step before is visible: of
+            the first step it says other things than of the others.
+        ridge: strength of the ridge regression that the linear path starts from (`frozen`); null
+            chooses it on validation, 0 starts from nothing.
         prompt: let the encoder see the prompt's latent.
         domains: tell the encoder the problem's domain.
         standardise: scale each dimension by its spread over the training set.
@@ -60,6 +67,7 @@ class WorldModelSettings:
     """
 
     objective: str = attrs.field(default="frozen", validator=v.in_(OBJECTIVES))
+    network: str = attrs.field(default="transformer", validator=v.in_(NETWORKS))
     width: int = attrs.field(default=256, validator=_whole(8))
     depth: int = attrs.field(default=3, validator=_whole(0))
     heads: int = attrs.field(default=4, validator=_whole(1))
@@ -69,7 +77,8 @@ class WorldModelSettings:
     dropout: float = attrs.field(default=0.1, validator=_share(0.0, 0.9))
     input_dropout: float = attrs.field(default=0.0, validator=_share(0.0, 0.9))
     linear_path: bool = True
-    ridge: float = attrs.field(default=1000.0, validator=v.ge(0.0))
+    first_apart: bool = True
+    ridge: float | None = attrs.field(default=None, validator=v.optional(v.ge(0.0)))
     prompt: bool = True
     domains: bool = False
     standardise: bool = True
@@ -82,6 +91,21 @@ class WorldModelSettings:
                     f"{width} must be a multiple of {heads}, "
                     f"got {getattr(self, width)} and {getattr(self, heads)}"
                 )
+        if self.network != "transformer":
+            if self.objective != "frozen":
+                raise ValueError(
+                    f"network {self.network} has no encoder to make targets of its own: it needs "
+                    f"objective frozen, got {self.objective}"
+                )
+            if self.domains:
+                raise ValueError(f"network {self.network} cannot be told domains")
+        if self.network == "linear" and not self.linear_path:
+            raise ValueError("network linear is the linear path alone: it needs linear_path")
+
+    @property
+    def starts_from_ridge(self) -> bool:
+        """Whether the linear path has a closed form: targets that the model learns have none."""
+        return self.objective == "frozen" and self.linear_path and self.ridge != 0
 
 
 @attrs.frozen(kw_only=True)
@@ -120,17 +144,22 @@ class TrainingSettings:
         accumulate: parts that a batch is computed in.
         num_workers: processes that read the stores; 0 reads in the training process.
         lr: highest learning rate.
+        linear_lr: learning rate of a linear path that starts from ridge regression, as a share of
+            `lr`; 0 leaves it as it starts. Network `linear`, which is nothing else, takes `lr`.
         min_lr_ratio: the last learning rate, as a share of `lr`.
         warmup_epochs: in which the learning rate rises from 0.
         weight_decay: of AdamW.
         max_epochs: passes over the training part.
-        select: what makes an epoch the best: `retrieval`, the mean reciprocal rank of validation's
-            steps, or `loss`, which is comparable from epoch to epoch for fixed targets alone.
+        select: what makes an epoch the best, on validation: `retrieval`, the mean reciprocal rank
+            of a step predicted from its past; `error`, the error of that prediction; `loss`. The
+            last two are comparable from epoch to epoch for fixed targets alone. An epoch that
+            predicts worse than ridge regression, where that was the start, is never the best.
         patience: epochs without a better validation after which training stops; 0 never.
         grad_clip: largest norm of the gradient; 0 leaves it.
         regression: weight of the error of the prediction.
         loss: of `regression`: `mse`, `l1` or `smooth_l1`.
-        contrastive: weight of telling the true step from the batch's other steps (InfoNCE).
+        contrastive: weight of telling the true step from the batch's other steps, those that are
+            visible left out (InfoNCE).
         temperature: of `contrastive`, to start with.
         detection: weight of naming a step that was replaced by another trace's, by its surprise.
         variance: weight of the term that keeps each dimension's spread (`ema`).
@@ -149,11 +178,12 @@ class TrainingSettings:
     accumulate: int = attrs.field(default=1, validator=_whole(1))
     num_workers: int = attrs.field(default=0, validator=_whole(0))
     lr: float = attrs.field(default=1e-3, validator=v.gt(0.0))
+    linear_lr: float = attrs.field(default=0.0, validator=_share())
     min_lr_ratio: float = attrs.field(default=0.01, validator=_share())
     warmup_epochs: float = attrs.field(default=2.0, validator=v.ge(0.0))
     weight_decay: float = attrs.field(default=0.05, validator=v.ge(0.0))
     max_epochs: int = attrs.field(default=12, validator=_whole(1))
-    select: str = attrs.field(default="retrieval", validator=v.in_(("retrieval", "loss")))
+    select: str = attrs.field(default="retrieval", validator=v.in_(SELECT))
     patience: int = attrs.field(default=10, validator=_whole(0))
     grad_clip: float = attrs.field(default=1.0, validator=v.ge(0.0))
     regression: float = attrs.field(default=4.0, validator=v.ge(0.0))
@@ -204,3 +234,11 @@ class TrainSettings:
     masker: MaskerSettings = attrs.field(factory=MaskerSettings)
     training: TrainingSettings = attrs.field(factory=TrainingSettings)
     data: DataSettings = attrs.field(factory=DataSettings)
+
+    @property
+    def linear_share(self) -> float:
+        """Learning rate of the linear path as a share of `lr`: only where it starts as ridge
+        regression, and is not all that there is, may it stay behind."""
+        if self.model.network == "linear" or not self.model.starts_from_ridge:
+            return 1.0
+        return self.training.linear_lr

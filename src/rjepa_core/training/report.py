@@ -34,8 +34,9 @@ def facts_of(summary: TrainSummary, interrupted: bool = False) -> Facts:
 def lines(facts: Facts) -> list[str]:
     """Return a table of the epochs, with the best one marked, and the paths of the results."""
     shown = [*_table(facts["curve"], facts["best_epoch"]), ending_line(facts)]
-    if facts["best"] is not None and facts["best_epoch"] > 0:
-        shown.append(f"best: epoch {facts['best_epoch']}, {facts['best']:.4g}")
+    if facts["best"] is not None:
+        epoch = facts["best_epoch"]
+        shown.append(f"best: {f'epoch {epoch}' if epoch else 'the start'}, {facts['best']:.4g}")
     shown.append(f"world model: {shell_word(facts['run'])}")
     if facts["report"]:
         shown.append(f"report: {shell_word(facts['report'])}")

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rjepa_adapters.world_model.masks import past, split
+from rjepa_adapters.world_model.masks import Mask, each_past, past, split
 from rjepa_adapters.world_model.model import Jepa
 from rjepa_adapters.world_model.objectives import (
     Objective,
@@ -64,6 +64,25 @@ def test_every_term_counts_and_all_that_is_trained_has_a_gradient(objective: str
     if objective == "ema":
         assert found.teacher is not None
         assert all(value.grad is None for value in found.teacher.parameters())
+
+
+@pytest.mark.parametrize("mask", [split(torch.tensor([[1, 2]] * 3), 4), past(3, 1, 3),
+                                  each_past(torch.tensor([0, 3, 2]))])  # fmt: skip
+def test_what_the_model_was_given_is_no_candidate(mask: Mask) -> None:
+    model, found = parts("frozen", regression=0.0, contrastive=1.0, temperature=0.5)
+    model.eval()
+    steps, prompt, domain = batch(3)
+    predicted = model(steps, prompt, domain, mask)
+    losses = []
+    for row, asked in enumerate(mask.masked.tolist()):
+        shown = mask.visible[row] if mask.shown is None else mask.visible[row][mask.shown[row]]
+        given = {(row, place) for place in shown.tolist()}
+        for number, place in enumerate(asked):
+            distance = (predicted[row, number] - steps).square().mean(-1) / -0.5
+            pool = [distance[r, s] for r in range(3) for s in range(4) if (r, s) not in given]
+            losses.append(torch.stack(pool).logsumexp(0) - distance[row, place])
+    made = found(model, steps, prompt, domain, mask, torch.Generator())
+    torch.testing.assert_close(made.total, torch.stack(losses).mean())
 
 
 def test_the_averaged_encoder_follows() -> None:

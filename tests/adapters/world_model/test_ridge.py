@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,9 @@ from rjepa_adapters.world_model.network import Network
 from rjepa_adapters.world_model.normalise import Standardiser
 from rjepa_adapters.world_model.prediction import predict_each
 from rjepa_adapters.world_model.ridge import start_from_ridge
+from rjepa_adapters.world_model.validation import look
 from rjepa_adapters.world_model.workers import Loader
+from rjepa_core.domain.split import Split
 from rjepa_core.evaluation.baselines import NormalEquations, Ridge, Standards
 from rjepa_core.ports.world_model import Context, LatentSequence
 from rjepa_core.settings.training import DataSettings, TrainSettings, WorldModelSettings
@@ -29,8 +32,10 @@ def test_the_untrained_model_is_the_regression(tmp_path: Path, context: Context)
     """Against the evaluation's own, which is written apart from it."""
     store = make_store(tmp_path / "s", [2 + i % 4 for i in range(80)])
     data = LatentDataset(open_index(DataSettings(stores=(store,)), None))
-    network = Network(TrainSettings(), Standardiser.fit(data), 1).eval()
-    start_from_ridge(network, Loader(data, LengthBatches(data.index.steps, 7, ordered=True)), 3.0)
+    settings = TrainSettings(model=WorldModelSettings(first_apart=False))
+    network = Network(settings, Standardiser.fit(data), 1).eval()
+    batches = Loader(data, LengthBatches(data.index.steps, 7, ordered=True))
+    start_from_ridge(network, batches, list(batches), (3.0,))
 
     standards = Standards(
         network.step_mean.numpy(),
@@ -56,6 +61,44 @@ def test_the_untrained_model_is_the_regression(tmp_path: Path, context: Context)
     wanted = np.concatenate(ridge.predict(sequences, context))
     assert np.abs(wanted).max() > 0.1
     np.testing.assert_allclose(np.concatenate(made), wanted, atol=2e-3)
+
+
+def test_each_map_has_the_strength_that_predicts_best(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "s", [2 + i % 4 for i in range(80)])
+    data = LatentDataset(open_index(DataSettings(stores=(store,)), Split.TRAIN))
+    held_out = LatentDataset(open_index(DataSettings(stores=(store,)), Split.VALIDATION))
+    batches, looked_at = (
+        list(Loader(one, LengthBatches(one.index.steps, 7, ordered=True)))
+        for one in (data, held_out)
+    )
+    network = Network(TrainSettings(), Standardiser.fit(data), 1).eval()
+    alone = {s: start_from_ridge(network, batches, looked_at, (s,)) for s in (3.0, 30.0, 3e5)}
+    found = start_from_ridge(network, batches, looked_at, tuple(alone))
+    for name, value in found.items():
+        best = min if "error" in name else max
+        assert value == best(one[name] for one in alone.values()), name
+    device = torch.device("cpu")
+    row = look(network, looked_at, looked_at, device).row
+    for name in ("val_error_past", "val_error_others"):
+        assert row[name] == pytest.approx(found[name], rel=1e-4)
+
+
+def test_of_the_first_step_the_prompt_may_say_something_else(tmp_path: Path) -> None:
+    """As it does: the first step is the prompt here, and each other one the opposite."""
+    store = make_store(tmp_path / "s", [2 + i % 4 for i in range(80)])
+    data = LatentDataset(open_index(DataSettings(stores=(store,)), None))
+    given = list(Loader(data, LengthBatches(data.index.steps, 7, ordered=True)))
+    batches = []
+    for one in given:
+        sign = torch.tensor([1.0, *[-1.0] * (one.latents.shape[1] - 1)])
+        batches.append(attrs.evolve(one, latents=one.prompts[:, None] * sign[:, None]))
+    errors = {}
+    for apart in (False, True):
+        settings = TrainSettings(model=WorldModelSettings(first_apart=apart))
+        network = Network(settings, Standardiser.identity(data.index.hidden_size), 1)
+        errors[apart] = start_from_ridge(network, batches, batches, (1.0,))
+    for name in ("val_error_past", "val_error_others"):
+        assert errors[True][name] < 0.1 * errors[False][name], name
 
 
 @pytest.mark.parametrize("prompt", [True, False])
