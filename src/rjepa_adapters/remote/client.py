@@ -24,6 +24,7 @@ from rjepa_core.ports.world_model import (
     Floats,
     LatentSequence,
     TargetSpace,
+    check_ahead,
 )
 
 from .describing import info_from_json
@@ -109,9 +110,13 @@ class RemoteWorldModel:
             raise
 
     def predict(
-        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+        self,
+        sequences: Sequence[LatentSequence],
+        context: Context = Context.OTHERS,
+        ahead: int = 1,
     ) -> list[Floats]:
         """As the port."""
+        check_ahead(self.info, context, ahead)
         return self._values("/predict", sequences, context=context.value)
 
     def predict_masked(

@@ -1,5 +1,6 @@
 """What a world model is worth, told with intervals and beside its baselines."""
 
+from .prediction import Kept as Kept
 from .results import Evaluation as Evaluation
 from .results import Line as Line
 from .results import Table as Table

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from .bootstrap import Figure
 from .methods import BASELINE, COMBINED, LOGPROB, RIDGE, Method
 from .results import TableBuilder
+from .statistics import Figure
 
 TOO_FEW = "too few problems to fit on one half and test on the other"
 

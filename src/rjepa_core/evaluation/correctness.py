@@ -9,7 +9,6 @@ import numpy as np
 
 from ..domain.split import half_of
 from ..ports.world_model import Context
-from .bootstrap import Figure, Resampler, Separation, Share
 from .comparing import TOO_FEW, compare
 from .corpus import Sample, problem_numbers
 from .fitting import (
@@ -22,9 +21,9 @@ from .fitting import (
     solution_features,
 )
 from .methods import CONTEXTS, LOGPROB, Method, step_scores
-from .metrics import Doubles, Flags, Ints, auroc
 from .results import Table, TableBuilder
 from .settings import CORRECTNESS, EvaluateSettings
+from .statistics import Doubles, Figure, Flags, Ints, Resampler, Separation, Share, auroc
 from .watching import Watch
 
 STEPS, TOKENS = "length in steps", "length in tokens"

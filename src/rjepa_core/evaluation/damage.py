@@ -9,7 +9,6 @@ import numpy as np
 
 from ..domain.split import half_of
 from ..ports.world_model import Context
-from .bootstrap import Figure, Resampler, Separation, Share
 from .comparing import TOO_FEW, compare
 from .corpus import Sample, problem_numbers
 from .fitting import (
@@ -26,9 +25,9 @@ from .fitting import (
     step_features,
 )
 from .methods import CONTEXTS, LOGPROB, Method, step_scores
-from .metrics import Doubles, Ints, named
 from .results import Table, TableBuilder
 from .settings import FOREIGN, EvaluateSettings
+from .statistics import Doubles, Figure, Ints, Resampler, Separation, Share, named
 from .watching import Watch
 
 NAMED, BY_MAX, BY_MEAN, FITTED = "named", "AUROC max", "AUROC mean", "AUROC fitted"

@@ -14,14 +14,13 @@ import attrs
 import numpy as np
 
 from ..ports.world_model import LatentSequence, WorldModel
-from .baselines import Standards
-from .bootstrap import Mean, Resampler, Separation
 from .corpus import Sample, problem_numbers
 from .logistic import fit_logistic
 from .methods import BASELINE, WORLD_MODEL, each_in_batches
-from .metrics import Doubles, Flags, auroc
 from .results import Table, TableBuilder
 from .settings import PROBE, EvaluateSettings
+from .statistics import Doubles, Flags, Mean, Resampler, Separation, auroc
+from .targets import Standards
 from .watching import Watch
 
 RAW = "raw latents"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from .bootstrap import Drawn, Estimate, Figure, Resampler
+from .statistics import Drawn, Estimate, Figure, Resampler
 
 
 @attrs.frozen
@@ -41,7 +41,9 @@ class Table:
         chance: what guessing would get, by column.
         lines: the methods.
         notes: sentences that belong to it.
-        facts: counts and settings that belong to it.
+        lower: columns in which less is better.
+        leads: columns that a summary begins with; none where others say more.
+        use: what such figures can be used for.
     """
 
     part: str
@@ -53,7 +55,9 @@ class Table:
     chance: Mapping[str, float]
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = ()
-    facts: Mapping[str, Any] = attrs.field(factory=dict)
+    lower: tuple[str, ...] = ()
+    leads: tuple[str, ...] = ()
+    use: str = ""
 
     def line(self, method: str) -> Line:
         """The line of a method.
@@ -113,15 +117,32 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@attrs.frozen
+class Seeds:
+    """Methods that differ in their seeds alone.
+
+    Attributes:
+        name: of their line.
+        members: the methods.
+        best: the line is of the best of them, figure by figure: for what others are compared with.
+            Else it is of the worst.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    best: bool = False
+
+
 class TableBuilder:
     """Collects figures of several methods over the same problems.
 
     Args:
         resampler: draws the problems.
+        lower: columns in which less is better.
     """
 
-    def __init__(self, resampler: Resampler) -> None:
-        self._resampler = resampler
+    def __init__(self, resampler: Resampler, lower: Sequence[str] = ()) -> None:
+        self._resampler, self._lower = resampler, lower
         self._kinds: dict[str, str] = {}
         self._drawn: dict[str, dict[str, Drawn]] = {}
         self._against: dict[str, tuple[str, ...]] = {}
@@ -135,6 +156,23 @@ class TableBuilder:
             column: self._resampler.draw(figure) for column, figure in figures.items()
         }
         self._against[method] = against
+
+    def add_seeds(self, seeds: Seeds) -> None:
+        """The worst, or best, of several methods that were added, each figure by itself: a line
+        after theirs, of their kind, and compared as they are."""
+        members = [name for name in seeds.members if name in self._drawn]
+        if len(members) < 2:
+            return
+        found = {}
+        for column in self._drawn[members[0]]:
+            high = seeds.best != (column in self._lower)
+            drawn = [self._drawn[name][column] for name in members]
+            found[column] = (max if high else min)(drawn, key=lambda one: one.value)
+        self._kinds[seeds.name] = self._kinds[members[0]]
+        self._against[seeds.name] = self._against[members[0]]
+        place = list(self._drawn).index(members[-1]) + 1
+        lines = list(self._drawn.items())
+        self._drawn = dict([*lines[:place], (seeds.name, found), *lines[place:]])
 
     def lines(self) -> tuple[Line, ...]:
         """The lines, in the order of adding."""

@@ -49,12 +49,10 @@ def heading(facts: Facts) -> Iterator[str]:
     for name, one in facts["world_models"].items():
         yield visible(f"{name}: {one['location']}, objective {one['objective']}")
     known = facts["facts"]
-    strengths = known["ridge_strength"]
     yield visible(
         f"{facts['split']} part of {', '.join(facts['stores'])}; baselines fitted on "
         f"{count(known['training_traces'], 'training trace')} "
-        f"({count(known['training_steps'], 'step')}), ridge strength "
-        f"{strengths['others']:g} from the others and {strengths['past']:g} from the past"
+        f"({count(known['training_steps'], 'step')})"
     )
     if left_out := known.get("left_out"):
         yield visible(f"{count(len(left_out), 'record')} left out: {', '.join(left_out)}"[:300])

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from ..domain.identity import LatentSpace
+from ..errors import InputError, UnsupportedError
+from ..text import count
 
 Floats = NDArray[np.float32]
 
@@ -64,6 +66,11 @@ class WorldModelInfo:
         objective: it was trained with.
         quantiles: of the surprise of validation's steps, by the number of steps S of their traces:
             percentiles 0 to 100, 101 values; key 0 holds those of all traces.
+        horizon: how many steps ahead `predict` can be asked for at most.
+        network: what predicts: `linear` and `perceptron` are baselines of whatever else there is.
+        seed: it was trained with; None where there was none.
+        configuration: all other settings that made it, plain values by section and key: models of
+            the same configuration differ in their seeds alone. Empty where it is not known.
     """
 
     location: str
@@ -73,6 +80,10 @@ class WorldModelInfo:
     target_space: TargetSpace
     objective: str
     quantiles: Mapping[int, tuple[float, ...]] = attrs.field(factory=dict)
+    horizon: int = 1
+    network: str = ""
+    seed: int | None = None
+    configuration: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 class WorldModel(Protocol):
@@ -86,9 +97,21 @@ class WorldModel(Protocol):
     def info(self) -> WorldModelInfo: ...
 
     def predict(
-        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+        self,
+        sequences: Sequence[LatentSequence],
+        context: Context = Context.OTHERS,
+        ahead: int = 1,
     ) -> list[Floats]:
-        """Each step predicted from its context: float32 [S, E] a sequence, in target space."""
+        """Each step predicted from its context: float32 [S, E] a sequence, in target space.
+
+        `ahead` is for `Context.PAST`: with 2, step s is predicted from the prompt and the steps
+        before s - 1, and so on; where there are none, from the prompt alone. Nobody asks for more
+        than `info.horizon`, nor names `ahead` where that is 1.
+
+        Raises:
+            InputError: `ahead` is below 1, or above it with another context.
+            UnsupportedError: it is above `info.horizon`.
+        """
         ...
 
     def predict_masked(
@@ -121,3 +144,20 @@ class WorldModel(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+def check_ahead(info: WorldModelInfo, context: Context, ahead: int) -> None:
+    """Refuse a look ahead that `WorldModel.predict` does not promise.
+
+    Raises:
+        InputError: there is no such look ahead.
+        UnsupportedError: the world model does not look so far.
+    """
+    if ahead < 1 or (ahead > 1 and context is not Context.PAST):
+        raise InputError(
+            f"ahead: got {ahead} with context {context.value}; it is 1 or, from the past, more"
+        )
+    if ahead > info.horizon:
+        raise UnsupportedError(
+            f"{info.location} predicts {count(info.horizon, 'step')} ahead at most, not {ahead}"
+        )

@@ -14,9 +14,9 @@ from rjepa_core.evaluation.correctness import correctness_table
 from rjepa_core.evaluation.damage import Pair, damage_table
 from rjepa_core.evaluation.fitting import can_cross, fitted_crosswise
 from rjepa_core.evaluation.methods import BASELINE, RIDGE, WORLD_MODEL, Method, each_in_batches
-from rjepa_core.evaluation.metrics import auroc
 from rjepa_core.evaluation.probe import LONG, ProbeData, probe_tables
 from rjepa_core.evaluation.settings import EvaluateSettings
+from rjepa_core.evaluation.statistics import auroc
 from rjepa_core.evaluation.watching import Watch
 from rjepa_core.ports.world_model import Context, LatentSequence
 from rjepa_core.testing.samples import sample_identity, sample_record
@@ -32,7 +32,10 @@ class Column:
     number: int
 
     def predict(
-        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+        self,
+        sequences: Sequence[LatentSequence],
+        context: Context = Context.OTHERS,
+        ahead: int = 1,
     ) -> list[Floats]:
         return [one.latents * 0 for one in sequences]
 
