@@ -19,7 +19,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class NewFile:
-    """Entered to write a text file beside its place, which it gets when the block ends well.
+    """Entered to write a file beside its place, which it gets when the block ends well.
 
     Else it goes; what a killed process left of it is replaced by the next try.
 
@@ -41,6 +41,14 @@ class NewFile:
         """Add to it."""
         try:
             self._file.write(text)
+        except OSError as error:
+            raise self._explained(error) from error
+
+    def data(self, content: bytes) -> None:
+        """Add bytes to it, after its text."""
+        try:
+            self._file.flush()
+            self._file.buffer.write(content)
         except OSError as error:
             raise self._explained(error) from error
 

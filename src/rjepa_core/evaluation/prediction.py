@@ -25,10 +25,10 @@ TOPS = {ALL: "top-1", SAME_PLACE: "top-1 same place", SAME_PROBLEM: "top-1 same 
 RECIPROCALS = {ALL: "MRR", SAME_PLACE: "MRR same place", SAME_PROBLEM: "MRR same problem"}
 TOP, RECIPROCAL = TOPS[ALL], RECIPROCALS[ALL]
 _USES = {
-    Context.PAST: "What it is good for: to say, before a step is written, where it will lie, and "
-    "to pick it out of candidates; a method that is not ahead of its baselines adds nothing there.",
-    Context.OTHERS: "What it is good for: to say how well a step fits between its neighbours. It "
-    "is no measure of foresight.",
+    Context.PAST: "to say where a step will lie before it is written, and to pick it out of "
+    "candidates; where a baseline is as good, the baseline does it more cheaply",
+    Context.OTHERS: "to say how well a step fits between its neighbours; it is no foresight, since "
+    "the later ones have read it",
 }
 _LEAK = (
     "later latents have read the step that is asked for, since the LLM reads from left to right: "
@@ -155,7 +155,7 @@ class _Part:
             lines=build.lines(),
             notes=tuple(self._notes(context, ahead, told)),
             lower=(ERROR,),
-            leads=(TOP, ERROR) if ahead == 1 else (),
+            leads=(TOP, ERROR),
             use=_USES[context],
         )
 

@@ -20,12 +20,14 @@ class Line:
         kind: `world model`, `baseline` or `combined`.
         figures: by column.
         differences: by baseline, then by column: this method's figure less the baseline's.
+        of: the methods whose worst, or best, figures these are; none where they are its own.
     """
 
     method: str
     kind: str
     figures: Mapping[str, Estimate]
     differences: Mapping[str, Mapping[str, Estimate]] = attrs.field(factory=dict)
+    of: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -146,6 +148,7 @@ class TableBuilder:
         self._kinds: dict[str, str] = {}
         self._drawn: dict[str, dict[str, Drawn]] = {}
         self._against: dict[str, tuple[str, ...]] = {}
+        self._of: dict[str, tuple[str, ...]] = {}
 
     def add(
         self, method: str, kind: str, figures: Mapping[str, Figure], against: tuple[str, ...] = ()
@@ -170,6 +173,7 @@ class TableBuilder:
             found[column] = (max if high else min)(drawn, key=lambda one: one.value)
         self._kinds[seeds.name] = self._kinds[members[0]]
         self._against[seeds.name] = self._against[members[0]]
+        self._of[seeds.name] = tuple(members)
         place = list(self._drawn).index(members[-1]) + 1
         lines = list(self._drawn.items())
         self._drawn = dict([*lines[:place], (seeds.name, found), *lines[place:]])
@@ -186,6 +190,7 @@ class TableBuilder:
                     for other in self._against[method]
                     if other in self._drawn
                 },
+                self._of.get(method, ()),
             )
             for method, columns in self._drawn.items()
         )

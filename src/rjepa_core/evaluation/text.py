@@ -28,8 +28,10 @@ def lines(facts: Facts) -> Iterator[str]:
 
 
 def markdown(facts: Facts) -> str:
-    """The same as Markdown, to be put into a document."""
+    """The same as Markdown, to be put into a document; what leads comes first."""
     parts = ["\n".join(f"- {line}" for line in heading(facts))]
+    for title, found in leads(facts):
+        parts.append("\n".join([f"**{title}**", "", *(f"- {line}" for line in found)]))
     for table in facts["tables"]:
         rows = rows_of(table)
         head = ["", *table["columns"]]
@@ -58,6 +60,46 @@ def heading(facts: Facts) -> Iterator[str]:
         yield visible(f"{count(len(left_out), 'record')} left out: {', '.join(left_out)}"[:300])
     if facts["draws"]:
         yield f"in brackets: 95 % intervals of {facts['draws']:,} draws of the problems"
+
+
+def leads(facts: Facts) -> Iterator[tuple[str, list[str]]]:
+    """What the reader has to know first, by table: each leading figure of the world models (the
+    worst of their seeds) with the best baseline's, and what such figures can be used for."""
+    for table in facts["tables"]:
+        if table["leads"]:
+            found = [one for column in table["leads"] for one in _led(table, column)]
+            yield table["title"], [*found, f"What it can be used for: {table['use']}."]
+
+
+def _led(table: Facts, column: str) -> Iterator[str]:
+    lower = column in table["lower"]
+    members = {name for line in table["lines"] for name in line["of"]}
+    shown = [
+        line
+        for line in table["lines"]
+        if line["method"] not in members
+        and line["figures"].get(column, {}).get("value") is not None
+    ]
+    baselines = [line for line in shown if line["kind"] == "baseline"]
+    if not baselines:
+        return
+    best = (min if lower else max)(baselines, key=lambda line: line["figures"][column]["value"])
+    for line in shown:
+        if line["kind"] == "world model":
+            text = f"{column}: {visible(line['method'])} {figure(line['figures'][column])}, "
+            text += f"{visible(best['method'])} {figure(best['figures'][column])}"
+            yield text + _verdict(line["differences"].get(best["method"], {}).get(column), lower)
+
+
+def _verdict(difference: Facts | None, lower: bool) -> str:
+    """Whether the world model is ahead of the best baseline."""
+    if difference is None or difference["low"] is None:
+        return " (the best baseline)"
+    if difference["low"] <= 0 <= difference["high"]:
+        told = "no difference that counts"
+    else:
+        told = "ahead" if (difference["value"] < 0) == lower else "behind"
+    return f" (the best baseline): {told}, {figure(difference, signed=True)}"
 
 
 def rows_of(table: Facts) -> list[list[str]]:
