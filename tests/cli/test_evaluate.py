@@ -243,7 +243,10 @@ def test_siblings_are_used_without_the_llm(whole: tuple[Result, Path], evaluate:
         (["--predictions", "no/p", "--parts", "prediction"], "--predictions no/p: No such file"),
         (["--predictions", "p", "--parts", "slip"], "leaves out the part prediction; add it"),
         (["--set", "evaluate.horizons=0"], "evaluate.horizons (--set): must be >= 1"),
-        (["--set", "evaluate.horizons=1,9"], "evaluate.horizons: wm predicts no more than 3"),
+        (
+            ["--set", "evaluate.horizons=1,9"],
+            "evaluate.horizons (--set): wm predicts no more than 3 steps",
+        ),
         (["--out", "s.jsonl"], "--out s.jsonl: is not a folder"),
         (["--set", "evaluate.drows=3"], "evaluate.drows (--set): unknown setting; did you mean"),
     ],

@@ -12,6 +12,7 @@ from ..domain.identity import LatentSpace, check_space, known_together
 from ..errors import UsageError
 from ..plugins import Registry, open_world_model
 from ..ports.world_model import TargetSpace, WorldModel
+from ..text import count
 from .methods import BASELINE, RIDGE, WORLD_MODEL, Method
 from .results import Seeds
 from .settings import EvaluateSettings
@@ -44,8 +45,8 @@ def opened_world_models(
         for place, model in zip(places, models, strict=True):
             if model.info.horizon < max(asked.horizons, default=1):
                 raise UsageError(
-                    f"evaluate.horizons: {place} predicts no more than {model.info.horizon} ahead; "
-                    "name fewer steps, or leave evaluate.horizons out"
+                    f"evaluate.horizons: {place} predicts no more than "
+                    f"{count(model.info.horizon, 'step')} ahead; name fewer, or leave it out"
                 )
         named = list(zip(_names(places, models), models, strict=True))
         yield dict(sorted(named, key=lambda one: is_baseline(one[1])))

@@ -137,7 +137,9 @@ def test_how_far_ahead_is_asked_for(made: Made, tmp_path: Path) -> None:
     short = make_run(store, tmp_path / "short", horizon=1)
     found = run(store, short, **asked)
     assert [table.name for table in found.tables] == [PREDICTIONS[0], PREDICTIONS[3]]
-    with pytest.raises(UsageError, match=r"evaluate\.horizons: .*short predicts no more than 1"):
+    with pytest.raises(
+        UsageError, match=r"evaluate\.horizons: .*short predicts no more than 1 step"
+    ):
         run(store, short, horizons=2, **asked)
 
 

@@ -8,7 +8,6 @@ import attrs
 import numpy as np
 import pytest
 
-from rjepa_core.evaluation.baselines import measure
 from rjepa_core.evaluation.corpus import Sample
 from rjepa_core.evaluation.correctness import correctness_table
 from rjepa_core.evaluation.damage import Pair, damage_table
@@ -17,6 +16,7 @@ from rjepa_core.evaluation.methods import BASELINE, RIDGE, WORLD_MODEL, Method, 
 from rjepa_core.evaluation.probe import LONG, ProbeData, probe_tables
 from rjepa_core.evaluation.settings import EvaluateSettings
 from rjepa_core.evaluation.statistics import auroc
+from rjepa_core.evaluation.targets import measure
 from rjepa_core.evaluation.watching import Watch
 from rjepa_core.ports.world_model import Context, LatentSequence
 from rjepa_core.testing.samples import sample_identity, sample_record
