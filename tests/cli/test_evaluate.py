@@ -245,7 +245,7 @@ def test_siblings_are_used_without_the_llm(whole: tuple[Result, Path], evaluate:
         (["--set", "evaluate.horizons=0"], "evaluate.horizons (--set): must be >= 1"),
         (
             ["--set", "evaluate.horizons=1,9"],
-            "evaluate.horizons (--set): wm predicts no more than 3 steps",
+            "(--set): wm predicts no more than 3 steps ahead",
         ),
         (["--out", "s.jsonl"], "--out s.jsonl: is not a folder"),
         (["--set", "evaluate.drows=3"], "evaluate.drows (--set): unknown setting; did you mean"),

@@ -126,6 +126,9 @@ class JepaWorldModel:
             pieces = torch.split(steps, _STEPS, 1)
             return torch.cat([self._network.targets(piece) for piece in pieces], 1)
 
+        if self.settings.model.domains:
+            # Nor does a target depend on its problem's domain.
+            sequences = [attrs.evolve(one, domain=self._domains[0]) for one in sequences]
         return self._by_length(sequences, of, most_steps=None)
 
     def surprise(

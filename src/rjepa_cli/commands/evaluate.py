@@ -123,7 +123,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
 
 
 def _evaluate(settings: EvaluateRunSettings, screen: Screen, predictions: str | None) -> Facts:
-    from rjepa_core.evaluation import Kept, Watch, evaluate
+    from rjepa_core.evaluation import EvaluationWatch, Kept, evaluate
 
     kept = None if predictions is None else Kept()
     with (
@@ -133,7 +133,7 @@ def _evaluate(settings: EvaluateRunSettings, screen: Screen, predictions: str | 
     ):
         try:
             with Stages(screen, interrupts) as stages:
-                watch = Watch(
+                watch = EvaluationWatch(
                     say=lambda text: screen.say(f"{text} …"),
                     warn=screen.warn,
                     report=stages.report,

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..domain.split import half_of
 from ..ports.world_model import Context
-from .comparing import TOO_FEW, compare
 from .corpus import Sample, problem_numbers
+from .correctness import TOO_FEW, compare
 from .fitting import (
     Scores,
     average,
@@ -25,10 +25,10 @@ from .fitting import (
     step_features,
 )
 from .methods import CONTEXTS, LOGPROB, Method, step_scores
+from .progress import EvaluationWatch
 from .results import Table, TableBuilder
 from .settings import FOREIGN, EvaluateSettings
 from .statistics import Doubles, Figure, Ints, Resampler, Separation, Share, named
-from .watching import Watch
 
 NAMED, BY_MAX, BY_MEAN, FITTED = "named", "AUROC max", "AUROC mean", "AUROC fitted"
 _TITLES = {FOREIGN: "A step of another problem", "slip": "One changed result"}
@@ -74,7 +74,7 @@ def damage_table(
     fitting: Sequence[Pair] | None,
     context: Context,
     settings: EvaluateSettings,
-    watch: Watch,
+    watch: EvaluationWatch,
     notes: tuple[str, ...] = (),
 ) -> Table:
     """Accuracy of naming the changed step, and AUROC of damaged against clean.

@@ -12,11 +12,11 @@ from ..domain.split import Split
 from ..ports.world_model import Context, LatentSequence, TargetSpace, WorldModel
 from .baselines import CopyOfPrevious, MeanOfContext, Predictor
 from .corpus import Corpus, Tick
+from .progress import EvaluationWatch
 from .results import Seeds
 from .ridge import Look, Ridge, fit_ridge
 from .statistics import Doubles, Floats
 from .targets import Standards, Targets, measure, measure_model
-from .watching import Watch
 
 WORLD_MODEL, BASELINE, COMBINED = "world model", "baseline", "combined"
 RIDGE, MEAN, COPY = "ridge regression", "mean of the context", "copy of the previous step"
@@ -153,7 +153,7 @@ def compared(
     models: Sequence[Method],
     seeds: Sequence[Seeds],
     looks: Sequence[Look],
-    watch: Watch,
+    watch: EvaluationWatch,
 ) -> list[Comparison]:
     """World models with the baselines of their target spaces; first those that predict standardised
     latents, with whose baselines the rest is compared, too.
@@ -198,7 +198,7 @@ def compared(
     return found
 
 
-def fit_standards(corpus: Corpus, watch: Watch) -> Standards:
+def fit_standards(corpus: Corpus, watch: EvaluationWatch) -> Standards:
     """Mean and spread of the training part.
 
     Raises:

@@ -13,12 +13,12 @@ from ..text import count
 from .baselines import Predictor
 from .corpus import Sample, problem_numbers
 from .methods import CONTEXTS, Comparison, Method
+from .progress import EvaluationWatch
 from .ranks import ALL, SAME_PLACE, SAME_PROBLEM, Ranked, Ranker, Steps, chance
 from .results import Table, TableBuilder
 from .ridge import Look
 from .settings import PREDICTION, EvaluateSettings
 from .statistics import Doubles, Explained, Figure, Flags, Floats, Ints, Resampler, Share
-from .watching import Watch
 
 ERROR, EXPLAINED = "error", "explained variance"
 TOPS = {ALL: "top-1", SAME_PLACE: "top-1 same place", SAME_PROBLEM: "top-1 same problem"}
@@ -61,7 +61,7 @@ def prediction_tables(
     samples: Sequence[Sample],
     horizons: Sequence[int],
     settings: EvaluateSettings,
-    watch: Watch,
+    watch: EvaluationWatch,
     kept: Kept | None = None,
 ) -> list[Table]:
     """A table for each target space, context and number of steps ahead.
@@ -101,7 +101,7 @@ class _Part:
         comparison: Comparison,
         samples: Sequence[Sample],
         settings: EvaluateSettings,
-        watch: Watch,
+        watch: EvaluationWatch,
         kept: Kept | None,
     ) -> None:
         self._comparison, self._samples, self._settings = comparison, samples, settings
@@ -112,7 +112,7 @@ class _Part:
         names = [str(sample.trace.key) for sample in samples]
         self._steps = Steps.of(targets, numbers, names)
         self._ranker = Ranker(self._steps)
-        self._squares = np.square(self._steps.targets, dtype=np.float64).mean(1)
+        self._squares = _mean_squares(self._steps.targets)
         self._resampler = Resampler(problems, settings.draws, settings.seed)
         if kept is not None:
             own = f" of {comparison.name}" if comparison.name else ""
@@ -124,7 +124,10 @@ class _Part:
         steps, comparison = self._steps, self._comparison
         counted = steps.place >= ahead - 1
         able = [method for method in comparison.methods if method.looks(ahead)]
-        if not counted.any() or all(method.model is None for method in able):
+        if all(method.model is None for method in able):
+            return None
+        if not counted.any():
+            self._watch.warn(f"prediction: no trace has a step to predict {ahead:,} steps ahead")
             return None
         build = TableBuilder(self._resampler, lower=(ERROR,))
         sizes: dict[str, Ints] = {}
@@ -145,7 +148,7 @@ class _Part:
                 *(c for pool in told if pool != ALL for c in (TOPS[pool], RECIPROCALS[pool])),
             ),
             items=int(counted.sum()),
-            problems=self._resampler.problems,
+            problems=len(np.unique(steps.problem[counted])),
             chance={
                 ERROR: float(self._squares[counted].mean()),
                 EXPLAINED: 0.0,
@@ -199,7 +202,7 @@ class _Part:
             sequences = self._sequences(batch)
             made = np.concatenate(predictor.predict(sequences, context, ahead))
             rows = steps.rows_of(batch.start, batch.start + len(sequences))
-            errors.append(np.square(made - steps.targets[rows], dtype=np.float64).mean(1))
+            errors.append(_mean_squares(made - steps.targets[rows]))
             ranked.append(self._ranker.rank(made, rows, context, ahead))
             if kept is not None:
                 kept[rows] = np.where(steps.place[rows, None] >= ahead - 1, made, np.nan)
@@ -252,3 +255,8 @@ def _joined(pool: str, parts: Sequence[Mapping[str, Ranked]]) -> Ranked:
         np.concatenate([part[pool].ranks for part in parts]),
         np.concatenate([part[pool].sizes for part in parts]),
     )
+
+
+def _mean_squares(rows: Floats) -> Doubles:
+    found: Doubles = np.einsum("ne,ne->n", rows, rows, dtype=np.float64) / rows.shape[1]
+    return found

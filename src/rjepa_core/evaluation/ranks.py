@@ -113,12 +113,9 @@ class Ranker:
         self._steps, self._held = steps, held
         # Distances do not change with the origin; their rounding does.
         self._centre = steps.targets.mean(0, dtype=np.float64).astype(np.float32)
-        self._targets = steps.targets - self._centre
-        self._norms = np.einsum("ne,ne->n", self._targets, self._targets)
-        self._largest = float(self._norms.max())
-        whole = len(steps.pool) == len(steps.targets)
-        self._pool = self._targets if whole else self._targets[steps.pool]
-        # Every step of the problems with several traces: those stand in no sample of the pool.
+        self._pool = self._candidates(steps.pool)
+        self._largest = float(self._pool.norms.max())
+        # Every step of each problem: other samples are in its own pool, drawn or not.
         order = np.argsort(steps.problem, kind="stable")
         ends = np.cumsum(np.bincount(steps.problem, minlength=steps.problems))
         self._of_problem = np.split(order, ends[:-1])
@@ -136,7 +133,13 @@ class Ranker:
         counts = {name: np.zeros((3, len(predictions))) for name in (ALL, SAME_PLACE, SAME_PROBLEM)}
         for block in self._blocks(len(predictions)):
             at = np.arange(rows.start + block.start, rows.start + block.stop)
-            asked = _Asked(predictions[block] - self._centre, self, at)
+            asked = _Asked(
+                predictions[block] - self._centre,
+                self._candidates(at),
+                at,
+                self._steps.trace[at],
+                self._largest,
+            )
             for name, found in self._shared(asked).items():
                 counts[name][:, block] += found
             own = self._own(asked, context, ahead)
@@ -146,6 +149,10 @@ class Ranker:
             name: Ranked(1.0 + nearer + equal / 2.0, 1 + size.astype(np.int64))
             for name, (nearer, equal, size) in counts.items()
         }
+
+    def _candidates(self, rows: Ints) -> _Candidates:
+        vectors = self._steps.targets[rows] - self._centre
+        return _Candidates(vectors, np.einsum("ne,ne->n", vectors, vectors))
 
     def _blocks(self, count: int) -> Iterator[slice]:
         size = max(1, self._held // max(1, len(self._steps.pool)))
@@ -158,7 +165,7 @@ class Ranker:
         other = steps.trace[pool] != steps.trace[mine]
         alike = other & (steps.place[pool] == steps.place[mine])
         alike &= steps.length[pool] == steps.length[mine]
-        nearer, equal = asked.compare(self._pool, self._norms[pool])
+        nearer, equal = asked.compare(self._pool)
         return {ALL: _counted(nearer, equal, other), SAME_PLACE: _counted(nearer, equal, alike)}
 
     def _own(self, asked: _Asked, context: Context, ahead: int) -> Doubles:
@@ -172,7 +179,7 @@ class Ranker:
             own = np.arange(*self._steps.rows_of(trace, trace + 1).indices(len(self._steps.trace)))
             place, at = self._steps.place[own], self._steps.place[asked.rows[which]][:, None]
             unseen = (place > at - ahead) & (place != at)
-            nearer, equal = asked.compare(self._targets[own], self._norms[own], which)
+            nearer, equal = asked.compare(self._candidates(own), which)
             found[:, which] = _counted(nearer, equal, unseen)
         return found
 
@@ -184,33 +191,39 @@ class Ranker:
             same = self._of_problem[self._steps.problem[first]]
             others = same[self._steps.trace[same] != self._steps.trace[first]]
             if len(others):
-                nearer, equal = asked.compare(self._targets[others], self._norms[others], which)
+                nearer, equal = asked.compare(self._candidates(others), which)
                 found[:, which] = _counted(nearer, equal, np.ones_like(nearer))
         return found
 
 
-class _Asked:
-    """Predictions of some rows, compared with candidates."""
+@attrs.frozen(eq=False)
+class _Candidates:
+    """Vectors float32 [C, E] and their squared norms [C]."""
 
-    def __init__(self, predictions: Floats, ranker: Ranker, rows: Ints) -> None:
-        self.rows = rows
-        self._predictions, self._ranker = predictions, ranker
-        true = ranker._targets[rows]
-        self._own = ranker._norms[rows] - 2.0 * np.einsum("qe,qe->q", predictions, true)
+    vectors: Floats
+    norms: Floats
+
+
+class _Asked:
+    """Predictions [Q, E] of some rows, to be compared with candidates."""
+
+    def __init__(
+        self, predictions: Floats, true: _Candidates, rows: Ints, trace: Ints, largest: float
+    ) -> None:
+        self.rows, self._trace, self._predictions = rows, trace, predictions
+        self._own = true.norms - 2.0 * np.einsum("qe,qe->q", predictions, true.vectors)
         sizes = np.einsum("qe,qe->q", predictions, predictions)
-        self._close = _EQUAL * (ranker._largest + sizes)
+        self._close = _EQUAL * (largest + sizes)
 
     def traces(self) -> Iterator[slice]:
         """Stretches of the rows that are of one trace each."""
-        trace = self._ranker._steps.trace[self.rows]
-        edges = [0, *(np.flatnonzero(np.diff(trace)) + 1).tolist(), len(trace)]
-        return (slice(a, b) for a, b in itertools.pairwise(edges) if b > a)
+        edges = [0, *(np.flatnonzero(np.diff(self._trace)) + 1).tolist(), len(self._trace)]
+        return (slice(a, b) for a, b in itertools.pairwise(edges))
 
-    def compare(
-        self, candidates: Floats, norms: Floats, which: slice = slice(None)
-    ) -> tuple[Flags, Flags]:
-        """Which candidates [C, E] are nearer than the true step, and which as near: bool [Q, C]."""
-        away = norms - 2.0 * (self._predictions[which] @ candidates.T) - self._own[which, None]
+    def compare(self, among: _Candidates, which: slice = slice(None)) -> tuple[Flags, Flags]:
+        """Which candidates are nearer than the true step, and which as near: bool [Q, C]."""
+        products = self._predictions[which] @ among.vectors.T
+        away = among.norms - 2.0 * products - self._own[which, None]
         close = self._close[which, None]
         return away < -close, np.abs(away) <= close
 

@@ -46,6 +46,7 @@ class Table:
         lower: columns in which less is better.
         leads: columns that a summary begins with; none where others say more.
         use: what such figures can be used for.
+        facts: counts and settings that belong to it.
     """
 
     part: str
@@ -60,6 +61,7 @@ class Table:
     lower: tuple[str, ...] = ()
     leads: tuple[str, ...] = ()
     use: str = ""
+    facts: Mapping[str, Any] = attrs.field(factory=dict)
 
     def line(self, method: str) -> Line:
         """The line of a method.

@@ -16,10 +16,10 @@ from ..domain.split import Split
 from ..ports.world_model import Context, LatentSequence
 from .baselines import Baseline, last_given, mean_given
 from .corpus import Corpus
+from .progress import EvaluationWatch
 from .ranks import ALL, Ranker, Steps
 from .statistics import Doubles, Floats
 from .targets import Standards, Targets
-from .watching import Watch
 
 # Below the least of them nothing changes any more (MRR on GSM8K: 0.704 from 0.001 to 1).
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0)
@@ -140,7 +140,7 @@ def fit_ridge(
     standards: Standards,
     spaces: Sequence[Targets],
     looks: Sequence[Look],
-    watch: Watch,
+    watch: EvaluationWatch,
 ) -> list[Chosen]:
     """Fit to the training part and choose the strengths, for each target space.
 

@@ -19,13 +19,13 @@ from .gathering import Gathering, closing
 from .methods import Comparison, Method, compared, fit_standards
 from .prediction import Kept, looks_of, prediction_tables
 from .probe import COUNTS, ProbeData, probe_tables
+from .progress import EvaluationWatch
 from .refused import Refused
 from .results import Evaluation, Table
 from .settings import CORRECTNESS, PARTS, PREDICTION, PROBE, EvaluateRunSettings
 from .siblings import Siblings
 from .tampering import KINDS
 from .targets import Standards
-from .watching import Watch
 from .world_models import (
     facts_of,
     horizons_of,
@@ -39,7 +39,7 @@ from .world_models import (
 def evaluate(
     settings: EvaluateRunSettings,
     registry: Registry | None = None,
-    watch: Watch | None = None,
+    watch: EvaluationWatch | None = None,
     kept: Kept | None = None,
 ) -> Evaluation:
     """Compare world models with their baselines.
@@ -56,7 +56,7 @@ def evaluate(
         UsageError: anything that the user can mend: no world model, stores of another latent space,
             nothing in the split, an LLM that is needed and was not named.
     """
-    registry, watch = registry or Registry(), watch or Watch()
+    registry, watch = registry or Registry(), watch or EvaluationWatch()
     parts = _parts(settings)
     asked = settings.evaluate
     with ExitStack() as stack:
@@ -97,7 +97,7 @@ class _Evaluator:
         self,
         settings: EvaluateRunSettings,
         registry: Registry,
-        watch: Watch,
+        watch: EvaluationWatch,
         models: Mapping[str, WorldModel],
         corpus: Corpus,
         kept: Kept | None,
@@ -123,9 +123,12 @@ class _Evaluator:
         standards = fit_standards(self._corpus, self._watch)
         seeds = seeds_of(self._models)
         models = methods_of(self._models, seeds)
-        horizons = horizons_of(self._asked, self._models) if PREDICTION in parts else (1,)
+        predicting = PREDICTION in parts
+        horizons = horizons_of(self._asked, self._models) if predicting else (1,)
         looks = looks_of(sorted({1, *horizons}))
-        comparisons = compared(self._corpus, standards, models, seeds, looks, self._watch)
+        comparisons = compared(
+            self._corpus, standards, models if predicting else (), seeds, looks, self._watch
+        )
         methods = [*models, *comparisons[0].baselines]
         tables: list[Table] = []
         for part in parts:

@@ -68,7 +68,8 @@ def leads(facts: Facts) -> Iterator[tuple[str, list[str]]]:
     for table in facts["tables"]:
         if table["leads"]:
             found = [one for column in table["leads"] for one in _led(table, column)]
-            yield table["title"], [*found, f"What it can be used for: {table['use']}."]
+            use = table["use"]
+            yield table["title"], [*found, f"What it can be used for: {use}."]
 
 
 def _led(table: Facts, column: str) -> Iterator[str]:

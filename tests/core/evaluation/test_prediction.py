@@ -11,10 +11,10 @@ import pytest
 from rjepa_core.evaluation.corpus import Sample
 from rjepa_core.evaluation.methods import BASELINE, RIDGE, WORLD_MODEL, Comparison, Method
 from rjepa_core.evaluation.prediction import Kept, prediction_tables
+from rjepa_core.evaluation.progress import EvaluationWatch
 from rjepa_core.evaluation.results import Line, Seeds, Table
 from rjepa_core.evaluation.settings import EvaluateSettings
 from rjepa_core.evaluation.targets import Standards
-from rjepa_core.evaluation.watching import Watch
 from rjepa_core.ports.world_model import Context, LatentSequence, TargetSpace, WorldModelInfo
 from rjepa_core.testing.samples import sample_identity, sample_record
 
@@ -87,7 +87,7 @@ def samples(traces: int, of_trace: float = 0.0, samples_each: int = 1) -> list[S
 def tables(made: Sequence[Method], given: Sequence[Sample], **more: object) -> dict[str, Table]:
     comparison = Comparison("", SPACE, made, more.pop("seeds", ()))  # type: ignore[arg-type]
     horizons = (1, 2, 3)
-    found = prediction_tables([comparison], given, horizons, SETTINGS, Watch(), **more)  # type: ignore[arg-type]
+    found = prediction_tables([comparison], given, horizons, SETTINGS, EvaluationWatch(), **more)  # type: ignore[arg-type]
     return {table.name: table for table in found}
 
 
@@ -189,7 +189,16 @@ def test_steps_without_so_many_before_them_are_not_counted() -> None:
     total = sum(one.steps for one in given)
     found = tables([method(lambda steps, context, ahead: steps)], given)
     assert [found[name].items for name in NAMES] == [total, total - 40, total - 80, total]
-    assert found["prediction/past/2"].problems == 40
+    assert [found[name].problems for name in NAMES] == [40, 40, 30, 40]
+
+
+def test_a_look_ahead_that_no_trace_is_long_enough_for_is_said() -> None:
+    warned: list[str] = []
+    comparison = Comparison("", SPACE, [method(lambda steps, context, ahead: steps, horizon=9)])
+    watch = EvaluationWatch(warn=warned.append)
+    found = prediction_tables([comparison], samples(8), (1, 6), SETTINGS, watch)
+    assert [table.name for table in found] == ["prediction/past/1", "prediction/others/1"]
+    assert warned == ["prediction: no trace has a step to predict 6 steps ahead"]
 
 
 def test_other_samples_of_a_problem_are_a_pool() -> None:

@@ -22,7 +22,13 @@ from evaluation_stores import (
 
 from rjepa_core.domain.split import Split, split_of
 from rjepa_core.errors import IdentityError, InputError, UsageError
-from rjepa_core.evaluation import EvaluateRunSettings, EvaluateSettings, Evaluation, Watch, evaluate
+from rjepa_core.evaluation import (
+    EvaluateRunSettings,
+    EvaluateSettings,
+    Evaluation,
+    EvaluationWatch,
+    evaluate,
+)
 from rjepa_core.evaluation.corpus import Corpus
 from rjepa_core.plugins.locate import open_store, open_world_model
 from rjepa_core.ports.world_model import TargetSpace
@@ -34,7 +40,11 @@ Made = tuple[Path, str, str]
 
 
 def run(
-    store: str, world_model: str, model: str | None = "m", watch: Watch | None = None, **asked: Any
+    store: str,
+    world_model: str,
+    model: str | None = "m",
+    watch: EvaluationWatch | None = None,
+    **asked: Any,
 ) -> Evaluation:
     usual = {"world_models": (world_model,), "stores": (store,), "draws": 50, "seed": 1}
     settings = EvaluateRunSettings(
@@ -137,9 +147,7 @@ def test_how_far_ahead_is_asked_for(made: Made, tmp_path: Path) -> None:
     short = make_run(store, tmp_path / "short", horizon=1)
     found = run(store, short, **asked)
     assert [table.name for table in found.tables] == [PREDICTIONS[0], PREDICTIONS[3]]
-    with pytest.raises(
-        UsageError, match=r"evaluate\.horizons: .*short predicts no more than 1 step"
-    ):
+    with pytest.raises(UsageError, match=r"horizons: .*short predicts no more than 1 step"):
         run(store, short, horizons=2, **asked)
 
 
@@ -186,14 +194,14 @@ def test_damaged_solutions_are_encoded_once(own: tuple[str, str]) -> None:
         extraction.run()
 
     parts = ("foreign", "slip")
-    first = run(store, world_model, parts=parts, watch=Watch(encode=encode))
+    first = run(store, world_model, parts=parts, watch=EvaluationWatch(encode=encode))
     assert [place.removeprefix(store) for place in encoded] == [
         ".tampered-foreign-test",
         ".tampered-foreign-validation",
         ".tampered-slip-test",
         ".tampered-slip-validation",
     ]
-    again = run(store, world_model, model=None, parts=parts, watch=Watch(encode=encode))
+    again = run(store, world_model, model=None, parts=parts, watch=EvaluationWatch(encode=encode))
     assert len(encoded) == 4
     assert again.to_json() == first.to_json()
     table = first.table("foreign/others")
