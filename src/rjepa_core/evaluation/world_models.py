@@ -48,7 +48,7 @@ def opened_world_models(
                     f"evaluate.horizons: {place} predicts no more than "
                     f"{count(model.info.horizon, 'step')} ahead; name fewer, or leave it out"
                 )
-        named = list(zip(_names(places, models), models, strict=True))
+        named = list(zip(names_of(places, models), models, strict=True))
         yield dict(sorted(named, key=lambda one: is_baseline(one[1])))
 
 
@@ -126,7 +126,7 @@ def _common(names: Sequence[str]) -> str:
     return "".join(at[0] for at in alike).rstrip(" -_.")
 
 
-def _names(places: Sequence[str], models: Sequence[WorldModel]) -> list[str]:
+def names_of(places: Sequence[str], models: Sequence[WorldModel]) -> list[str]:
     """What it is, and, where there are several of it, the name of its folder."""
     kinds = [_KINDS.get(model.info.network, "world model") for model in models]
     folders = [place.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] for place in places]
