@@ -1,7 +1,7 @@
 """What each choice in the world model is worth, on the validation part.
 
 Trains the default settings and one change at a time, the same data, seed and number of epochs, and
-evaluates each on validation: prediction of the steps and, where the damaged solutions have been
+evaluates each on validation: masked-step retrieval and, where the damaged solutions have been
 encoded (`rjepa-cli evaluate --parts foreign --split validation --model …`), the foreign step.
 
     python benchmarks/world_model_ablation.py --store DIR --runs DIR [--epochs 8] [--only NAME …]
@@ -27,8 +27,8 @@ from rjepa_core.training import train_world_model
 
 RIDGE = "*ridge regression*"
 WANTED = (
-    ("prediction", "top-1"),
-    ("prediction", "error"),
+    ("retrieval", "top-1"),
+    ("retrieval", "MRR"),
     ("foreign", "named"),
     ("foreign", "AUROC max"),
 )
@@ -88,22 +88,18 @@ def figures(places: Mapping[str, str], store: str) -> dict[str, dict[str, float]
             world_models=tuple(places.values()),
             stores=(store,),
             split="validation",
-            parts=("prediction", "foreign"),
-            horizons=(1,),
+            parts=("retrieval", "foreign"),
             draws=1,
         )
     )
-    names = {f"world model {Path(place).name}": name for name, place in places.items()}
+    names = {f"world model {place}": name for name, place in places.items()}
     names |= {"world model": next(iter(places)), "ridge regression": RIDGE}
     found: dict[str, dict[str, float]] = {}
     for one in evaluate(settings).tables:
         context = "past" if "past" in one.name else "others"
-        # In a table of its own target space a model has baselines of its own.
-        own = "world model" in one.name
         for line in one.lines:
             for column, figure in line.figures.items():
-                told = line.method in names and not (own and line.kind == "baseline")
-                if told and (one.part, column) in WANTED:
+                if line.method in names and (one.part, column) in WANTED:
                     kept = found.setdefault(names[line.method], {})
                     kept[f"{context} {column}"] = figure.value
     return found

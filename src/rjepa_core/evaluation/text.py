@@ -9,6 +9,8 @@ from ..text import count, visible
 
 Facts = Mapping[str, Any]
 LESS = "less "
+# Columns of a terminal that a table takes at most, if its names leave room for one figure.
+_WIDTH = 118
 
 
 def lines(facts: Facts) -> Iterator[str]:
@@ -18,13 +20,26 @@ def lines(facts: Facts) -> Iterator[str]:
         yield ""
         yield f"{table['title']}"
         rows = [["", *table["columns"]], *rows_of(table)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        for row in rows:
-            cells = [row[0].ljust(widths[0])]
-            cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-            yield "  " + "   ".join(cells).rstrip()
+        for columns in _side_by_side(rows):
+            for cells in columns:
+                yield "  " + "   ".join(cells).rstrip()
         for note in notes(table):
             yield f"  ({note})"
+
+
+def _side_by_side(rows: Sequence[Sequence[str]]) -> Iterator[list[list[str]]]:
+    """The cells, all of a column as wide; a wide table in several parts, each with the methods."""
+    first, *columns = ([row[i] for row in rows] for i in range(len(rows[0])))
+    widest = max(map(len, first))
+    part, width = [[cell.ljust(widest) for cell in first]], widest
+    for column in columns:
+        most = max(map(len, column))
+        if len(part) > 1 and width + 3 + most > _WIDTH:
+            yield [list(row) for row in zip(*part, strict=True)]
+            part, width = part[:1], widest
+        part.append([cell.rjust(most) for cell in column])
+        width += 3 + most
+    yield [list(row) for row in zip(*part, strict=True)]
 
 
 def markdown(facts: Facts) -> str:

@@ -18,8 +18,7 @@ from .results import Seeds
 from .settings import EvaluateSettings
 
 # Networks that are baselines of all others, trained with the same loss.
-LINEAR, PERCEPTRON = "linear", "perceptron"
-_KINDS = {LINEAR: "linear map", PERCEPTRON: "perceptron"}
+_KINDS = {"linear": "linear map", "perceptron": "perceptron"}
 _HORIZONS = (1, 2, 3)
 
 
@@ -80,9 +79,9 @@ def horizons_of(asked: EvaluateSettings, models: Mapping[str, WorldModel]) -> tu
 def methods_of(models: Mapping[str, WorldModel], seeds: Sequence[Seeds]) -> list[Method]:
     """World models as methods, in their own units: for surprise."""
     grouped = {name: one for one in seeds for name in one.members}
-    linear = [name for name, model in models.items() if model.info.network == LINEAR]
-    # What several linear maps have in common is the best of them.
-    rivals = dict.fromkeys(grouped[name].name if name in grouped else name for name in linear)
+    trained = [name for name, model in models.items() if is_baseline(model)]
+    # Of several seeds of a baseline the best is the one to beat.
+    rivals = dict.fromkeys(grouped[name].name if name in grouped else name for name in trained)
     return [
         Method(name, BASELINE, model, (RIDGE,), model)
         if is_baseline(model)

@@ -72,13 +72,13 @@ def test_what_is_not_known_is_not_put_together() -> None:
     assert not seeds_of(named(["a", "b"], [told(**own), told(**own)]))
 
 
-def test_world_models_are_compared_with_the_best_linear_map() -> None:
+def test_world_models_are_compared_with_the_best_of_the_trained_baselines() -> None:
     def against(*networks: str) -> dict[str, tuple[str, tuple[str, ...]]]:
         models = named([f"r-{i}" for i in range(len(networks))], [told(n) for n in networks])
         return {one.name: (one.kind, one.against) for one in methods_of(models, seeds_of(models))}
 
     assert against("transformer", "linear", "perceptron") == {
-        "world model": (WORLD_MODEL, (RIDGE, "linear map")),
+        "world model": (WORLD_MODEL, (RIDGE, "linear map", "perceptron")),
         "linear map": (BASELINE, (RIDGE,)),
         "perceptron": (BASELINE, (RIDGE,)),
     }
