@@ -45,6 +45,14 @@ class NewFile:
         except OSError as error:
             raise self._explained(error) from error
 
+    def data(self, content: bytes) -> None:
+        """Add bytes to it, after its text."""
+        try:
+            self._file.flush()
+            self._file.buffer.write(content)
+        except OSError as error:
+            raise self._explained(error) from error
+
     def line(self, text: str) -> None:
         """Write a line."""
         self.write(f"{text}\n")

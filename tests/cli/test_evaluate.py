@@ -10,14 +10,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 import evaluation_stores
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from safetensors import safe_open
 
 import rjepa_core.plugins.registry
 from rjepa_adapters.reports.evaluation import html
 from rjepa_cli.commands.evaluate import EVALUATE_FLAGS, OTHER_OPTIONS
 from rjepa_cli.main import main
-from rjepa_core.evaluation.text import lines, markdown
+from rjepa_core.evaluation.text import leads, lines, markdown
 
 from .conftest import Invoke, command, only_line
 from .test_lazy import HEAVY, imported
@@ -81,8 +83,13 @@ def test_a_table_a_part(whole: tuple[Result, Path]) -> None:
     result, out = whole
     assert result.exit_code == 0, result.stderr
     parts = [table["part"] for table in facts_at(out)["tables"]]
-    assert list(dict.fromkeys(parts)) == ["retrieval", "foreign", "slip", "correctness", "probe"]
-    for title in ("found among", "A step of another problem", "One changed result", "Wrong sol"):
+    assert list(dict.fromkeys(parts)) == ["prediction", "foreign", "slip", "correctness", "probe"]
+    for title in (
+        "from the past alone, 1 step ahead",
+        "A step of another problem",
+        "One changed result",
+        "Wrong sol",
+    ):
         assert title in result.stdout
     assert re.search(r"ridge regression +0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", result.stdout)
     assert re.search(r"less ridge regression +[+-]0\.\d{3} \[[+-]0\.\d{3}, ", result.stdout)
@@ -100,6 +107,55 @@ def test_the_page_is_whole_and_fetches_nothing(whole: tuple[Result, Path]) -> No
     page = ElementTree.fromstring(rest)
     assert len(page.findall(".//{http://www.w3.org/2000/svg}svg")) > 10
     assert "world model" in text
+    assert text.index("In short") < text.index("What it can be used for") < text.index("<table")
+
+
+def test_what_leads_is_the_fair_figure_beside_the_best_baseline(
+    whole: tuple[Result, Path],
+) -> None:
+    _, out = whole
+    title, found = next(leads(facts_at(out)))
+    assert title == "Each step predicted from the past alone, 1 step ahead"
+    top, error, use = found
+    number = r"[+-]?\d+\.\d{3}"
+    figure = rf"{number} \[{number}, {number}\]"
+    for line, column in ((top, "top-1"), (error, "error")):
+        assert re.fullmatch(
+            rf"{column}: world model {figure}, (ridge regression|mean of the context|copy.*) "
+            rf"{figure} \(the best baseline.*",
+            line,
+        ), line
+    assert "for: to say where a step will lie" in use
+    assert (out / "evaluation.md").read_text().index(top) < 2000
+
+
+@pytest.mark.parametrize(
+    ("difference", "column", "word"),
+    [
+        ((-0.2, -0.3, -0.1), "error", "ahead"),
+        ((0.2, 0.1, 0.3), "error", "behind"),
+        ((0.2, 0.1, 0.3), "top-1", "ahead"),
+        ((-0.2, -0.3, -0.1), "top-1", "behind"),
+        ((0.1, -0.1, 0.3), "top-1", "no difference that counts"),
+    ],
+)
+def test_a_lead_says_who_is_ahead(
+    difference: tuple[float, float, float], column: str, word: str
+) -> None:
+    def line(method: str, kind: str, value: float, **more: Any) -> dict[str, Any]:
+        figure = {"value": value, "low": value, "high": value}
+        return {"method": method, "kind": kind, "figures": {column: figure}, "of": [], **more}
+
+    told = dict(zip(("value", "low", "high"), difference, strict=True))
+    lines = [
+        line("a-0", "world model", 0.9, differences={}),
+        line("a", "world model", 0.4, of=["a-0"], differences={"ridge": {column: told}}),
+        line("ridge", "baseline", 0.3),
+    ]
+    table = {"title": "t", "lines": lines, "leads": [column], "lower": ["error"], "use": "u"}
+    ((_, (text, _)),) = leads({"tables": [table]})
+    assert text.startswith(f"{column}: a 0.400")
+    assert f"): {word}, {difference[0]:+.3f}" in text
 
 
 def test_the_markdown_has_every_table(whole: tuple[Result, Path]) -> None:
@@ -124,18 +180,47 @@ def test_names_that_are_markup_do_no_harm(whole: tuple[Result, Path]) -> None:
 
 
 def test_json_alone_on_stdout(whole: tuple[Result, Path], evaluate: Invoke) -> None:
-    result = evaluate("--parts", "retrieval", "--json")
+    result = evaluate("--parts", "prediction", "--json")
     assert result.exit_code == 0, result.stderr
     facts = json.loads(result.stdout)
-    assert [table["name"] for table in facts["tables"]] == ["retrieval/others", "retrieval/past"]
-    assert evaluate("--parts", "retrieval", "--json").stdout == result.stdout
+    assert [table["name"] for table in facts["tables"]] == [
+        *(f"prediction/past/{ahead}" for ahead in (1, 2, 3)),
+        "prediction/others/1",
+    ]
+    assert evaluate("--parts", "prediction", "--json").stdout == result.stdout
+
+
+def test_predictions_are_written(evaluate: Invoke, tmp_path: Path) -> None:
+    place = tmp_path / "predictions.safetensors"
+    asked = ["--parts", "prediction", "--draws", "0", "--predictions", str(place), "--json"]
+    result = evaluate(*asked)
+    assert result.exit_code == 0, result.stderr
+    with safe_open(place, "numpy") as file:
+        metadata, names = file.metadata(), set(file.keys())
+        targets = file.get_tensor("targets")
+        made = file.get_tensor("ridge regression/past/2")
+        ranks = file.get_tensor("ridge regression for ranks/past/2")
+    assert metadata["format"] == "rjepa-predictions 1"
+    traces = json.loads(metadata["traces"])
+    table = json.loads(result.stdout)["tables"][1]
+    assert len(targets) == sum(steps for _, _, steps in traces)
+    place_of = np.concatenate([np.arange(steps) for _, _, steps in traces])
+    assert np.isnan(made[place_of < 1]).all()
+    error = np.square(made - targets)[place_of >= 1].mean()
+    lines = {line["method"]: line["figures"] for line in table["lines"]}
+    assert lines["ridge regression"]["error"]["value"] == pytest.approx(error, rel=1e-4)
+    assert ranks.shape == made.shape
+    assert {f"{name}/past/1" for name in lines} < names
+    again = evaluate(*asked)
+    assert again.exit_code == 2
+    assert "is there already" in only_line(again.stderr)
 
 
 def test_no_draws_no_intervals(evaluate: Invoke) -> None:
-    result = evaluate("--parts", "retrieval", "--draws", "0", "--json")
+    result = evaluate("--parts", "prediction", "--draws", "0", "--json")
     figure = json.loads(result.stdout)["tables"][0]["lines"][0]["figures"]["MRR"]
     assert figure["low"] is None
-    assert "[" not in evaluate("--parts", "retrieval", "--draws", "0").stdout
+    assert "[" not in evaluate("--parts", "prediction", "--draws", "0").stdout
 
 
 def test_siblings_are_used_without_the_llm(whole: tuple[Result, Path], evaluate: Invoke) -> None:
@@ -147,7 +232,7 @@ def test_siblings_are_used_without_the_llm(whole: tuple[Result, Path], evaluate:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--parts", "foriegn"], "evaluate.parts (--parts): must be of retrieval, foreign"),
+        (["--parts", "foriegn"], "evaluate.parts (--parts): must be of prediction, foreign"),
         (["--parts", "correctness"], "evaluate.parts (--parts): correctness needs labelled"),
         (["--split", "train"], "evaluate.split (--split): must be one of test, validation"),
         (["--limit", "0"], "evaluate.limit (--limit): must be >= 1"),
@@ -155,6 +240,13 @@ def test_siblings_are_used_without_the_llm(whole: tuple[Result, Path], evaluate:
         (["--world-model", "nowhere"], "nowhere: there is no trained world model"),
         (["--labelled", "labels.jsonl", "--parts", "slip"], "is for the part correctness, which"),
         (["--labelled", "none.jsonl", "--parts", "correctness"], "none.jsonl: no such file"),
+        (["--predictions", "no/p", "--parts", "prediction"], "--predictions no/p: No such file"),
+        (["--predictions", "p", "--parts", "slip"], "leaves out the part prediction; add it"),
+        (["--set", "evaluate.horizons=0"], "evaluate.horizons (--set): must be >= 1"),
+        (
+            ["--set", "evaluate.horizons=1,9"],
+            "(--set): wm predicts no more than 3 steps ahead",
+        ),
         (["--out", "s.jsonl"], "--out s.jsonl: is not a folder"),
         (["--set", "evaluate.drows=3"], "evaluate.drows (--set): unknown setting; did you mean"),
     ],
@@ -182,7 +274,7 @@ def test_a_report_is_not_overwritten(whole: tuple[Result, Path], evaluate: Invok
 
 
 def test_settings_from_a_file(made: Path, evaluate: Invoke) -> None:
-    (made / "evaluate.yaml").write_text("evaluate:\n  parts: [retrieval]\n  split: validation\n")
+    (made / "evaluate.yaml").write_text("evaluate:\n  parts: [prediction]\n  split: validation\n")
     result = evaluate("--config", "evaluate.yaml", "--json")
     assert json.loads(result.stdout)["split"] == "validation"
 

@@ -83,12 +83,12 @@ def encode_solutions(solutions: Path, store: Path, **encoding: Any) -> str:
     return str(store)
 
 
-def make_run(store: str, run: Path, noise: float = 0.0) -> str:
+def make_run(store: str, run: Path, noise: float = 0.0, **options: int) -> str:
     """A ridge world model trained on all of a store; its path."""
     opened = open_store(store)
     try:
         # Hardly regularised: it knows the store by heart.
-        ridge_world_model.train_ridge(opened, run, noise, strength=1.0)
+        ridge_world_model.train_ridge(opened, run, noise, strength=1.0, **options)
     finally:
         opened.close()
     return str(run)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from rjepa_core.domain.identity import Generation, Identity, LatentSpace
 from rjepa_core.errors import InputError
-from rjepa_core.evaluation.baselines import NormalEquations, Ridge, Standards, measure
+from rjepa_core.evaluation.ridge import NormalEquations, Ridge
+from rjepa_core.evaluation.targets import Standards, measure
 from rjepa_core.plugins.hooks import WorldModelAdapter, hookimpl
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.ports.world_model import (
@@ -25,6 +26,7 @@ from rjepa_core.ports.world_model import (
     LatentSequence,
     TargetSpace,
     WorldModelInfo,
+    check_ahead,
 )
 
 FILE, SPACE = "ridge.npz", "space.json"
@@ -32,25 +34,40 @@ Floats = NDArray[np.float32]
 
 
 class RidgeWorldModel:
-    """See the port. `targets` adds noise of the given size, so that a poor one can be made."""
+    """See the port. Noise of the given size is added, so that a poor one can be made."""
 
-    def __init__(self, location: str, space: LatentSpace, ridge: Ridge, noise: float = 0.0) -> None:
+    def __init__(
+        self, location: str, space: LatentSpace, ridge: Ridge, noise: float = 0.0, seed: int = 0
+    ) -> None:
         width = len(ridge.standards.mean)
         self._ridge, self._noise = ridge, noise
         self.info = WorldModelInfo(
-            location, space, width, width, TargetSpace.LLM, "ridge", {0: tuple([0.0] * 101)}
+            location,
+            space,
+            width,
+            width,
+            TargetSpace.LLM,
+            "ridge",
+            {0: tuple([0.0] * 101)},
+            horizon=max(ahead for _, ahead in ridge.weights),
+            seed=seed,
+            configuration={"ridge": {"noise": noise}},
         )
 
     def predict(
-        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+        self,
+        sequences: Sequence[LatentSequence],
+        context: Context = Context.OTHERS,
+        ahead: int = 1,
     ) -> list[Floats]:
+        check_ahead(self.info, context, ahead)
         for number, sequence in enumerate(sequences):
             if not np.isfinite(sequence.latents).all():
                 raise InputError(f"sequence {number}: not finite")
-        random = np.random.default_rng(0)
+        random = np.random.default_rng(self.info.seed)
         return [
             p + self._noise * random.standard_normal(p.shape).astype(np.float32)
-            for p in self._ridge.predict(sequences, context)
+            for p in self._ridge.predict(sequences, context, ahead)
         ]
 
     def predict_masked(
@@ -85,7 +102,14 @@ class RidgeWorldModel:
         pass
 
 
-def train_ridge(store: LatentStore, run: Path, noise: float = 0.0, strength: float = 100.0) -> None:
+def train_ridge(
+    store: LatentStore,
+    run: Path,
+    noise: float = 0.0,
+    strength: float = 100.0,
+    seed: int = 0,
+    horizon: int = 3,
+) -> None:
     """Fit to all of a store and write the run."""
     assert store.identity is not None
     space = attrs.evolve(store.identity.space, layers=store.identity.space.layers[:1])
@@ -98,12 +122,12 @@ def train_ridge(store: LatentStore, run: Path, noise: float = 0.0, strength: flo
     ]
     standards = measure([sequences])
     weights = {}
-    for context in Context:
-        equations = NormalEquations(standards, context)
+    for context, ahead in [(Context.OTHERS, 1), *((Context.PAST, i + 1) for i in range(horizon))]:
+        equations = NormalEquations(standards, context, ahead)
         equations.add(sequences)
-        weights[context.value] = equations.solve(strength)
+        weights[f"{context.value} {ahead}"] = equations.solve(strength)
     run.mkdir(parents=True)
-    arrays = {**attrs.asdict(standards), **weights, "noise": noise}
+    arrays = {**attrs.asdict(standards), **weights, "noise": noise, "seed": seed}
     np.savez(run / FILE, **arrays)
     identity = Identity(space, Generation("given"))
     (run / SPACE).write_text(json.dumps(identity.to_json()))
@@ -115,10 +139,11 @@ def open_ridge(location: str, device: str) -> RidgeWorldModel:
     standards = Standards(
         **{name: int(found[name]) if found[name].ndim == 0 else found[name] for name in fields}
     )
-    weights = {context: found[context.value] for context in Context}
+    looks = [name.split(" ") for name in found.files if " " in name]
+    weights = {(Context(name), int(far)): found[f"{name} {far}"] for name, far in looks}
     space = Identity.from_json(json.loads((Path(location) / SPACE).read_text())).space
-    ridge = Ridge(standards, weights, dict.fromkeys(Context, 0.0))
-    return RidgeWorldModel(location, space, ridge, float(found["noise"]))
+    noise, seed = float(found["noise"]), int(found["seed"])
+    return RidgeWorldModel(location, space, Ridge(standards, weights), noise, seed)
 
 
 @hookimpl

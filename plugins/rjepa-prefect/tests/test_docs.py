@@ -148,7 +148,7 @@ def test_the_table_of_artifacts_is_right(home: Path, extraction: dict[str, Any])
         extract={**extraction, "backend": "seeded"},
         train={"training": {"max_epochs": 1}},
         out="wm",
-        evaluate={"evaluate": {"parts": ["retrieval"], "draws": 5}},
+        evaluate={"evaluate": {"parts": ["prediction"], "draws": 5}},
     )
     for key in artifacts(last_run()):
         assert f"`{key}`" in PAGE

@@ -36,7 +36,7 @@ def test_extraction_then_training_with_one_forced_failure(
         extract=extraction,
         train=TRAIN,
         out="wm",
-        evaluate={"evaluate": {"parts": ["retrieval"], "draws": 20}},
+        evaluate={"evaluate": {"parts": ["prediction"], "draws": 20}},
         **NOW,
     )
     run = last_run()

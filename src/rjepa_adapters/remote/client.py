@@ -24,6 +24,7 @@ from rjepa_core.ports.world_model import (
     Floats,
     LatentSequence,
     TargetSpace,
+    check_ahead,
 )
 
 from .protocol import MEDIA, WireError, info_from_json, pack, pack_values, unpack_values
@@ -108,9 +109,13 @@ class RemoteWorldModel:
             raise
 
     def predict(
-        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+        self,
+        sequences: Sequence[LatentSequence],
+        context: Context = Context.OTHERS,
+        ahead: int = 1,
     ) -> list[Floats]:
         """See `WorldModel`."""
+        check_ahead(self.info, context, ahead)
         return self._values("/predict", sequences, context=context.value)
 
     def predict_masked(

@@ -239,11 +239,17 @@ def info_from_json(facts: Mapping[str, Any], location: str) -> WorldModelInfo:
         target_space=TargetSpace(facts["target_space"]),
         objective=str(facts["objective"]),
         quantiles={int(key): tuple(values) for key, values in facts["quantiles"].items()},
+        # Older services do not say.
+        network=str(facts.get("network", "")),
+        seed=facts.get("seed"),
     )
 
 
 def info_to_json(info: WorldModelInfo) -> dict[str, Any]:
-    """Return the description of a world model as JSON, as `info_from_json` reads it."""
+    """Return the description of a world model as JSON, as `info_from_json` reads it.
+
+    Its horizon and its configuration, which names places, stay with the run.
+    """
     return {
         "fingerprint": info.space.fingerprint,
         "space": json.loads(json.dumps(info.space.to_json())),
@@ -252,4 +258,6 @@ def info_to_json(info: WorldModelInfo) -> dict[str, Any]:
         "target_space": info.target_space.value,
         "objective": info.objective,
         "quantiles": {str(key): list(values) for key, values in info.quantiles.items()},
+        "network": info.network,
+        "seed": info.seed,
     }

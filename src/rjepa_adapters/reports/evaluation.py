@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rjepa_core.evaluation.text import LESS, figure, heading, notes, rows_of
+from rjepa_core.evaluation.text import LESS, figure, heading, leads, notes, rows_of
 
 from .page import render
 from .svg import Bar, bars
@@ -23,6 +23,7 @@ def html(facts: Facts) -> str:
         heading="What the world model is worth",
         wide=True,
         lines=list(heading(facts)),
+        leads=[{"title": title, "items": items} for title, items in leads(facts)],
         sections=[
             {
                 "title": table["title"],
@@ -37,7 +38,7 @@ def html(facts: Facts) -> str:
 
 
 def _charts(table: Facts) -> Iterator[tuple[Markup, str]]:
-    for column in table["columns"]:
+    for column in table["leads"] or table["columns"]:
         found = [_bar(line, column) for line in table["lines"] if column in line["figures"]]
         shown = [bar for bar in found if bar is not None]
         if shown:

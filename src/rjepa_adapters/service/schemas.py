@@ -224,6 +224,8 @@ class InfoOut(BaseModel):
     target_space: Literal["llm", "model"]
     objective: str
     quantiles: dict[str, list[float]]
+    network: str
+    seed: int | None
     limits: LimitsOut
     llm: str | None = Field(description="The LLM that texts are encoded with")
     store: bool = Field(description="Whether there is a store with records")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import attrs
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,8 +18,10 @@ from rjepa_core.ports.world_model import (
     LatentSequence,
     TargetSpace,
     WorldModelInfo,
+    check_ahead,
 )
 from rjepa_core.scoring import check_finite
+from rjepa_core.settings import TrainSettings
 
 from . import checkpoint
 from .checkpoint import DamagedCheckpointError
@@ -58,6 +62,7 @@ class JepaWorldModel:
         self._network = Network.of(settings, found.model, len(self._domains)).to(self._device)
         self._network.eval().requires_grad_(False)
         frozen = settings.model.objective == "frozen"
+        configuration = configuration_of(settings)
         self.info = WorldModelInfo(
             location=run,
             space=state.space,
@@ -66,16 +71,24 @@ class JepaWorldModel:
             target_space=TargetSpace.LLM if frozen else TargetSpace.MODEL,
             objective=settings.model.objective,
             quantiles={int(steps): values for steps, values in state.quantiles.items()},
+            horizon=MOST_STEPS,
+            seed=settings.training.seed,
+            network=configuration["model"].get("network", "transformer"),
+            configuration=configuration,
         )
 
     def predict(
-        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+        self,
+        sequences: Sequence[LatentSequence],
+        context: Context = Context.OTHERS,
+        ahead: int = 1,
     ) -> list[Floats]:
         """As the port."""
+        check_ahead(self.info, context, ahead)
         return self._by_length(
             sequences,
             lambda steps, prompt, domain: predict_each(
-                self._network.jepa, steps, prompt, domain, context
+                self._network.jepa, steps, prompt, domain, context, ahead=ahead
             ),
         )
 
@@ -113,6 +126,9 @@ class JepaWorldModel:
             pieces = torch.split(steps, _STEPS, 1)
             return torch.cat([self._network.targets(piece) for piece in pieces], 1)
 
+        if self.settings.model.domains:
+            # Nor does a target depend on its problem's domain.
+            sequences = [attrs.evolve(one, domain=self._domains[0]) for one in sequences]
         return self._by_length(sequences, of, most_steps=None)
 
     def surprise(
@@ -205,6 +221,18 @@ class JepaWorldModel:
                 f"sequence {number}: domain {one.domain!r} was not trained on; "
                 f"known: {', '.join(self._domains)}"
             )
+
+
+# They change neither what is learned nor from what.
+_ARRANGEMENT = ("device", "num_workers", "compile", "checkpoint_minutes", "keep_last")
+
+
+def configuration_of(settings: TrainSettings) -> dict[str, Any]:
+    """All that decides what is learned, but for the seed."""
+    found = attrs.asdict(settings)
+    for name in ("seed", *_ARRANGEMENT):
+        del found["training"][name]
+    return found
 
 
 def find_checkpoint(

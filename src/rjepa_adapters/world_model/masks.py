@@ -116,7 +116,9 @@ def past(batch: int, start: int, stop: int) -> Mask:
     return Mask(torch.arange(start).expand(batch, -1), torch.arange(start, stop).expand(batch, -1))
 
 
-def each_past(places_K: Tensor) -> Mask:
-    """K masks, each of which hides one step and shows all before it: one rectangle, filled up."""
-    before = torch.arange(int(places_K.max()), device=places_K.device).expand(len(places_K), -1)
-    return Mask(before, places_K[:, None], shown=before < places_K[:, None])
+def each_past(places_K: Tensor, ahead: int = 1) -> Mask:
+    """K masks, each of which hides one step and the `ahead` - 1 before it, and shows all before
+    those: one rectangle, filled up."""
+    shown = (places_K - (ahead - 1)).clamp(min=0)
+    before = torch.arange(int(shown.max()), device=places_K.device).expand(len(places_K), -1)
+    return Mask(before, places_K[:, None], shown=before < shown[:, None])

@@ -29,8 +29,10 @@ def predict_each(
     domain_B: Tensor,
     context: Context,
     places_K: Tensor | None = None,
+    ahead: int = 1,
 ) -> Tensor:
-    """[B, K, E]: each step, or each at those places, predicted from its context."""
+    """[B, K, E]: each step, or each at those places, predicted from its context; from the past
+    `ahead` steps before it."""
     rows, count, _ = steps_BSD.shape
     device = steps_BSD.device
     places = torch.arange(count) if places_K is None else places_K
@@ -42,7 +44,7 @@ def predict_each(
         # From the past, steps of one place stand together: little is filled up.
         past = context is Context.PAST
         trace, place = (pair % rows, places[pair // rows]) if past else divided(pair, places)
-        mask = each_past(place) if past else split(place[:, None], count)
+        mask = each_past(place, ahead) if past else split(place[:, None], count)
         # What comes later need not be carried along.
         seen = steps_BSD[:, : int(place.max()) + 1] if past else steps_BSD
         trace = trace.to(device)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 from rjepa_core.config import structure
-from rjepa_core.evaluation.settings import PARTS, EvaluateRunSettings, EvaluateSettings
+from rjepa_core.errors import UsageError
+from rjepa_core.evaluation.settings import PARTS, PREDICTION, EvaluateRunSettings, EvaluateSettings
 from rjepa_core.evaluation.text import Facts, lines, markdown
 from rjepa_core.extraction import Extraction
 from rjepa_core.plugins import Registry
@@ -23,9 +26,12 @@ from ..config import CONFIG_OPTIONS, JSON, gather
 from ..console import Screen
 from ..errors import InterruptedRunError
 from ..options import FLAGS, Flag
-from ..out_folder import new_reports, write_reports
+from ..out_folder import NewFile, new_reports, write_reports
 from ..progress import Meter, ProgressReport
 from ..signals import Interrupts
+
+if TYPE_CHECKING:
+    from rjepa_core.evaluation import Kept
 
 DONE, FAILED, SOME_LEFT_OUT = 0, 1, 3
 JSON_FILE, TABLE_FILE, REPORT_FILE = "evaluation.json", "evaluation.md", "evaluation.html"
@@ -62,16 +68,22 @@ OTHER_OPTIONS = (
         metavar="DIR",
         help=f"Write {JSON_FILE}, {TABLE_FILE} and {REPORT_FILE}, a report, there",
     ),
+    click.Option(
+        ["--predictions"],
+        metavar="FILE",
+        help="Write all predictions there, as safetensors; they are held in memory until then",
+    ),
     *CONFIG_OPTIONS,
     JSON,
 )
 EPILOG = """\b
 Examples:
-  rjepa-cli evaluate --world-model runs/wm --store runs/gsm8k --parts retrieval
+  rjepa-cli evaluate --world-model runs/wm --store runs/gsm8k --split validation \\
+      --parts prediction
   rjepa-cli evaluate --world-model runs/wm --store runs/gsm8k --model smollm2 \\
       --labelled solutions.jsonl --split test --out report
-  rjepa-cli evaluate --world-model runs/ema --world-model runs/frozen \\
-      --store runs/gsm8k --split validation   (side by side)
+  rjepa-cli evaluate --world-model runs/frozen-0 --world-model runs/frozen-1 \\
+      --world-model runs/linear --store runs/gsm8k   (side by side; the worst of the seeds)
 
 \b
 Damaged solutions are encoded once, with --model, into stores beside --store:
@@ -88,18 +100,20 @@ Interrupted, the same command goes on; once they are whole, --model may be left 
 )
 @click.pass_context
 def command(ctx: click.Context, /, **params: Any) -> int:
-    """What a trained world model is worth: masked steps found again, foreign steps and slips
-    named, wrong solutions told from right ones, and what a linear probe reads.
+    """What a trained world model is worth: steps predicted from the past, one to three ahead, and
+    from the other steps; foreign steps and slips named, wrong solutions told from right ones, and
+    what a linear probe reads.
 
     Each figure stands beside those of its baselines (ridge regression, mean of the context, copy
-    of the previous step, the LLM's log-probability, length), with its 95 % interval from a paired
-    bootstrap over problems.
+    of the previous step, trained linear maps and perceptrons, the LLM's log-probability, length),
+    with its 95 % interval from a paired bootstrap over problems. Of world models that differ in
+    their seeds alone, the worst is what counts.
     """
     tree = gather(ctx, EvaluateRunSettings, EVALUATE_FLAGS)
     settings = structure(EvaluateRunSettings, tree)
     screen = Screen()
     out = new_reports(params["out"], (JSON_FILE, TABLE_FILE, REPORT_FILE))
-    facts = _evaluate(settings, screen)
+    facts = _evaluate(settings, screen, params["predictions"])
     told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
     if out is not None:
         _write(out, facts, screen)
@@ -108,27 +122,48 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     return SOME_LEFT_OUT if facts["facts"]["left_out"] else DONE
 
 
-def _evaluate(settings: EvaluateRunSettings, screen: Screen) -> Facts:
-    from rjepa_core.evaluation import Watch, evaluate
+def _evaluate(settings: EvaluateRunSettings, screen: Screen, predictions: str | None) -> Facts:
+    from rjepa_core.evaluation import EvaluationWatch, Kept, evaluate
 
+    kept = None if predictions is None else Kept()
     with (
         screen,
+        _predictions(settings, predictions, kept),
         Interrupts("encoded solutions are kept") as interrupts,
     ):
         try:
             with Stages(screen, interrupts) as stages:
-                watch = Watch(
+                watch = EvaluationWatch(
                     say=lambda text: screen.say(f"{text} …"),
                     warn=screen.warn,
                     report=stages.report,
                     encode=stages.encode,
                 )
-                return evaluate(settings, Registry(), watch).to_json()
+                return evaluate(settings, Registry(), watch, kept).to_json()
         except KeyboardInterrupt:
             raise InterruptedRunError(
                 "interrupted; damaged and labelled solutions that were encoded are kept for the "
                 "next time; the rest begins anew"
             ) from None
+
+
+@contextmanager
+def _predictions(
+    settings: EvaluateRunSettings, place: str | None, kept: Kept | None
+) -> Iterator[None]:
+    """Write what was kept when the block ends; refused before it begins where that cannot be."""
+    if place is None or kept is None:
+        yield
+        return
+    if settings.evaluate.parts and PREDICTION not in settings.evaluate.parts:
+        raise UsageError(
+            f"--predictions {place}: evaluate.parts leaves out the part {PREDICTION}; add it"
+        )
+    with NewFile(Path(place), f"--predictions {place}") as file:
+        yield
+        from rjepa_adapters.reports.predictions import predictions
+
+        file.data(predictions(kept))
 
 
 def _write(out: Path, facts: Facts, screen: Screen) -> None:

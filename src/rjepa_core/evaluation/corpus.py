@@ -14,7 +14,7 @@ from ..errors import InputError
 from ..ports.store import Entry, LatentStore
 from ..ports.world_model import LatentSequence
 from ..stores import layer_in
-from .metrics import Doubles, Ints
+from .statistics import Doubles, Ints
 
 Tick = Callable[[int], None]
 # Steps read at once while the training part goes by.

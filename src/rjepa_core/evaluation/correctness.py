@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import attrs
 import numpy as np
 
 from ..domain.problem import half_of
 from ..ports.world_model import Context
-from .bootstrap import Figure, Resampler, Separation, Share
-from .comparing import TOO_FEW, compare
 from .corpus import Sample, problem_numbers
 from .fitting import (
     Scores,
@@ -21,12 +20,13 @@ from .fitting import (
     prepared,
     solution_features,
 )
-from .methods import CONTEXTS, LOGPROB, Method, step_scores
-from .metrics import Doubles, Flags, Ints, auroc
+from .methods import BASELINE, COMBINED, CONTEXTS, LOGPROB, RIDGE, Method, step_scores
+from .progress import EvaluationWatch
 from .results import Table, TableBuilder
 from .settings import CORRECTNESS, EvaluateSettings
-from .watching import Watch
+from .statistics import Doubles, Figure, Flags, Ints, Resampler, Separation, Share, auroc
 
+TOO_FEW = "too few problems to fit on one half and test on the other"
 STEPS, TOKENS = "length in steps", "length in tokens"
 KINDS = ("max", "mean", "fitted")
 OVERALL = {kind: f"AUROC {kind}" for kind in KINDS}
@@ -43,7 +43,7 @@ def correctness_table(
     samples: Sequence[Sample],
     context: Context,
     settings: EvaluateSettings,
-    watch: Watch,
+    watch: EvaluationWatch,
     notes: tuple[str, ...] = (),
 ) -> Table:
     """AUROC of wrong against right solutions, overall and within a question.
@@ -144,3 +144,38 @@ class _Figures:
     def _fitted(self, names: Sequence[str]) -> Doubles:
         features = solution_features([self._ready[name] for name in names])
         return fitted_crosswise(features, self.wrong, self._halves)
+
+
+class Figures(Protocol):
+    """The figures of one table; `fits` tells whether logistic models could be fitted."""
+
+    fits: bool
+
+    def alone(self, name: str) -> Mapping[str, Figure]:
+        """Of one kind of scores."""
+
+    def together(self, name: str) -> Mapping[str, Figure]:
+        """Of a method's scores and the log-probability, in a logistic model."""
+
+
+def compare(
+    build: TableBuilder, methods: Sequence[Method], names: Sequence[str], figures: Figures
+) -> None:
+    """Each kind of scores alone; then world models and ridge regression with the log-probability.
+
+    Args:
+        build: gets the lines.
+        methods: that predict steps.
+        names: of all kinds of scores, those of the methods among them.
+        figures: of the table.
+    """
+    kinds = {method.name: method.kind for method in methods}
+    models = [name for name, kind in kinds.items() if kind != BASELINE]
+    for name in names:
+        against = (RIDGE, LOGPROB) if name in models else ()
+        build.add(name, kinds.get(name, BASELINE), figures.alone(name), against)
+    if LOGPROB not in names or not figures.fits:
+        return
+    for name in [*models, RIDGE]:
+        others = (f"{RIDGE} + {LOGPROB}", name) if name in models else ()
+        build.add(f"{name} + {LOGPROB}", COMBINED, figures.together(name), (LOGPROB, *others))

@@ -9,9 +9,8 @@ import numpy as np
 
 from ..domain.problem import half_of
 from ..ports.world_model import Context
-from .bootstrap import Figure, Resampler, Separation, Share
-from .comparing import TOO_FEW, compare
 from .corpus import Sample, problem_numbers
+from .correctness import TOO_FEW, compare
 from .fitting import (
     Scores,
     average,
@@ -26,10 +25,10 @@ from .fitting import (
     step_features,
 )
 from .methods import CONTEXTS, LOGPROB, Method, step_scores
-from .metrics import Doubles, Ints, named
+from .progress import EvaluationWatch
 from .results import Table, TableBuilder
 from .settings import FOREIGN, EvaluateSettings
-from .watching import Watch
+from .statistics import Doubles, Figure, Ints, Resampler, Separation, Share, named
 
 NAMED, BY_MAX, BY_MEAN, FITTED = "named", "AUROC max", "AUROC mean", "AUROC fitted"
 _TITLES = {FOREIGN: "A step of another problem", "slip": "One changed result"}
@@ -75,7 +74,7 @@ def damage_table(
     fitting: Sequence[Pair] | None,
     context: Context,
     settings: EvaluateSettings,
-    watch: Watch,
+    watch: EvaluationWatch,
     notes: tuple[str, ...] = (),
 ) -> Table:
     """Accuracy of naming the changed step, and AUROC of damaged against clean.

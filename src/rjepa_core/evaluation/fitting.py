@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .logistic import fit_logistic
-from .metrics import Doubles, Flags, Ints
+from .statistics import Doubles, Flags, Ints
 
 Scores = Sequence[Doubles]
 # The smallest surprise that its logarithm tells apart.

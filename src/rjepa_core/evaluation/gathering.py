@@ -15,10 +15,10 @@ from ..stores import layer_in
 from .corpus import Corpus, Sample, read
 from .correctness import is_wrong
 from .damage import Pair
+from .progress import EvaluationWatch
 from .refused import Refused
 from .settings import EvaluateSettings
 from .siblings import Siblings, changed_step, damaged_key
-from .watching import Watch
 
 # Steps before the changed one see nothing of it: their latents must be the store's own, but for
 # what rounding in another batch does.
@@ -49,7 +49,7 @@ class Gathering:
     asked: EvaluateSettings
     corpus: Corpus
     siblings: Siblings
-    watch: Watch
+    watch: EvaluationWatch
     refused: Refused
 
     def pairs(

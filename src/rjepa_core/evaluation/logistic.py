@@ -6,7 +6,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from .metrics import Doubles, Flags
+from .statistics import Doubles, Flags
 
 _STEPS = 50
 _ENOUGH = 1e-8

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
 import numpy as np
 
 from ..domain.problem import Split
-from ..ports.world_model import Context, LatentSequence
-from .baselines import (
-    STRENGTHS,
-    CopyOfPrevious,
-    MeanOfContext,
-    NormalEquations,
-    Predictor,
-    Ridge,
-    Standards,
-    features,
-    measure,
-)
+from ..ports.world_model import Context, LatentSequence, TargetSpace, WorldModel
+from .baselines import CopyOfPrevious, MeanOfContext, Predictor
 from .corpus import Corpus, Tick
-from .metrics import Doubles, Floats, Ints, true_ranks
-from .watching import Watch
+from .progress import EvaluationWatch
+from .results import Seeds
+from .ridge import Look, Ridge, fit_ridge
+from .statistics import Doubles, Floats
+from .targets import Standards, Targets, measure, measure_model
 
 WORLD_MODEL, BASELINE, COMBINED = "world model", "baseline", "combined"
 RIDGE, MEAN, COPY = "ridge regression", "mean of the context", "copy of the previous step"
 LOGPROB = "log-probability"
 CONTEXTS = {Context.OTHERS: "from the other steps", Context.PAST: "from the past alone"}
-# Traces of the validation part that the strength of the ridge regression is chosen on.
-_CHOOSING = 2000
 A = TypeVar("A")
 
 
@@ -42,11 +33,58 @@ class Method:
         name: in the tables.
         kind: `world model` or `baseline`.
         predictor: the method.
+        against: names of the methods that it is compared with.
+        model: the trained run, where it is one.
+        ranking: what predicts where ranks are told, if that is another.
+        strengths: of a ridge regression, for error and ranks, by context and steps ahead.
     """
 
     name: str
     kind: str
     predictor: Predictor
+    against: tuple[str, ...] = ()
+    model: WorldModel | None = None
+    ranking: Predictor | None = None
+    strengths: Mapping[Look, tuple[float, float]] = attrs.field(factory=dict)
+
+    def looks(self, ahead: int) -> bool:
+        """Whether it predicts so many steps ahead."""
+        return self.model is None or self.model.info.horizon >= ahead
+
+    def placed(self, space: Targets) -> Method:
+        """A world model's method, predicting in the target space of a table."""
+        assert self.model is not None
+        return attrs.evolve(self, predictor=InSpace(self.model, space))
+
+
+@attrs.frozen(eq=False)
+class InSpace:
+    """A world model's predictions in the target space in which they are compared."""
+
+    model: WorldModel
+    space: Targets
+
+    def predict(
+        self,
+        sequences: Sequence[LatentSequence],
+        context: Context = Context.OTHERS,
+        ahead: int = 1,
+    ) -> list[Floats]:
+        """See `Predictor`."""
+        predict = self.model.predict
+        # World models that predict the next step alone need not know of `ahead`.
+        made = predict(sequences, context) if ahead == 1 else predict(sequences, context, ahead)
+        return [self.space.place(self.model, one) for one in made]
+
+    def targets(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
+        """See `Predictor`."""
+        return self.space.of(sequences)
+
+    def surprise(
+        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+    ) -> list[Floats]:
+        """See `Predictor`."""
+        return self.model.surprise(sequences, context)
 
 
 def each_in_batches(
@@ -87,83 +125,84 @@ def step_scores(
     return [np.asarray(one, np.float64) for one in found]
 
 
-def ranks_of(
-    method: Method,
-    sequences: Sequence[LatentSequence],
-    context: Context,
-    size: int,
-    tick: Tick = lambda done: None,
-) -> Doubles:
-    """Rank of each true step among all steps of the sequences: float64 [N], step after step."""
-    predictor = method.predictor
-    predicted = each_in_batches(
-        lambda batch: predictor.predict(batch, context), sequences, size, tick
-    )
-    targets = each_in_batches(predictor.targets, sequences, size)
-    candidates = np.concatenate(targets)
-    return true_ranks(np.concatenate(predicted), candidates, np.arange(len(candidates)))
+@attrs.frozen(eq=False)
+class Comparison:
+    """Methods that predict in one target space.
+
+    Attributes:
+        name: of the world model whose own space it is; empty for the standardised latents.
+        space: of the predictions.
+        methods: that are compared.
+        seeds: methods that differ in their seeds alone.
+    """
+
+    name: str
+    space: Targets
+    methods: Sequence[Method]
+    seeds: Sequence[Seeds] = ()
+
+    @property
+    def baselines(self) -> list[Method]:
+        """Those that are no trained runs."""
+        return [method for method in self.methods if method.model is None]
 
 
-def fit_baselines(corpus: Corpus, watch: Watch, limit: int | None = None) -> list[Method]:
-    """Ridge regression, mean and copy, from the training part of the corpus.
-
-    The strength of the ridge regression is the one with the best mean reciprocal rank on (at most
-    2,000 traces of) the validation part, for each context by itself.
+def compared(
+    corpus: Corpus,
+    standards: Standards,
+    models: Sequence[Method],
+    seeds: Sequence[Seeds],
+    looks: Sequence[Look],
+    watch: EvaluationWatch,
+) -> list[Comparison]:
+    """World models with the baselines of their target spaces; first those that predict standardised
+    latents, with whose baselines the rest is compared, too.
 
     Args:
         corpus: the stores.
+        standards: of the training part.
+        models: the world models.
+        seeds: those that differ in their seeds alone.
+        looks: contexts and steps ahead that they are asked for.
         watch: told how far it is.
-        limit: of training traces; all by default.
 
     Raises:
         InputError: there is no training or no validation part.
     """
-    standards = fit_standards(corpus, watch, limit)
-    places = corpus.places(Split.TRAIN, limit)
-    sums = {context: NormalEquations(standards, context) for context in Context}
-    tick = watch.phase("fitting ridge regression", len(places))
-    for batch in corpus.latents(places, tick):
-        for equations in sums.values():
-            equations.add(batch)
-    choosing = [
-        sequence
-        for batch in corpus.latents(corpus.places(Split.VALIDATION)[:_CHOOSING])
-        for sequence in batch
-    ]
-    weights: dict[Context, Floats] = {}
-    strengths: dict[Context, float] = {}
-    tick = watch.phase("choosing its strength", len(Context) * len(STRENGTHS))
-    for number, (context, equations) in enumerate(sums.items()):
-        best = -1.0
-        for i, strength in enumerate(STRENGTHS):
-            solved = equations.solve(strength)
-            found = _mean_reciprocal_rank(standards, choosing, context, solved)
-            tick(number * len(STRENGTHS) + i + 1)
-            if found > best:
-                best, weights[context], strengths[context] = found, solved, strength
-            elif best - found > 0.01:
-                break
-    return [
-        Method(RIDGE, BASELINE, Ridge(standards, weights, strengths)),
-        Method(MEAN, BASELINE, MeanOfContext(standards)),
-        Method(COPY, BASELINE, CopyOfPrevious(standards)),
-    ]
+    own: dict[str, Targets] = {}
+    places = corpus.places(Split.TRAIN)
+    for method in models:
+        if method.model and method.model.info.target_space is TargetSpace.MODEL:
+            tick = watch.phase(f"measuring the target space of {method.name}", len(places))
+            own[method.name] = measure_model(method.model, corpus.latents(places, tick))
+    spaces: list[Targets] = [standards, *own.values()]
+    found = []
+    for name, chosen in zip(
+        ["", *own], fit_ridge(corpus, standards, spaces, looks, watch), strict=True
+    ):
+        space = chosen.space
+        theirs = [one for one in models if (own.get(one.name) or standards) is space]
+        baselines = [
+            Method(
+                RIDGE,
+                BASELINE,
+                Ridge(standards, chosen.for_error, space),
+                ranking=Ridge(standards, chosen.for_ranks, space),
+                strengths=chosen.strengths,
+            ),
+            Method(MEAN, BASELINE, MeanOfContext(space)),
+            Method(COPY, BASELINE, CopyOfPrevious(space)),
+        ]
+        methods = [*(one.placed(space) for one in theirs), *baselines]
+        found.append(Comparison(name, space, methods, () if name else seeds))
+    return found
 
 
-def fit_standards(corpus: Corpus, watch: Watch, limit: int | None = None) -> Standards:
+def fit_standards(corpus: Corpus, watch: EvaluationWatch) -> Standards:
     """Mean and spread of the training part.
 
     Raises:
         InputError: there is none.
     """
-    places = corpus.places(Split.TRAIN, limit)
+    places = corpus.places(Split.TRAIN)
     return measure(corpus.latents(places, watch.phase("measuring the training part", len(places))))
-
-
-def _mean_reciprocal_rank(
-    standards: Standards, sequences: Sequence[LatentSequence], context: Context, weights: Floats
-) -> float:
-    predicted = np.concatenate([features(standards, one, context) @ weights for one in sequences])
-    candidates = np.concatenate([standards.steps_of(one) for one in sequences])
-    truth: Ints = np.arange(len(candidates))
-    return float((1.0 / true_ranks(predicted, candidates, truth)).mean())

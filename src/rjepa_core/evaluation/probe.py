@@ -14,15 +14,14 @@ import attrs
 import numpy as np
 
 from ..ports.world_model import LatentSequence, WorldModel
-from .baselines import Standards
-from .bootstrap import Mean, Resampler, Separation
 from .corpus import Sample, problem_numbers
 from .logistic import fit_logistic
 from .methods import BASELINE, WORLD_MODEL, each_in_batches
-from .metrics import Doubles, Flags, auroc
+from .progress import EvaluationWatch
 from .results import Table, TableBuilder
 from .settings import PROBE, EvaluateSettings
-from .watching import Watch
+from .statistics import Doubles, Flags, Mean, Resampler, Separation, auroc
+from .targets import Standards
 
 RAW = "raw latents"
 LONG, MULTIPLIES = "long", "multiplies"
@@ -57,7 +56,7 @@ def probe_tables(
     standards: Standards,
     data: ProbeData,
     settings: EvaluateSettings,
-    watch: Watch,
+    watch: EvaluationWatch,
 ) -> list[Table]:
     """AUROC of linear probes by the number of labelled steps, a table a label.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from .bootstrap import Drawn, Estimate, Figure, Resampler
+from .statistics import Drawn, Estimate, Figure, Resampler
 
 
 @attrs.frozen
@@ -20,12 +20,14 @@ class Line:
         kind: `world model`, `baseline` or `combined`.
         figures: by column.
         differences: by baseline, then by column: this method's figure less the baseline's.
+        of: the methods whose worst, or best, figures these are; none where they are its own.
     """
 
     method: str
     kind: str
     figures: Mapping[str, Estimate]
     differences: Mapping[str, Mapping[str, Estimate]] = attrs.field(factory=dict)
+    of: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -41,6 +43,9 @@ class Table:
         chance: what guessing would get, by column.
         lines: the methods.
         notes: sentences that belong to it.
+        lower: columns in which less is better.
+        leads: columns that a summary begins with; none where others say more.
+        use: what such figures can be used for.
         facts: counts and settings that belong to it.
     """
 
@@ -53,6 +58,9 @@ class Table:
     chance: Mapping[str, float]
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = ()
+    lower: tuple[str, ...] = ()
+    leads: tuple[str, ...] = ()
+    use: str = ""
     facts: Mapping[str, Any] = attrs.field(factory=dict)
 
     def line(self, method: str) -> Line:
@@ -113,18 +121,36 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@attrs.frozen
+class Seeds:
+    """Methods that differ in their seeds alone.
+
+    Attributes:
+        name: of their line.
+        members: the methods.
+        best: the line is of the best of them, figure by figure: for what others are compared with.
+            Else it is of the worst.
+    """
+
+    name: str
+    members: tuple[str, ...]
+    best: bool = False
+
+
 class TableBuilder:
     """Collects figures of several methods over the same problems.
 
     Args:
         resampler: draws the problems.
+        lower: columns in which less is better.
     """
 
-    def __init__(self, resampler: Resampler) -> None:
-        self._resampler = resampler
+    def __init__(self, resampler: Resampler, lower: Sequence[str] = ()) -> None:
+        self._resampler, self._lower = resampler, lower
         self._kinds: dict[str, str] = {}
         self._drawn: dict[str, dict[str, Drawn]] = {}
         self._against: dict[str, tuple[str, ...]] = {}
+        self._of: dict[str, tuple[str, ...]] = {}
 
     def add(
         self, method: str, kind: str, figures: Mapping[str, Figure], against: tuple[str, ...] = ()
@@ -135,6 +161,24 @@ class TableBuilder:
             column: self._resampler.draw(figure) for column, figure in figures.items()
         }
         self._against[method] = against
+
+    def add_seeds(self, seeds: Seeds) -> None:
+        """The worst, or best, of several methods that were added, each figure by itself: a line
+        after theirs, of their kind, and compared as they are."""
+        members = [name for name in seeds.members if name in self._drawn]
+        if len(members) < 2:
+            return
+        found = {}
+        for column in self._drawn[members[0]]:
+            high = seeds.best != (column in self._lower)
+            drawn = [self._drawn[name][column] for name in members]
+            found[column] = (max if high else min)(drawn, key=lambda one: one.value)
+        self._kinds[seeds.name] = self._kinds[members[0]]
+        self._against[seeds.name] = self._against[members[0]]
+        self._of[seeds.name] = tuple(members)
+        place = list(self._drawn).index(members[-1]) + 1
+        lines = list(self._drawn.items())
+        self._drawn = dict([*lines[:place], (seeds.name, found), *lines[place:]])
 
     def lines(self) -> tuple[Line, ...]:
         """The lines, in the order of adding."""
@@ -148,6 +192,7 @@ class TableBuilder:
                     for other in self._against[method]
                     if other in self._drawn
                 },
+                self._of.get(method, ()),
             )
             for method, columns in self._drawn.items()
         )

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from ..domain.identity import LatentSpace, check_space, known_together
 from ..domain.problem import Split
 from ..errors import UsageError
-from ..plugins import Registry, open_store, open_world_model
-from ..ports.store import LatentStore
+from ..plugins import Registry, open_store
 from ..ports.world_model import Context, WorldModel
 from ..scoring import named
-from .baselines import Ridge
 from .corpus import Corpus, Sample
 from .correctness import correctness_table
 from .damage import damage_table
 from .gathering import Gathering, closing
-from .methods import WORLD_MODEL, Method, fit_baselines
+from .methods import Comparison, Method, compared, fit_standards
+from .prediction import Kept, looks_of, prediction_tables
 from .probe import COUNTS, ProbeData, probe_tables
+from .progress import EvaluationWatch
 from .refused import Refused
 from .results import Evaluation, Table
-from .retrieval import retrieval_table
-from .settings import CORRECTNESS, PARTS, PROBE, RETRIEVAL, EvaluateRunSettings
+from .settings import CORRECTNESS, PARTS, PREDICTION, PROBE, EvaluateRunSettings
 from .siblings import Siblings
 from .tampering import KINDS
-from .watching import Watch
+from .targets import Standards
+from .world_models import (
+    facts_of,
+    horizons_of,
+    methods_of,
+    opened_world_models,
+    seeds_of,
+    space_of,
+)
 
 
 def evaluate(
-    settings: EvaluateRunSettings, registry: Registry | None = None, watch: Watch | None = None
+    settings: EvaluateRunSettings,
+    registry: Registry | None = None,
+    watch: EvaluationWatch | None = None,
+    kept: Kept | None = None,
 ) -> Evaluation:
     """Compare world models with their baselines.
 
@@ -41,21 +50,26 @@ def evaluate(
         settings: of the evaluation.
         registry: finds the adapters.
         watch: told what goes on.
+        kept: is given the predictions of the part `prediction`; they take memory.
 
     Raises:
         UsageError: anything that the user can mend: no world model, stores of another latent space,
             nothing in the split, an LLM that is needed and was not named.
     """
-    registry, watch = registry or Registry(), watch or Watch()
+    registry, watch = registry or Registry(), watch or EvaluationWatch()
     parts = _parts(settings)
+    asked = settings.evaluate
     with ExitStack() as stack:
-        models = stack.enter_context(_world_models(settings, registry))
+        models = stack.enter_context(opened_world_models(asked, registry))
         stores = [
             stack.enter_context(closing(open_store(path, "read", registry)))
-            for path in settings.evaluate.stores
+            for path in asked.stores
         ]
-        corpus = _corpus(models, stores, settings.evaluate.max_steps)
-        return _Evaluator(settings, registry, watch, models, corpus).run(parts)
+        first = next(iter(models.values()))
+        owner = f"the world model {first.info.location}"
+        space = space_of(list(models.values()))
+        corpus = Corpus(stores, space, owner, max_steps=asked.max_steps)
+        return _Evaluator(settings, registry, watch, models, corpus, kept).run(parts)
 
 
 def _parts(settings: EvaluateRunSettings) -> tuple[str, ...]:
@@ -78,54 +92,17 @@ def _parts(settings: EvaluateRunSettings) -> tuple[str, ...]:
     return tuple(p for p in PARTS if p in wanted and (p != CORRECTNESS or asked.labelled))
 
 
-@contextmanager
-def _world_models(
-    settings: EvaluateRunSettings, registry: Registry
-) -> Iterator[dict[str, WorldModel]]:
-    """The world models by the names of the tables."""
-    places = settings.evaluate.world_models
-    if len(set(places)) < len(places):
-        raise UsageError("evaluate.world_models: one is named twice")
-    with ExitStack() as stack:
-        models = {}
-        for place in places:
-            model = open_world_model(place, settings.evaluate.device, registry)
-            stack.callback(model.close)
-            models["world model" if len(places) == 1 else f"world model {place}"] = model
-        _space_of(models)
-        yield models
-
-
-def _space_of(models: Mapping[str, WorldModel]) -> LatentSpace:
-    """The latent space of all, with what any of them knows of it.
-
-    Raises:
-        IdentityError: there are several.
-    """
-    first, *others = (model.info for model in models.values())
-    space = first.space
-    for other in others:
-        check_space(other.space, space, other.location, first.location)
-        space = known_together(space, other.space)
-    return space
-
-
-def _corpus(
-    models: Mapping[str, WorldModel], stores: Sequence[LatentStore], max_steps: int
-) -> Corpus:
-    owner = f"the world model {next(iter(models.values())).info.location}"
-    return Corpus(stores, _space_of(models), owner, max_steps=max_steps)
-
-
 class _Evaluator:
     def __init__(
         self,
         settings: EvaluateRunSettings,
         registry: Registry,
-        watch: Watch,
+        watch: EvaluationWatch,
         models: Mapping[str, WorldModel],
         corpus: Corpus,
+        kept: Kept | None,
     ) -> None:
+        self._kept = kept
         self._settings, self._asked, self._watch = settings, settings.evaluate, watch
         self._models, self._corpus = models, corpus
         self._split = Split(self._asked.split)
@@ -139,18 +116,27 @@ class _Evaluator:
         gathering = self._gathering
         self._pairs = {kind: gathering.pairs(kind, self._split) for kind in KINDS if kind in parts}
         self._labelled = gathering.labelled() if CORRECTNESS in parts else ([], ())
-        self._tested = self._samples(self._split) if {RETRIEVAL, PROBE} & {*parts} else []
+        self._tested = self._samples(self._split) if {PREDICTION, PROBE} & {*parts} else []
         # In the training part they are missing without harm.
         too_long = self._corpus.too_long(self._split, self._asked.limit)
         self._refused.add_too_long({place.key: place.entry.steps for place in too_long})
-        baselines = fit_baselines(self._corpus, self._watch)
-        methods = [Method(name, WORLD_MODEL, m) for name, m in self._models.items()] + baselines
-        ridge = baselines[0].predictor
-        assert isinstance(ridge, Ridge)
+        standards = fit_standards(self._corpus, self._watch)
+        seeds = seeds_of(self._models)
+        models = methods_of(self._models, seeds)
+        predicting = PREDICTION in parts
+        horizons = horizons_of(self._asked, self._models) if predicting else (1,)
+        looks = looks_of(sorted({1, *horizons}))
+        comparisons = compared(
+            self._corpus, standards, models if predicting else (), seeds, looks, self._watch
+        )
+        methods = [*models, *comparisons[0].baselines]
         tables: list[Table] = []
         for part in parts:
             if part == PROBE:
-                tables += self._probe(ridge)
+                tables += self._probe(standards)
+                continue
+            if part == PREDICTION:
+                tables += self._predictions(comparisons, horizons)
                 continue
             for context in Context:
                 make = partial(self._table, part, methods, context)
@@ -158,27 +144,17 @@ class _Evaluator:
         for line in named(self._refused.reasons, "left out"):
             self._watch.warn(line)
         return Evaluation(
-            world_models={
-                name: {
-                    "location": model.info.location,
-                    "objective": model.info.objective,
-                    "target_space": model.info.target_space.value,
-                    "latent_space": model.info.space.fingerprint,
-                }
-                for name, model in self._models.items()
-            },
+            world_models=facts_of(self._models),
             stores=self._asked.stores,
             split=self._split.value,
             seed=self._asked.seed,
             draws=self._asked.draws,
             tables=tuple(tables),
-            facts=self._facts(ridge),
+            facts=self._facts(standards),
         )
 
     def _table(self, part: str, methods: Sequence[Method], context: Context) -> Table:
         asked, watch, kept = self._asked, self._watch, self._refused.kept
-        if part == RETRIEVAL:
-            return retrieval_table(methods, kept(self._tested), context, asked, watch)
         if part == CORRECTNESS:
             samples, notes = self._labelled
             return correctness_table(methods, kept(samples), context, asked, watch, notes)
@@ -189,27 +165,35 @@ class _Evaluator:
 
     def _used(self, part: str) -> list[Sample]:
         """The samples that a part's tables are made of."""
-        if part == RETRIEVAL:
-            return self._tested
         if part == CORRECTNESS:
             return self._labelled[0]
         pairs, fitting, _ = self._pairs[part]
         return [sample for p in [*pairs, *(fitting or [])] for sample in (p.clean, p.damaged)]
 
-    def _probe(self, ridge: Ridge) -> list[Table]:
+    def _predictions(
+        self, comparisons: Sequence[Comparison], horizons: Sequence[int]
+    ) -> list[Table]:
+        def make() -> list[Table]:
+            samples = self._refused.kept(self._tested)
+            return prediction_tables(
+                comparisons, samples, horizons, self._asked, self._watch, self._kept
+            )
+
+        return self._refused.attempt(make, lambda: self._tested)
+
+    def _probe(self, standards: Standards) -> list[Table]:
         data = self._probe_data()
 
         def make() -> list[Table]:
             kept = ProbeData(*map(self._refused.kept, data.parts()))
-            return probe_tables(self._models, ridge.standards, kept, self._asked, self._watch)
+            return probe_tables(self._models, standards, kept, self._asked, self._watch)
 
         return self._refused.attempt(make, lambda: [one for part in data.parts() for one in part])
 
-    def _facts(self, ridge: Ridge) -> dict[str, Any]:
+    def _facts(self, standards: Standards) -> dict[str, Any]:
         return {
-            "training_traces": ridge.standards.sequences,
-            "training_steps": ridge.standards.steps,
-            "ridge_strength": {c.value: s for c, s in ridge.strengths.items()},
+            "training_traces": standards.sequences,
+            "training_steps": standards.steps,
             "limit": self._asked.limit,
             "labelled": self._asked.labelled,
             "left_out": {str(key): reason for key, reason in self._refused.reasons.items()},

@@ -10,19 +10,23 @@ from attrs import validators as v
 from ..domain.problem import Split
 from ..settings import AdapterSettings, ModelSettings
 
-RETRIEVAL, FOREIGN, SLIP, CORRECTNESS, PROBE = (
-    "retrieval",
+PREDICTION, FOREIGN, SLIP, CORRECTNESS, PROBE = (
+    "prediction",
     "foreign",
     "slip",
     "correctness",
     "probe",
 )
-PARTS = (RETRIEVAL, FOREIGN, SLIP, CORRECTNESS, PROBE)
+PARTS = (PREDICTION, FOREIGN, SLIP, CORRECTNESS, PROBE)
 SPLITS = (Split.TEST.value, Split.VALIDATION.value)
 
 
 def _several(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _ordered(value: Any) -> Any:
+    return (value,) if isinstance(value, int) else tuple(sorted(set(value)))
 
 
 def _whole(least: int) -> Any:
@@ -45,6 +49,8 @@ class EvaluateSettings:
         labelled: file of solutions labelled right or wrong, for `correctness`.
         split: part of the problems that the figures are of.
         parts: what is done; empty for all that can be.
+        horizons: of `prediction`: how many steps ahead; empty for 1, 2 and 3, as far as the world
+            models look.
         limit: use only the first so many traces of the split, and problems of `labelled`.
         draws: of the bootstrap that gives the intervals.
         seed: of the draws, of what is damaged, and of the probe's labels.
@@ -58,8 +64,11 @@ class EvaluateSettings:
     labelled: str | None = None
     split: str = attrs.field(default=Split.TEST.value, validator=v.in_(SPLITS))
     parts: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_parts)
+    horizons: tuple[int, ...] = attrs.field(
+        default=(), converter=_ordered, validator=v.deep_iterable(_whole(1))
+    )
     limit: int | None = attrs.field(default=None, validator=v.optional(_whole(1)))
-    draws: int = attrs.field(default=1000, validator=_whole(0))
+    draws: int = attrs.field(default=2000, validator=_whole(0))
     seed: int = attrs.field(default=0, validator=_whole(0))
     batch_size: int = attrs.field(default=256, validator=_whole(1))
     max_steps: int = attrs.field(default=512, validator=_whole(2))

@@ -30,9 +30,9 @@ from ..settings import (
 )
 from ..stores import check_prompts_alike
 from .corpus import Corpus, Place
+from .progress import EvaluationWatch
 from .settings import EvaluateRunSettings
 from .tampering import CHANGED, pool_of, tamper, tampered_id
-from .watching import Watch
 
 
 def tampered_location(store: str, kind: str, split: Split) -> str:
@@ -58,7 +58,7 @@ class Siblings:
 
     settings: EvaluateRunSettings
     registry: Registry
-    watch: Watch
+    watch: EvaluationWatch
 
     def tampered(self, corpus: Corpus, number: int, kind: str, split: Split) -> LatentStore:
         """The damaged solutions of one of the corpus's stores, encoded; closed by the caller.

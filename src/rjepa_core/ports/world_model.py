@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..domain.identity import LatentSpace
+from ..errors import InputError, UnsupportedError
+from ..text import count
 
 Floats = NDArray[np.float32]
 
@@ -65,6 +67,11 @@ class WorldModelInfo:
         objective: the objective it was trained with.
         quantiles: the 101 percentiles, 0 to 100, of the surprise of validation steps, by the number
             of steps S of their traces; key 0 is for all traces.
+        horizon: how many steps ahead `predict` can be asked for at most.
+        network: what predicts; `linear` and `perceptron` are baselines of everything else.
+        seed: the seed it was trained with; None if there was none.
+        configuration: all other settings that made it, plain values by section and key: models with
+            the same configuration differ only in their seeds. Empty if it is not known.
     """
 
     location: str
@@ -74,6 +81,10 @@ class WorldModelInfo:
     target_space: TargetSpace
     objective: str
     quantiles: Mapping[int, tuple[float, ...]] = attrs.field(factory=dict)
+    horizon: int = 1
+    network: str = ""
+    seed: int | None = None
+    configuration: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 class WorldModel(Protocol):
@@ -87,9 +98,21 @@ class WorldModel(Protocol):
     def info(self) -> WorldModelInfo: ...
 
     def predict(
-        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+        self,
+        sequences: Sequence[LatentSequence],
+        context: Context = Context.OTHERS,
+        ahead: int = 1,
     ) -> list[Floats]:
-        """Predict each step from its context: float32 [S, E] per sequence, in target space."""
+        """Predict each step from its context: float32 [S, E] per sequence, in target space.
+
+        `ahead` is for `Context.PAST`: with 2, step s is predicted from the prompt and the steps
+        before s - 1, and so on; if there are none, from the prompt alone. Callers never ask for
+        more than `info.horizon`, and do not pass `ahead` if that is 1.
+
+        Raises:
+            InputError: `ahead` is below 1, or above 1 with another context.
+            UnsupportedError: it is above `info.horizon`.
+        """
         ...
 
     def predict_masked(
@@ -127,6 +150,23 @@ class WorldModel(Protocol):
     def close(self) -> None:
         """Release the model."""
         ...
+
+
+def check_ahead(info: WorldModelInfo, context: Context, ahead: int) -> None:
+    """Refuse a look ahead that `WorldModel.predict` does not promise.
+
+    Raises:
+        InputError: there is no such look ahead.
+        UnsupportedError: the world model does not look so far.
+    """
+    if ahead < 1 or (ahead > 1 and context is not Context.PAST):
+        raise InputError(
+            f"ahead: got {ahead} with context {context.value}; it is 1 or, from the past, more"
+        )
+    if ahead > info.horizon:
+        raise UnsupportedError(
+            f"{info.location} predicts {count(info.horizon, 'step')} ahead at most, not {ahead}"
+        )
 
 
 # The file in a run's folder that holds its settings; `--config` of a later run may take it.

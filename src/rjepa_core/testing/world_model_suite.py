@@ -106,6 +106,45 @@ class WorldModelContract:
         whole, part = world_model.predict([given, shorter], Context.PAST)
         close(whole[:3], part, "with Context.PAST no later step is seen", 1e-4, 1e-4)
 
+    def test_a_look_ahead_knows_less(self, world_model: WorldModel) -> None:
+        if world_model.info.horizon < 2:
+            pytest.skip("predicts one step ahead alone")
+        given = sequences(world_model)
+        one = given[2]
+        far = world_model.predict(given, Context.PAST, ahead=2)
+        assert [made.shape for made in far] == [
+            (len(each.latents), world_model.info.target_size) for each in given
+        ], "a prediction a step, however far ahead"
+        for changed in range(len(one.latents)):
+            latents = one.latents.copy()
+            latents[changed] += 3.0
+            other = LatentSequence(latents, one.prompt, one.domain)
+            after = world_model.predict([other], Context.PAST, ahead=2)[0]
+            seen = changed + 2
+            promise = "ahead=2 sees neither a step nor the one before"
+            close(after[:seen], far[2][:seen], promise, 1e-4, 1e-4)
+            if seen < len(one.latents):
+                assert not np.allclose(after[seen], far[2][seen], atol=1e-4), (
+                    "ahead=2 sees the steps before the last one"
+                )
+        close(
+            world_model.predict([one], Context.PAST, ahead=1)[0],
+            world_model.predict([one], Context.PAST)[0],
+            "one step ahead is what is predicted if nothing is said",
+            0,
+        )
+
+    def test_a_look_ahead_that_there_is_not_is_refused(self, world_model: WorldModel) -> None:
+        if world_model.info.horizon < 2:
+            pytest.skip("predicts one step ahead alone")
+        given = sequences(world_model)[:1]
+        with raises(InputError, "only the past is looked ahead from", match="ahead"):
+            world_model.predict(given, Context.OTHERS, ahead=2)
+        with raises(InputError, "a look ahead is of a step or more", match="ahead"):
+            world_model.predict(given, Context.PAST, ahead=0)
+        with raises(UnsupportedError, "nothing is predicted beyond info.horizon", match="ahead"):
+            world_model.predict(given, Context.PAST, ahead=world_model.info.horizon + 1)
+
     def test_masked_steps_in_the_order_they_were_asked(self, world_model: WorldModel) -> None:
         given = sequences(world_model)
         a, b = world_model.predict_masked([given[2], given[2]], [[1, 3], [3, 1]])

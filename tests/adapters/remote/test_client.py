@@ -62,7 +62,17 @@ class TestLocal(WorldModelContract):
 
 def test_it_says_of_itself_what_the_run_says(remote: WorldModel, local: WorldModel) -> None:
     assert isinstance(remote, RemoteWorldModel)
-    assert remote.info == attrs.evolve(local.info, location=remote.info.location)
+    expected = attrs.evolve(local.info, location=remote.info.location)
+    # A service predicts the next step alone, and does not tell where its run was made.
+    assert remote.info == attrs.evolve(expected, horizon=1, configuration={})
+    assert (remote.info.network, remote.info.seed) == ("transformer", 0)
+
+
+def test_a_service_of_before_says_less(local: WorldModel) -> None:
+    facts = json.loads(json.dumps(info_to_json(local.info)))
+    del facts["network"], facts["seed"]
+    found = info_from_json(facts, "x")
+    assert (found.network, found.seed, found.horizon) == ("", None, 1)
 
 
 def test_alone_the_scores_are_the_run_s_to_the_bit(remote: WorldModel, local: WorldModel) -> None:

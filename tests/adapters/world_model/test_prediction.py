@@ -8,6 +8,7 @@ from latent_stores import make_store
 
 from rjepa_adapters.world_model import prediction
 from rjepa_adapters.world_model.inference import JepaWorldModel
+from rjepa_adapters.world_model.masks import Mask
 from rjepa_adapters.world_model.prediction import predict_each
 from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure
@@ -28,14 +29,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> JepaWorldModel:
     return JepaWorldModel(str(place / "run"), "cpu")
 
 
-def predicted(model: JepaWorldModel, steps: int, context: Context) -> torch.Tensor:
+def predicted(model: JepaWorldModel, steps: int, context: Context, ahead: int = 1) -> torch.Tensor:
     width = model.info.hidden_size
     generator = torch.Generator().manual_seed(steps)
     given = torch.randn(2, steps, width, generator=generator)
     prompt = torch.randn(2, width, generator=generator)
     domain = torch.zeros(2, dtype=torch.int64)
     with torch.no_grad():
-        return predict_each(model._network.jepa, given, prompt, domain, context)
+        return predict_each(model._network.jepa, given, prompt, domain, context, ahead=ahead)
 
 
 @pytest.mark.parametrize("context", list(Context))
@@ -80,4 +81,19 @@ def test_the_past_in_one_pass_is_the_past_step_by_step(model: JepaWorldModel, st
                 Context.PAST,
                 torch.tensor([place]),
             )
+        torch.testing.assert_close(alone[:, 0], whole[:, place], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3, 9])
+def test_a_look_ahead_is_the_past_without_its_last_steps(model: JepaWorldModel, ahead: int) -> None:
+    steps = 5
+    whole = predicted(model, steps, Context.PAST, ahead)
+    generator = torch.Generator().manual_seed(steps)
+    given = torch.randn(2, steps, model.info.hidden_size, generator=generator)
+    prompt = torch.randn(2, model.info.hidden_size, generator=generator)
+    for place in range(steps):
+        seen = torch.arange(max(0, place - ahead + 1)).expand(2, -1)
+        mask = Mask(seen, torch.full((2, 1), place))
+        with torch.no_grad():
+            alone = model._network.jepa(given, prompt, torch.zeros(2, dtype=torch.int64), mask)
         torch.testing.assert_close(alone[:, 0], whole[:, place], rtol=1e-5, atol=1e-5)

@@ -21,8 +21,9 @@ from rjepa_adapters.world_model.prediction import predict_each
 from rjepa_adapters.world_model.ridge import start_from_ridge
 from rjepa_adapters.world_model.validation import look
 from rjepa_adapters.world_model.workers import Loader
-from rjepa_core.domain.split import Split
-from rjepa_core.evaluation.baselines import NormalEquations, Ridge, Standards
+from rjepa_core.domain.problem import Split
+from rjepa_core.evaluation.ridge import NormalEquations, Ridge
+from rjepa_core.evaluation.targets import Standards
 from rjepa_core.ports.world_model import Context, LatentSequence
 from rjepa_core.settings.training import DataSettings, TrainSettings, WorldModelSettings
 
@@ -57,7 +58,7 @@ def test_the_untrained_model_is_the_regression(tmp_path: Path, context: Context)
             made.append(predict_each(network.jepa, steps, prompt, domain, context)[0].numpy())
     equations = NormalEquations(standards, context)
     equations.add(sequences)
-    ridge = Ridge(standards, {context: equations.solve(3.0)}, {context: 3.0})
+    ridge = Ridge(standards, {(context, 1): equations.solve(3.0)})
     wanted = np.concatenate(ridge.predict(sequences, context))
     assert np.abs(wanted).max() > 0.1
     np.testing.assert_allclose(np.concatenate(made), wanted, atol=2e-3)

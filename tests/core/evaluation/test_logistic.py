@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rjepa_core.evaluation.logistic import Logistic, fit_logistic
-from rjepa_core.evaluation.metrics import auroc
+from rjepa_core.evaluation.statistics import auroc
 
 
 def data(count: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

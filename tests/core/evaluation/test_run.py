@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
+import ridge_world_model
 from evaluation_stores import (
     encode_solutions,
     make_run,
@@ -19,9 +22,16 @@ from evaluation_stores import (
 
 from rjepa_core.domain.problem import Split, split_of
 from rjepa_core.errors import IdentityError, InputError, UsageError
-from rjepa_core.evaluation import EvaluateRunSettings, EvaluateSettings, Evaluation, Watch, evaluate
+from rjepa_core.evaluation import (
+    EvaluateRunSettings,
+    EvaluateSettings,
+    Evaluation,
+    EvaluationWatch,
+    evaluate,
+)
 from rjepa_core.evaluation.corpus import Corpus
 from rjepa_core.plugins.locate import open_store, open_world_model
+from rjepa_core.ports.world_model import TargetSpace
 from rjepa_core.settings.extraction import AdapterSettings, ModelSettings
 from rjepa_core.testing.memory_store import MemoryStore
 from rjepa_core.testing.samples import sample_identity, sample_record, told_identity
@@ -30,7 +40,11 @@ Made = tuple[Path, str, str]
 
 
 def run(
-    store: str, world_model: str, model: str | None = "m", watch: Watch | None = None, **asked: Any
+    store: str,
+    world_model: str,
+    model: str | None = "m",
+    watch: EvaluationWatch | None = None,
+    **asked: Any,
 ) -> Evaluation:
     usual = {"world_models": (world_model,), "stores": (store,), "draws": 50, "seed": 1}
     settings = EvaluateRunSettings(
@@ -48,15 +62,19 @@ def own(made: Made, tmp_path: Path) -> tuple[str, str]:
     return str(tmp_path / "s"), made[2]
 
 
-# retrieval
+# prediction
+
+PREDICTIONS = ["prediction/past/1", "prediction/past/2", "prediction/past/3", "prediction/others/1"]
 
 
-def test_retrieval_both_ways(made: Made) -> None:
+def test_predictions_from_the_past_first(made: Made) -> None:
     _, store, world_model = made
-    found = run(store, world_model, model=None, parts=("retrieval",))
-    assert [table.name for table in found.tables] == ["retrieval/others", "retrieval/past"]
-    table = found.table("retrieval/others")
-    assert table.columns == ("top-1", "MRR")
+    found = run(store, world_model, model=None, parts=("prediction",))
+    assert [table.name for table in found.tables] == PREDICTIONS
+    table = found.table("prediction/others/1")
+    assert table.columns == (
+        "top-1", "MRR", "error", "explained variance", "top-1 same place", "MRR same place",
+    )  # fmt: skip
     assert [line.method for line in table.lines] == [
         "world model",
         "ridge regression",
@@ -68,35 +86,100 @@ def test_retrieval_both_ways(made: Made) -> None:
     with_store.close()
     assert table.items == sum(e.steps for e in entries if e.steps > 1)
     assert table.problems == len({e.statement_hash for e in entries})
-    # Trained on all, it knows the test part by heart; the baseline saw the training part alone.
-    ours, ridge = table.line("world model"), table.line("ridge regression")
-    assert ours.figures["MRR"].value > ridge.figures["MRR"].value
-    difference = ours.differences["ridge regression"]["MRR"]
-    expected = ours.figures["MRR"].value - ridge.figures["MRR"].value
-    assert difference.value == pytest.approx(expected)
-    assert difference.low <= difference.value <= difference.high
-    assert found.facts["ridge_strength"].keys() == {"others", "past"}
+    assert "later latents have read the step" in table.notes[0]
+    for table in found.tables:
+        # Trained on all, it knows the test part by heart; the baseline saw the training part alone.
+        ours, ridge = table.line("world model"), table.line("ridge regression")
+        assert ours.figures["error"].value < ridge.figures["error"].value
+        difference = ours.differences["ridge regression"]["error"]
+        expected = ours.figures["error"].value - ridge.figures["error"].value
+        assert difference.value == pytest.approx(expected)
+        assert difference.low <= difference.value <= difference.high
+        assert any(
+            re.fullmatch(r"ridge regression: strength \S+ for ranks and \S+ for errors", note)
+            for note in table.notes
+        )
 
 
 def test_the_batch_size_does_not_matter(made: Made) -> None:
     _, store, world_model = made
     one, many = (
-        run(store, world_model, parts=("retrieval",), batch_size=size).to_json()
+        run(store, world_model, parts=("prediction",), batch_size=size).to_json()
         for size in (1, 256)
     )
     for a, b in zip(one["tables"], many["tables"], strict=True):
         for x, y in zip(a["lines"], b["lines"], strict=True):
-            assert x["figures"]["MRR"]["value"] == pytest.approx(y["figures"]["MRR"]["value"])
+            for column in ("MRR", "error"):
+                first, second = (line["figures"][column]["value"] for line in (x, y))
+                assert first == pytest.approx(second, rel=1e-5)
 
 
 def test_several_world_models_stand_side_by_side(made: Made, tmp_path: Path) -> None:
     _, store, world_model = made
-    noisy = make_run(store, tmp_path / "noisy", noise=3.0)
-    found = run(store, "", parts=("retrieval",), world_models=(world_model, noisy))
-    table = found.table("retrieval/others")
-    good, bad = (table.line(f"world model {place}") for place in (world_model, noisy))
-    assert good.figures["MRR"].value > bad.figures["MRR"].value + 0.05
-    assert list(found.world_models) == [good.method, bad.method]
+    noisy = [make_run(store, tmp_path / f"noisy-{i}", noise=3.0, seed=i) for i in range(2)]
+    found = run(store, "", parts=("prediction",), world_models=(world_model, *noisy))
+    table = found.table("prediction/past/1")
+    assert [line.method for line in table.lines][:4] == [
+        *("world model run", "world model noisy-0", "world model noisy-1"),
+        "world model noisy, the worst of 2 seeds",
+    ]
+    good, worst = table.lines[0], table.lines[3]
+    assert good.figures["MRR"].value > worst.figures["MRR"].value + 0.05
+    assert worst.of == ("world model noisy-0", "world model noisy-1")
+    assert worst.differences["ridge regression"].keys() == worst.figures.keys()
+    assert list(found.world_models) == [line.method for line in table.lines[:3]]
+    assert [one["seed"] for one in found.world_models.values()] == [0, 0, 1]
+
+
+def test_folders_of_one_name_are_told_apart(made: Made, tmp_path: Path) -> None:
+    _, store, world_model = made
+    other = make_run(store, tmp_path / "run", noise=1.0)
+    asked = {"parts": ("prediction",), "horizons": 1, "draws": 0}
+    found = run(store, "", world_models=(world_model, other), **asked)
+    assert list(found.world_models) == [f"world model {world_model}", f"world model {other}"]
+
+
+def test_how_far_ahead_is_asked_for(made: Made, tmp_path: Path) -> None:
+    _, store, world_model = made
+    asked = {"parts": ("prediction",), "draws": 0}
+    found = run(store, world_model, horizons=(3, 2), **asked)
+    assert [table.name for table in found.tables] == PREDICTIONS[1:]
+    short = make_run(store, tmp_path / "short", horizon=1)
+    found = run(store, short, **asked)
+    assert [table.name for table in found.tables] == [PREDICTIONS[0], PREDICTIONS[3]]
+    with pytest.raises(UsageError, match=r"horizons: .*short predicts no more than 1 step"):
+        run(store, short, horizons=2, **asked)
+
+
+def test_a_target_space_of_its_own_has_tables_of_its_own(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A space that is the latents' own, turned and scaled, gives the figures of the latents."""
+    _, store, world_model = made
+    asked = {"parts": ("prediction",), "draws": 0}
+    plain = run(store, world_model, **asked)
+    of = ridge_world_model.RidgeWorldModel
+    info, predict, targets = of.__init__, of.predict, of.targets
+
+    def turned(rows: list[Any]) -> list[Any]:
+        return [3.0 * row[:, ::-1] + 5.0 for row in rows]
+
+    def own(self: Any, *args: Any) -> None:
+        info(self, *args)
+        self.info = attrs.evolve(self.info, target_space=TargetSpace.MODEL)
+
+    monkeypatch.setattr(of, "__init__", own)
+    monkeypatch.setattr(of, "predict", lambda *a, **b: turned(predict(*a, **b)))
+    monkeypatch.setattr(of, "targets", lambda *a: turned(targets(*a)))
+    found = run(store, world_model, **asked)
+    assert [table.name for table in found.tables] == [f"{name}/world model" for name in PREDICTIONS]
+    for one, table in zip(plain.tables, found.tables, strict=True):
+        assert "own target space" in table.notes[-1]
+        for line in one.lines:
+            figures = table.line(line.method).figures
+            assert figures["top-1"].value == pytest.approx(line.figures["top-1"].value, abs=0.05)
+            value = line.figures["explained variance"].value
+            assert figures["explained variance"].value == pytest.approx(value, abs=0.05)
 
 
 # damaged solutions
@@ -111,14 +194,14 @@ def test_damaged_solutions_are_encoded_once(own: tuple[str, str]) -> None:
         extraction.run()
 
     parts = ("foreign", "slip")
-    first = run(store, world_model, parts=parts, watch=Watch(encode=encode))
+    first = run(store, world_model, parts=parts, watch=EvaluationWatch(encode=encode))
     assert [place.removeprefix(store) for place in encoded] == [
         ".tampered-foreign-test",
         ".tampered-foreign-validation",
         ".tampered-slip-test",
         ".tampered-slip-validation",
     ]
-    again = run(store, world_model, model=None, parts=parts, watch=Watch(encode=encode))
+    again = run(store, world_model, model=None, parts=parts, watch=EvaluationWatch(encode=encode))
     assert len(encoded) == 4
     assert again.to_json() == first.to_json()
     table = first.table("foreign/others")
@@ -268,7 +351,7 @@ def test_the_probe_says_what_its_label_is(made: Made) -> None:
 def test_a_store_of_another_space_is_refused(made: Made, tmp_path: Path) -> None:
     other = make_store(tmp_path, pooling="last")
     with pytest.raises(IdentityError, match='pooling is "last" there and "mean" in the world'):
-        run(other, made[2], parts=("retrieval",))
+        run(other, made[2], parts=("prediction",))
 
 
 def test_what_the_world_model_does_not_know_the_stores_must_agree_on() -> None:
@@ -290,12 +373,12 @@ def test_what_the_world_model_does_not_know_the_stores_must_agree_on() -> None:
 def test_another_layer_is_refused_and_one_of_several_is_used(made: Made, tmp_path: Path) -> None:
     _, store, world_model = made
     both = make_store(tmp_path, "both", layers=(1, 3))
-    found = run(both, world_model, parts=("retrieval",))
-    expected = run(store, world_model, parts=("retrieval",))
-    assert found.table("retrieval/others").lines == expected.table("retrieval/others").lines
+    found = run(both, world_model, parts=("prediction",))
+    expected = run(store, world_model, parts=("prediction",))
+    assert found.tables[0].lines == expected.tables[0].lines
     other = make_store(tmp_path, "other", layers=(1,))
     with pytest.raises(IdentityError, match=r"layers is \[1\] there and \[3\]"):
-        run(other, world_model, parts=("retrieval",))
+        run(other, world_model, parts=("prediction",))
 
 
 def test_an_empty_store_is_refused(made: Made, tmp_path: Path) -> None:

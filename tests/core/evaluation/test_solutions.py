@@ -8,16 +8,16 @@ import attrs
 import numpy as np
 import pytest
 
-from rjepa_core.evaluation.baselines import measure
 from rjepa_core.evaluation.corpus import Sample
 from rjepa_core.evaluation.correctness import correctness_table
 from rjepa_core.evaluation.damage import Pair, damage_table
 from rjepa_core.evaluation.fitting import can_cross, fitted_crosswise
 from rjepa_core.evaluation.methods import BASELINE, RIDGE, WORLD_MODEL, Method, each_in_batches
-from rjepa_core.evaluation.metrics import auroc
 from rjepa_core.evaluation.probe import LONG, ProbeData, probe_tables
+from rjepa_core.evaluation.progress import EvaluationWatch
 from rjepa_core.evaluation.settings import EvaluateSettings
-from rjepa_core.evaluation.watching import Watch
+from rjepa_core.evaluation.statistics import auroc
+from rjepa_core.evaluation.targets import measure
 from rjepa_core.ports.world_model import Context, LatentSequence
 from rjepa_core.testing.samples import sample_identity, sample_record
 
@@ -32,7 +32,10 @@ class Column:
     number: int
 
     def predict(
-        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+        self,
+        sequences: Sequence[LatentSequence],
+        context: Context = Context.OTHERS,
+        ahead: int = 1,
     ) -> list[Floats]:
         return [one.latents * 0 for one in sequences]
 
@@ -45,6 +48,7 @@ class Column:
         return [one.latents[:, self.number] for one in sequences]
 
 
+WATCH = EvaluationWatch()
 METHODS = [Method("world model", WORLD_MODEL, Column(0)), Method(RIDGE, BASELINE, Column(1))]
 
 
@@ -76,7 +80,9 @@ def pairs(count: int, seed: int) -> list[Pair]:
 
 def test_damage_is_named_and_told_from_clean() -> None:
     tested, fitting = pairs(60, 1), pairs(60, 2)
-    table = damage_table("foreign", METHODS, tested, fitting, Context.OTHERS, SETTINGS, Watch())
+    table = damage_table(
+        "foreign", METHODS, tested, fitting, Context.OTHERS, SETTINGS, EvaluationWatch()
+    )
     named = np.mean(
         [pair.damaged.sequence.latents[:, 0].argmax() == pair.changed for pair in tested]
     )
@@ -108,7 +114,7 @@ def test_correctness_overall_and_within_a_question() -> None:
             steps = int(random.integers(1, 4))
             scores = level + 0.2 * random.random((steps, 2)) + (0.0 if correct else 0.1)
             samples.append(sample(problem, scores, -random.random(steps), correct))
-    table = correctness_table(METHODS, samples, Context.PAST, SETTINGS, Watch())
+    table = correctness_table(METHODS, samples, Context.PAST, SETTINGS, EvaluationWatch())
     wrong = np.array([one.trace.metadata["correct"] == "false" for one in samples])
     largest = np.array([one.sequence.latents[:, 0].max() for one in samples])
     ours = table.line("world model").figures
@@ -185,7 +191,7 @@ def test_a_probe_reads_what_is_there() -> None:
     data = ProbeData(make(0, 60), make(100, 30), make(200, 40))
     standards = measure([[one.sequence for one in data.train]])
     models = {"world model": Reads(known)}
-    (table,) = probe_tables(models, standards, data, SETTINGS, Watch())  # type: ignore[arg-type]
+    (table,) = probe_tables(models, standards, data, SETTINGS, EvaluationWatch())  # type: ignore[arg-type]
     assert table.name == f"probe/{LONG}"
     assert table.columns == ("30", "100")
     assert table.line("world model").figures["100"].value > 0.99

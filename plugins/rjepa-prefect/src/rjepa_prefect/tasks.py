@@ -14,7 +14,7 @@ from prefect.runtime import flow_run, task_run
 
 from rjepa_core import ExtractionSettings, Registry, TrainSettings
 from rjepa_core.errors import ProblemsFailedError
-from rjepa_core.evaluation import EvaluateRunSettings, Watch
+from rjepa_core.evaluation import EvaluateRunSettings, EvaluationWatch
 from rjepa_core.evaluation import evaluate as evaluate_world_models
 from rjepa_core.evaluation.text import heading
 from rjepa_core.extraction import Extraction, Summary, open_extraction
@@ -197,7 +197,7 @@ def evaluate(values: Values) -> Values:
                 failed = count(failures, "solution")
                 log.warning("%s could not be encoded and will be left out", failed)
 
-        watch = Watch(say=log.info, warn=log.warning, report=report, encode=encode)
+        watch = EvaluationWatch(say=log.info, warn=log.warning, report=report, encode=encode)
         return evaluate_world_models(settings, Registry(), watch).to_json()
 
     facts = run_shielded(work)

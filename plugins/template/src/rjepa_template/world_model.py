@@ -25,10 +25,13 @@ from rjepa_core.ports.world_model import (
     TrainSummary,
     TrainWatch,
     WorldModelInfo,
+    check_ahead,
 )
 from rjepa_core.settings import TrainSettings
 
 FILE = "template.json"
+# Steps ahead that are predicted at most; leave `horizon` out if yours predicts the next one alone.
+FURTHEST = 8
 Floats = NDArray[np.float32]
 
 
@@ -41,14 +44,23 @@ class TemplateWorldModel:
         self._mean = np.asarray(run["mean"], np.float32)
         self._scale = np.asarray(run["scale"], np.float32)
         width = len(self._mean)
-        self.info = WorldModelInfo(location, space, width, width, TargetSpace.LLM, "mean")
+        self.info = WorldModelInfo(
+            location, space, width, width, TargetSpace.LLM, "mean", horizon=FURTHEST
+        )
 
     def predict(
-        self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+        self,
+        sequences: Sequence[LatentSequence],
+        context: Context = Context.OTHERS,
+        ahead: int = 1,
     ) -> list[Floats]:
+        check_ahead(self.info, context, ahead)
         return [
             np.stack(
-                [self._mean_of(one, step, [step], context) for step in range(len(one.latents))]
+                [
+                    self._mean_of(one, step, range(step - ahead + 1, step + 1), context)
+                    for step in range(len(one.latents))
+                ]
             )
             for one in self._check(sequences)
         ]

@@ -15,7 +15,7 @@ def _run(extraction: Extraction) -> None:
 
 
 @attrs.frozen
-class Watch:
+class EvaluationWatch:
     """What an evaluation tells.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Intervals by a paired bootstrap over problems.
+"""Figures, and their intervals by a paired bootstrap over problems.
 
 A draw takes as many problems as there are, with replacement, and with each of them all of its
 traces and steps (Efron and Tibshirani 1993; the percentile interval). The draws depend on the seed
@@ -13,8 +13,12 @@ from typing import Protocol
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
-from .metrics import Doubles, Flags, Ints
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 _AT_ONCE = 50
 _TAILS = (2.5, 97.5)
@@ -68,6 +72,27 @@ class Share:
         """See `Figure`."""
         with np.errstate(invalid="ignore", divide="ignore"):
             found: Doubles = (weights @ self._sums) / (weights @ self._counts)
+        return found
+
+
+class Explained:
+    """The share of the targets' variance that predictions explain: 1 - error / variance.
+
+    Args:
+        errors: float64 [N], squared error of each item.
+        squares: float64 [N], that of the mean of the training part.
+        problems: int64 [N], the problem of each.
+        count: of problems, P.
+    """
+
+    def __init__(self, errors: Doubles, squares: Doubles, problems: Ints, count: int) -> None:
+        self._errors = np.bincount(problems, errors, count)
+        self._squares = np.bincount(problems, squares, count)
+
+    def of(self, weights: Doubles) -> Doubles:
+        """See `Figure`."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found: Doubles = 1.0 - (weights @ self._errors) / (weights @ self._squares)
         return found
 
 
@@ -141,7 +166,7 @@ class Resampler:
     """
 
     problems: int
-    draws: int = 1000
+    draws: int = 2000
     seed: int = 0
 
     def draw(self, figure: Figure) -> Drawn:
@@ -166,3 +191,23 @@ def _estimate(value: float, draws: Doubles) -> Estimate:
         return Estimate(value, float("nan"), float("nan"))
     low, high = np.percentile(known, _TAILS)
     return Estimate(value, float(low), float(high))
+
+
+def auroc(scores: Sequence[float] | Doubles, positive: Sequence[bool] | Flags) -> float:
+    """Probability that a positive scores higher than a negative, ties counted half; NaN where one
+    of the two is missing. (Hanley and McNeil 1982.)"""
+    values, flags = np.asarray(scores, np.float64), np.asarray(positive, bool)
+    positives, negatives = int(flags.sum()), int((~flags).sum())
+    if not positives or not negatives:
+        return float("nan")
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ends = np.cumsum(counts)
+    middle = ends - (counts - 1) / 2.0
+    total = float(middle[places][flags].sum())
+    return (total - positives * (positives + 1) / 2.0) / (positives * negatives)
+
+
+def named(scores: NDArray[np.floating], step: int) -> float:
+    """1 where the largest score is that of `step`, shared where several are as large."""
+    largest = scores.max()
+    return float(scores[step] == largest) / int((scores == largest).sum())

@@ -1,4 +1,4 @@
-"""Ranks, AUROC and intervals against what they mean, done the slow way."""
+"""AUROC, shares and intervals against what they mean, done the slow way."""
 
 from __future__ import annotations
 
@@ -8,8 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rjepa_core.evaluation.bootstrap import Mean, Resampler, Separation, Share
-from rjepa_core.evaluation.metrics import auroc, named, true_ranks
+from rjepa_core.evaluation.statistics import (
+    Explained,
+    Mean,
+    Resampler,
+    Separation,
+    Share,
+    auroc,
+    named,
+)
 
 FEW = st.integers(1, 12)
 SMALL = st.integers(-3, 3)
@@ -23,35 +30,6 @@ def brute_auroc(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -
             won += pairs * ((scores[i] > scores[j]) + 0.5 * (scores[i] == scores[j]))
             total += pairs
     return won / total if total else float("nan")
-
-
-@given(st.data())
-def test_ranks_are_those_of_the_sorted_distances(data: st.DataObject) -> None:
-    many, width = data.draw(FEW), data.draw(st.integers(1, 4))
-    candidates = data.draw(arrays(np.float32, (many, width), elements=SMALL))
-    asked = data.draw(st.integers(1, 6))
-    predictions = data.draw(arrays(np.float32, (asked, width), elements=SMALL))
-    truth = data.draw(arrays(np.int64, asked, elements=st.integers(0, many - 1)))
-    held = data.draw(st.sampled_from([1, 5, 1000]))
-    distances = ((predictions[:, None] - candidates[None]) ** 2).sum(-1)
-    expected = [
-        1 + (row < row[t]).sum() + ((row == row[t]).sum() - 1) / 2
-        for row, t in zip(distances, truth, strict=True)
-    ]
-    assert true_ranks(predictions, candidates, truth, held).tolist() == expected
-
-
-def test_one_point_for_everything_finds_nothing() -> None:
-    point = np.ones((50, 8), np.float32)
-    assert true_ranks(point, point, np.arange(50)).tolist() == [25.5] * 50
-
-
-def test_a_far_origin_does_not_blur_the_ranks() -> None:
-    random = np.random.default_rng(0)
-    candidates = random.standard_normal((200, 16)).astype(np.float32)
-    near = candidates + 0.01 * random.standard_normal((200, 16)).astype(np.float32)
-    far = np.float32(300.0)
-    assert (true_ranks(near + far, candidates + far, np.arange(200)) == 1).all()
 
 
 @given(st.lists(st.tuples(SMALL, st.booleans()), min_size=1, max_size=30))
@@ -84,6 +62,20 @@ def test_a_share_is_the_mean_over_the_problems_drawn(data: st.DataObject) -> Non
     for row, value in zip(weights, found, strict=True):
         repeated = np.repeat(values, row[of].astype(int))
         expected = repeated.mean() if len(repeated) else float("nan")
+        assert value == pytest.approx(expected, nan_ok=True)
+
+
+@given(st.data())
+def test_explained_variance_is_of_the_problems_drawn(data: st.DataObject) -> None:
+    count, problems = data.draw(FEW), 3
+    errors = data.draw(arrays(np.float64, count, elements=st.integers(0, 5)))
+    squares = data.draw(arrays(np.float64, count, elements=st.integers(1, 5)))
+    of = data.draw(arrays(np.int64, count, elements=st.integers(0, problems - 1)))
+    weights = data.draw(arrays(np.float64, (2, problems), elements=st.integers(0, 3)))
+    found = Explained(errors, squares, of, problems).of(weights)
+    for row, value in zip(weights, found, strict=True):
+        much = row[of]
+        expected = 1 - (errors @ much) / (squares @ much) if much.any() else float("nan")
         assert value == pytest.approx(expected, nan_ok=True)
 
 
