@@ -17,16 +17,15 @@ from ..scoring import named
 from .baselines import Ridge
 from .corpus import Corpus, Sample
 from .correctness import correctness_table
-from .damage import damage_table
-from .gathering import Gathering, closing
+from .damage import damage_tables
 from .methods import WORLD_MODEL, Method, fit_baselines
 from .probe import COUNTS, ProbeData, probe_tables
+from .readings import Readings
 from .refused import Refused
 from .results import Evaluation, Table
 from .retrieval import retrieval_table
-from .settings import CORRECTNESS, PARTS, PROBE, RETRIEVAL, EvaluateRunSettings
-from .siblings import Siblings
-from .tampering import KINDS
+from .settings import CORRECTNESS, DAMAGE, PARTS, PROBE, RETRIEVAL, EvaluateRunSettings
+from .siblings import Siblings, closing
 from .watching import Watch
 
 
@@ -131,14 +130,14 @@ class _Evaluator:
         self._split = Split(self._asked.split)
         self._refused = Refused(models, self._asked)
         siblings = Siblings(settings, registry, watch)
-        self._gathering = Gathering(self._asked, corpus, siblings, watch, self._refused)
+        self._readings = Readings(self._asked, corpus, siblings, watch, self._refused)
 
     def run(self, parts: Sequence[str]) -> Evaluation:
         """Encode what is missing, fit the baselines, then the parts one after the other."""
         # What may be refused, or takes the LLM, comes first.
-        gathering = self._gathering
-        self._pairs = {kind: gathering.pairs(kind, self._split) for kind in KINDS if kind in parts}
-        self._labelled = gathering.labelled() if CORRECTNESS in parts else ([], ())
+        readings = self._readings
+        self._damaged = readings.damage(self._split) if DAMAGE in parts else ([], ())
+        self._labelled = readings.labelled() if CORRECTNESS in parts else ([], ())
         self._tested = self._samples(self._split) if {RETRIEVAL, PROBE} & {*parts} else []
         # In the training part they are missing without harm.
         too_long = self._corpus.too_long(self._split, self._asked.limit)
@@ -151,6 +150,9 @@ class _Evaluator:
         for part in parts:
             if part == PROBE:
                 tables += self._probe(ridge)
+                continue
+            if part == DAMAGE:
+                tables += self._damage(methods)
                 continue
             for context in Context:
                 make = partial(self._table, part, methods, context)
@@ -179,22 +181,21 @@ class _Evaluator:
         asked, watch, kept = self._asked, self._watch, self._refused.kept
         if part == RETRIEVAL:
             return retrieval_table(methods, kept(self._tested), context, asked, watch)
-        if part == CORRECTNESS:
-            samples, notes = self._labelled
-            return correctness_table(methods, kept(samples), context, asked, watch, notes)
-        pairs, fitting, notes = self._pairs[part]
-        own = self._refused.kept_pairs(pairs)
-        others = None if fitting is None else self._refused.kept_pairs(fitting)
-        return damage_table(part, methods, own, others, context, asked, watch, notes)
+        samples, notes = self._labelled
+        return correctness_table(methods, kept(samples), context, asked, watch, notes)
 
     def _used(self, part: str) -> list[Sample]:
         """The samples that a part's tables are made of."""
-        if part == RETRIEVAL:
-            return self._tested
-        if part == CORRECTNESS:
-            return self._labelled[0]
-        pairs, fitting, _ = self._pairs[part]
-        return [sample for p in [*pairs, *(fitting or [])] for sample in (p.clean, p.damaged)]
+        return self._tested if part == RETRIEVAL else self._labelled[0]
+
+    def _damage(self, methods: Sequence[Method]) -> list[Table]:
+        readings, notes = self._damaged
+
+        def make() -> list[Table]:
+            kept = self._refused.kept_readings(readings)
+            return damage_tables(methods, kept, self._asked, self._watch, notes)
+
+        return self._refused.attempt(make, lambda: [one.sample for one in readings])
 
     def _probe(self, ridge: Ridge) -> list[Table]:
         data = self._probe_data()

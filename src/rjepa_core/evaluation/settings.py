@@ -9,15 +9,10 @@ from attrs import validators as v
 
 from ..domain.split import Split
 from ..settings import AdapterSettings, ModelSettings
+from .corruption import KINDS
 
-RETRIEVAL, FOREIGN, SLIP, CORRECTNESS, PROBE = (
-    "retrieval",
-    "foreign",
-    "slip",
-    "correctness",
-    "probe",
-)
-PARTS = (RETRIEVAL, FOREIGN, SLIP, CORRECTNESS, PROBE)
+RETRIEVAL, DAMAGE, CORRECTNESS, PROBE = "retrieval", "damage", "correctness", "probe"
+PARTS = (RETRIEVAL, DAMAGE, CORRECTNESS, PROBE)
 SPLITS = (Split.TEST.value, Split.VALIDATION.value)
 
 
@@ -29,10 +24,13 @@ def _whole(least: int) -> Any:
     return v.and_(v.instance_of(int), v.ge(least))
 
 
-def _parts(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
-    for part in value:
-        if part not in PARTS:
-            raise ValueError(f"{attribute.name} must be of {', '.join(PARTS)}; got {part!r}")
+def _of(*names: str) -> Any:
+    def check(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+        for one in value:
+            if one not in names:
+                raise ValueError(f"{attribute.name} must be of {', '.join(names)}; got {one!r}")
+
+    return check
 
 
 @attrs.frozen(kw_only=True)
@@ -46,6 +44,8 @@ class EvaluateSettings:
         split: part of the problems that the figures are of.
         parts: what is done; empty for all that can be.
         limit: use only the first so many traces of the split, and problems of `labelled`.
+        damage: kinds of damage; empty for all.
+        damaged: problems of each kind of damage, and of each harmless edit.
         draws: of the bootstrap that gives the intervals.
         seed: of the draws, of what is damaged, and of the probe's labels.
         batch_size: traces that a world model is given at once.
@@ -57,8 +57,10 @@ class EvaluateSettings:
     stores: tuple[str, ...] = attrs.field(default=(), converter=_several)
     labelled: str | None = None
     split: str = attrs.field(default=Split.TEST.value, validator=v.in_(SPLITS))
-    parts: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_parts)
+    parts: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_of(*PARTS))
     limit: int | None = attrs.field(default=None, validator=v.optional(_whole(1)))
+    damage: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_of(*KINDS))
+    damaged: int = attrs.field(default=400, validator=_whole(1))
     draws: int = attrs.field(default=1000, validator=_whole(0))
     seed: int = attrs.field(default=0, validator=_whole(0))
     batch_size: int = attrs.field(default=256, validator=_whole(1))
