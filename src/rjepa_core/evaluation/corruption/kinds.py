@@ -52,7 +52,7 @@ def _as_written(solution: Solution, sign: str) -> str:
 
 def changed_quantity(clean: Clean, donors: Donors, random: Random) -> Edit | None:
     """Two quantities of the problem change places within a step, or a name becomes another."""
-    ways = [_swapped_numbers, _swapped_name]
+    ways: list[Callable[[Clean, Random], Edit | None]] = [_swapped_numbers, _swapped_name]
     for way in random.permutation(np.arange(2)).tolist():
         found = ways[way](clean, random)
         if found is not None:

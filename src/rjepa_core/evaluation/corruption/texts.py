@@ -50,9 +50,9 @@ class Steps:
             frames[-1] = (self.frames[len(bodies) - 1][0], self.frames[-1][1])
         texts = [b + body + a for (b, a), body in zip(frames, bodies, strict=True)]
         # The answer's line goes along, and is cut off again as it was before.
-        end = [] if trace.answer is None else [answer or trace.answer]
+        end = [answer or trace.answer] if trace.answer else []
         own = [text.rstrip("\n") for text in trace.step_texts]
-        if "\n".join([*own, *([trace.answer] if end else [])]) == trace.completion.strip("\n"):
+        if "\n".join([*own, *filter(None, [trace.answer])]) == trace.completion.strip("\n"):
             lines = tuple(text.strip("\n") for text in texts)
             return GivenSolution(steps=(*lines, *end), metadata=labels)
         # Steps that are no lines: the text as it stood, cut again by the store's strategy.
