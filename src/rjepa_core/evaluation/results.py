@@ -33,7 +33,7 @@ class Table:
     """One comparison of methods on the same items.
 
     Attributes:
-        part: `retrieval`, `foreign`, ….
+        part: `retrieval`, `damage`, ….
         name: of the table, unique.
         title: one line for people.
         columns: names of the figures, in order.

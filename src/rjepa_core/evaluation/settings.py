@@ -43,7 +43,8 @@ class EvaluateSettings:
         labelled: file of solutions labelled right or wrong, for `correctness`.
         split: part of the problems that the figures are of.
         parts: what is done; empty for all that can be.
-        limit: use only the first so many traces of the split, and problems of `labelled`.
+        limit: use only the first so many traces of the split, and problems of `labelled`; not for
+            damage.
         damage: kinds of damage; empty for all.
         damaged: problems of each kind of damage, and of each harmless edit.
         draws: of the bootstrap that gives the intervals.
