@@ -12,7 +12,7 @@ from ..domain.trace import Trace
 from .corruption import false_equations
 from .metrics import Doubles
 
-_WORDS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|\d[\d,]*(?:\.\d+)?|\.\d+")
+_WORDS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?|[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+")
 
 
 def strange_words(trace: Trace) -> Doubles:

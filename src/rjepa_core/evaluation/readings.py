@@ -52,7 +52,8 @@ class Planned:
 
 
 def plan(traces: Sequence[Trace], kinds: Sequence[str], count: int, seed: int) -> list[Planned]:
-    """The solutions that are read: of each kind the first so many that can be made.
+    """The solutions that are read: of each kind the first so many that can be made, and the clean
+    ones of the damaged.
 
     They are chosen by a hash of the statement before anybody has looked at one; what is done to a
     solution depends on the seed, the kind, its text, and, where steps of others are put in, on
@@ -84,7 +85,7 @@ def plan(traces: Sequence[Trace], kinds: Sequence[str], count: int, seed: int) -
             if found is not None:
                 planned.append(found)
                 made += 1
-    used = {one.clean.problem for one in planned}
+    used = {one.clean.problem for one in planned if one.kind in KINDS}
     whole = [one.planned(CLEAN, Edit(one.clean.bodies, None)) for one in longer]
     return [one for one in whole if one is not None and one.clean.problem in used] + planned
 

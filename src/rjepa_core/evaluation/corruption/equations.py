@@ -10,29 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any
 
 import attrs
 
+from .expressions import SYMBOLS, Node, Operator, Token, applied, leaves, parse
+
 _TOKEN = re.compile(
-    r"(?P<number>(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?P<percent>\s?%)?"
+    r"(?P<number>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
+    r"(?P<percent>\s?%)?"
     r"(?P<ordinal>(?:st|nd|rd|th)\b)?"
     r"|(?P<word>[^\W\d_]+(?:['’.-][^\W\d_]+)*)"
     r"|(?P<other>\S)"
 )
-# What an operator is written as, and what it means.
-SYMBOLS = {
-    "+": "+",
-    **dict.fromkeys("-–−", "-"),
-    **dict.fromkeys("*x×·X", "*"),
-    **dict.fromkeys("/÷", "/"),
-    "of": "*",
-    "times": "*",
-}
 _CURRENCY = "$£€"
 _OPEN, _CLOSE = "([", ")]"
-# Words between an operand and the operator, at most.
-_UNITS = 8
+# Longer numbers are no quantities, and longer expressions are no expressions.
+_DIGITS, _LONGEST = 15, 100
 # A result may be told as a percentage, or a share in per cent.
 _FACTORS = (Fraction(1), Fraction(100), Fraction(1, 100))
 
@@ -62,32 +55,13 @@ class Number:
         most = max(places, 2) if places else 0
         enough = (k for k in range(places, most + 1) if (shown * 10**k).denominator == 1)
         scaled = next(enough, None)
-        if scaled is None or shown < 0:
+        if scaled is None or not 0 <= shown < 10**_DIGITS:
             return None
         grouped = "," in self.text or (commas and shown >= 1000)
         text = f"{float(shown):{',' if grouped else ''}.{scaled}f}"
         if self.text.startswith("."):
             text = text.removeprefix("0")
         return text + ("%" if self.percent else "")
-
-
-@attrs.frozen
-class Operator:
-    """An operator: its characters in the step, and what they mean: `+`, `-`, `*` or `/`."""
-
-    start: int
-    text: str
-
-    @property
-    def stop(self) -> int:
-        return self.start + len(self.text)
-
-    @property
-    def sign(self) -> str:
-        return SYMBOLS[self.text]
-
-
-Node = int | tuple[int, "Node", "Node"]
 
 
 @attrs.frozen
@@ -149,22 +123,7 @@ class Step:
         if left is None or right is None:
             return None
         text = (signs or {}).get(place, self.operators[place].text)
-        return _applied(SYMBOLS[text], left, right)
-
-
-def _applied(sign: str, left: Fraction, right: Fraction) -> Fraction | None:
-    if sign == "+":
-        return left + right
-    if sign == "-":
-        return left - right
-    if sign == "*":
-        return left * right
-    return left / right if right else None
-
-
-# (kind, place among numbers or operators, start): kinds are n, o, (, ), w for a word, = and | for
-# what ends an expression.
-_Token = tuple[str, int, int]
+        return applied(SYMBOLS[text], left, right)
 
 
 def read_step(text: str) -> Step:
@@ -194,12 +153,12 @@ def false_equations(text: str) -> int:
     return sum(not equation.true for equation in read_step(text).equations)
 
 
-def _tokens(text: str, numbers: list[Number], operators: list[Operator]) -> Iterator[_Token]:
+def _tokens(text: str, numbers: list[Number], operators: list[Operator]) -> Iterator[Token]:
     matches = list(_TOKEN.finditer(text))
     for i, match in enumerate(matches):
         start, stop = match.span()
         following = matches[i + 1] if i + 1 < len(matches) else None
-        if match["ordinal"]:
+        if match["ordinal"] or len(match["number"] or "") > _DIGITS:
             yield "w", 0, start
         elif match["number"]:
             digits, percent = match["number"], bool(match["percent"])
@@ -238,23 +197,25 @@ def _operates(
     return bool(following["number"]) or following[0] in (*_CURRENCY, *_OPEN)
 
 
-def _equation(step: Step, left: Sequence[_Token], right: Sequence[_Token]) -> Equation | None:
+def _equation(step: Step, left: Sequence[Token], right: Sequence[Token]) -> Equation | None:
     """The equation between two sides; None where it cannot be read."""
     # Not an expression: `6/6 - 1/6 = 5/6`.
     if not right or right[0][0] != "n" or _goes_on(right):
+        return None
+    if len(left) > _LONGEST:
         return None
     result = step.numbers[right[0][1]]
     false: Equation | None = None
     for begin, token in enumerate(left):
         if token[0] not in "n(":
             continue
-        tree = _Reader(step, left[begin:]).whole()
+        tree = parse(left[begin:], step.operators)
         if tree is None or isinstance(tree, int):
             continue
         value = step.value(tree, {})
         if value is None:
             continue
-        operands, operators = _leaves(tree)
+        operands, operators = leaves(tree)
         made = Equation(tree, operands, operators, right[0][1], None, False)
         for factor in _FACTORS:
             if value * factor == result.value:
@@ -266,7 +227,7 @@ def _equation(step: Step, left: Sequence[_Token], right: Sequence[_Token]) -> Eq
     return false
 
 
-def _goes_on(right: Sequence[_Token]) -> bool:
+def _goes_on(right: Sequence[Token]) -> bool:
     """Whether the number behind an equals sign is the first of an expression."""
     return next((token[0] for token in right[1:] if token[0] != "w"), "") == "o"
 
@@ -276,61 +237,3 @@ def _rounds_to(value: Fraction, result: Number) -> bool:
     places = len(result.text.partition(".")[2]) + (2 if result.percent else 0)
     off = (value - result.value) * 10**places
     return value != 0 and Fraction(-1, 2) <= off < 1 and (places > 0 or abs(value) >= 10)
-
-
-def _leaves(tree: Node) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    if isinstance(tree, int):
-        return (tree,), ()
-    (left, a), (right, b) = _leaves(tree[1]), _leaves(tree[2])
-    return left + right, (*a, tree[0], *b)
-
-
-class _Reader:
-    """Reads an expression by precedence; units behind operands are skipped."""
-
-    def __init__(self, step: Step, tokens: Sequence[_Token]) -> None:
-        self._step, self._tokens, self._at = step, tokens, 0
-
-    def whole(self) -> Node | None:
-        """The expression, if all tokens belong to it."""
-        tree = self._sum()
-        return tree if self._at == len(self._tokens) else None
-
-    def _peek(self) -> str:
-        return self._tokens[self._at][0] if self._at < len(self._tokens) else ""
-
-    def _sum(self) -> Node | None:
-        return self._chain("+-", self._product)
-
-    def _product(self) -> Node | None:
-        return self._chain("*/", self._operand)
-
-    def _chain(self, signs: str, inner: Any) -> Node | None:
-        tree: Node | None = inner()
-        while tree is not None and self._peek() == "o":
-            place = self._tokens[self._at][1]
-            if self._step.operators[place].sign not in signs:
-                break
-            self._at += 1
-            right = inner()
-            tree = None if right is None else (place, tree, right)
-        return tree
-
-    def _operand(self) -> Node | None:
-        kind = self._peek()
-        if kind == "n":
-            tree: Node | None = self._tokens[self._at][1]
-            self._at += 1
-        elif kind == "(":
-            self._at += 1
-            tree = self._sum()
-            if self._peek() != ")":
-                return None
-            self._at += 1
-        else:
-            return None
-        units = 0
-        while self._peek() == "w" and units < _UNITS:
-            self._at += 1
-            units += 1
-        return tree

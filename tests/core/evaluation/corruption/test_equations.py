@@ -128,3 +128,20 @@ def test_the_notes_of_gsm8k_agree() -> None:
                 false += sum(not e.true for e in read.equations)
     assert found > 0.93 * noted
     assert false < 0.01 * noted
+
+
+ODD = st.text(alphabet="0123456789.,=+-*/x()$% aof٣½\n", max_size=60)
+
+
+@given(st.one_of(ODD, st.text(max_size=40)))
+def test_any_text_can_be_read(text: str) -> None:
+    step = read_step(text)
+    for number in step.numbers:
+        assert text[number.start : number.stop].startswith(number.text)
+
+
+@pytest.mark.parametrize(
+    "text", ["(" * 5000 + "1 = 1", "1" * 5000 + " + 1 = 2", "1" + " + 1" * 5000 + " = 5001"]
+)
+def test_endless_expressions_are_left(text: str) -> None:
+    assert not read_step(text).equations

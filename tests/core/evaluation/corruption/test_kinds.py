@@ -196,6 +196,15 @@ def test_a_similar_step_has_this_problems_numbers_and_names() -> None:
     assert len(found) > 1
 
 
+@given(st.lists(st.text("12345 =+-*/x$.,%()Aanb's", max_size=30), min_size=3, max_size=4))
+def test_any_texts_can_be_damaged_or_left(bodies: list[str]) -> None:
+    one = clean("Ann has 12 and Bob had 5 more: 60%", *bodies)
+    donors = Donors([one, SEATS])
+    for kind, make in {**KINDS, **EDITS}.items():
+        edit = make(one, donors, np.random.default_rng(0))
+        assert edit is None or edit.bodies != one.bodies or edit.statement != one.statement, kind
+
+
 def test_names() -> None:
     text = "Mr. Sandoval has 3 cats. On Monday Ann's dog and Bob ate. Mark has a mark."
     assert names_in(text) == ("Sandoval", "Ann", "Bob")
