@@ -54,7 +54,7 @@ def changed_quantity(clean: Clean, donors: Donors, random: Random) -> Edit | Non
     """Two quantities of the problem change places within a step, or a name becomes another."""
     ways: list[Callable[[Clean, Random], Edit | None]] = [_swapped_numbers, _swapped_name]
     for way in random.permutation(np.arange(2)).tolist():
-        found = ways[way](clean, random)
+        found = ways[int(way)](clean, random)
         if found is not None:
             return found
     return None
