@@ -20,7 +20,7 @@ from rjepa_core.domain.trace import Trace
 from rjepa_core.errors import IdentityError, InputError, UsageError
 from rjepa_core.evaluation import EvaluateRunSettings, EvaluateSettings, Evaluation, Watch, evaluate
 from rjepa_core.evaluation.corruption import EDITS, KINDS, steps_of
-from rjepa_core.evaluation.readings import KIND, OF, WRONG, Planned, plan
+from rjepa_core.evaluation.readings import DONOR, KIND, OF, WRONG, Planned, plan
 from rjepa_core.plugins.locate import open_store
 from rjepa_core.settings import MATH_TEMPLATE, AdapterSettings, ModelSettings
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
@@ -186,9 +186,14 @@ def test_the_sibling_is_of_the_stores_space(own: tuple[str, str]) -> None:
     assert theirs.identity.space == ours.identity.space
     assert theirs.identity.logprobs
     known = {str(key): entry for key, entry in ours.entries()}
+    donors = 0
     for key, _ in theirs.entries():
-        entry = known[theirs.get(key).trace.metadata[OF]]
-        assert split_of(entry.statement_hash) is Split.TEST
+        metadata = theirs.get(key).trace.metadata
+        donors += DONOR in metadata
+        # What steps are taken from is of the same part.
+        for name in (metadata[OF], metadata.get(DONOR, metadata[OF])):
+            assert split_of(known[name].statement_hash) is Split.TEST
+    assert donors
     for opened in (ours, theirs):
         opened.close()
 
