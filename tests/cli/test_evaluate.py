@@ -83,11 +83,11 @@ def test_a_table_a_part(whole: tuple[Result, Path]) -> None:
     result, out = whole
     assert result.exit_code == 0, result.stderr
     parts = [table["part"] for table in facts_at(out)["tables"]]
-    assert list(dict.fromkeys(parts)) == ["prediction", "foreign", "slip", "correctness", "probe"]
+    assert list(dict.fromkeys(parts)) == ["prediction", "damage", "correctness", "probe"]
     for title in (
         "from the past alone, 1 step ahead",
-        "A step of another problem",
-        "One changed result",
+        "A step of a random other problem",
+        "A result changed",
         "Wrong sol",
     ):
         assert title in result.stdout
@@ -224,7 +224,7 @@ def test_no_draws_no_intervals(evaluate: Invoke) -> None:
 
 
 def test_siblings_are_used_without_the_llm(whole: tuple[Result, Path], evaluate: Invoke) -> None:
-    result = evaluate("--parts", "foreign,slip")
+    result = evaluate("--parts", "damage", "--damage", "result,foreign")
     assert result.exit_code == 0, result.stderr
     assert "encoding" not in result.stderr
 
@@ -232,16 +232,18 @@ def test_siblings_are_used_without_the_llm(whole: tuple[Result, Path], evaluate:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--parts", "foriegn"], "evaluate.parts (--parts): must be of prediction, foreign"),
+        (["--parts", "damages"], "evaluate.parts (--parts): must be of prediction, damage"),
+        (["--damage", "foriegn"], "evaluate.damage (--damage): must be of result, operation"),
+        (["--damaged", "0"], "evaluate.damaged (--damaged): must be >= 1"),
         (["--parts", "correctness"], "evaluate.parts (--parts): correctness needs labelled"),
         (["--split", "train"], "evaluate.split (--split): must be one of test, validation"),
         (["--limit", "0"], "evaluate.limit (--limit): must be >= 1"),
         (["--store", "nowhere"], "nowhere"),
         (["--world-model", "nowhere"], "nowhere: there is no trained world model"),
-        (["--labelled", "labels.jsonl", "--parts", "slip"], "is for the part correctness, which"),
+        (["--labelled", "labels.jsonl", "--parts", "damage"], "is for the part correctness, which"),
         (["--labelled", "none.jsonl", "--parts", "correctness"], "none.jsonl: no such file"),
         (["--predictions", "no/p", "--parts", "prediction"], "--predictions no/p: No such file"),
-        (["--predictions", "p", "--parts", "slip"], "leaves out the part prediction; add it"),
+        (["--predictions", "p", "--parts", "damage"], "leaves out the part prediction; add it"),
         (["--set", "evaluate.horizons=0"], "evaluate.horizons (--set): must be >= 1"),
         (
             ["--set", "evaluate.horizons=1,9"],
@@ -260,10 +262,10 @@ def test_mistakes_are_one_line(evaluate: Invoke, arguments: list[str], message: 
 def test_the_llm_is_asked_for(made: Path, evaluate: Invoke) -> None:
     evaluation_stores.make_store(made, "fresh")
     result = CliRunner().invoke(
-        main, ["evaluate", "--world-model", "wm", "--store", "fresh", "--parts", "slip"]
+        main, ["evaluate", "--world-model", "wm", "--store", "fresh", "--parts", "damage"]
     )
     assert result.exit_code == 2
-    assert "fresh.tampered-slip-test lacks" in only_line(result.stderr)
+    assert "fresh.damage-test lacks" in only_line(result.stderr)
     assert "set model.name (--model)" in result.stderr
 
 
@@ -282,7 +284,7 @@ def test_settings_from_a_file(made: Path, evaluate: Invoke) -> None:
 def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run(command("evaluate", "--help"), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
-    assert "tampered-foreign-test" in done.stdout
+    assert "gsm8k.damage-test" in done.stdout
     assert not HEAVY & imported("-m", "rjepa_cli", "evaluate", "--help")
 
 

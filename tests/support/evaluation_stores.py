@@ -36,14 +36,20 @@ def registry() -> Registry:
 
 def solution(number: int, slips: int = 0) -> str:
     """A worked solution of two to five lines; `slips` makes the result another."""
-    lines = [f"There are {number} rows of {i} seats = {number * i} seats" for i in range(2, 6)]
+    lines = [f"Two rows of {number} seats have {number} * 2 = {number * 2} seats"]
+    for i in range(2, 6):
+        lines.append(f"With {number} more there are {number * i} + {number} = {number * (i + 1)}")
     kept = lines[: 2 + number % 4]
     return "\n".join([*kept, f"#### {number + slips}"])
 
 
 def write_solutions(path: Path, count: int, first: int = 0) -> None:
     rows = [
-        {"id": f"q{i}", "question": f"How many seats, case {i}?", "solution": solution(i + 2)}
+        {
+            "id": f"q{i}",
+            "question": f"How many seats are in rows of {i + 2}, case {i}?",
+            "solution": solution(i + 2),
+        }
         for i in range(first, first + count)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -13,6 +13,7 @@ import click
 
 from rjepa_core.config import structure
 from rjepa_core.errors import UsageError
+from rjepa_core.evaluation.corruption import KINDS
 from rjepa_core.evaluation.settings import PARTS, PREDICTION, EvaluateRunSettings, EvaluateSettings
 from rjepa_core.evaluation.text import Facts, lines, markdown
 from rjepa_core.extraction import Extraction
@@ -56,6 +57,15 @@ EVALUATE_FLAGS = (
         extra=f"Of {', '.join(PARTS)}",
         commas=True,
     ),
+    Flag(
+        "--damage",
+        f"{_KEY}damage",
+        EvaluateSettings,
+        metavar="KIND,…",
+        extra=f"Of {', '.join(KINDS)}",
+        commas=True,
+    ),
+    Flag("--damaged", f"{_KEY}damaged", EvaluateSettings),
     Flag("--limit", f"{_KEY}limit", EvaluateSettings),
     Flag("--draws", f"{_KEY}draws", EvaluateSettings),
     Flag("--seed", f"{_KEY}seed", EvaluateSettings),
@@ -86,11 +96,10 @@ Examples:
       --world-model runs/linear --store runs/gsm8k   (side by side; the worst of the seeds)
 
 \b
-Damaged solutions are encoded once, with --model, into stores beside --store:
-  runs/gsm8k.tampered-foreign-test        one step is a step of another problem
-  runs/gsm8k.tampered-slip-test           one digit of a result is another
-  runs/gsm8k.tampered-foreign-validation  what the combined scores are fitted on
-  runs/gsm8k.labelled-solutions           the solutions of --labelled solutions.jsonl
+Solutions are encoded once, with --model, into stores beside --store:
+  runs/gsm8k.damage-test         damaged and harmlessly edited ones, and clean ones where the
+                                 store keeps no log-probabilities
+  runs/gsm8k.labelled-solutions  those of --labelled solutions.jsonl
 Interrupted, the same command goes on; once they are whole, --model may be left out.
 """
 
@@ -101,8 +110,8 @@ Interrupted, the same command goes on; once they are whole, --model may be left 
 @click.pass_context
 def command(ctx: click.Context, /, **params: Any) -> int:
     """What a trained world model is worth: steps predicted from the past, one to three ahead, and
-    from the other steps; foreign steps and slips named, wrong solutions told from right ones, and
-    what a linear probe reads.
+    from the other steps; damaged solutions told from correct ones and the wrong step named, wrong
+    solutions told from right ones, and what a linear probe reads.
 
     Each figure stands beside those of its baselines (ridge regression, mean of the context, copy
     of the previous step, trained linear maps and perceptrons, the LLM's log-probability, length),

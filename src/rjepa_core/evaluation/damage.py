@@ -1,4 +1,4 @@
-"""Damaged solutions: does the surprise name the changed step, and tell damaged from clean?"""
+"""Damaged solutions, told from correct ones: by surprise, and by everything cheaper."""
 
 from __future__ import annotations
 
@@ -9,197 +9,264 @@ import numpy as np
 
 from ..domain.problem import half_of
 from ..ports.world_model import Context
-from .corpus import Sample, problem_numbers
-from .correctness import TOO_FEW, compare
+from .corpus import Sample
+from .correctness import TOO_FEW
+from .corruption import EDITS, KINDS
 from .fitting import (
     Scores,
     average,
     can_cross,
-    fitted,
     fitted_crosswise,
     flat_labels,
     largest,
+    last,
     prepared,
     solution_features,
     split_scores,
     step_features,
 )
-from .methods import CONTEXTS, LOGPROB, Method, step_scores
+from .lexical import WITHOUT_MODEL
+from .methods import BASELINE, COMBINED, COPY, LOGPROB, MEAN, RIDGE, Method, step_scores
 from .progress import EvaluationWatch
-from .results import Table, TableBuilder
-from .settings import FOREIGN, EvaluateSettings
-from .statistics import Doubles, Figure, Ints, Resampler, Separation, Share, named
+from .results import Line, Table, TableBuilder
+from .settings import DAMAGE, EvaluateSettings
+from .statistics import Doubles, Figure, Flags, Ints, Resampler, Separation, Share, named
 
-NAMED, BY_MAX, BY_MEAN, FITTED = "named", "AUROC max", "AUROC mean", "AUROC fitted"
-_TITLES = {FOREIGN: "A step of another problem", "slip": "One changed result"}
+CLEAN = "clean"
+# What damaged solutions are told from.
+AGAINST = (CLEAN, "edited")
+KINDS_OF_SCORE = ("max", "mean", "fitted")
+PAIRED, NAMED = ("paired max", "paired mean"), "named"
+# Above it a baseline without any model makes a kind of damage easy.
+EASY = 0.6
+PAST, OTHERS, SUMMED = "past", "others", "summed"
+TITLES = {
+    "result": "A result changed, and carried on",
+    "operation": "An operation changed, and carried on",
+    "quantity": "Two quantities swapped, or a name",
+    "order": "Two neighbouring steps swapped",
+    "omission": "A step left out",
+    "similar": "A step of a similar problem, with this one's names and numbers",
+    "foreign": "A step of a random other problem",
+}
 
 
 @attrs.frozen(eq=False)
-class Pair:
-    """A solution and its damaged copy.
+class Reading:
+    """A solution that was read by the LLM.
 
     Attributes:
-        clean, damaged: as they were encoded.
-        changed: which step of the damaged one is another.
+        sample: as it was read.
+        kind: `clean`, an edit, or a kind of damage.
+        problem: hash of the statement that the solution was made for, whatever it says now.
+        wrong: the step that is wrong, if one is.
     """
 
-    clean: Sample
-    damaged: Sample
-    changed: int
+    sample: Sample
+    kind: str
+    problem: str
+    wrong: int | None = None
 
 
-@attrs.define(eq=False)
-class _Scored:
-    """Pairs and the scores of their steps by method: first all clean ones, then all damaged."""
+def damage_tables(
+    methods: Sequence[Method],
+    readings: Sequence[Reading],
+    settings: EvaluateSettings,
+    watch: EvaluationWatch,
+    notes: tuple[str, ...] = (),
+) -> list[Table]:
+    """One table a kind of damage.
 
-    pairs: Sequence[Pair]
-    scores: dict[str, Scores] = attrs.field(factory=dict)
+    Args:
+        methods: that predict steps.
+        readings: clean, edited and damaged solutions.
+        settings: seed, draws and batch size.
+        watch: told how far it is.
+        notes: that belong to each table.
+    """
+    scores = step_scores_of(methods, readings, settings, watch)
+    if LOGPROB not in scores:
+        notes = (*notes, "log-probabilities are not kept in the stores")
+    kinds = [kind for kind in KINDS if any(reading.kind == kind for reading in readings)]
+    return [damage_table(kind, methods, readings, scores, settings, notes) for kind in kinds]
 
-    @property
-    def samples(self) -> list[Sample]:
-        return [pair.clean for pair in self.pairs] + [pair.damaged for pair in self.pairs]
 
-    @property
-    def damaged(self) -> np.ndarray:
-        return np.arange(2 * len(self.pairs)) >= len(self.pairs)
-
-    def of_damaged(self, name: str) -> Scores:
-        return self.scores[name][len(self.pairs) :]
+def step_scores_of(
+    methods: Sequence[Method],
+    readings: Sequence[Reading],
+    settings: EvaluateSettings,
+    watch: EvaluationWatch,
+) -> dict[str, Scores]:
+    """Scores of the steps of all readings, by the name that a line has."""
+    samples = [reading.sample for reading in readings]
+    found: dict[str, Scores] = {
+        name: [score(sample.trace) for sample in samples] for name, score in WITHOUT_MODEL.items()
+    }
+    if all(sample.logprobs is not None for sample in samples):
+        found[LOGPROB] = [-s.logprobs for s in samples if s.logprobs is not None]
+    sequences = [sample.sequence for sample in samples]
+    for method in methods:
+        if method.name in (MEAN, COPY):
+            continue
+        for name, context in ((PAST, Context.PAST), (OTHERS, Context.OTHERS)):
+            line = f"{method.name}, {name}"
+            tick = watch.phase(f"damage: {line}", len(sequences))
+            found[line] = step_scores(method, sequences, context, settings.batch_size, tick)
+        if method.name == RIDGE:
+            both = zip(found[f"{RIDGE}, {PAST}"], found[f"{RIDGE}, {OTHERS}"], strict=True)
+            found[f"{RIDGE}, {SUMMED}"] = [one + other for one, other in both]
+    return found
 
 
 def damage_table(
     kind: str,
     methods: Sequence[Method],
-    pairs: Sequence[Pair],
-    fitting: Sequence[Pair] | None,
-    context: Context,
+    readings: Sequence[Reading],
+    scores: Mapping[str, Scores],
     settings: EvaluateSettings,
-    watch: EvaluationWatch,
     notes: tuple[str, ...] = (),
 ) -> Table:
-    """Accuracy of naming the changed step, and AUROC of damaged against clean.
+    """The table of one kind of damage.
 
     Args:
-        kind: `foreign` or `slip`.
+        kind: of damage.
         methods: that predict steps.
-        pairs: of the split asked for.
-        fitting: of the validation part, that the logistic models are fitted on; None where it is
-            the split asked for: then each half is scored by models of the other.
-        context: what a step is predicted from.
-        settings: seed, draws and batch size.
-        watch: told how far it is.
+        readings: clean, edited and damaged solutions.
+        scores: of the steps of each, by method.
+        settings: seed and draws.
         notes: that belong to the table.
     """
-    tested = _Scored(pairs)
-    trained = None if fitting is None else _Scored(fitting)
-    for scored in [tested] if trained is None else [tested, trained]:
-        sequences = [sample.sequence for sample in scored.samples]
-        for method in methods:
-            tick = watch.phase(f"{kind} {CONTEXTS[context]}: {method.name}", len(sequences))
-            scored.scores[method.name] = step_scores(
-                method, sequences, context, settings.batch_size, tick
-            )
-    surprises = [method.name for method in methods]
-    if not _add_logprobs([tested] if trained is None else [tested, trained]):
-        notes = (*notes, "log-probabilities are not kept in the stores")
-    numbers, count = problem_numbers([pair.clean for pair in pairs])
-    build = TableBuilder(Resampler(count, settings.draws, settings.seed))
-    figures = _Figures(tested, trained, surprises, numbers, count)
-    if not figures.fits:
+    figures = _Figures(kind, readings, scores)
+    build = TableBuilder(Resampler(figures.count, settings.draws, settings.seed))
+    kinds = {name: m.kind for m in methods for name in scores if name.startswith(f"{m.name}, ")}
+    models = [name for name in scores if kinds.get(name, BASELINE) != BASELINE]
+    ridges = [name for name in scores if name.startswith(f"{RIDGE}, ")]
+    for name in scores:
+        against = (*ridges, LOGPROB) if name in models else ()
+        build.add(name, kinds.get(name, BASELINE), figures.alone(name), against)
+    if LOGPROB in scores and figures.fits(CLEAN):
+        for name in scores:
+            if name in WITHOUT_MODEL or name == LOGPROB:
+                continue
+            less = (LOGPROB, *(f"{ridge} + {LOGPROB}" for ridge in ridges if name in models))
+            build.add(f"{name} + {LOGPROB}", COMBINED, figures.together(name), less)
+    lines = build.lines()
+    easy = _easy(lines)
+    if easy:
+        notes = (*notes, f"easy: {'; '.join(easy)}")
+    if not figures.fits(CLEAN):
         notes = (*notes, TOO_FEW)
-    compare(build, methods, list(tested.scores), figures)
+    columns = (*(f"{a} {k}" for a in AGAINST for k in KINDS_OF_SCORE), *PAIRED, NAMED)
     return Table(
-        part=kind,
-        name=f"{kind}/{context.value}",
-        title=f"{_TITLES.get(kind, kind)}, surprise {CONTEXTS[context]}",
-        columns=(NAMED, BY_MAX, BY_MEAN, FITTED),
-        items=len(pairs),
-        problems=count,
-        chance={
-            NAMED: float(np.mean([1 / pair.damaged.steps for pair in pairs])),
-            BY_MAX: 0.5,
-            BY_MEAN: 0.5,
-            FITTED: 0.5,
-        },
-        lines=build.lines(),
-        notes=notes,
+        part=DAMAGE,
+        name=f"{DAMAGE}/{kind}",
+        title=TITLES[kind] + (" (easy)" if easy else ""),
+        columns=columns,
+        items=len(figures.damaged),
+        problems=figures.count,
+        chance={**dict.fromkeys(columns, 0.5), NAMED: figures.chance},
+        lines=lines,
+        notes=(*notes, figures.counts),
+        facts={"easy": easy},
     )
 
 
-def _add_logprobs(all_scored: Sequence[_Scored]) -> bool:
-    """Negative log-probabilities as scores, where all samples keep them."""
-    if any(sample.logprobs is None for scored in all_scored for sample in scored.samples):
-        return False
-    for scored in all_scored:
-        scored.scores[LOGPROB] = [-s.logprobs for s in scored.samples if s.logprobs is not None]
-    return True
+def _easy(lines: Sequence[Line]) -> list[str]:
+    """Which baselines without any model tell the damage, and how well."""
+    found = []
+    for line in lines:
+        areas = {c: e.value for c, e in line.figures.items() if c.startswith(AGAINST)}
+        best = max(areas, key=lambda column: areas[column], default="")
+        if line.method in WITHOUT_MODEL and areas[best] > EASY:
+            found.append(f"{line.method} {areas[best]:.2f} ({best})")
+    return found
 
 
 class _Figures:
-    """The figures of one table."""
+    """The figures of one table.
+
+    The items are the damaged solutions, the clean ones of the same problems, and all edited ones.
+    """
 
     def __init__(
-        self,
-        tested: _Scored,
-        trained: _Scored | None,
-        surprises: Sequence[str],
-        problems: Ints,
-        count: int,
+        self, kind: str, readings: Sequence[Reading], scores: Mapping[str, Scores]
     ) -> None:
-        self._tested, self._trained = tested, trained
-        self._problems, self._count = problems, count
-        self._twice = np.concatenate([problems, problems])
-        self._ready = prepared(tested.scores, surprises)
-        self._ready_trained = prepared(trained.scores, surprises) if trained else {}
-        halves = np.array([half_of(pair.clean.problem) for pair in tested.pairs], np.int64)
-        self._halves = np.concatenate([halves, halves])
-        self.fits = trained is not None or can_cross(tested.damaged, self._halves)
+        self._scores = scores
+        plain = (*WITHOUT_MODEL, LOGPROB)
+        self._ready = prepared(scores, [name for name in scores if name not in plain])
+        clean = {r.problem: i for i, r in enumerate(readings) if r.kind == CLEAN}
+        self.damaged = [i for i, r in enumerate(readings) if r.kind == kind and r.problem in clean]
+        self._own = [clean[readings[i].problem] for i in self.damaged]
+        edited = [i for i, r in enumerate(readings) if r.kind in EDITS]
+        self._rows = {CLEAN: self.damaged + self._own, AGAINST[1]: self.damaged + edited}
+        self._readings = readings
+        names = sorted({r.problem for r in readings if r.kind == kind or r.kind in EDITS})
+        numbers = {name: i for i, name in enumerate(names)}
+        self.count = len(names)
+        self._problems = np.array([numbers.get(r.problem, -1) for r in readings], np.int64)
+        self._halves = np.array([half_of(r.problem) for r in readings], np.int64)
+        steps = [readings[i].sample.steps for i in self.damaged]
+        self.chance = float(np.mean([1 / count for count in steps]))
+        self.counts = (
+            f"{len(self.damaged):,} damaged solutions, the clean ones of the same problems, and "
+            f"{len(edited):,} edited correct ones; fitted on one half of the problems, tested on "
+            "the other"
+        )
+
+    def fits(self, against: str) -> bool:
+        """Whether logistic models can be fitted on each half."""
+        rows = self._rows[against]
+        return can_cross(self._positive(rows), self._halves[rows])
 
     def alone(self, name: str) -> Mapping[str, Figure]:
         """Of one kind of scores."""
-        scores = self._tested.scores[name]
-        return {
-            NAMED: self._named(self._tested.of_damaged(name)),
-            BY_MAX: self._separation(largest(scores)),
-            BY_MEAN: self._separation(average(scores)),
-            **({FITTED: self._fitted((name,))} if self.fits else {}),
-        }
+        high, middle = largest(self._scores[name]), average(self._scores[name])
+        found: dict[str, Figure] = {}
+        for against in AGAINST:
+            found[f"{against} max"] = self._separation(against, high)
+            found[f"{against} mean"] = self._separation(against, middle)
+            found |= self._fitted(against, (name,))
+        for column, values in zip(PAIRED, (high, middle), strict=True):
+            ours, clean = values[self.damaged], values[self._own]
+            found[column] = self._share((ours > clean) + 0.5 * (ours == clean))
+        return {**found, NAMED: self._named([self._scores[name][i] for i in self.damaged])}
 
     def together(self, name: str) -> Mapping[str, Figure]:
-        """Of a method's scores and the log-probability."""
+        """Of a method's scores and the log-probability, in logistic models."""
         names = (name, LOGPROB)
-        return {NAMED: self._named(self._steps_fitted(names)), FITTED: self._fitted(names)}
+        found = {c: f for against in AGAINST for c, f in self._fitted(against, names).items()}
+        return {**found, NAMED: self._named(self._steps_fitted(names))}
+
+    def _positive(self, rows: Sequence[int]) -> Flags:
+        return np.arange(len(rows)) < len(self.damaged)
+
+    def _separation(self, against: str, values: Doubles) -> Figure:
+        rows = self._rows[against]
+        return Separation(values[rows], self._positive(rows), self._problems[rows])
+
+    def _share(self, values: Doubles) -> Figure:
+        return Share(np.asarray(values, np.float64), self._problems[self.damaged], self.count)
 
     def _named(self, scores: Scores) -> Figure:
-        found = [named(s, p.changed) for s, p in zip(scores, self._tested.pairs, strict=True)]
-        return Share(np.array(found), self._problems, self._count)
+        wrong = [self._readings[i].wrong for i in self.damaged]
+        found = [named(s, w) for s, w in zip(scores, wrong, strict=True) if w is not None]
+        return self._share(np.array(found))
 
-    def _separation(self, scores: Doubles) -> Figure:
-        return Separation(scores, self._tested.damaged, self._twice)
-
-    def _fitted(self, names: Sequence[str]) -> Figure:
-        features = solution_features([self._ready[name] for name in names])
-        if self._trained is None:
-            logits = fitted_crosswise(features, self._tested.damaged, self._halves)
-        else:
-            train = solution_features([self._ready_trained[name] for name in names])
-            logits = fitted((train, self._trained.damaged), features)
-        return self._separation(logits)
+    def _fitted(self, against: str, names: Sequence[str]) -> dict[str, Figure]:
+        rows = self._rows[against]
+        if not self.fits(against):
+            return {}
+        kinds = [[self._ready[name][i] for i in rows] for name in names]
+        features = solution_features(kinds, (largest, average, last))
+        positive = self._positive(rows)
+        logits = fitted_crosswise(features, positive, self._halves[rows])
+        return {f"{against} fitted": Separation(logits, positive, self._problems[rows])}
 
     def _steps_fitted(self, names: Sequence[str]) -> Scores:
-        features, labels, counts = _of_steps(self._tested, self._ready, names)
-        if self._trained is None:
-            halves = np.repeat(self._halves[: len(counts)], counts)
-            return split_scores(fitted_crosswise(features, labels, halves), counts)
-        train = _of_steps(self._trained, self._ready_trained, names)
-        return split_scores(fitted(train[:2], features), counts)
-
-
-def _of_steps(
-    scored: _Scored, ready: Mapping[str, Scores], names: Sequence[str]
-) -> tuple[Doubles, np.ndarray, list[int]]:
-    """Features and labels of all steps of the damaged solutions, and their numbers of steps."""
-    kinds = [ready[name][len(scored.pairs) :] for name in names]
-    counts = [len(one) for one in kinds[0]]
-    labels = flat_labels([pair.changed for pair in scored.pairs], counts)
-    return np.concatenate(step_features(kinds)), labels, counts
+        kinds = [[self._ready[name][i] for i in self.damaged] for name in names]
+        counts = [len(one) for one in kinds[0]]
+        wrong = [self._readings[i].wrong or 0 for i in self.damaged]
+        halves: Ints = np.repeat(self._halves[self.damaged], counts)
+        labels = flat_labels(wrong, counts)
+        features = np.concatenate(step_features(kinds))
+        return split_scores(fitted_crosswise(features, labels, halves), counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -24,14 +24,21 @@ def average(scores: Scores) -> Doubles:
     return np.array([one.mean() for one in scores])
 
 
+def last(scores: Scores) -> Doubles:
+    """float64 [N]: the score of their last step."""
+    return np.array([one[-1] for one in scores])
+
+
 def in_logs(scores: Scores) -> list[Doubles]:
     """Logarithms of surprises, whose tail is long."""
     return [np.log(np.maximum(one, _LEAST)) for one in scores]
 
 
-def solution_features(kinds: Sequence[Scores]) -> Doubles:
-    """float64 [N, 2 K]: largest and mean of each of K kinds of scores."""
-    return np.stack([f(scores) for scores in kinds for f in (largest, average)], axis=1)
+def solution_features(
+    kinds: Sequence[Scores], of: Sequence[Callable[[Scores], Doubles]] = (largest, average)
+) -> Doubles:
+    """float64 [N, F K]: F figures of each of K kinds of scores; largest and mean by default."""
+    return np.stack([figure(scores) for scores in kinds for figure in of], axis=1)
 
 
 def step_features(kinds: Sequence[Scores]) -> list[Doubles]:
@@ -40,11 +47,6 @@ def step_features(kinds: Sequence[Scores]) -> list[Doubles]:
         np.stack([one - one.mean() for one in of_solution], axis=1)
         for of_solution in zip(*kinds, strict=True)
     ]
-
-
-def fitted(train: tuple[Doubles, Flags], features: Doubles) -> Doubles:
-    """Logits of a logistic model fitted on other items: float64 [N]."""
-    return fit_logistic(*train).logits(features)
 
 
 def fitted_crosswise(features: Doubles, positive: Flags, halves: Ints) -> Doubles:

@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..ports.world_model import Context, WorldModel
 from ..scoring import reason_of, surprise_each
 from .corpus import Sample
-from .damage import Pair
+from .damage import Reading
 from .methods import in_length_order
 from .settings import EvaluateSettings
 
@@ -56,9 +56,9 @@ class Refused:
         """Those that are not left out."""
         return [sample for sample in samples if id(sample) not in self._samples]
 
-    def kept_pairs(self, pairs: Sequence[Pair]) -> list[Pair]:
-        """Those of which neither side is left out."""
-        return [pair for pair in pairs if len(self.kept([pair.clean, pair.damaged])) == 2]
+    def kept_readings(self, readings: Sequence[Reading]) -> list[Reading]:
+        """Those that are not left out."""
+        return [one for one in readings if id(one.sample) not in self._samples]
 
     def _find(self, samples: Sequence[Sample]) -> bool:
         """Ask on each sample by itself; whether some are refused that were not before."""

@@ -35,7 +35,7 @@ class Table:
     """One comparison of methods on the same items.
 
     Attributes:
-        part: `retrieval`, `foreign`, ….
+        part: `prediction`, `damage`, ….
         name: of the table, unique.
         title: one line for people.
         columns: names of the figures, in order.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
 from ..domain.problem import Split
@@ -14,17 +13,16 @@ from ..ports.world_model import Context, WorldModel
 from ..scoring import named
 from .corpus import Corpus, Sample
 from .correctness import correctness_table
-from .damage import damage_table
-from .gathering import Gathering, closing
+from .damage import damage_tables
 from .methods import Comparison, Method, compared, fit_standards
 from .prediction import Kept, looks_of, prediction_tables
 from .probe import COUNTS, ProbeData, probe_tables
 from .progress import EvaluationWatch
+from .readings import Readings
 from .refused import Refused
 from .results import Evaluation, Table
-from .settings import CORRECTNESS, PARTS, PREDICTION, PROBE, EvaluateRunSettings
-from .siblings import Siblings
-from .tampering import KINDS
+from .settings import CORRECTNESS, DAMAGE, PARTS, PREDICTION, PROBE, EvaluateRunSettings
+from .siblings import Siblings, closing
 from .targets import Standards
 from .world_models import (
     facts_of,
@@ -108,14 +106,14 @@ class _Evaluator:
         self._split = Split(self._asked.split)
         self._refused = Refused(models, self._asked)
         siblings = Siblings(settings, registry, watch)
-        self._gathering = Gathering(self._asked, corpus, siblings, watch, self._refused)
+        self._readings = Readings(self._asked, corpus, siblings, watch, self._refused)
 
     def run(self, parts: Sequence[str]) -> Evaluation:
         """Encode what is missing, fit the baselines, then the parts one after the other."""
         # What may be refused, or takes the LLM, comes first.
-        gathering = self._gathering
-        self._pairs = {kind: gathering.pairs(kind, self._split) for kind in KINDS if kind in parts}
-        self._labelled = gathering.labelled() if CORRECTNESS in parts else ([], ())
+        readings = self._readings
+        self._damaged = readings.damage(self._split) if DAMAGE in parts else ([], ())
+        self._labelled = readings.labelled() if CORRECTNESS in parts else ([], ())
         self._tested = self._samples(self._split) if {PREDICTION, PROBE} & {*parts} else []
         # In the training part they are missing without harm.
         too_long = self._corpus.too_long(self._split, self._asked.limit)
@@ -132,15 +130,14 @@ class _Evaluator:
         methods = [*models, *comparisons[0].baselines]
         tables: list[Table] = []
         for part in parts:
-            if part == PROBE:
-                tables += self._probe(standards)
-                continue
             if part == PREDICTION:
                 tables += self._predictions(comparisons, horizons)
-                continue
-            for context in Context:
-                make = partial(self._table, part, methods, context)
-                tables.append(self._refused.attempt(make, partial(self._used, part)))
+            elif part == DAMAGE:
+                tables += self._damage(methods)
+            elif part == CORRECTNESS:
+                tables += self._correctness(methods)
+            else:
+                tables += self._probe(standards)
         for line in named(self._refused.reasons, "left out"):
             self._watch.warn(line)
         return Evaluation(
@@ -153,22 +150,26 @@ class _Evaluator:
             facts=self._facts(standards),
         )
 
-    def _table(self, part: str, methods: Sequence[Method], context: Context) -> Table:
-        asked, watch, kept = self._asked, self._watch, self._refused.kept
-        if part == CORRECTNESS:
-            samples, notes = self._labelled
-            return correctness_table(methods, kept(samples), context, asked, watch, notes)
-        pairs, fitting, notes = self._pairs[part]
-        own = self._refused.kept_pairs(pairs)
-        others = None if fitting is None else self._refused.kept_pairs(fitting)
-        return damage_table(part, methods, own, others, context, asked, watch, notes)
+    def _correctness(self, methods: Sequence[Method]) -> list[Table]:
+        samples, notes = self._labelled
 
-    def _used(self, part: str) -> list[Sample]:
-        """The samples that a part's tables are made of."""
-        if part == CORRECTNESS:
-            return self._labelled[0]
-        pairs, fitting, _ = self._pairs[part]
-        return [sample for p in [*pairs, *(fitting or [])] for sample in (p.clean, p.damaged)]
+        def make() -> list[Table]:
+            kept = self._refused.kept(samples)
+            return [
+                correctness_table(methods, kept, context, self._asked, self._watch, notes)
+                for context in Context
+            ]
+
+        return self._refused.attempt(make, lambda: samples)
+
+    def _damage(self, methods: Sequence[Method]) -> list[Table]:
+        readings, notes = self._damaged
+
+        def make() -> list[Table]:
+            kept = self._refused.kept_readings(readings)
+            return damage_tables(methods, kept, self._asked, self._watch, notes)
+
+        return self._refused.attempt(make, lambda: [one.sample for one in readings])
 
     def _predictions(
         self, comparisons: Sequence[Comparison], horizons: Sequence[int]

@@ -9,15 +9,10 @@ from attrs import validators as v
 
 from ..domain.problem import Split
 from ..settings import AdapterSettings, ModelSettings
+from .corruption import KINDS
 
-PREDICTION, FOREIGN, SLIP, CORRECTNESS, PROBE = (
-    "prediction",
-    "foreign",
-    "slip",
-    "correctness",
-    "probe",
-)
-PARTS = (PREDICTION, FOREIGN, SLIP, CORRECTNESS, PROBE)
+PREDICTION, DAMAGE, CORRECTNESS, PROBE = "prediction", "damage", "correctness", "probe"
+PARTS = (PREDICTION, DAMAGE, CORRECTNESS, PROBE)
 SPLITS = (Split.TEST.value, Split.VALIDATION.value)
 
 
@@ -33,10 +28,13 @@ def _whole(least: int) -> Any:
     return v.and_(v.instance_of(int), v.ge(least))
 
 
-def _parts(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
-    for part in value:
-        if part not in PARTS:
-            raise ValueError(f"{attribute.name} must be of {', '.join(PARTS)}; got {part!r}")
+def _of(*names: str) -> Any:
+    def check(_: object, attribute: attrs.Attribute[Any], value: tuple[str, ...]) -> None:
+        for one in value:
+            if one not in names:
+                raise ValueError(f"{attribute.name} must be of {', '.join(names)}; got {one!r}")
+
+    return check
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +49,10 @@ class EvaluateSettings:
         parts: what is done; empty for all that can be.
         horizons: of `prediction`: how many steps ahead; empty for 1, 2 and 3, as far as the world
             models look.
-        limit: use only the first so many traces of the split, and problems of `labelled`.
+        limit: use only the first so many traces of the split, and problems of `labelled`; not for
+            damage.
+        damage: kinds of damage; empty for all.
+        damaged: problems of each kind of damage, and of each harmless edit.
         draws: of the bootstrap that gives the intervals.
         seed: of the draws, of what is damaged, and of the probe's labels.
         batch_size: traces that a world model is given at once.
@@ -63,11 +64,13 @@ class EvaluateSettings:
     stores: tuple[str, ...] = attrs.field(default=(), converter=_several)
     labelled: str | None = None
     split: str = attrs.field(default=Split.TEST.value, validator=v.in_(SPLITS))
-    parts: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_parts)
+    parts: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_of(*PARTS))
     horizons: tuple[int, ...] = attrs.field(
         default=(), converter=_ordered, validator=v.deep_iterable(_whole(1))
     )
     limit: int | None = attrs.field(default=None, validator=v.optional(_whole(1)))
+    damage: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_of(*KINDS))
+    damaged: int = attrs.field(default=400, validator=_whole(1))
     draws: int = attrs.field(default=2000, validator=_whole(0))
     seed: int = attrs.field(default=0, validator=_whole(0))
     batch_size: int = attrs.field(default=256, validator=_whole(1))

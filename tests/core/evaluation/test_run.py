@@ -182,115 +182,29 @@ def test_a_target_space_of_its_own_has_tables_of_its_own(
             assert figures["explained variance"].value == pytest.approx(value, abs=0.05)
 
 
-# damaged solutions
+# damaged solutions: see test_readings.py and test_damage.py
 
 
-def test_damaged_solutions_are_encoded_once(own: tuple[str, str]) -> None:
+def test_one_table_a_kind_of_damage(own: tuple[str, str]) -> None:
     store, world_model = own
-    encoded = []
-
-    def encode(extraction: Any) -> None:
-        encoded.append(extraction.store.location)
-        extraction.run()
-
-    parts = ("foreign", "slip")
-    first = run(store, world_model, parts=parts, watch=EvaluationWatch(encode=encode))
-    assert [place.removeprefix(store) for place in encoded] == [
-        ".tampered-foreign-test",
-        ".tampered-foreign-validation",
-        ".tampered-slip-test",
-        ".tampered-slip-validation",
-    ]
-    again = run(store, world_model, model=None, parts=parts, watch=EvaluationWatch(encode=encode))
-    assert len(encoded) == 4
-    assert again.to_json() == first.to_json()
-    table = first.table("foreign/others")
-    assert table.columns == ("named", "AUROC max", "AUROC mean", "AUROC fitted")
-    names = [line.method for line in table.lines]
-    assert names[-3:] == [
+    found = run(store, world_model, parts=("damage",), damage=("foreign", "result"))
+    assert [table.name for table in found.tables] == ["damage/result", "damage/foreign"]
+    names = [line.method for line in found.tables[0].lines]
+    assert names == [
+        "lexical",
+        "equations",
+        "tokens",
         "log-probability",
-        "world model + log-probability",
-        "ridge regression + log-probability",
+        "world model, past",
+        "world model, others",
+        "ridge regression, past",
+        "ridge regression, others",
+        "ridge regression, summed",
+        *(f"world model, {way} + log-probability" for way in ("past", "others")),
+        *(f"ridge regression, {way} + log-probability" for way in ("past", "others", "summed")),
     ]
-    combined = table.line("world model + log-probability")
-    assert combined.kind == "combined"
-    assert combined.differences.keys() == {
-        "log-probability",
-        "ridge regression + log-probability",
-        "world model",
-    }
-    assert 0.2 <= table.chance["named"] <= 0.5
-
-
-def test_the_sibling_is_of_the_stores_space_and_steps(own: tuple[str, str]) -> None:
-    store, world_model = own
-    run(store, world_model, parts=("foreign",))
-    ours, theirs = open_store(store), open_store(f"{store}.tampered-foreign-test")
-    assert ours.identity is not None
-    assert theirs.identity is not None
-    assert theirs.identity.space == ours.identity.space
-    assert theirs.identity.logprobs
-    count = 0
-    for key, _ in theirs.entries():
-        damaged = theirs.get(key).trace
-        clean = ours.get(next(k for k, _ in ours.entries() if str(k) == key.problem_id)).trace
-        changed = int(damaged.metadata["changed_step"])
-        same = [a == b for a, b in zip(clean.step_texts, damaged.step_texts, strict=True)]
-        assert [i for i, one in enumerate(same) if not one] == [changed]
-        assert damaged.problem.statement == clean.problem.statement
-        count += 1
-    assert count
-    for opened in (ours, theirs):
-        opened.close()
-
-
-def test_a_sibling_goes_on_where_it_stopped(own: tuple[str, str]) -> None:
-    store, world_model = own
-    run(store, world_model, parts=("foreign",), limit=5)
-    place = f"{store}.tampered-foreign-test"
-    few = open_store(place)
-    before = {key: few.get(key).trace.completion for key, _ in few.entries()}
-    few.close()
-    assert len(before) == 5
-    with pytest.raises(UsageError, match=r"foreign-test lacks \d+ damaged.*set model\.name"):
-        run(store, world_model, model=None, parts=("foreign",))
-    run(store, world_model, parts=("foreign",))
-    many = open_store(place)
-    assert len(many) > 5
-    assert {key: many.get(key).trace.completion for key in before} == before
-    many.close()
-
-
-def test_another_llm_is_refused_and_leaves_nothing_behind(own: tuple[str, str]) -> None:
-    store, world_model = own
-    with pytest.raises(IdentityError, match=r"model\.name other is of another latent.*model is"):
-        run(store, world_model, model="other", parts=("foreign",))
-    assert run(store, world_model, parts=("foreign",)).tables
-
-
-def test_on_validation_the_models_are_fitted_crosswise(tmp_path: Path) -> None:
-    store = make_store(tmp_path, count=250)
-    found = run(store, make_run(store, tmp_path / "run"), parts=("slip",), split="validation")
-    table = found.table("slip/past")
-    assert any("one half" in note for note in table.notes)
-    assert "AUROC fitted" in table.line("world model").figures
-    assert not Path(f"{store}.tampered-slip-test").exists()
-
-
-def test_too_few_problems_to_fit_on(own: tuple[str, str]) -> None:
-    store, world_model = own
-    found = run(store, world_model, parts=("slip",), split="validation")
-    table = found.table("slip/past")
-    assert any("too few problems" in note for note in table.notes)
-    assert "AUROC fitted" not in table.line("world model").figures
-
-
-def test_without_log_probabilities(tmp_path: Path) -> None:
-    store = make_store(tmp_path, logprobs=False)
-    found = run(store, make_run(store, tmp_path / "run"), parts=("foreign",))
-    table = found.table("foreign/others")
-    assert all("log-probability" not in line.method for line in table.lines)
-    assert any("not kept" in note for note in table.notes)
+    assert found.tables[0].line("equations").figures["named"].value == 1.0
+    assert found.tables[0].facts["easy"]
 
 
 # labelled solutions and probe

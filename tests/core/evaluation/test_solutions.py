@@ -10,7 +10,6 @@ import pytest
 
 from rjepa_core.evaluation.corpus import Sample
 from rjepa_core.evaluation.correctness import correctness_table
-from rjepa_core.evaluation.damage import Pair, damage_table
 from rjepa_core.evaluation.fitting import can_cross, fitted_crosswise
 from rjepa_core.evaluation.methods import BASELINE, RIDGE, WORLD_MODEL, Method, each_in_batches
 from rjepa_core.evaluation.probe import LONG, ProbeData, probe_tables
@@ -58,51 +57,6 @@ def sample(problem: int, scores: Floats, logprobs: Floats, correct: bool | None 
     trace = attrs.evolve(record.trace, metadata=labels)
     latents = np.asarray(scores, np.float32)
     return Sample(trace, LatentSequence(latents, latents[0]), np.asarray(logprobs, float))
-
-
-def pairs(count: int, seed: int) -> list[Pair]:
-    """The world model's surprise names the changed step in about two of three."""
-    random = np.random.default_rng(seed)
-    found = []
-    for problem in range(count):
-        steps = int(random.integers(2, 6))
-        changed = int(random.integers(steps))
-        clean = random.random((steps, 2)) + 0.1
-        damaged = clean.copy()
-        damaged[changed] += [random.random(), 0.0]
-        logprobs = -random.random(steps)
-        lower = logprobs.copy()
-        lower[changed] -= 0.5
-        number = seed * 1000 + problem
-        found.append(Pair(sample(number, clean, logprobs), sample(number, damaged, lower), changed))
-    return found
-
-
-def test_damage_is_named_and_told_from_clean() -> None:
-    tested, fitting = pairs(60, 1), pairs(60, 2)
-    table = damage_table(
-        "foreign", METHODS, tested, fitting, Context.OTHERS, SETTINGS, EvaluationWatch()
-    )
-    named = np.mean(
-        [pair.damaged.sequence.latents[:, 0].argmax() == pair.changed for pair in tested]
-    )
-    ours = table.line("world model").figures
-    assert ours["named"].value == pytest.approx(named)
-    both = [pair.clean for pair in tested] + [pair.damaged for pair in tested]
-    labels = [False] * 60 + [True] * 60
-    largest = [one.sequence.latents[:, 0].max() for one in both]
-    means = [one.sequence.latents[:, 0].mean() for one in both]
-    assert ours["AUROC max"].value == pytest.approx(auroc(largest, labels))
-    assert ours["AUROC mean"].value == pytest.approx(auroc(means, labels))
-    assert table.line(RIDGE).figures["AUROC max"].value == 0.5
-    chance = np.mean([1 / pair.damaged.steps for pair in tested])
-    assert table.chance["named"] == pytest.approx(chance)
-    combined = table.line("world model + log-probability").figures
-    assert combined["named"].value > ours["named"].value
-    assert combined["AUROC fitted"].value > ours["AUROC fitted"].value
-    # What carries nothing adds nothing.
-    useless = table.line(f"{RIDGE} + log-probability").differences["log-probability"]
-    assert abs(useless["AUROC fitted"].value) < 0.05
 
 
 def test_correctness_overall_and_within_a_question() -> None:
