@@ -7,20 +7,18 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .batches import LONG
 from .dataset import Batch
-from .masks import Mask, past, split
 from .model import LinearPath
 from .network import Network
-from .prediction import divided, parts, surprise
+from .prediction import parts, surprise
 from .validation import past_figures, predicted_by
 
-# Of the steps, repeated for each that is left out.
-_BYTES, _FLOAT = 2**30, 4
+# Of the inputs of a part of a batch.
+_BYTES, _FLOAT = 2**28, 4
 
 
 # Tried where none is given, for standardised inputs.
-STRENGTHS = (10.0, 30.0, 100.0, 300.0, 700.0, 1500.0, 3000.0, 10000.0)
+STRENGTHS = (10.0, 100.0, 300.0, 1000.0, 2000.0, 5000.0, 20000.0)
 GAINS = (1.0, 1.05, 1.1, 1.15, 1.2)
 _TOLERANCE = 1.03
 
@@ -63,7 +61,7 @@ def start_from_ridge(
     reached: dict[str, float] = {}
     for name, one in maps.items():
         error = f"val_error_{name}"
-        tried: list[tuple[dict[str, float], float, float]] = []
+        tried: dict[float, float] = {}
         for strength in strengths:
             # What it has to be better than is the plain regression.
             one.weight.copy_(equations[name].solve(strength, path.plain(one)))
@@ -73,15 +71,17 @@ def start_from_ridge(
                 reached[figure] = better(value, reached.get(figure, value))
             if path.apart:
                 one.weight.copy_(equations[name].solve(strength))
-            for gain in gains if name == "past" else (1.0,):
-                made = _figures(network, one, name == "past", validation, gain)
-                tried.append((made, strength, gain))
-        least = min(made[error] for made, _, _ in tried)
-        # A longer prediction ranks better and errs more: not by much, and never beyond the plain.
-        most = max(least, min(reached[error], _TOLERANCE * least))
-        fit = [each for each in tried if each[0][error] <= most]
-        _, strength, gain = max(fit, key=lambda each: each[0].get("val_mrr_past", -each[0][error]))
-        one.weight.copy_(gain * equations[name].solve(strength))
+                found = _figures(network, one, name == "past", validation)
+            tried[strength] = found[error]
+        strength = min(tried, key=lambda each: tried[each])
+        weight = equations[name].solve(strength)
+        one.weight.copy_(weight)
+        if name == "past":
+            best = {gain: _figures(network, one, True, validation, gain) for gain in gains}
+            # A longer prediction ranks better and errs more: not by much, nor beyond the plain.
+            most = max(tried[strength], min(reached[error], _TOLERANCE * tried[strength]))
+            fit = [gain for gain in gains if gain == 1 or best[gain][error] <= most]
+            one.weight.copy_(max(fit, key=lambda gain: best[gain]["val_mrr_past"]) * weight)
     network.jepa.start_at_the_linear_path()
     return reached
 
@@ -110,29 +110,18 @@ def _figures(
 def _equations(
     network: Network, path: LinearPath, batches: Iterable[Batch]
 ) -> dict[str, _Equations]:
-    others, before = _Equations(path.others.weight), _Equations(path.past.weight)
-    device = path.others.weight.device
+    maps = {"others": path.others, "past": path.past}
+    equations = {name: _Equations(one.weight) for name, one in maps.items()}
     for batch in batches:
-        here = batch.to(device)
+        here = batch.to(path.others.weight.device)
         steps, prompts = network.standardise(here.latents, here.prompts)
-        rows, count, width = steps.shape
-        if count > LONG:
-            # Repeated for each of them, they would take the square of their number.
-            for row in range(rows):
-                own, prompt = steps[row : row + 1], prompts[row : row + 1]
-                others.take(path.features_each(own, prompt, False), own)
-                before.take(path.features_each(own, prompt, True), own)
-            continue
-        places = torch.arange(count)
-        size = max(1, _BYTES // (_FLOAT * count * width))
-        for begin, stop in parts(rows * count, size):
-            trace, place = divided(torch.arange(begin, stop), places)
-            mask = split(place[:, None], count).to(device)
-            trace = trace.to(device)
-            others.add(path, steps[trace], prompts[trace], mask)
-        for step in range(count):
-            before.add(path, steps, prompts, past(rows, step, step + 1).to(device))
-    return {"others": others, "past": before}
+        rows, count, _ = steps.shape
+        size = max(1, _BYTES // (_FLOAT * count * path.others.in_features))
+        for begin, stop in parts(rows, size):
+            own, prompt = steps[begin:stop], prompts[begin:stop]
+            for name, one in equations.items():
+                one.take(path.features_each(own, prompt, name == "past"), own)
+    return equations
 
 
 class _Equations:
@@ -141,11 +130,6 @@ class _Equations:
     def __init__(self, weight: Tensor) -> None:
         self._squares = weight.new_zeros(weight.shape[1], weight.shape[1])
         self._products = weight.new_zeros(weight.shape[1], weight.shape[0])
-
-    def add(self, path: LinearPath, steps: Tensor, prompts: Tensor, mask: Mask) -> None:
-        """Steps [B, S, D] with their masks; the masked ones are what is sought."""
-        wanted = steps.gather(1, mask.masked[..., None].expand(-1, -1, steps.shape[-1]))
-        self.take(path.features(steps, prompts, mask), wanted)
 
     def take(self, inputs_BMF: Tensor, wanted_BME: Tensor) -> None:
         """Inputs, and what is sought from them."""
