@@ -199,8 +199,9 @@ class Standing:
         best, best_epoch: best validation value and its epoch, from 1; 0 is the start; None and 0
             before the first.
         measure: the figure that `best` is of; a run of an older version does not say.
-        ridge: what ridge regression, from which the run started, reaches on validation; empty
-            where it started from nothing.
+        ridge: what plain ridge regression reaches on validation, where the run started from it.
+        start: what the state before the first step reaches there; no epoch that is worse is the
+            best. Empty where the run started from nothing.
         collapse_told: the run was warned of a collapse.
         curve: a row an epoch.
     """
@@ -215,6 +216,7 @@ class Standing:
     best_epoch: int = _count()
     measure: str = ""
     ridge: dict[str, float] = attrs.field(factory=dict)
+    start: dict[str, float] = attrs.field(factory=dict)
     collapse_told: bool = False
     curve: list[dict[str, int | float | None]] = attrs.field(factory=list, validator=_check_curve)
 

@@ -257,6 +257,15 @@ class LinearPath(_FromNeighbours):
         nn.init.zeros_(self.others.weight)
         nn.init.zeros_(self.past.weight)
 
+    def plain(self, one: nn.Linear) -> Tensor:
+        """int64, the inputs of one of the maps without what is given apart."""
+        inputs = torch.arange(one.in_features, device=one.weight.device)
+        if not self.apart:
+            return inputs
+        facts = 2 if one is self.past else 3
+        begin = one.in_features - facts - one.out_features
+        return torch.cat([inputs[:begin], inputs[-facts:]])
+
 
 class Perceptron(_FromNeighbours):
     """One hidden layer on the linear path's inputs."""

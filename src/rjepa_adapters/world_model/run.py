@@ -29,7 +29,7 @@ from .inference import device_of, find_checkpoint
 from .network import Network
 from .normalise import Standardiser, measured
 from .prediction import MOST_STEPS
-from .ridge import STRENGTHS, start_from_ridge
+from .ridge import start_from_ridge
 from .run_files import write_whole
 from .run_state import RunState, as_begun, read_state
 from .trainer import Trainer
@@ -164,8 +164,10 @@ def _start_from_ridge(
     ordered = LengthBatches(steps[0], _RIDGE_BATCH, ordered=True)
     looked_at = LengthBatches(steps[1], _RIDGE_BATCH, ordered=True, chosen=chosen)
     with closing(Loader(training, ordered, workers, warn=watch.warn)) as batches:
-        strengths = STRENGTHS if given is None else (given,)
-        return start_from_ridge(network, batches, list(Loader(validation, looked_at)), strengths)
+        sampled = list(Loader(validation, looked_at))
+        if given is None:
+            return start_from_ridge(network, batches, sampled)
+        return start_from_ridge(network, batches, sampled, (given,), (1.0,))
 
 
 def _begun(

@@ -11,7 +11,7 @@ _MEASURES = {
     "error": ("val_error_past", "error from the past", False),
     "loss": ("val_loss", "validation loss", False),
 }
-# In which ridge regression must not be better.
+# In which the start must not be better.
 _HARM = {
     "val_error_past": ("error from the past", False),
     "val_top1_past": ("top-1 from the past", True),
@@ -33,27 +33,28 @@ def is_better(select: str, value: float, best: float | None) -> bool:
     return value > best if _MEASURES[select][2] else value < best
 
 
-def harm(row: Figures, ridge: Figures) -> str | None:
-    """In what a row of figures is worse than ridge regression; None where it is in nothing.
+def harm(row: Figures, start: Figures) -> str | None:
+    """In what an epoch is worse than the start, which is never worse than ridge regression; None
+    where it is in nothing.
 
     Args:
-        row: of an epoch.
-        ridge: what ridge regression reaches; empty where the run did not start from it.
+        row: of the epoch.
+        start: of the state before the first step; empty where the run started from nothing.
     """
     for name, (what, more) in _HARM.items():
-        if name in ridge and (row[name] < ridge[name] if more else row[name] > ridge[name]):
-            return f"{what} {row[name]:.4f}, ridge regression {ridge[name]:.4f}"
+        if name in start and (row[name] < start[name] if more else row[name] > start[name]):
+            return f"{what} {row[name]:.4f}, at the start {start[name]:.4f}"
     return None
 
 
-def reason(select: str, best: float | None, epoch: int, ridge: Figures, last: Figures) -> str:
+def reason(select: str, best: float | None, epoch: int, start: Figures, last: Figures) -> str:
     """Which state was chosen, and why, in a sentence.
 
     Args:
         select: as `training.select`.
         best: the figure of the chosen one; None where none was looked at.
         epoch: of the chosen one; 0 is the start.
-        ridge: as for `harm`.
+        start: as for `harm`.
         last: the row of the last epoch.
     """
     if best is None:
@@ -61,11 +62,11 @@ def reason(select: str, best: float | None, epoch: int, ridge: Figures, last: Fi
     name, what, more = _MEASURES[select]
     extreme = "highest" if more else "lowest"
     if epoch:
-        among = ", of the epochs that predict no worse than ridge regression" if ridge else ""
+        among = ", of the epochs that are worse than the start in nothing" if start else ""
         return f"epoch {epoch} is the best: the {extreme} {what}, {best:.4g}{among}"
-    why = harm(last, ridge) if all(one in last for one in _HARM) else None
+    why = harm(last, start) if all(one in last for one in _HARM) else None
     why = why or f"{what} {last.get(name, best):.4g}, at the start {best:.4g}"
     return (
-        "the start, ridge regression, is the best: no epoch was better without being worse "
+        "the start, the linear path alone, is the best: no epoch was better without being worse "
         f"elsewhere (the last one: {why})"
     )

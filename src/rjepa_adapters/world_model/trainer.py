@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -90,9 +91,15 @@ class Trainer:
         ordered = LengthBatches(validation.index.steps, _VALIDATION_BATCH, ordered=True)
         self.validation = Loader(validation, ordered)
         chosen = sample(validation.index.steps, training.seed)
-        self.sample = Loader(
-            validation,
-            LengthBatches(validation.index.steps, _VALIDATION_BATCH, ordered=True, chosen=chosen),
+        others = np.setdiff1d(np.arange(len(validation)), chosen)
+        self.sample, self.rest = (
+            Loader(
+                validation,
+                LengthBatches(
+                    validation.index.steps, _VALIDATION_BATCH, ordered=True, chosen=these
+                ),
+            )
+            for these in (chosen, others)
         )
         self.masker = Masker(settings.masker)
         # On the CPU whatever the device: masks and projections are the same everywhere.
@@ -263,14 +270,14 @@ class Trainer:
         """Look at the state before the first step: it is the best until an epoch is better."""
         select, standing = self.settings.training.select, self.standing
         row = {"epoch": 0, "step": 0, "val_loss": self._validated(), **self._looked()}
-        # Their strengths were chosen by the errors, on a part of what was looked at now.
-        standing.ridge |= {name: row[name] for name in ("val_error_past", "val_error_others")}
         with deferred():
+            standing.start = {name: row[name] for name in standing.ridge}
             standing.measure = measure_of(select)
             standing.best = row[standing.measure]
             writer.start(row, self._kept)
-        shown = ", ".join(f"{name} {row[name]:.4g}" for name in standing.ridge)
-        self.watch.say(f"before the first epoch, ridge regression: {shown}")
+        for what, figures in (("ridge regression", standing.ridge), ("start", standing.start)):
+            shown = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            self.watch.say(f"{what}: {shown}")
 
     def _end_of_epoch(self, writer: Silent) -> None:
         standing, training = self.standing, self.settings.training
@@ -288,7 +295,7 @@ class Trainer:
         better = select == "loss" and is_better(select, row["val_loss"], best)
         if better or due:
             row |= self._looked()
-            better = is_better(select, row[measure], best) and not harm(row, standing.ridge)
+            better = is_better(select, row[measure], best) and not harm(row, standing.start)
         with deferred():
             standing.curve.append(row)
             standing.epoch, standing.batch = standing.epoch + 1, 0
@@ -310,7 +317,7 @@ class Trainer:
         """What a look at validation adds to the curve; the others are told what decides."""
         row: dict[str, Any] = dict.fromkeys(DECIDING, 0.0)
         if self.processes.first:
-            seen = look(self.network, self.sample, self.validation, self.device)
+            seen = look(self.network, self.sample, self.rest, self.device)
             self.last_look, self.quantiles, row = seen, seen.quantiles, seen.row
             self._tell(seen.warning)
         told = self.processes.told([row[name] for name in DECIDING])
@@ -328,7 +335,7 @@ class Trainer:
         last = standing.curve[-1] if standing.curve else {}
         figures = {name: float(value) for name, value in last.items() if value is not None}
         select = self.settings.training.select
-        return reason(select, standing.best, standing.best_epoch, standing.ridge, figures)
+        return reason(select, standing.best, standing.best_epoch, standing.start, figures)
 
     def _kept(self) -> Kept:
         state = {

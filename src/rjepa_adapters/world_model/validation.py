@@ -103,14 +103,15 @@ def loss_on(network: Network, batches: Iterable[Batch], device: torch.device, se
 
 @torch.no_grad()
 def look(
-    network: Network, sampled: Iterable[Batch], whole: Iterable[Batch], device: torch.device
+    network: Network, sampled: Iterable[Batch], rest: Iterable[Batch], device: torch.device
 ) -> Validation:
-    """Prediction from the past, on the sample, and from the others, on all; spread and rank.
+    """Prediction from the past and from the others, spread and rank, on the sample; percentiles on
+    all.
 
     Args:
         network: to look at.
-        sampled: the sample of the validation part.
-        whole: all of it.
+        sampled: the sample of the validation part; gone through twice.
+        rest: what is not in the sample.
         device: of the network.
     """
     network.eval()
@@ -123,19 +124,21 @@ def look(
         # The LLM's own latents are standardised already.
         network.target_std.copy_(seen.targets.std(0).clamp(min=1e-6))
     found: dict[int, list[float]] = {}
-    for batch in whole:
-        here = batch.to(device)
-        steps, prompts = network.standardise(here.latents, here.prompts)
-        count = steps.shape[1]
-        places = _places(count)
-        made = predict_each(network.jepa, steps, prompts, here.domains, Context.OTHERS, places)
-        wanted = network.targets(steps)[:, places.to(device)]
-        each = surprise(made, wanted, network.target_std)
-        found.setdefault(count, []).extend(each.flatten().tolist())
+    errors: list[float] = []
+    for batches, figures in ((sampled, errors), (rest, [])):
+        for batch in batches:
+            here = batch.to(device)
+            steps, prompts = network.standardise(here.latents, here.prompts)
+            places = _places(steps.shape[1])
+            made = predict_each(network.jepa, steps, prompts, here.domains, Context.OTHERS, places)
+            wanted = network.targets(steps)[:, places.to(device)]
+            each = surprise(made, wanted, network.target_std).flatten().tolist()
+            found.setdefault(steps.shape[1], []).extend(each)
+            figures += each
     every = [value for values in found.values() for value in values]
     row = {
         **past_figures(seen, network.target_std.cpu()),
-        "val_error_others": sum(every) / len(every),
+        "val_error_others": sum(errors) / len(errors),
         "rank_targets": rank_me(seen.targets),
         "rank_predictions": rank_me(seen.predicted),
         "spread_targets": spread(seen.targets),

@@ -153,7 +153,7 @@ class TrainingSettings:
         select: what makes an epoch the best, on validation: `retrieval`, the mean reciprocal rank
             of a step predicted from its past; `error`, the error of that prediction; `loss`. The
             last two are comparable from epoch to epoch for fixed targets alone. An epoch that
-            predicts worse than ridge regression, where that was the start, is never the best.
+            predicts worse than the linear path did at the start is never the best.
         patience: epochs without a better validation after which training stops; 0 never.
         grad_clip: largest norm of the gradient; 0 leaves it.
         regression: weight of the error of the prediction.
