@@ -20,9 +20,9 @@ from .fitting import (
     prepared,
     solution_features,
 )
-from .methods import BASELINE, COMBINED, CONTEXTS, LOGPROB, RIDGE, Method, step_scores
+from .methods import BASELINE, COMBINED, CONTEXTS, COPY, LOGPROB, MEAN, Method, step_scores
 from .progress import EvaluationWatch
-from .results import Table, TableBuilder
+from .results import Seeds, Table, TableBuilder
 from .settings import CORRECTNESS, EvaluateSettings
 from .statistics import Doubles, Figure, Flags, Ints, Resampler, Separation, Share, auroc
 
@@ -45,8 +45,9 @@ def correctness_table(
     settings: EvaluateSettings,
     watch: EvaluationWatch,
     notes: tuple[str, ...] = (),
+    seeds: Sequence[Seeds] = (),
 ) -> Table:
-    """AUROC of wrong against right solutions, overall and within a question.
+    """Compute the AUROC of wrong against right solutions, overall and within a question.
 
     Args:
         methods: that predict steps.
@@ -55,6 +56,7 @@ def correctness_table(
         settings: seed, draws and batch size.
         watch: told how far it is.
         notes: that belong to the table.
+        seeds: methods that differ in their seeds alone.
     """
     sequences = [sample.sequence for sample in samples]
     scores: dict[str, Scores] = {}
@@ -73,7 +75,7 @@ def correctness_table(
     build = TableBuilder(Resampler(count, settings.draws, settings.seed))
     if not figures.fits:
         notes = (*notes, TOO_FEW)
-    compare(build, methods, list(scores), figures)
+    compare(build, methods, list(scores), figures, seeds)
     columns = (*OVERALL.values(), *WITHIN.values())
     wrong = figures.wrong
     return Table(
@@ -159,23 +161,40 @@ class Figures(Protocol):
 
 
 def compare(
-    build: TableBuilder, methods: Sequence[Method], names: Sequence[str], figures: Figures
+    build: TableBuilder,
+    methods: Sequence[Method],
+    names: Sequence[str],
+    figures: Figures,
+    seeds: Sequence[Seeds] = (),
 ) -> None:
-    """Each kind of scores alone; then world models and ridge regression with the log-probability.
+    """Add each kind of scores alone, then those of the methods with the log-probability.
 
     Args:
         build: gets the lines.
         methods: that predict steps.
         names: of all kinds of scores, those of the methods among them.
         figures: of the table.
+        seeds: methods that differ in their seeds alone.
     """
-    kinds = {method.name: method.kind for method in methods}
-    models = [name for name, kind in kinds.items() if kind != BASELINE]
+    by_name = {method.name: method for method in methods}
+    against = {m.name: m.against for m in methods if m.kind != BASELINE}
     for name in names:
-        against = (RIDGE, LOGPROB) if name in models else ()
-        build.add(name, kinds.get(name, BASELINE), figures.alone(name), against)
+        kind = by_name[name].kind if name in by_name else BASELINE
+        others = (*against[name], LOGPROB) if name in against else ()
+        build.add(name, kind, figures.alone(name), others)
+    for one in seeds:
+        build.add_seeds(one)
     if LOGPROB not in names or not figures.fits:
         return
-    for name in [*models, RIDGE]:
-        others = (f"{RIDGE} + {LOGPROB}", name) if name in models else ()
-        build.add(f"{name} + {LOGPROB}", COMBINED, figures.together(name), (LOGPROB, *others))
+    for name in by_name:
+        if name in (MEAN, COPY):
+            continue
+        others = (*map(_together, against[name]), name) if name in against else ()
+        build.add(_together(name), COMBINED, figures.together(name), (LOGPROB, *others))
+    for one in seeds:
+        members = tuple(map(_together, one.members))
+        build.add_seeds(attrs.evolve(one, name=_together(one.name), members=members))
+
+
+def _together(name: str) -> str:
+    return f"{name} + {LOGPROB}"

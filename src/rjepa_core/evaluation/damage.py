@@ -10,7 +10,7 @@ import numpy as np
 from ..domain.problem import half_of
 from ..ports.world_model import Context
 from .corpus import Sample
-from .correctness import TOO_FEW
+from .correctness import TOO_FEW, compare
 from .corruption import EDITS, KINDS
 from .fitting import (
     Scores,
@@ -26,9 +26,9 @@ from .fitting import (
     step_features,
 )
 from .lexical import WITHOUT_MODEL
-from .methods import BASELINE, COMBINED, COPY, LOGPROB, MEAN, RIDGE, Method, step_scores
+from .methods import BASELINE, COPY, LOGPROB, MEAN, RIDGE, Method, step_scores
 from .progress import EvaluationWatch
-from .results import Line, Table, TableBuilder
+from .results import Line, Seeds, Table, TableBuilder
 from .settings import DAMAGE, EvaluateSettings
 from .statistics import Doubles, Figure, Flags, Ints, Resampler, Separation, Share, named
 
@@ -39,7 +39,7 @@ KINDS_OF_SCORE = ("max", "mean", "fitted")
 PAIRED, NAMED = ("paired max", "paired mean"), "named"
 # Above it a baseline without any model makes a kind of damage easy.
 EASY = 0.6
-PAST, OTHERS, SUMMED = "past", "others", "summed"
+WAYS = PAST, OTHERS, SUMMED = "past", "others", "summed"
 TITLES = {
     "result": "A result changed, and carried on",
     "operation": "An operation changed, and carried on",
@@ -74,8 +74,9 @@ def damage_tables(
     settings: EvaluateSettings,
     watch: EvaluationWatch,
     notes: tuple[str, ...] = (),
+    seeds: Sequence[Seeds] = (),
 ) -> list[Table]:
-    """One table a kind of damage.
+    """Make one table per kind of damage.
 
     Args:
         methods: that predict steps.
@@ -83,12 +84,15 @@ def damage_tables(
         settings: seed, draws and batch size.
         watch: told how far it is.
         notes: that belong to each table.
+        seeds: methods that differ in their seeds alone.
     """
     scores = step_scores_of(methods, readings, settings, watch)
     if LOGPROB not in scores:
         notes = (*notes, "log-probabilities are not kept in the stores")
     kinds = [kind for kind in KINDS if any(reading.kind == kind for reading in readings)]
-    return [damage_table(kind, methods, readings, scores, settings, notes) for kind in kinds]
+    lines = _each_way(methods, scores)
+    grouped = [_of_way(one, way) for one in seeds for way in (PAST, OTHERS)]
+    return [damage_table(kind, lines, readings, scores, settings, notes, grouped) for kind in kinds]
 
 
 def step_scores_of(
@@ -97,7 +101,7 @@ def step_scores_of(
     settings: EvaluateSettings,
     watch: EvaluationWatch,
 ) -> dict[str, Scores]:
-    """Scores of the steps of all readings, by the name that a line has."""
+    """Score the steps of all readings, by the name that a line has."""
     samples = [reading.sample for reading in readings]
     found: dict[str, Scores] = {
         name: [score(sample.trace) for sample in samples] for name, score in WITHOUT_MODEL.items()
@@ -118,6 +122,25 @@ def step_scores_of(
     return found
 
 
+def _each_way(methods: Sequence[Method], scores: Mapping[str, Scores]) -> list[Method]:
+    """Return the methods as lines: past, others and summed apart. A world model is compared with
+    ridge regression of each way, and with trained baselines of its own."""
+    ridges = tuple(f"{RIDGE}, {way}" for way in WAYS)
+    found = []
+    for method in methods:
+        for way in WAYS:
+            name = f"{method.name}, {way}"
+            rivals = (f"{other}, {way}" for other in method.against if other != RIDGE)
+            if name in scores:
+                found.append(attrs.evolve(method, name=name, against=(*ridges, *rivals)))
+    return found
+
+
+def _of_way(seeds: Seeds, way: str) -> Seeds:
+    members = tuple(f"{member}, {way}" for member in seeds.members)
+    return attrs.evolve(seeds, name=f"{seeds.name}, {way}", members=members)
+
+
 def damage_table(
     kind: str,
     methods: Sequence[Method],
@@ -125,36 +148,27 @@ def damage_table(
     scores: Mapping[str, Scores],
     settings: EvaluateSettings,
     notes: tuple[str, ...] = (),
+    seeds: Sequence[Seeds] = (),
 ) -> Table:
-    """The table of one kind of damage.
+    """Make the table of one kind of damage.
 
     Args:
         kind: of damage.
-        methods: that predict steps.
+        methods: that predict steps, by the names of their lines.
         readings: clean, edited and damaged solutions.
         scores: of the steps of each, by method.
         settings: seed and draws.
         notes: that belong to the table.
+        seeds: methods that differ in their seeds alone.
     """
     figures = _Figures(kind, readings, scores)
     build = TableBuilder(Resampler(figures.count, settings.draws, settings.seed))
-    kinds = {name: m.kind for m in methods for name in scores if name.startswith(f"{m.name}, ")}
-    models = [name for name in scores if kinds.get(name, BASELINE) != BASELINE]
-    ridges = [name for name in scores if name.startswith(f"{RIDGE}, ")]
-    for name in scores:
-        against = (*ridges, LOGPROB) if name in models else ()
-        build.add(name, kinds.get(name, BASELINE), figures.alone(name), against)
-    if LOGPROB in scores and figures.fits(CLEAN):
-        for name in scores:
-            if name in WITHOUT_MODEL or name == LOGPROB:
-                continue
-            less = (LOGPROB, *(f"{ridge} + {LOGPROB}" for ridge in ridges if name in models))
-            build.add(f"{name} + {LOGPROB}", COMBINED, figures.together(name), less)
+    compare(build, methods, list(scores), figures, seeds)
     lines = build.lines()
     easy = _easy(lines)
     if easy:
         notes = (*notes, f"easy: {'; '.join(easy)}")
-    if not figures.fits(CLEAN):
+    if not figures.fits:
         notes = (*notes, TOO_FEW)
     columns = (*(f"{a} {k}" for a in AGAINST for k in KINDS_OF_SCORE), *PAIRED, NAMED)
     return Table(
@@ -212,9 +226,10 @@ class _Figures:
             f"{len(edited):,} edited correct ones; fitted on one half of the problems, tested on "
             "the other"
         )
+        self.fits = self._can_cross(CLEAN)
 
-    def fits(self, against: str) -> bool:
-        """Whether logistic models can be fitted on each half."""
+    def _can_cross(self, against: str) -> bool:
+        """Return whether logistic models can be fitted on each half."""
         rows = self._rows[against]
         return can_cross(self._positive(rows), self._halves[rows])
 
@@ -254,7 +269,7 @@ class _Figures:
 
     def _fitted(self, against: str, names: Sequence[str]) -> dict[str, Figure]:
         rows = self._rows[against]
-        if not self.fits(against):
+        if not self._can_cross(against):
             return {}
         kinds = [[self._ready[name][i] for i in rows] for name in names]
         features = solution_features(kinds, (largest, average, last))

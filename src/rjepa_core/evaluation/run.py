@@ -103,6 +103,7 @@ class _Evaluator:
         self._kept = kept
         self._settings, self._asked, self._watch = settings, settings.evaluate, watch
         self._models, self._corpus = models, corpus
+        self._seeds = seeds_of(models)
         self._split = Split(self._asked.split)
         self._refused = Refused(models, self._asked)
         siblings = Siblings(settings, registry, watch)
@@ -119,14 +120,12 @@ class _Evaluator:
         too_long = self._corpus.too_long(self._split, self._asked.limit)
         self._refused.add_too_long({place.key: place.entry.steps for place in too_long})
         standards = fit_standards(self._corpus, self._watch)
-        seeds = seeds_of(self._models)
-        models = methods_of(self._models, seeds)
+        models = methods_of(self._models, self._seeds)
         predicting = PREDICTION in parts
         horizons = horizons_of(self._asked, self._models) if predicting else (1,)
         looks = looks_of(sorted({1, *horizons}))
-        comparisons = compared(
-            self._corpus, standards, models if predicting else (), seeds, looks, self._watch
-        )
+        those = models if predicting else ()
+        comparisons = compared(self._corpus, standards, those, self._seeds, looks, self._watch)
         methods = [*models, *comparisons[0].baselines]
         tables: list[Table] = []
         for part in parts:
@@ -156,7 +155,9 @@ class _Evaluator:
         def make() -> list[Table]:
             kept = self._refused.kept(samples)
             return [
-                correctness_table(methods, kept, context, self._asked, self._watch, notes)
+                correctness_table(
+                    methods, kept, context, self._asked, self._watch, notes, self._seeds
+                )
                 for context in Context
             ]
 
@@ -167,7 +168,7 @@ class _Evaluator:
 
         def make() -> list[Table]:
             kept = self._refused.kept_readings(readings)
-            return damage_tables(methods, kept, self._asked, self._watch, notes)
+            return damage_tables(methods, kept, self._asked, self._watch, notes, self._seeds)
 
         return self._refused.attempt(make, lambda: [one.sample for one in readings])
 

@@ -17,7 +17,7 @@ from rjepa_core.evaluation.corpus import Sample
 from rjepa_core.evaluation.damage import EASY, Reading, damage_tables
 from rjepa_core.evaluation.methods import BASELINE, RIDGE, WORLD_MODEL, Method
 from rjepa_core.evaluation.progress import EvaluationWatch
-from rjepa_core.evaluation.results import Table
+from rjepa_core.evaluation.results import Seeds, Table
 from rjepa_core.evaluation.settings import EvaluateSettings
 from rjepa_core.evaluation.statistics import auroc
 from rjepa_core.ports.world_model import Context, LatentSequence
@@ -86,10 +86,14 @@ def readings(count: int, shift: Shift, seed: int = 0, kinds: Sequence[str] = ())
     return found
 
 
-def tables(found: list[Reading], draws: int = 60, methods: list[Method] = METHODS) -> list[Table]:
-    return damage_tables(
-        methods, found, EvaluateSettings(draws=draws, batch_size=7), EvaluationWatch()
-    )
+def tables(
+    found: list[Reading],
+    draws: int = 60,
+    methods: list[Method] = METHODS,
+    seeds: Sequence[Seeds] = (),
+) -> list[Table]:
+    settings = EvaluateSettings(draws=draws, batch_size=7)
+    return damage_tables(methods, found, settings, EvaluationWatch(), seeds=seeds)
 
 
 def figures(table: Table, method: str = "world model, past") -> dict[str, float]:
@@ -176,6 +180,34 @@ def test_edited_solutions_are_never_positives_and_count_with_their_problem() -> 
     assert table.problems == 50
     assert f"{table.items} damaged solutions" in table.notes[-1]
     assert "100 edited" in table.notes[-1]
+
+
+def test_trained_baselines_are_rivals_and_the_worst_seed_is_told() -> None:
+    best = "linear map, the best of 2 seeds"
+    against = (RIDGE, best)
+    methods = [
+        Method("world model 0", WORLD_MODEL, Column(0), against),
+        Method("world model 1", WORLD_MODEL, Column(1), against),
+        *(Method(f"linear map {i}", BASELINE, Column(i), (RIDGE,)) for i in (0, 1)),
+        METHODS[1],
+    ]
+    seeds = [
+        Seeds("worst", ("world model 0", "world model 1")),
+        Seeds(best, ("linear map 0", "linear map 1"), best=True),
+    ]
+    found = readings(60, lambda random, kind: 1.2 * (kind == "result"))
+    (table,) = tables(found, 20, methods, seeds)
+    for ending in ("", " + log-probability"):
+        worst = table.line(f"worst, past{ending}")
+        assert worst.of == tuple(f"world model {i}, past{ending}" for i in (0, 1))
+        for column, one in worst.figures.items():
+            values = [table.line(name).figures[column].value for name in worst.of]
+            assert one.value == min(values)
+        rival = f"{best}, past{ending}"
+        assert worst.differences[rival]["clean fitted"].value < -0.1
+        assert f"{RIDGE}, summed{ending}" in worst.differences
+        assert rival in table.line(worst.of[0]).differences
+        assert f"{best}, others{ending}" not in worst.differences
 
 
 def test_without_log_probabilities_and_with_too_few_problems() -> None:
