@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -26,7 +27,7 @@ from .fitting import (
     step_features,
 )
 from .lexical import WITHOUT_MODEL
-from .methods import BASELINE, COPY, LOGPROB, MEAN, RIDGE, Method, step_scores
+from .methods import COPY, LOGPROB, MEAN, RIDGE, Method, step_scores
 from .progress import EvaluationWatch
 from .results import Line, Seeds, Table, TableBuilder
 from .settings import DAMAGE, EvaluateSettings
@@ -180,7 +181,7 @@ def damage_table(
         problems=figures.count,
         chance={**dict.fromkeys(columns, 0.5), NAMED: figures.chance},
         lines=lines,
-        notes=(*notes, figures.counts),
+        notes=(*notes, figures.place, figures.counts),
         facts={"easy": easy},
     )
 
@@ -221,6 +222,11 @@ class _Figures:
         self._halves = np.array([half_of(r.problem) for r in readings], np.int64)
         steps = [readings[i].sample.steps for i in self.damaged]
         self.chance = float(np.mean([1 / count for count in steps]))
+        place, times = Counter(readings[i].wrong for i in self.damaged).most_common(1)[0]
+        # Whoever always names that one is right as often.
+        self.place = (
+            f"the wrong step is most often number {(place or 0) + 1} ({times / len(steps):.0%})"
+        )
         self.counts = (
             f"{len(self.damaged):,} damaged solutions, the clean ones of the same problems, and "
             f"{len(edited):,} edited correct ones; fitted on one half of the problems, tested on "

@@ -157,6 +157,10 @@ def test_the_figures_are_what_they_say() -> None:
         np.mean([1 / r.sample.steps for r in by_kind["result"]])
     )
     assert (table.items, table.problems) == (40, 40)
+    wrong = [r.wrong for r in by_kind["result"] if r.wrong is not None]
+    place = max(set(wrong), key=wrong.count)
+    share = wrong.count(place) / 40
+    assert f"most often number {place + 1} ({share:.0%})" in table.notes[-2]
     summed, past = (figures(table, f"{RIDGE}, {name}") for name in ("summed", "past"))
     assert summed["clean max"] == pytest.approx(past["clean max"])
 

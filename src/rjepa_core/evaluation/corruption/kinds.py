@@ -106,8 +106,9 @@ def _swapped_name(clean: Clean, random: Random) -> Edit | None:
 
 
 def swapped_steps(clean: Clean, donors: Donors, random: Random) -> Edit | None:
-    """A step and the next, which works with its result, change places."""
-    for step in _needed(clean, random):
+    """A step and the next, which works with its result, change places; the last step stays, by
+    whose words alone its place could be told."""
+    for step in _needed(clean, random, len(clean.bodies) - 2):
         bodies = list(clean.bodies)
         bodies[step : step + 2] = bodies[step + 1], bodies[step]
         return Edit(tuple(bodies), step)
@@ -116,14 +117,14 @@ def swapped_steps(clean: Clean, donors: Donors, random: Random) -> Edit | None:
 
 def left_out(clean: Clean, donors: Donors, random: Random) -> Edit | None:
     """A step is left out whose result the next one works with."""
-    for step in _needed(clean, random):
+    for step in _needed(clean, random, len(clean.bodies) - 1):
         return Edit((*clean.bodies[:step], *clean.bodies[step + 1 :]), step)
     return None
 
 
-def _needed(clean: Clean, random: Random) -> Iterator[int]:
-    """Steps that the next one needs."""
-    for step in random.permutation(np.arange(len(clean.bodies) - 1)).tolist():
+def _needed(clean: Clean, random: Random, count: int) -> Iterator[int]:
+    """Those of the first so many steps that the next one needs."""
+    for step in random.permutation(np.arange(max(0, count))).tolist():
         if clean.solution.uses(step + 1, step):
             yield step
 
