@@ -103,7 +103,7 @@ def test_a_prediction_is_stretched_for_ranks_and_costs_little(tmp_path: Path) ->
         plain = start_from_ridge(network, batches, batches, (300.0,), gains)
         rows.append(look(network, batches, [], torch.device("cpu")).row)
     assert rows[1]["val_mrr_past"] >= rows[0]["val_mrr_past"]
-    assert rows[1]["val_error_past"] <= 1.0301 * rows[0]["val_error_past"]
+    assert rows[1]["val_error_past"] <= 1.0501 * rows[0]["val_error_past"]
     assert rows[1]["val_error_past"] <= plain["val_error_past"]
 
 

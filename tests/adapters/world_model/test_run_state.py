@@ -25,7 +25,15 @@ from rjepa_core.errors import UsageError
 from rjepa_core.ports.world_model import LatentSequence, TrainWatch
 from rjepa_core.settings.training import TrainSettings
 
-SMALL = {"width": 16, "heads": 2, "depth": 1, "predictor_width": 16, "predictor_heads": 2}
+# One checkpoint: that of the start is kept as well where there is ridge regression to start from.
+SMALL = {
+    "width": 16,
+    "heads": 2,
+    "depth": 1,
+    "predictor_width": 16,
+    "predictor_heads": 2,
+    "ridge": 0.0,
+}
 State = dict[str, Any]
 Tensors = dict[str, torch.Tensor]
 
