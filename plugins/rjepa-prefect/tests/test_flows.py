@@ -140,14 +140,20 @@ def test_the_hours_of_all_tries_count_together(
 def test_evaluation_alone_encodes_what_is_missing(home: Path, extraction: dict[str, Any]) -> None:
     plain = {**sound(extraction), "problems": {"sources": "demo", "samples": 3}}
     extract_then_train(extract=plain, train=TRAIN, out="wm")
-    asked = {"world_models": "wm", "stores": "latents", "parts": ["foreign"], "draws": 20}
+    asked = {
+        "world_models": "wm",
+        "stores": "latents",
+        "parts": ["damage"],
+        "damage": ["foreign"],
+        "draws": 20,
+    }
     settings = {"evaluate": asked, "model": "m", "backend": "seeded"}
     found = evaluate(settings=settings)
-    assert [table["part"] for table in found["tables"]] == ["foreign", "foreign"]
+    assert [table["part"] for table in found["tables"]] == ["damage"]
     run = last_run()
     page = artifacts(run)["rjepa-evaluation"]
     assert found["tables"][0]["title"] in page
-    assert "| ridge regression |" in page
+    assert "| ridge regression, past |" in page
     logged(run, "encoding: ")
     with pytest.raises(UsageError, match="wm2: there is no trained world model"):
         evaluate(settings={"evaluate": {**asked, "world_models": "wm2"}}, **NOW)

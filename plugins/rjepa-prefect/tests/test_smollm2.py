@@ -53,7 +53,7 @@ def test_the_demo_problems_with_one_device_lost(
         extract=extract,
         train={"training": {"max_epochs": 3}},
         out="world-model",
-        evaluate={"evaluate": {"parts": ["prediction", "foreign"], "draws": 50}},
+        evaluate={"evaluate": {"parts": ["prediction", "damage"], "draws": 50}},
         retry_delay_seconds=1,
     )
     run = last_run()

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..domain.problem import half_of
 from ..ports.world_model import Context
+from ..text import count
 from .corpus import Sample
 from .correctness import TOO_FEW, compare
 from .corruption import EDITS, KINDS
@@ -221,16 +222,16 @@ class _Figures:
         self._problems = np.array([numbers.get(r.problem, -1) for r in readings], np.int64)
         self._halves = np.array([half_of(r.problem) for r in readings], np.int64)
         steps = [readings[i].sample.steps for i in self.damaged]
-        self.chance = float(np.mean([1 / count for count in steps]))
+        self.chance = float(np.mean([1 / number for number in steps]))
         place, times = Counter(readings[i].wrong for i in self.damaged).most_common(1)[0]
         # Whoever always names that one is right as often.
         self.place = (
             f"the wrong step is most often number {(place or 0) + 1} ({times / len(steps):.0%})"
         )
         self.counts = (
-            f"{len(self.damaged):,} damaged solutions, the clean ones of the same problems, and "
-            f"{len(edited):,} edited correct ones; fitted on one half of the problems, tested on "
-            "the other"
+            f"{count(len(self.damaged), 'damaged solution')}, the clean ones of the same problems, "
+            f"and {len(edited):,} edited correct ones; fitted on one half of the problems, tested "
+            "on the other"
         )
         self.fits = self._can_cross(CLEAN)
 

@@ -193,8 +193,9 @@ class Readings:
             self._check_agreement(found, {c.problem: own[k] for c, k in _cleans(planned)})
         if not any(reading.kind in KINDS for reading in found):
             raise InputError(
-                f"{corpus.location}: no solution of the {split.value} part can be damaged: none "
-                "has a text and three steps; leave the part out of evaluate.parts"
+                f"{corpus.location}: no solution of the {split.value} part can be damaged: it "
+                "takes a text of three steps that one of the kinds applies to; leave the part "
+                "out of evaluate.parts"
             )
         notes = [f"{number:,} left out: they {why}" for why, number in left_out.items()]
         return found, tuple(notes)
