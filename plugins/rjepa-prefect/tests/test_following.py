@@ -88,7 +88,7 @@ def test_a_server_that_is_away_takes_the_bar_and_not_the_run(
         clock.now += 60
         meter.show(done, 100, str)
     assert len(calls) == 1
-    assert sum("stands still from here on: no server" in line for line in told(caplog)) == 1
+    assert sum("is not updated any more: no server" in line for line in told(caplog)) == 1
 
 
 class Struck(BaseException):

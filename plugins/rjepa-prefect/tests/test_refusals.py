@@ -144,6 +144,6 @@ def test_what_is_not_whole_is_not_trained_on(home: Path, extraction: dict[str, A
     run = last_run()
     assert (run.state_name, run.state_type and run.state_type.value) == ("Stopped", "COMPLETED")
     assert run.state is not None
-    assert "run.max_hours are over" in (run.state.message or "")
+    assert "run.max_hours has passed" in (run.state.message or "")
     assert "| ending | stopped by run.max_hours |" in artifacts(run)["rjepa-extraction"]
     assert not (home / "wm").exists()

@@ -162,7 +162,8 @@ def _reason(missing: list[str], unexpected: Collection[str]) -> str:
                 return f"the files' names begin with {prefix!r}: save the weights without it"
     if unexpected:
         return (
-            f"they have {len(unexpected)} that it lacks ({first_names(sorted(unexpected))}): "
+            f"they have {len(unexpected)} that the model lacks "
+            f"({first_names(sorted(unexpected))}): "
             "weights and config.json are of two models"
         )
     return (

@@ -29,7 +29,7 @@ from rjepa_core.testing.backend_case import BackendCase
         ("/nope/at/all", "no such folder"),
         ("a/b/c", "no such folder"),
         ("{tmp}/file.txt", "no .gguf"),
-        ("{tmp}/empty", "no checkpoint"),
+        ("{tmp}/empty", "is not a checkpoint"),
         ("{tmp}/two", "2 GGUF files"),
     ],
 )

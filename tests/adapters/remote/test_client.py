@@ -148,7 +148,7 @@ def test_a_description_comes_back_as_it_was(local: WorldModel) -> None:
     assert "tokenizer" not in older["space"], "as a service of version 0.1 has it"
     assert info_from_json(older, "x").space == space
     facts["space"]["sorcery"] = 1
-    with pytest.raises(IdentityError, match="tells 'sorcery', which this version"):
+    with pytest.raises(IdentityError, match="has 'sorcery', which this version"):
         info_from_json(facts, "x")
 
 

@@ -112,5 +112,5 @@ def test_an_identity_of_a_newer_version_is_refused_by_name(where: str) -> None:
     written = json.loads(json.dumps(NEW.to_json()))
     part = written["space"]["prompt"] if where == "prompt" else written[where]
     part["sorcery"] = 1
-    with pytest.raises(IdentityError, match=r"tells 'sorcery', which .* not know; update rjepa"):
+    with pytest.raises(IdentityError, match=r"has 'sorcery', which .* not know; update rjepa"):
         Identity.from_json(written)

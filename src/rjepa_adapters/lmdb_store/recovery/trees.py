@@ -79,14 +79,14 @@ class PageFile:
         raw = self.page(number)
         if PAGE.unpack_from(raw)[2] & LEAF:
             return None
-        nodes = (node_at(raw, at) for at in self._offsets(raw))
+        nodes = (node_at(raw, at) for at in _offsets(raw))
         return [(key, child | top << 32) for key, child, top, _ in nodes]
 
     def leaves(self, number: int) -> list[Leaf]:
         """Return the entries on a leaf page."""
         raw = self.page(number)
         found = []
-        for at in self._offsets(raw):
+        for at in _offsets(raw):
             key, size, flags, start = node_at(raw, at)
             page, table = 0, None
             if flags & BIG:
@@ -144,13 +144,6 @@ class PageFile:
             raise OddPageError(f"page {number} is past the end of the file")
         return raw
 
-    def _offsets(self, raw: bytes) -> list[int]:
-        low = PAGE.unpack_from(raw)[3]
-        offsets = [int.from_bytes(raw[at : at + 2], "little") for at in range(PAGE.size, low, 2)]
-        if any(not PAGE.size <= at <= len(raw) - NODE.size for at in offsets):
-            raise OddPageError("a node lies outside its page")
-        return offsets
-
 
 class Walk:
     """Looks up keys in a table, as of this object's creation; caches the branch pages."""
@@ -188,8 +181,7 @@ def _last_up_to(raw: bytes, key: bytes, first: int) -> int:
     Nodes before `first` are not compared; if none from there on qualifies, it is the node before.
     Node 0 of a branch page covers everything below node 1, whatever its key.
     """
-    count = (PAGE.unpack_from(raw)[3] - PAGE.size) // 2
-    low, high = first, count
+    low, high = first, _node_count(raw)
     while low < high:
         middle = (low + high) // 2
         if node_at(raw, _offset(raw, middle))[0] <= key:
@@ -197,6 +189,14 @@ def _last_up_to(raw: bytes, key: bytes, first: int) -> int:
         else:
             high = middle
     return _offset(raw, max(low - 1, 0))
+
+
+def _node_count(raw: bytes) -> int:
+    return int(PAGE.unpack_from(raw)[3] - PAGE.size) // 2
+
+
+def _offsets(raw: bytes) -> list[int]:
+    return [_offset(raw, number) for number in range(_node_count(raw))]
 
 
 def _offset(raw: bytes, number: int) -> int:
