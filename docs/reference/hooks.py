@@ -33,9 +33,14 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
             latent_store.LatentStore,
             latent_store.Snapshot,
             latent_store.Discards,
+            latent_store.KeepsGrades,
             maintenance.Maintenance,
         ],
-        ["store_suite.StoreContract", "store_suite.MaintenanceContract"],
+        [
+            "store_suite.StoreContract",
+            "store_suite.GradesContract",
+            "store_suite.MaintenanceContract",
+        ],
     ),
     "scheduler": (
         [batch_scheduler.BatchScheduler, batch_scheduler.Explains],

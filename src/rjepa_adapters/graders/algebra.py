@@ -61,6 +61,7 @@ _POINTS = (("7/3", "11/5"), ("13/7", "17/11"), ("3/19", "23/13"))
 
 def as_latex(text: str) -> str:
     """A comparable text in the form that LaTeX's grammar reads as it was meant."""
+    text = _BARE_PERCENT.sub(r"\\%", text.replace("$", " "))
     text = (
         text.replace("**", "^").replace("<=", r"\le ").replace(">=", r"\ge ").replace("!=", r"\ne ")
     )

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from rjepa_core.extraction.history import KIND, OUTPUT, RUN_KINDS, Story, stories
+from rjepa_core.grading import grade_line
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.text import count, duration, rate
 
@@ -58,6 +59,8 @@ def _other_line(one: Facts) -> str:
         return f"merge       {one.get('added', 0):,} added from {', '.join(one.get('sources', ()))}"
     if kind == "rm":
         return f"rm          {one.get('removed', 0):,} removed"
+    if kind == "grade":
+        return f"grade       {grade_line(one)}"
     if kind == OUTPUT:
         when = f"{one.get('started', '')} " if one.get("started") else ""
         return f"output      {when}{one.get('stream', '?')} took no more: {one.get('why', '?')}"
