@@ -45,13 +45,14 @@ _WRAPPINGS = (
     ("`", "`"),
     ("*", "*"),
 )
-_POWERS = re.compile(r"\s+\^\s*")
+_POWERS = re.compile(r" \^ ?")
 _TRAILING = " .;"
 _MOST_PASSES = 8
 
 
 def comparable(text: str) -> str:
     """The text with plain characters, one space for any, and without marks that mean nothing."""
+    text = _SPACES.sub(" ", text)
     if not text.isascii():
         text = "".join(map(_plain, text.translate(_INVISIBLE)))
         text = _RAISED.sub(lambda found: f"^{{{found[0].translate(_LOWERED)}}}", text)
