@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +14,11 @@ from click.testing import Result
 
 from rjepa_core import open_store
 
-from .conftest import only_line
+from .conftest import command, only_line
 from .store_helpers import facts
 
 Invoke = Callable[..., Result]
+HANGS = "9^{9^{9^{9}}}"
 ROWS = [
     {
         "id": "a",
@@ -103,3 +107,28 @@ def test_an_unknown_grader_is_refused_before_the_run(extract: Invoke) -> None:
     assert result.exit_code == 2
     assert "unknown grader 'maths'" in only_line(result.stderr)
     assert not Path("s").exists()
+
+
+def test_a_signal_does_not_wait_for_the_batch(home: Path, extract: Invoke) -> None:
+    rows = [
+        {"id": f"q{i}", "question": f"{i}?", "answer": "18", "solution": f"So.\n\\boxed{{{HANGS}}}"}
+        for i in range(40)
+    ]
+    (home / "given.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert extract(problems=("--traces", "given.jsonl")).exit_code == 0
+    with subprocess.Popen(
+        command("grade", "s", "--set", "grader.seconds=60"), stderr=subprocess.PIPE, text=True
+    ) as process:
+        time.sleep(4)
+        process.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        _, said = process.communicate(timeout=30)
+        assert time.monotonic() - began < 10
+    assert process.returncode == 130, said
+    assert "interrupted; what was graded is kept" in only_line_of(said)
+    with open_store("s", "write") as store:
+        assert list(store.grades()) == []  # type: ignore[attr-defined]
+
+
+def only_line_of(text: str) -> str:
+    return text.strip().splitlines()[-1]

@@ -41,45 +41,67 @@ class Workers:
         self._settings = settings
         self._count = settings.workers or os.cpu_count() or 1
         self._idle: queue.LifoQueue[_Process] = queue.LifoQueue()
+        self._running: set[_Process] = set()
 
     def compare(self, pairs: Sequence[Pair]) -> Iterable[Verdict]:
         """A verdict for each pair of an expected and a given answer, in their order."""
         if len(pairs) < 2 or self._count == 1:
             return [self._one(pair) for pair in pairs]
-        with ThreadPoolExecutor(min(self._count, len(pairs))) as pool:
+        pool = ThreadPoolExecutor(min(self._count, len(pairs)))
+        try:
             return list(pool.map(self._one, pairs))
+        except BaseException:
+            # Whoever interrupts does not wait for what the others still compute.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(self._running):
+                process.kill()
+            raise
+        finally:
+            pool.shutdown()
 
     def close(self) -> None:
         """End all of them."""
         with suppress(queue.Empty):
             while True:
-                self._idle.get_nowait().kill()
+                self._end(self._idle.get_nowait())
 
     def _one(self, pair: Pair) -> Verdict:
-        try:
-            process = self._idle.get_nowait()
-        except queue.Empty:
-            process = _Process(self._settings)
+        process = self._take()
         try:
             verdict = process.compare(pair)
         except BaseException:
-            process.kill()
+            self._end(process)
             raise
         if process.ended:
-            process.kill()
+            self._end(process)
         else:
             self._idle.put(process)
         return verdict
+
+    def _take(self) -> _Process:
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            return _Process(self._settings, self._running)
+
+    def _end(self, process: _Process) -> None:
+        self._running.discard(process)
+        process.kill()
+        process.let_go()
 
 
 class _Process:
     """One process, and what it answers.
 
+    Args:
+        settings: its limits.
+        running: gets it as soon as there is anything to kill.
+
     Raises:
         UsageError: it cannot start.
     """
 
-    def __init__(self, settings: MathSettings) -> None:
+    def __init__(self, settings: MathSettings, running: set[_Process]) -> None:
         self.ended = False
         self._seconds = settings.seconds
         self._rest = b""
@@ -92,9 +114,12 @@ class _Process:
             env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
             start_new_session=True,
         )
+        running.add(self)
         if self._line(_START) is None:
             code = self._process.poll()
+            running.discard(self)
             self.kill()
+            self.let_go()
             raise UsageError(
                 "the grader 'math' cannot start its processes "
                 f"({'no sign of life' if code is None else f'exit code {code}'}); check that "
@@ -128,6 +153,9 @@ class _Process:
         with suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+    def let_go(self) -> None:
+        """Close what led to it, once no thread listens any more."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with suppress(OSError):

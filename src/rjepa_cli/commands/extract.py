@@ -307,7 +307,7 @@ def _graded(
     if grader is None:
         return None
     with ToolMeter(screen, interrupts, len(store)) as meter, interrupts.holding():
-        grade(store, grader, report=meter)
+        grade(store, grader, report=meter, computing=interrupts.computing)
     return summarise(store)
 
 

@@ -83,7 +83,13 @@ def command(ctx: click.Context, /, store: str, **params: Any) -> int:
                         ToolMeter(screen, interrupts, len(target)) as meter,
                         interrupts.holding(),
                     ):
-                        done = grade(target, grader, again=params["again"], report=meter)
+                        done = grade(
+                            target,
+                            grader,
+                            again=params["again"],
+                            report=meter,
+                            computing=interrupts.computing,
+                        )
                 except KeyboardInterrupt:
                     target.commit()
                     raise InterruptedRunError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any
 
@@ -84,6 +85,7 @@ def grade(
     *,
     again: bool = False,
     report: Report = ignore,
+    computing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Graded:
     """Grade the committed records of a store that is open to write.
 
@@ -95,6 +97,8 @@ def grade(
         grader: a grader, or the name of one.
         again: grade all of it anew.
         report: called as it goes on.
+        computing: entered around the grader's work: whoever turns a signal into an exception does
+            it in there, so that it never hits the store while it writes.
 
     Raises:
         UnsupportedError: the store keeps no grades.
@@ -102,7 +106,7 @@ def grade(
     kept = require_grades(store)
     opened = open_grader(grader) if isinstance(grader, str) else grader
     try:
-        return _grade(store, kept, opened, again, report)
+        return _grade(store, kept, opened, again, report, computing)
     finally:
         if isinstance(grader, str):
             opened.close()
@@ -123,7 +127,12 @@ def require_grades(store: LatentStore) -> KeepsGrades:
 
 
 def _grade(
-    store: LatentStore, kept: KeepsGrades, grader: Grader, again: bool, report: Report
+    store: LatentStore,
+    kept: KeepsGrades,
+    grader: Grader,
+    again: bool,
+    report: Report,
+    computing: Callable[[], AbstractContextManager[None]],
 ) -> Graded:
     total, done, graded = len(store), 0, 0
     after: RecordKey | None = None
@@ -132,7 +141,8 @@ def _grade(
         after = keys[-1]
         report(ToolProgress("grading", done, total))
         wanted = [key for key in keys if again or not _same_grader(kept.grade(key), grader)]
-        grades = _graded(store, grader, wanted)
+        with computing():
+            grades = _graded(store, grader, wanted)
         kept.write_grades(grades)
         done, graded = done + len(keys), graded + len(grades)
     if graded:
