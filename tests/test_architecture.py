@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("rjepa_core", "rjepa_adapters", "rjepa_cli")
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/src/*/__init__.py"))
-USE_CASES = ("stores", "extraction", "scoring", "evaluation", "benchmark", "training")
+USE_CASES = ("stores", "extraction", "scoring", "evaluation", "benchmark", "training", "grading")
 
 
 @pytest.fixture(scope="module")

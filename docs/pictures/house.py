@@ -13,7 +13,7 @@ PICTURE = Path(__file__).with_suffix(".svg")
 CORE = (
     ("evaluation",),
     ("scoring", "benchmark"),
-    ("extraction", "training"),
+    ("extraction", "training", "grading"),
     ("stores",),
     ("plugins",),
     ("ports",),

@@ -14,7 +14,7 @@ import attrs
 from rjepa_core import plugins
 from rjepa_core.extraction import BatchBackend
 from rjepa_core.ports import backend as llm_backend
-from rjepa_core.ports import executor, maintenance, world_model
+from rjepa_core.ports import executor, grader, maintenance, world_model
 from rjepa_core.ports import probe as memory_probe
 from rjepa_core.ports import scheduler as batch_scheduler
 from rjepa_core.ports import source as problem_source
@@ -34,9 +34,14 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
             latent_store.LatentStore,
             latent_store.Snapshot,
             latent_store.Discards,
+            latent_store.KeepsGrades,
             maintenance.Maintenance,
         ],
-        ["store_suite.StoreContract", "store_suite.MaintenanceContract"],
+        [
+            "store_suite.StoreContract",
+            "store_suite.GradesContract",
+            "store_suite.MaintenanceContract",
+        ],
     ),
     "scheduler": (
         [batch_scheduler.BatchScheduler, batch_scheduler.Explains],
@@ -46,6 +51,7 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
     "source": ([problem_source.ProblemSource], ["source_suite.SourceContract"]),
     "probe": ([memory_probe.MemoryProbe], ["probe_suite.ProbeContract"]),
     "world_model": ([world_model.WorldModel], ["world_model_suite.WorldModelContract"]),
+    "grader": ([grader.Grader, grader.Submission], ["grader_suite.GraderContract"]),
     # It is handed what it answers with; what it answers to is the service's own.
     "service": ([serving.Served], []),
 }

@@ -23,6 +23,10 @@ COMMANDS = {
         "rjepa_cli.commands.store.group",
         "Look after stores: verify, repair, merge, export and more.",
     ),
+    "grade": (
+        "rjepa_cli.commands.grade",
+        "Compare the answers in a store with the expected ones.",
+    ),
     "train": ("rjepa_cli.commands.train", "Train a world model on the latents of stores."),
     "evaluate": (
         "rjepa_cli.commands.evaluate",

@@ -4,12 +4,14 @@ The core holds the domain, the ports and the use cases. It imports no engine, fi
 command line; adapters reach it through the hooks in `rjepa_core.plugins`.
 """
 
+from .domain.grade import Grade
 from .domain.identity import Generation, Identity, LatentSpace
 from .domain.latents import LatentRecord
 from .domain.problem import GivenSolution, Problem
 from .domain.trace import Failure, RecordKey, StepSpan, Trace
 from .errors import RJepaError, UsageError
 from .extraction import Summary, open_extraction, run_extraction
+from .grading import GradeSummary, grade, summarise
 from .plugins import Registry, hookimpl, open_store, open_world_model
 from .scoring import score
 from .settings import (
@@ -40,6 +42,8 @@ __all__ = [
     "Failure",
     "Generation",
     "GivenSolution",
+    "Grade",
+    "GradeSummary",
     "Identity",
     "LatentRecord",
     "LatentSpace",
@@ -62,11 +66,13 @@ __all__ = [
     "TrainingSettings",
     "UsageError",
     "WorldModelSettings",
+    "grade",
     "hookimpl",
     "open_extraction",
     "open_store",
     "open_world_model",
     "run_extraction",
     "score",
+    "summarise",
     "train_world_model",
 ]

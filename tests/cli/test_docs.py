@@ -25,6 +25,7 @@ from rjepa_core.config import structure
 from rjepa_core.plugins.hooks import (
     BackendAdapter,
     ExecutorAdapter,
+    GraderAdapter,
     SchedulerAdapter,
     SourceAdapter,
     StoreAdapter,
@@ -66,6 +67,7 @@ def test_every_setting_with_its_default() -> None:
         (SchedulerAdapter, "scheduler"),
         (ExecutorAdapter, "executor"),
         (StoreAdapter, "store"),
+        (GraderAdapter, "grader"),
     ],
 )
 def test_every_setting_of_the_built_in_adapters(kind: type, section: str) -> None:
@@ -162,6 +164,16 @@ def test_every_setting_of_serving_and_scoring(
         kind = type_text(get_type_hints(cls)[field.name], field).replace("|", "\\|")
         flag = f"`{names[key]}`" if key in names else ""
         assert cells[2:6] == [kind, default_text(field), flag, describe(cls)[field.name]], key
+
+
+def test_every_option_of_grade() -> None:
+    from rjepa_cli.commands.grade import command
+
+    text = (REFERENCE / "cli.md").read_text()
+    section = text[text.index("## `rjepa-cli grade`") : text.index("## `rjepa-cli store`")]
+    for option in command.params:
+        if isinstance(option, click.Option) and option.opts[0] != "--debug":
+            assert f"| `{option.opts[0]}" in section, option.opts
 
 
 @pytest.mark.parametrize("name", ["score", "rank", "serve"])

@@ -51,8 +51,9 @@ def test_it_is_listed_with_its_distribution(environment: dict[str, str]) -> None
     rows = done.stdout.splitlines()
     at = rows.index(next(row for row in rows if row.startswith("template ")))
     assert rows[at].split() == ["template", "0.1.0", "rjepa-template", "ok"]
-    kinds = [row.split()[:2] for row in rows[at + 1 : at + 8]]
-    wanted = ["backend", "store", "scheduler", "executor", "source", "probe", "world_model"]
+    kinds = [row.split()[:2] for row in rows[at + 1 : at + 9]]
+    wanted = ["backend", "store", "scheduler", "executor", "source", "probe"]
+    wanted += ["grader", "world_model"]
     assert sorted(kinds) == sorted([kind, "template"] for kind in wanted)
 
 

@@ -22,6 +22,7 @@ from rjepa_core.settings.extraction import ExtractionSettings, ModelSettings
 from rjepa_core.settings.training import DataSettings, TrainSettings
 from rjepa_core.testing.backend_suite import BackendContract
 from rjepa_core.testing.executor_suite import ExecutorContract, Make
+from rjepa_core.testing.grader_suite import GraderContract
 from rjepa_core.testing.plugin_suite import PluginContract
 from rjepa_core.testing.probe_suite import ProbeContract
 from rjepa_core.testing.samples import sample_identity, sample_record
@@ -92,6 +93,10 @@ class TestSource(SourceContract):
 class TestProbe(ProbeContract):
     adapter = next(iter(rjepa_template.rjepa_probes()))
     device = "template"
+
+
+class TestGrader(GraderContract):
+    adapter = next(iter(rjepa_template.rjepa_graders()))
 
 
 class TestWorldModel(WorldModelContract):

@@ -23,6 +23,8 @@ from .fork import allow_reopening, inherited_stores, keep_alive
 from .prefetch import Fetcher
 
 TABLES = ("meta", "history", "index", "order", "vectors", "texts", "failures")
+# Made when they are first needed; earlier versions know nothing of them and leave them alone.
+LATER_TABLES = ("grades",)
 _READERS = 512
 # 64 bytes per reader, after two slots for the table itself.
 _LOCK_BYTES = 64 * (_READERS - 1) + 192
@@ -72,6 +74,8 @@ class Environment:
         self.writing = threading.RLock()
         self._idle = threading.Condition(threading.RLock())
         self._readers = 0
+        self._looking = threading.Lock()
+        self._looked = -1
         self._env: Any = None
         self._tables: dict[str, Any] = {}
         self.fetcher = Fetcher(path)
@@ -136,6 +140,36 @@ class Environment:
 
         self._tables = {}
         self.write(apply)
+
+    def later_table(self, name: str) -> Any:
+        """Handle of one of `LATER_TABLES`; None where the store has none, as far as is known."""
+        return self._tables.get(name)
+
+    def look_for(self, name: str) -> None:
+        """Look for one of `LATER_TABLES` that another process may have made since.
+
+        To be called before the transaction that is to read it.
+        """
+        if name in self._tables or not self._tables:
+            return
+        with self._looking:
+            commit = int(self._live().info()["last_txnid"])
+            if commit == self._looked:
+                return
+            try:
+                self._tables[name] = self._env.open_db(name.encode(), create=False)
+            except lmdb.NotFoundError:
+                self._looked = commit
+            except lmdb.Error as error:
+                raise explain(self.path, error) from error
+
+    def make_later_table(self, name: str) -> None:
+        """Make one of `LATER_TABLES` if it is not there."""
+        self.look_for(name)
+        if name in self._tables:
+            return
+        made = self.write(lambda txn: self._env.open_db(name.encode(), txn=txn, create=True))
+        self._tables[name] = made
 
     def find_tables(self) -> None:
         """Look for tables that another process has made since."""
@@ -269,7 +303,7 @@ class Environment:
         opened = os.stat(data)
         self._file = (opened.st_dev, opened.st_ino)
         self._env.reader_check()
-        self._tables = {}
+        self._tables, self._looked = {}, -1
         self.find_tables()
 
     def _open_environment(self, size: int, writable: bool) -> Any:
@@ -301,10 +335,14 @@ class Environment:
             }
         except lmdb.NotFoundError:
             self._tables = {}
+            return
         except lmdb.Error as error:
             if create:
                 raise
             raise explain(self.path, error) from error
+        if not create:
+            for name in LATER_TABLES:
+                self.look_for(name)
 
 
 _NEARLY_FULL = 64 * 2**20

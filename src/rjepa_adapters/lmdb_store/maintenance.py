@@ -121,16 +121,22 @@ def _copy(old: LmdbStore, scratch: Path, report: Report) -> None:
                 new.write_encoded([_checked(reader, raw_key, old.location)])
             for failure in reader.failures():
                 new.write_encoded([], [failure])
+            for grade in reader.grades():
+                new.write_grades([grade])
             new.commit()
             for entry in reader.history():
                 new.add_history(entry)
-        if new.digest() != old.digest():
+        if new.digest() != old.digest() or _count(new.grades()) != _count(old.grades()):
             raise StoreError(
                 f"{old.location}: the copy differs from the store; nothing was changed, "
                 "verify the store"
             )
     finally:
         new.close()
+
+
+def _count(items: Iterator[object]) -> int:
+    return sum(1 for _ in items)
 
 
 def _checked(reader: Reader, raw_key: bytes, location: str) -> EncodedRecord:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import attrs
 import lmdb
 
+from rjepa_core.domain.grade import Grade
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import DamagedRecordError
@@ -32,7 +33,7 @@ from .format.record import (
     name_key,
     view_vectors,
 )
-from .format.values import decode_failure, decode_json
+from .format.values import GRADES_TALLY, decode_failure, decode_grade, decode_json
 
 
 @attrs.frozen(eq=False)
@@ -97,6 +98,45 @@ class Reader:
             for raw_key, value in self._ascending(cursor, "the table of failures"):
                 raw_key = bytes(raw_key)
                 yield self.failure(raw_key, value, name_key(raw_key))
+
+    def grade(self, key: RecordKey) -> Grade | None:
+        """The grade of a key's record."""
+        table = self.environment.later_table("grades")
+        if table is None:
+            return None
+        raw_key = encode_key(key)
+        try:
+            value = self.txn.get(raw_key, db=table)
+        except lmdb.Error as error:
+            self.broken(f"grade of {key}", f"LMDB cannot read its page ({error})")
+        return None if value is None else self._grade(raw_key, value, str(key))
+
+    def grades(self) -> Iterator[Grade]:
+        """The grades, in the order of their keys."""
+        table = self.environment.later_table("grades")
+        if table is None:
+            return
+        with self.txn.cursor(table) as cursor:
+            for raw_key, value in self._ascending(cursor, "the table of grades"):
+                raw_key = bytes(raw_key)
+                if raw_key != GRADES_TALLY:
+                    grade = self._grade(raw_key, value, name_key(raw_key))
+                    if grade is not None:
+                        yield grade
+
+    def _grade(self, raw_key: bytes, value: Any, name: str) -> Grade | None:
+        """The checked grade in a value; None where its record has been written again since.
+
+        A version that knows nothing of grades may have done so.
+        """
+        try:
+            grade, sequence = decode_grade(raw_key, value)
+        except MismatchError as error:
+            self.broken(f"grade of {name}", str(error))
+        entry = self._fetch(raw_key, "index", name)
+        if entry is None or self.head(raw_key, entry, name).sequence != sequence:
+            return None
+        return grade
 
     def history(self) -> Iterator[dict[str, Any]]:
         """Yield the entries of the run history, oldest first."""

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rjepa_core.config import path_text
+from rjepa_core.domain.grade import Grade, check_grade
 from rjepa_core.domain.identity import Identity, check_same, known_together
 from rjepa_core.domain.latents import LatentRecord, Vectors
 from rjepa_core.domain.trace import Failure, RecordKey, check_key, check_keys
-from rjepa_core.errors import StoreClosedError, StoreError, StoreNotFoundError
+from rjepa_core.errors import ArgumentError, StoreClosedError, StoreError, StoreNotFoundError
 from rjepa_core.ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
 
 from ..paths import sync_directory
@@ -95,6 +96,7 @@ class LmdbStore:
                     )
                 make_header(self._environment)
             check_header(self._environment)
+            self._environment.look_for("grades")
             if self._new:
                 sync_directory(self._path)
         except BaseException:
@@ -167,6 +169,30 @@ class LmdbStore:
         """Write encoded records that were checked on reading, as copies of whole stores do."""
         self._writable()
         self._commits.take(records, failures)
+
+    def write_grades(self, grades: Sequence[Grade]) -> None:
+        self._writable()
+        with self._commits.mutex:
+            for grade in grades:
+                check_grade(grade)
+                entry = self.entry(grade.key)
+                if entry is None or entry.failed:
+                    raise ArgumentError(f"{self._location}: {grade.key} has a grade and no record")
+            self._commits.take([], [], grades)
+
+    def grade(self, key: RecordKey) -> Grade | None:
+        check_key(key)
+        commits = self._require_open()._commits
+        with commits.mutex:
+            if commits.has_record(key) or commits.grade(key) is not None:
+                return commits.grade(key)
+        self._environment.look_for("grades")
+        with self._reader() as reader:
+            return reader.grade(key)
+
+    def grades(self) -> Iterator[Grade]:
+        self._require_open()._environment.look_for("grades")
+        return self._each(Reader.grades)
 
     def commit(self) -> None:
         self._writable()

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from rjepa_core.domain.grade import Grade
 from rjepa_core.domain.identity import Identity
 from rjepa_core.domain.latents import LatentRecord, check_fits
 from rjepa_core.domain.trace import Failure, RecordKey, check_key
@@ -21,7 +22,14 @@ from .environment import Environment
 from .format.checksum import checksum
 from .format.head import Head, encode_head
 from .format.record import EncodedRecord, encode_key, encode_place, encode_record, encode_sequence
-from .format.values import encode_failure
+from .format.values import (
+    GRADES_TALLY,
+    decode_grades_tally,
+    encode_failure,
+    encode_grade,
+    encode_grades_tally,
+    grade_digest,
+)
 from .metadata import Tally, read_tally, write_tally
 from .reader import Reader
 from .settings import LmdbSettings
@@ -29,15 +37,16 @@ from .settings import LmdbSettings
 
 @attrs.define
 class PendingChanges:
-    """Records and failures that wait for the next commit; at most one per key."""
+    """Records and failures that wait for the next commit, at most one per key, and grades."""
 
     records: dict[RecordKey, EncodedRecord] = attrs.field(factory=dict)
     failures: dict[RecordKey, Failure] = attrs.field(factory=dict)
+    grades: dict[RecordKey, Grade] = attrs.field(factory=dict)
     bytes: int = 0
     since_commit: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.records or self.failures)
+        return bool(self.records or self.failures or self.grades)
 
     def entry(self, key: RecordKey) -> Entry | None:
         if key in self.records:
@@ -47,14 +56,23 @@ class PendingChanges:
             return Entry(self.failures[key].statement_hash, failed=True)
         return None
 
-    def add(self, records: Sequence[EncodedRecord], failures: Iterable[Failure]) -> None:
+    def add(
+        self,
+        records: Sequence[EncodedRecord],
+        failures: Iterable[Failure],
+        grades: Iterable[Grade] = (),
+    ) -> None:
         for record in records:
             self.records[record.key] = record
             self.failures.pop(record.key, None)
+            self.grades.pop(record.key, None)
             self.bytes += len(record.vectors) + len(record.texts)
             self.since_commit += 1
         for failure in failures:
             self.failures[failure.key] = failure
+            self.since_commit += 1
+        for grade in grades:
+            self.grades[grade.key] = grade
             self.since_commit += 1
 
 
@@ -113,6 +131,7 @@ class TransactionWriter:
         self._tally = read_tally(environment, txn)
         self._sequence = self._tally.next_sequence
         self._changes: Counter[str] = Counter()
+        self._grades = GradesTable(environment.later_table("grades"), txn)
 
     def put_record(self, record: EncodedRecord) -> None:
         """Store a record, replacing the record or failure of its key."""
@@ -150,6 +169,7 @@ class TransactionWriter:
         for table in ("vectors", "texts", "order"):
             self._txn.delete(number, db=self._table(table))
         self._txn.delete(raw_key, db=self._table("index"))
+        self._grades.remove(raw_key)
         self._count(-1, raw_key, head, not self._has_problem(raw_key))
         return True
 
@@ -164,8 +184,17 @@ class TransactionWriter:
         self._change(-1, failures=1, failures_digest=digest)
         return True
 
+    def put_grade(self, grade: Grade) -> None:
+        """Store a grade in place of an earlier one, unless its key has no record."""
+        raw_key = encode_key(grade.key)
+        value = self._txn.get(raw_key, db=self._table("index"))
+        if value is not None:
+            head = self._reader.head(raw_key, value, str(grade.key))
+            self._grades.put(*encode_grade(grade, head.sequence))
+
     def finish(self) -> Tally:
         """Write and return the tally, as the last change in the transaction."""
+        self._grades.finish()
         tally = attrs.evolve(
             self._tally.changed(1, **self._changes),
             commit=self._tally.commit + 1,
@@ -195,6 +224,46 @@ class TransactionWriter:
         )
 
 
+class GradesTable:
+    """The table of grades in a write transaction; it keeps a tally of its own.
+
+    That of the records is read by versions which know nothing of grades.
+
+    Args:
+        table: its handle, None where there is none.
+    """
+
+    def __init__(self, table: Any, txn: Any) -> None:
+        self._table, self._txn = table, txn
+        found = txn.get(GRADES_TALLY, db=table) if table is not None else None
+        self._count, self._digest = decode_grades_tally(found) if found is not None else (0, 0)
+        self._changed = False
+
+    def put(self, raw_key: bytes, value: bytes) -> None:
+        """Store a grade."""
+        self.remove(raw_key)
+        self._txn.put(raw_key, value, db=self._table)
+        self._change(1, raw_key, value)
+
+    def remove(self, raw_key: bytes) -> None:
+        """Remove the grade of a key, if there is one."""
+        value = self._txn.get(raw_key, db=self._table) if self._table is not None else None
+        if value is not None:
+            self._change(-1, raw_key, value)
+            self._txn.delete(raw_key, db=self._table)
+
+    def finish(self) -> None:
+        """Write the tally if it has changed."""
+        if self._changed:
+            value = encode_grades_tally(self._count, self._digest)
+            self._txn.put(GRADES_TALLY, value, db=self._table)
+
+    def _change(self, sign: int, raw_key: bytes, value: Any) -> None:
+        self._count += sign
+        self._digest = (self._digest + sign * grade_digest(raw_key, value)) % 2**128
+        self._changed = True
+
+
 def apply_pending(environment: Environment, txn: Any, pending: PendingChanges) -> Tally:
     """Apply all pending changes in a transaction and return the new tally."""
     writer = TransactionWriter(environment, txn)
@@ -202,6 +271,8 @@ def apply_pending(environment: Environment, txn: Any, pending: PendingChanges) -
         writer.put_record(record)
     for failure in pending.failures.values():
         writer.put_failure(failure)
+    for grade in pending.grades.values():
+        writer.put_grade(grade)
     return writer.finish()
 
 
@@ -240,10 +311,15 @@ class Commits:
         self._last = time.monotonic()
         self._stopped = False
 
-    def take(self, records: Sequence[EncodedRecord], failures: Sequence[Failure]) -> None:
+    def take(
+        self,
+        records: Sequence[EncodedRecord],
+        failures: Sequence[Failure],
+        grades: Sequence[Grade] = (),
+    ) -> None:
         """Add pending changes; commit if a commit is due."""
         with self.mutex:
-            self._pending.add(records, failures)
+            self._pending.add(records, failures, grades)
             if self._due():
                 self.commit()
             elif self._pending and self._timer is None:
@@ -261,6 +337,8 @@ class Commits:
             pending = self._pending
             try:
                 require_current(self._environment)
+                if pending.grades:
+                    self._environment.make_later_table("grades")
                 if pending:
                     self._environment.write(
                         lambda txn: apply_pending(self._environment, txn, pending)
@@ -278,6 +356,14 @@ class Commits:
     def entry(self, key: RecordKey) -> Entry | None:
         """Return the entry of a key's pending change; None if there is none."""
         return self._pending.entry(key)
+
+    def grade(self, key: RecordKey) -> Grade | None:
+        """The grade that waits under a key."""
+        return self._pending.grades.get(key)
+
+    def has_record(self, key: RecordKey) -> bool:
+        """Whether a record waits under a key."""
+        return key in self._pending.records
 
     def waiting(self) -> list[RecordKey]:
         """Return the keys of the pending records."""

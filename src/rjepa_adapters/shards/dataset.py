@@ -11,8 +11,9 @@ import numpy as np
 
 from rjepa_core.domain.identity import Identity
 from rjepa_core.domain.latents import LatentRecord
+from rjepa_core.domain.trace import RecordKey
 from rjepa_core.ports.maintenance import Report, ToolProgress, ignore
-from rjepa_core.ports.store import LatentStore
+from rjepa_core.ports.store import KeepsGrades, LatentStore
 from rjepa_core.stores import chunked
 
 from ..paths import unfinished
@@ -20,6 +21,7 @@ from .manifest import CopyReport, check_exportable, import_optional
 from .table import arrow_schema, to_row
 
 _BATCH = 64
+_GRADE = ("grade", "grade_reason", "graded_answer", "grader")
 
 
 def export_dataset(
@@ -29,7 +31,8 @@ def export_dataset(
 
     Columns are those of the shards' Parquet files, `latents` as lists [L, S, D], `prompt_latent`
     [L, D] and, if the store has them, `logprobs` [S]. bfloat16, which Arrow lacks, becomes float32.
-    Failures are left out.
+    A store with grades has `grade` (right, wrong or ungraded), `grade_reason`, `graded_answer` and
+    `grader` as well. Failures are left out.
 
     Raises:
         UsageError: `target` is not empty, `per_shard` is below 1, or pyarrow is missing.
@@ -46,6 +49,10 @@ def _export(
     pa = import_optional("pyarrow", "store export")
     ipc = import_optional("pyarrow.ipc", "store export")
     schema = _schema(pa, identity)
+    graded = isinstance(store, KeepsGrades) and next(store.grades(), None) is not None
+    if graded:
+        for name in _GRADE:
+            schema = schema.append(pa.field(name, pa.string()))
     features = _features(schema, pa)
     described = schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     files: list[str] = []
@@ -59,7 +66,12 @@ def _export(
             with open(folder / name, "wb") as file, ipc.new_stream(file, described) as out:
                 for chunk in chunked(wanted, _BATCH):
                     records = [snapshot.get(key) for key in chunk]
-                    out.write_batch(_batch(pa, records, described))
+                    rows = [to_row(record) for record in records]
+                    if graded:
+                        rows = [
+                            {**r, **_graded(store, k)} for r, k in zip(rows, chunk, strict=True)
+                        ]
+                    out.write_batch(_batch(pa, records, rows, described))
                     done += len(records)
                     report(ToolProgress("exporting", done, total))
             files.append(name)
@@ -95,8 +107,18 @@ def _feature(kind: Any, pa: Any) -> dict[str, Any]:
     return {"dtype": names.get(str(kind), str(kind)), "_type": "Value"}
 
 
-def _batch(pa: Any, records: list[LatentRecord], schema: Any) -> Any:
-    rows = [to_row(record) for record in records]
+def _graded(store: LatentStore, key: RecordKey) -> dict[str, str | None]:
+    grade = store.grade(key) if isinstance(store, KeepsGrades) else None
+    if grade is None:
+        return dict.fromkeys(_GRADE)
+    texts = (grade.mark, grade.reason, grade.answer, f"{grade.grader} {grade.version}")
+    return {
+        name: None if text is None else text.encode("utf-8", "replace").decode("utf-8")
+        for name, text in zip(_GRADE, texts, strict=True)
+    }
+
+
+def _batch(pa: Any, records: list[LatentRecord], rows: list[dict[str, Any]], schema: Any) -> Any:
     columns = []
     for field in schema:
         if field.name == "latents":

@@ -3,12 +3,13 @@
 Per record, `shard-0000.safetensors` holds a tensor `ID` [S, D] ([L, S, D] for several layers),
 `ID/prompt` ([D] or [L, D]) and, if the store has them, `ID/logprobs` [S], and `shard-0000.parquet`
 a row. `identity.json` holds latent space, generation, run history and the export's files,
-`failures.jsonl` the failures. `load` reads them.
+`failures.jsonl` the failures, `grades.jsonl` the grades if there are any. `load` reads them.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -18,13 +19,14 @@ from rjepa_core.domain.identity import Identity
 from rjepa_core.domain.latents import Vectors
 from rjepa_core.domain.trace import RecordKey
 from rjepa_core.ports.maintenance import Report, ToolProgress, ignore
-from rjepa_core.ports.store import LatentStore
+from rjepa_core.ports.store import KeepsGrades, LatentStore
 from rjepa_core.settings import STORE_DTYPES
 from rjepa_core.stores import chunked
 
 from ..paths import unfinished
 from .manifest import (
     FAILURES,
+    GRADES,
     MANIFEST,
     CopyReport,
     check_exportable,
@@ -90,11 +92,29 @@ def _export(
                 failures += 1
                 report(ToolProgress("exporting failures", failures))
     files.append(FAILURES)
+    grades = _write_grades(folder / GRADES, store)
+    files += [GRADES] if grades else []
     counts = {"records": done, "failures": failures, "shards": shards}
+    if grades:
+        counts["grades"] = grades
     write_manifest(folder, identity, store.history(), counts, files)
     files.append(MANIFEST)
     size = sum((folder / name).stat().st_size for name in files)
-    return CopyReport(done, failures, tuple(files), size)
+    return CopyReport(done, failures, tuple(files), size, grades)
+
+
+def _write_grades(path: Path, store: LatentStore) -> int:
+    """The grades, one a line; how many there are, and no file where there are none."""
+    if not isinstance(store, KeepsGrades):
+        return 0
+    count = 0
+    with ExitStack() as stack:
+        out = None
+        for grade in store.grades():
+            count += 1
+            out = out or stack.enter_context(open(path, "w", encoding="utf-8"))
+            out.write(json.dumps(attrs.asdict(grade)) + "\n")
+    return count
 
 
 def _specs(identity: Identity, key: RecordKey, steps: int) -> list[TensorSpec]:

@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from rjepa_core.domain.grade import Grade, check_grade
 from rjepa_core.domain.identity import Identity, check_same
 from rjepa_core.domain.latents import LatentRecord, check_fits
 from rjepa_core.domain.problem import Problem
 from rjepa_core.domain.trace import Failure, RecordKey
-from rjepa_core.errors import InputError, UsageError
+from rjepa_core.errors import ArgumentError, InputError, UnsupportedError, UsageError
 from rjepa_core.ports.maintenance import Report, ToolProgress, ignore
-from rjepa_core.ports.store import LatentStore
+from rjepa_core.ports.store import KeepsGrades, LatentStore
 from rjepa_core.settings import STORE_DTYPES
 
 from .manifest import (
     FAILURES,
+    GRADES,
     CopyReport,
     check_bytes,
     check_counts,
@@ -87,7 +89,11 @@ def import_shards(
     if (folder / FAILURES).exists():
         check_bytes(folder / FAILURES, manifest)
         failures = _import_failures(folder / FAILURES, store, report)
-    check_counts(folder, manifest, count, failures)
+    grades = 0
+    if (folder / GRADES).exists():
+        check_bytes(folder / GRADES, manifest)
+        grades = _import_grades(folder / GRADES, store, report)
+    check_counts(folder, manifest, count, failures, grades)
     store.commit()
     for entry in manifest.history if manifest is not None else ():
         store.add_history(entry)
@@ -99,7 +105,7 @@ def import_shards(
             "identity": "identity.json" if manifest is not None else "named by the user",
         }
     )
-    return CopyReport(count, failures, tuple(names), size)
+    return CopyReport(count, failures, tuple(names), size, grades)
 
 
 def _rows_of(path: Path, parquet: Any) -> Iterator[dict[str, Any]]:
@@ -210,6 +216,36 @@ def _check_finite(record: LatentRecord, name: str) -> None:
                 f"{name}: {bad} of {finite.size} values of its {what} are NaN or infinite; encode "
                 "it again, or leave it out of the shard"
             )
+
+
+def _import_grades(path: Path, store: LatentStore, report: Report) -> int:
+    """Grades of the records that were imported before.
+
+    Raises:
+        UnsupportedError: the store keeps none.
+        InputError: a line is no grade, or of a record that is not there.
+    """
+    if not isinstance(store, KeepsGrades):
+        raise UnsupportedError(
+            f"{store.location}: keeps no grades, and {path} holds some; import into another kind "
+            f"of store, or take {path.name} away"
+        )
+    count = 0
+    with open(path, encoding="utf-8", errors="surrogateescape") as lines:
+        for count, line in enumerate(lines, 1):
+            try:
+                fields = json.loads(line)
+                key = RecordKey(str(fields["key"]["problem_id"]), int(fields["key"]["sample"]))
+                grade = Grade(**{**fields, "key": key})
+                check_grade(grade)
+                store.write_grades([grade])
+            except KeyError as error:
+                raise InputError(f"{path}:{count}: no grade ({error} is missing)") from error
+            except (ValueError, TypeError, ArgumentError) as error:
+                reason = str(error).replace("Grade.__init__() ", "")
+                raise InputError(f"{path}:{count}: no grade ({reason})") from error
+            report(ToolProgress("importing grades", count))
+    return count
 
 
 def _import_failures(path: Path, store: LatentStore, report: Report) -> int:

@@ -20,6 +20,7 @@ FORMAT = "rjepa-shards"
 VERSION = 1
 MANIFEST = "identity.json"
 FAILURES = "failures.jsonl"
+GRADES = "grades.jsonl"
 _CHUNK = 2**20
 
 
@@ -30,7 +31,8 @@ class Manifest:
     Attributes:
         identity: latent space and generation.
         history: the run history.
-        counts: how many `records`, `failures` and `shards` were exported; empty in older exports.
+        counts: how many `records`, `failures`, `grades` and `shards` were exported; empty in older
+            exports.
         files: names of the other files, with the xxh3-128 digest of each; empty in older exports.
     """
 
@@ -127,7 +129,9 @@ def check_bytes(path: Path, manifest: Manifest | None) -> None:
         )
 
 
-def check_counts(folder: Path, manifest: Manifest | None, records: int, failures: int) -> None:
+def check_counts(
+    folder: Path, manifest: Manifest | None, records: int, failures: int, grades: int
+) -> None:
     """Compare what was read with what was exported.
 
     Raises:
@@ -136,6 +140,7 @@ def check_counts(folder: Path, manifest: Manifest | None, records: int, failures
     if manifest is not None:
         _compare(folder, "records", records, manifest.counts)
         _compare(folder, "failures", failures, manifest.counts)
+        _compare(folder, "grades", grades, manifest.counts)
 
 
 def _compare(folder: Path, what: str, found: int, counts: Mapping[str, int]) -> None:
@@ -212,7 +217,7 @@ class CopyReport:
     """The result of an export or import.
 
     Attributes:
-        records, failures: how many.
+        records, failures, grades: how many.
         files: names of the files read or written, in order.
         bytes: size of what was written.
     """
@@ -221,3 +226,4 @@ class CopyReport:
     failures: int
     files: tuple[str, ...]
     bytes: int
+    grades: int = 0

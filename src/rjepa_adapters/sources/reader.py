@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from rjepa_core.domain.answer import marked_answer
 from rjepa_core.domain.problem import DEFAULT_DOMAIN, Problem, derived_id
 from rjepa_core.ports.source import SourceRow
 from rjepa_core.settings import ProblemSettings
@@ -18,7 +19,7 @@ from rjepa_core.text import shell_word
 from .choices import ANSWER_NAMES, CHOICES, ChoiceError
 from .fields import CORRECT, LABELS, SOLUTION_NAMES, Fields
 from .record import Record, is_null, kind_of, plain_name, scalar_text
-from .solutions import LONGEST_LABEL, final_answer, given_solutions
+from .solutions import LONGEST_LABEL, given_solutions
 from .statement import Posed, is_mbpp, join_fields, pose_row, unposed
 
 CODE_DOMAIN = "code"
@@ -174,7 +175,7 @@ class RowReader:
             text = self._answer_text(record, field, value)
             if not text:
                 continue
-            found = final_answer(text)
+            found = marked_answer(text)
             # Lines without a mark at their end are a solution, unless named as the answer.
             if found is None and ("answer" in self.fields.given or "\n" not in text):
                 found = text
@@ -187,9 +188,9 @@ class RowReader:
                     return found, field
             value = _unwrap_single(record.find(_NESTED_ANSWER)[1])
             if text := self._answer_text(record, _NESTED_ANSWER, value):
-                return final_answer(text) or text, _NESTED_ANSWER.split(".")[0]
+                return marked_answer(text) or text, _NESTED_ANSWER.split(".")[0]
         reply = posed.chat.reply if posed.chat is not None else None
-        return self._reference(record) or (final_answer(reply) if reply else None), None
+        return self._reference(record) or (marked_answer(reply) if reply else None), None
 
     def _answer_text(self, record: Record, field: str, value: Any) -> str:
         """Return an answer as text, empty if there is none."""
@@ -231,7 +232,7 @@ class RowReader:
             value = record.values[field]
             own = "solution" in self.fields.given or plain_name(field) == "solution"
             if own and isinstance(value, str):
-                return final_answer(record.text(field, "solution"))
+                return marked_answer(record.text(field, "solution"))
         return None
 
     def _metadata(self, record: Record, used: set[str | None]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rjepa_core.domain.answer import marked_answer
 from rjepa_core.domain.problem import GivenSolution
 
 from .fields import CORRECT, LABELS, NAMES, SOLUTION_NAMES, Fields
@@ -225,10 +226,6 @@ def _wrong_type(record: Record, field: str, value: Any) -> Exception:
 
 # No space inside, so that `cout << a; cin >> b` is left alone.
 _NOTE = re.compile(r"<<[^<>\s]+>>")
-_LAST_LINE = re.compile(
-    r"[ \t*_]*(?:\#{4}|(?:(?:the\s+)?(?:final\s+)?answer|a)[*_]*\s*:[*_]*)\s*(?P<value>\S.*)", re.I
-)
-_BOXED = re.compile(r"\\f?boxed\s*(?=\{)|\\boxed\s+(?=\S)")
 _SHORT_WORDS = 8
 
 
@@ -239,45 +236,7 @@ def drop_notes(text: str) -> str:
     return text
 
 
-def final_answer(solution: str) -> str | None:
-    """Return the answer that a worked solution ends with, if there is one.
-
-    That is a last line `#### 24`, `A: 24` or `Answer: 24`, else the content of the last
-    `\\boxed{…}`.
-    """
-    lines = solution.rstrip().rsplit("\n", 1)
-    match = _LAST_LINE.fullmatch(lines[-1])
-    if match:
-        return boxed(match["value"]) or match["value"].strip(" \t*_")
-    return boxed(solution)
-
-
-def boxed(text: str) -> str | None:
-    """Return the content of the last `\\boxed{…}` with balanced braces, or None."""
-    found = None
-    for match in _BOXED.finditer(text):
-        content = _inside_braces(text, match.end()) if text[match.end()] == "{" else None
-        if content is None and text[match.end()] != "{":
-            content = re.split(r"[\s$]", text[match.end() :], maxsplit=1)[0]
-        if content is not None and content.strip():
-            found = content.strip()
-    return found
-
-
-def _inside_braces(text: str, start: int) -> str | None:
-    """Return the text between the brace at `start` and its partner; None if it has no partner."""
-    depth, escaped = 0, False
-    for i in range(start, len(text)):
-        char = text[i]
-        if not escaped and char in "{}":
-            depth += 1 if char == "{" else -1
-            if not depth:
-                return text[start + 1 : i]
-        escaped = char == "\\" and not escaped
-    return None
-
-
 def is_worked(answer: str) -> bool:
     """Return whether an answer shows its working: lines, a final-answer mark, or a sentence."""
     text = answer.strip()
-    return "\n" in text or final_answer(text) is not None or len(text.split()) >= _SHORT_WORDS
+    return "\n" in text or marked_answer(text) is not None or len(text.split()) >= _SHORT_WORDS

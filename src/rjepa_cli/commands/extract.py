@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from rjepa_core.extraction import Extraction, open_extraction, report, resolve_extraction
 from rjepa_core.extraction.report import DONE, PROBLEMS_FAILED, STOPPED, exit_code, too_many_failed
+from rjepa_core.grading import (
+    DEFAULT_GRADER,
+    GradeSummary,
+    grade,
+    open_grader,
+    require_grades,
+    summarise,
+    summary_facts,
+    summary_lines,
+)
 from rjepa_core.plugins import (
     Registry,
 )
+from rjepa_core.ports.grader import Grader
+from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import ExtractionSettings, StoreSettings
 from rjepa_core.text import shell_word
 
@@ -20,7 +33,7 @@ from ..config import DEBUG, FIELD, JSON, PRINT_CONFIG, config_options, gather, t
 from ..console import Screen
 from ..errors import InterruptedRunError, resume_command
 from ..options import FLAGS
-from ..progress import ProgressReport
+from ..progress import ProgressReport, ToolMeter
 from ..signals import Interrupts
 from ..wording import wording
 
@@ -39,6 +52,14 @@ OTHER_OPTIONS = (
         is_flag=True,
         help="Try one batch and estimate the run's time and disk space; store nothing",
     ),
+    click.Option(
+        ["--grade"],
+        is_flag=False,
+        flag_value=DEFAULT_GRADER,
+        metavar="[NAME]",
+        help="Grade the answers at the end, as `rjepa-cli grade` does  "
+        f"[NAME where none is given: {DEFAULT_GRADER}]",
+    ),
     PRINT_CONFIG,
     JSON,
     DEBUG,
@@ -52,6 +73,8 @@ Examples:
   rjepa-cli extract --traces runs/given --layer -2 --layer -8 \\
       --model smollm2 --store runs/two-layers
   rjepa-cli extract --config extract.yaml --set scheduler.batch_size=16 --dry-run
+  rjepa-cli extract --problems gsm8k.jsonl --samples 8 --temperature 0.7 --grade \\
+      --model Qwen/Qwen3-8B-AWQ --store runs/samples
   rjepa-cli extract --backend seeded --help      (the flags of another adapter)
 """
 
@@ -81,7 +104,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     screen = Screen()
     if params["dry_run"]:
         return try_out(settings, chosen.registry, screen, params["json"])
-    return run(settings, chosen.registry, screen, chosen.arguments, params["json"])
+    return run(settings, chosen.registry, screen, chosen.arguments, params["json"], params["grade"])
 
 
 def run(
@@ -90,15 +113,18 @@ def run(
     screen: Screen,
     arguments: Sequence[str],
     as_json: bool,
+    grader_name: str | None = None,
 ) -> int:
     """Do what the store lacks and return the exit code."""
-    with screen, Interrupts() as interrupts:
+    with screen, Interrupts() as interrupts, _grader(grader_name, registry) as grader:
         try:
             with (
                 open_extraction(settings, registry, lambda text: screen.say(f"{text} …")) as it,
                 screen.noted(it.store.add_history),
             ):
                 planned = _show_plan(it, settings, screen)
+                if grader is not None:
+                    require_grades(it.store)
                 with (
                     ProgressReport(screen, it.before.missing) as progress,
                     interrupts.holding(),
@@ -114,10 +140,13 @@ def run(
                         raise
                 code = exit_code(summary, settings.run.allow_failures)
                 facts = report.outcome(summary, code)
+                grades = _graded(it.store, grader, screen, interrupts)
                 if as_json:
-                    screen.json({**facts, "plan": planned})
+                    graded = {} if grades is None else {"grades": summary_facts(grades)}
+                    screen.json({**facts, **graded, "plan": planned})
                 else:
                     head, *others = report.outcome_lines(facts, planned, settings.store)
+                    others += [] if grades is None else summary_lines(grades)
                     screen.result(wording().replaced(head), *others, _look(settings.store))
         except KeyboardInterrupt:
             hint = f"; continue with: {resume_command(arguments)}"
@@ -132,6 +161,30 @@ def run(
         )
         screen.say(wording()(too_many_failed(summary, settings)) + see)
     return code
+
+
+@contextmanager
+def _grader(name: str | None, registry: Registry) -> Iterator[Grader | None]:
+    """The grader of that name, opened before hours are spent; None where none is asked for."""
+    if name is None:
+        yield None
+        return
+    grader = open_grader(name, registry)
+    try:
+        yield grader
+    finally:
+        grader.close()
+
+
+def _graded(
+    store: LatentStore, grader: Grader | None, screen: Screen, interrupts: Interrupts
+) -> GradeSummary | None:
+    """What the grades of the store come to, once what has none is graded."""
+    if grader is None:
+        return None
+    with ToolMeter(screen, interrupts, len(store)) as meter, interrupts.holding():
+        grade(store, grader, report=meter, computing=interrupts.computing)
+    return summarise(store)
 
 
 def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as_json: bool) -> int:

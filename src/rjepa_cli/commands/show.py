@@ -10,6 +10,7 @@ import click
 from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import InputError, UsageError
 from rjepa_core.extraction.history import BEGIN, KIND
+from rjepa_core.grading import summarise, summary_facts, summary_lines
 from rjepa_core.plugins import open_store
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.stores import EMPTY_ID, ambiguous, near_ids, sample_named
@@ -113,6 +114,9 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
         "history": [entry for entry in history if not _shown_elsewhere(entry, ended)],
         "first": records,
     }
+    grades = summarise(store)
+    if grades is not None:
+        facts["grades"] = summary_facts(grades)
     each = f", {size(stats.bytes_on_disk / stats.records)} per record" if stats.records else ""
     lines = [
         f"store       {store.location}: {size(stats.bytes_on_disk)}{each}",
@@ -125,6 +129,7 @@ def _overview(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
             else "imported without token ids: they cannot be encoded again"
         ),
         f"failures    {stats.failures:,}" + ("; see --failures" if stats.failures else ""),
+        *(summary_lines(grades) if grades is not None else ()),
         *_identity_lines(facts["identity"], facts["latent_space"]),
         *run_lines(history),
     ]

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from rjepa_core.extraction.history import KIND, OUTPUT, RUN_KINDS, PastRun, past_runs
+from rjepa_core.grading import grade_line
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.text import count, duration, rate
 
@@ -59,6 +60,8 @@ def _other_line(entry: Facts) -> str:
         return f"merge       {entry.get('added', 0):,} added from {sources}"
     if kind == "rm":
         return f"rm          {entry.get('removed', 0):,} removed"
+    if kind == "grade":
+        return f"grade       {grade_line(entry)}"
     if kind == OUTPUT:
         when = f"{entry.get('started', '')} " if entry.get("started") else ""
         return f"output      {when}{entry.get('stream', '?')} took no more: {entry.get('why', '?')}"

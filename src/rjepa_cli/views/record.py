@@ -10,7 +10,7 @@ import numpy as np
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import RecordKey
 from rjepa_core.plugins import open_world_model
-from rjepa_core.ports.store import LatentStore
+from rjepa_core.ports.store import KeepsGrades, LatentStore
 from rjepa_core.scoring import score
 
 from ..console import short_name
@@ -52,10 +52,26 @@ def record_facts(record: LatentRecord, store: LatentStore) -> Facts:
         "strategy": trace.strategy,
         "finish_reason": trace.finish_reason,
         "answer": trace.answer,
+        **_grade_facts(store, record.key),
         "metadata": {**trace.problem.metadata, **trace.metadata},
         "latents": list(record.latents.shape),
         "dtype": str(record.latents.dtype),
         "steps": steps,
+    }
+
+
+def _grade_facts(store: LatentStore, key: RecordKey) -> Facts:
+    grade = store.grade(key) if isinstance(store, KeepsGrades) else None
+    if grade is None:
+        return {}
+    return {
+        "grade": {
+            "mark": grade.mark,
+            "reason": grade.reason,
+            "answer": grade.answer,
+            "grader": grade.grader,
+            "version": grade.version,
+        }
     }
 
 
@@ -85,6 +101,10 @@ def record_lines(facts: Facts) -> list[str]:
         lines += _labelled("answer", facts["answer"])
     if facts["reference_answer"] is not None:
         lines += _labelled("expected", facts["reference_answer"])
+    if (grade := facts.get("grade")) is not None:
+        why = f" ({grade['reason']})" if grade["reason"] else ""
+        read = f": {grade['answer']!r}" if grade["answer"] is not None else ""
+        lines.append(f"grade    {grade['mark']}{why}{read}, by {grade['grader']}")
     if facts["metadata"]:
         lines.append("metadata " + ", ".join(f"{k}={v}" for k, v in facts["metadata"].items()))
     if facts["other_samples"]:

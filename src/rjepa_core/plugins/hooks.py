@@ -11,6 +11,7 @@ import pluggy
 from ..config import structure
 from ..ports.backend import LLMBackend
 from ..ports.executor import Executor
+from ..ports.grader import Grader
 from ..ports.maintenance import Maintenance
 from ..ports.probe import MemoryProbe
 from ..ports.scheduler import BatchScheduler
@@ -176,6 +177,18 @@ class ServiceAdapter(Adapter):
     check: Callable[[Any], None] = nothing_to_check
 
 
+@attrs.frozen(kw_only=True)
+class GraderAdapter(Adapter):
+    """A grader of answers.
+
+    Attributes:
+        create: `create(settings)` makes one; raises `UsageError` where it cannot work, for want of
+            a library, say.
+    """
+
+    create: Callable[[Any], Grader]
+
+
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -212,6 +225,10 @@ class Hooks:
         """Memory probes."""
 
     @hookspec
+    def rjepa_graders(self) -> Iterable[GraderAdapter]:  # type: ignore[empty-body]
+        """Graders: whether an answer is right."""
+
+    @hookspec
     def rjepa_services(self) -> Iterable[ServiceAdapter]:  # type: ignore[empty-body]
         """Services, through which other programs use a world model."""
 
@@ -224,6 +241,7 @@ KINDS: Mapping[type[Adapter], str] = {
     SourceAdapter: "source",
     ProbeAdapter: "probe",
     WorldModelAdapter: "world_model",
+    GraderAdapter: "grader",
     ServiceAdapter: "service",
 }
 

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from ..domain.grade import Grade
 from ..domain.identity import Identity
 from ..domain.latents import LatentRecord, Vectors
 from ..domain.trace import Failure, RecordKey
@@ -230,6 +231,30 @@ class Discards(Protocol):
 
     def discard(self) -> None:
         """Close the store, and remove it if this handle created it and never began it."""
+        ...
+
+
+@runtime_checkable
+class KeepsGrades(Protocol):
+    """A store that keeps grades beside its records; tested by `GradesContract`.
+
+    A record that is written again or deleted loses its grade.
+    """
+
+    def write_grades(self, grades: Sequence[Grade]) -> None:
+        """Take grades in place of earlier ones, all of them or none; durable as `write`.
+
+        Raises:
+            ArgumentError: one is no grade, or of a key that has no record; the message names it.
+        """
+        ...
+
+    def grade(self, key: RecordKey) -> Grade | None:
+        """The grade of a key, the uncommitted included; None where there is none."""
+        ...
+
+    def grades(self) -> Iterator[Grade]:
+        """The committed grades."""
         ...
 
 

@@ -13,7 +13,7 @@ from ..domain.latents import LatentRecord
 from ..domain.trace import RecordKey
 from ..errors import MergeConflictError, UsageError
 from ..ports.maintenance import Report, ToolProgress, ignore
-from ..ports.store import LatentStore
+from ..ports.store import KeepsGrades, LatentStore
 from .prompt_check import check_prompts_alike
 
 _CHUNK = 32
@@ -31,6 +31,8 @@ class MergeReport:
         replaced: conflicting records for which the source won.
         kept: conflicting records for which the target won.
         failures: failures added.
+        grades: grades taken over, with their records or for equal ones that had none.
+        grades_left: grades of such records that were not, because the target keeps none.
     """
 
     added: int = 0
@@ -38,6 +40,8 @@ class MergeReport:
     replaced: int = 0
     kept: int = 0
     failures: int = 0
+    grades: int = 0
+    grades_left: int = 0
 
 
 def merge(
@@ -49,7 +53,7 @@ def merge(
     """Add the records and failures of `sources` to `target`, a new store or one of equal identity.
 
     A record replaces a failure of its key, whichever store it is in. The run histories of the
-    sources are appended.
+    sources are appended. A record comes with its grade; of equal records the target's is kept.
 
     Raises:
         IdentityError: the stores' identities differ; nothing is changed.
@@ -92,6 +96,7 @@ def _merge_one(
         for done, keys in enumerate(chunked(snapshot.keys(), _CHUNK)):
             report(ToolProgress(f"merging {source.location}", done * _CHUNK, total))
             records = []
+            graded: list[RecordKey] = []
             for key in keys:
                 record = snapshot.get(key)
                 entry = target.entry(key)
@@ -99,6 +104,8 @@ def _merge_one(
                     counts["added"] += 1
                 elif same_record(record, _stored(target, key)):
                     counts["equal"] += 1
+                    if not (isinstance(target, KeepsGrades) and target.grade(key)):
+                        graded.append(key)
                     continue
                 elif winner == "source":
                     counts["replaced"] += 1
@@ -107,11 +114,19 @@ def _merge_one(
                     counts["kept"] += 1
                     continue
                 records.append(record)
+                graded.append(key)
             if replaced:
                 # The statement may differ, which a plain write would refuse.
                 target.delete(replaced)
                 replaced.clear()
             target.write(records)
+            if isinstance(source, KeepsGrades):
+                grades = [grade for key in graded if (grade := source.grade(key))]
+                if isinstance(target, KeepsGrades):
+                    target.write_grades(grades)
+                    counts["grades"] += len(grades)
+                else:
+                    counts["grades_left"] += len(grades)
         for done, failure in enumerate(snapshot.failures()):
             if done % _CHUNK == 0:
                 report(ToolProgress(f"merging failures of {source.location}", done))

@@ -8,6 +8,7 @@
     source_suite.SourceContract             problem sources
     probe_suite.ProbeContract               memory probes
     world_model_suite.WorldModelContract    world models
+    grader_suite.GraderContract             graders of answers
 
 An adapter's tests inherit a suite and define how to make the adapter; a failure names the broken
 promise. Importing this package loads neither pytest nor hypothesis; importing the suites does, and

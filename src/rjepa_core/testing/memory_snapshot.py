@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from ..domain.grade import Grade
 from ..domain.identity import Identity
 from ..domain.latents import LatentRecord, Vectors, check_buffers
 from ..domain.trace import Failure, RecordKey, check_key, check_keys, list_keys
@@ -27,6 +28,7 @@ class State:
     records: Mapping[RecordKey, LatentRecord] = attrs.field(factory=dict)
     failures: Mapping[RecordKey, Failure] = attrs.field(factory=dict)
     history: tuple[dict[str, Any], ...] = ()
+    grades: Mapping[RecordKey, Grade] = attrs.field(factory=dict)
 
 
 class MemorySnapshot:

@@ -17,10 +17,12 @@ import numpy as np
 from attrs import validators
 from numpy.typing import NDArray
 
+from ..domain.grade import Grade, check_grade
 from ..domain.identity import Identity, check_same, known_together
 from ..domain.latents import LatentRecord, Vectors, check_fits
 from ..domain.trace import Failure, RecordKey, check_key, check_keys
 from ..errors import (
+    ArgumentError,
     StatementChangedError,
     StoreClosedError,
     StoreError,
@@ -97,6 +99,7 @@ class MemoryStore:
             self._place.writer = weakref.ref(self)
         self._records: dict[RecordKey, LatentRecord] = {}
         self._failures: dict[RecordKey, Failure] = {}
+        self._grades: dict[RecordKey, Grade] = {}
         self._waiting = 0
 
     @property
@@ -138,9 +141,33 @@ class MemoryStore:
             if isinstance(item, LatentRecord):
                 self._records[key] = item
                 self._failures.pop(key, None)
+                self._grades.pop(key, None)
             else:
                 self._failures[key] = item
-        self._waiting += len(records) + len(failures)
+        self._wait(len(records) + len(failures))
+
+    def write_grades(self, grades: Sequence[Grade]) -> None:
+        self._writable()
+        for grade in grades:
+            check_grade(grade)
+            entry = self.entry(grade.key)
+            if entry is None or entry.failed:
+                raise ArgumentError(f"{self.location}: {grade.key} has a grade and no record")
+        self._grades.update({grade.key: grade for grade in grades})
+        self._wait(len(grades))
+
+    def grade(self, key: RecordKey) -> Grade | None:
+        check_key(key)
+        committed = self._state.grades
+        if key in self._grades or key in self._records:
+            return self._grades.get(key)
+        return committed.get(key)
+
+    def grades(self) -> Iterator[Grade]:
+        return iter(list(self._state.grades.values()))
+
+    def _wait(self, more: int) -> None:
+        self._waiting += more
         every = self._settings.checkpoint_every
         if every is not None and self._waiting >= every:
             self.commit()
@@ -148,12 +175,17 @@ class MemoryStore:
     def commit(self) -> None:
         state = self._writable()
         self._require_current()
-        if self._records or self._failures:
+        if self._records or self._failures or self._grades:
             # A record written again moves to the end, as on disk.
             kept = {k: r for k, r in state.records.items() if k not in self._records}
             failures = {k: f for k, f in state.failures.items() if k not in self._records}
-            self._change(records={**kept, **self._records}, failures={**failures, **self._failures})
-        self._records, self._failures, self._waiting = {}, {}, 0
+            grades = {k: g for k, g in state.grades.items() if k not in self._records}
+            self._change(
+                records={**kept, **self._records},
+                failures={**failures, **self._failures},
+                grades={**grades, **self._grades},
+            )
+        self._records, self._failures, self._grades, self._waiting = {}, {}, {}, 0
 
     def __len__(self) -> int:
         return len(self._state.records.keys() | self._records.keys())
@@ -195,7 +227,8 @@ class MemoryStore:
         state = self._state
         records = {k: r for k, r in state.records.items() if k not in wanted}
         failures = {k: f for k, f in state.failures.items() if k not in wanted}
-        self._change(records=records, failures=failures)
+        grades = {k: g for k, g in state.grades.items() if k not in wanted}
+        self._change(records=records, failures=failures, grades=grades)
         return len(state.records) - len(records) + len(state.failures) - len(failures)
 
     @contextmanager

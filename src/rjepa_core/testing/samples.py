@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 import pytest
 
+from ..domain.grade import RIGHT, Grade, Mark
 from ..domain.identity import Generation, Identity, LatentSpace, PromptIdentity
 from ..domain.latents import LatentRecord
 from ..domain.problem import Problem
@@ -112,6 +113,13 @@ def sample_failure(
     """Return a failure of the problem that `sample_problem` returns for the same arguments."""
     digest = sample_problem(problem_id, statement).statement_hash
     return Failure(RecordKey(problem_id, sample), digest, reason, "a detail", 12_345)
+
+
+def sample_grade(
+    problem_id: str = "p-0", sample: int = 0, mark: Mark = RIGHT, version: str = "1"
+) -> Grade:
+    """The grade of the record that `sample_record` gives for the same id and sample."""
+    return Grade(RecordKey(problem_id, sample), mark, "é reason", "42", "sample", version)
 
 
 def record_differences(a: LatentRecord, b: LatentRecord) -> list[str]:

@@ -7,18 +7,19 @@
             return str(tmp_path / name)
 
 Each failure names the broken promise. `MaintenanceContract` is for an adapter whose descriptor
-offers maintenance.
+offers maintenance, `GradesContract` for one whose stores keep grades.
 """
 
 from __future__ import annotations
 
 from .store_suite_arguments import ArgumentsContract
+from .store_suite_grades import GradesContract
 from .store_suite_lasting import LastingContract, MaintenanceContract
 from .store_suite_opening import OpeningContract
 from .store_suite_reading import ReadingContract
 from .store_suite_writing import WritingContract
 
-__all__ = ["MaintenanceContract", "StoreContract"]
+__all__ = ["GradesContract", "MaintenanceContract", "StoreContract"]
 
 
 class StoreContract(

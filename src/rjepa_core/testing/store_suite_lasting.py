@@ -13,7 +13,7 @@ from ..domain.latents import LatentRecord, Vectors
 from ..domain.trace import TOO_LONG
 from ..errors import UsageError
 from ..ports.maintenance import Maintenance, ToolProgress
-from ..ports.store import LatentStore, Snapshot
+from ..ports.store import KeepsGrades, LatentStore, Snapshot
 from .promises import raises
 from .samples import (
     Open,
@@ -21,6 +21,7 @@ from .samples import (
     TmpPath,
     assert_same,
     sample_failure,
+    sample_grade,
     sample_identity,
     sample_record,
 )
@@ -184,6 +185,8 @@ class MaintenanceContract(StoreCase):
         for i in numbers:
             failed = [sample_failure(f"f-{i}", reason=TOO_LONG)] if failures and i % 4 == 0 else []
             store.write([sample_record(identity, f"p-{i // 2}", i % 2, steps=1 + i % 5)], failed)
+        if isinstance(store, KeepsGrades):
+            store.write_grades([sample_grade(f"p-{i // 2}", i % 2) for i in numbers if i % 3])
         store.add_history({"kind": "extract", "records": len(numbers)})
         store.commit()
 
@@ -199,6 +202,9 @@ class MaintenanceContract(StoreCase):
             assert_same(found.get(key), wanted.get(key), f"{promise}: record {key}")
         failures = {f.key: f for f in wanted.failures()}
         assert {f.key: f for f in found.failures()} == failures, f"{promise}: the failures"
+        if isinstance(found, KeepsGrades) and isinstance(wanted, KeepsGrades):
+            grades = {grade.key: grade for grade in wanted.grades()}
+            assert {g.key: g for g in found.grades()} == grades, f"{promise}: the grades"
 
     def test_verify_finds_nothing(
         self, open_store: Open, maintenance: Maintenance, tmp_path: TmpPath

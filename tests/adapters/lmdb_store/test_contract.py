@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from rjepa_adapters.lmdb_store.plugin import rjepa_stores
-from rjepa_core.testing.store_suite import MaintenanceContract, StoreContract
+from rjepa_core.testing.store_suite import GradesContract, MaintenanceContract, StoreContract
 
 LMDB = next(iter(rjepa_stores()))
 
@@ -19,6 +19,13 @@ class TestLmdbStore(StoreContract):
 
     def vanish(self, tmp_path: Path, name: str) -> None:
         shutil.rmtree(tmp_path / name)
+
+
+class TestLmdbGrades(GradesContract):
+    adapter = LMDB
+
+    def where(self, tmp_path: Path, name: str) -> str:
+        return str(tmp_path / name)
 
 
 class TestLmdbMaintenance(MaintenanceContract):

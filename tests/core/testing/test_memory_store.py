@@ -11,7 +11,7 @@ import pytest
 from rjepa_core.errors import StoreNotFoundError
 from rjepa_core.testing.memory_store import MemoryStore, exists, forget, rjepa_stores
 from rjepa_core.testing.samples import sample_identity, sample_record
-from rjepa_core.testing.store_suite import StoreContract
+from rjepa_core.testing.store_suite import GradesContract, StoreContract
 
 
 class TestMemoryStore(StoreContract):
@@ -22,6 +22,13 @@ class TestMemoryStore(StoreContract):
 
     def vanish(self, tmp_path: Path, name: str) -> None:
         forget(self.where(tmp_path, name))
+
+
+class TestMemoryGrades(GradesContract):
+    adapter = next(iter(rjepa_stores()))
+
+    def where(self, tmp_path: Path, name: str) -> str:
+        return f"{tmp_path.name}-{name}"
 
 
 def test_a_name_gives_the_same_store_again() -> None:

@@ -108,12 +108,35 @@ BROKEN: dict[str, dict[str, str]] = {
         "ProbeIsSlow": "a reading is taken after each step: 0.1",
         "ProbeSwapsItsSensors": "is measured against limit_bytes",
     },
+    "grading": {
+        "GraderWithoutVersion": "a version is kept with each grade, so it is not empty",
+        "GraderOfAnotherName": "a grader has the name that it is asked for by",
+        "GraderWithAVersionOfItsOwn": "equal graders have equal versions",
+        "GraderRefusesAll": r"refuses\(\) is None for what it can grade: 'no'",
+        "GraderLosesOne": r"grade\(\) gives a verdict for each submission",
+        "GraderLikesAll": "'19' is wrong",
+        "GraderGivesMarks": r"grade\(\) gives Verdicts: 'right'",
+        "GraderLeavesNoAnswerUngraded": "a completion without an answer is not right",
+        "GraderInReverse": "'18' is right",
+        "GraderRemembers": "is graded alike beside others",
+        "GraderHangs": "it has a time limit",
+        "GraderRaisesWhatItMeets": "surrogates not allowed",
+        "GraderClosesOnce": "closed already",
+        "StoreKeepsNoGrades": "a store that keeps grades is a KeepsGrades",
+        "StoreShowsGradesTooEarly": r"grades\(\) gives the committed alone",
+        "StoreForgetsTheReason": r"grade\(\) knows the uncommitted",
+        "StoreKeepsTheFirstGrade": "a later grade takes an earlier one's place",
+        "StoreKeepsGradesOfReplacedRecords": "a record that is written again has no grade",
+        "StoreTakesGradesWithoutRecords": "a grade needs a record",
+        "StoreLosesGradesOfFailures": "a failure takes no record's grade",
+    },
 }
 SOUND = {
     "backends": {"Sound"},
     "stores": {"Sound"},
     "schedulers": {"Sound", "AdaptiveSound", "QueueSound"},
     "sources_and_probes": {"SourceSound", "ProbeSound"},
+    "grading": {"GraderSound", "GradesSound"},
 }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rjepa_core.plugins import (
     BackendAdapter,
     ExecutorAdapter,
+    GraderAdapter,
     ProbeAdapter,
     SchedulerAdapter,
     SourceAdapter,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rjepa_core.plugins import Registry
     from rjepa_core.ports.backend import LLMBackend
     from rjepa_core.ports.executor import Executor
+    from rjepa_core.ports.grader import Grader
     from rjepa_core.ports.probe import MemoryProbe
     from rjepa_core.ports.scheduler import BatchScheduler
     from rjepa_core.ports.source import ProblemSource
@@ -134,6 +136,17 @@ def rjepa_probes() -> Iterable[ProbeAdapter]:
             claims=lambda device: device == "template",
         )
     ]
+
+
+@hookimpl
+def rjepa_graders() -> Iterable[GraderAdapter]:
+    def create(settings: Any) -> Grader:
+        from .grader import TemplateGrader
+
+        return TemplateGrader(settings)
+
+    summary = "the same digits; a template for a grader of your own"
+    return [GraderAdapter(name="template", summary=summary, create=create)]
 
 
 @hookimpl

@@ -9,7 +9,9 @@ from typing import Any
 
 import attrs
 
+from rjepa_core.domain.grade import Grade, check_grade
 from rjepa_core.domain.trace import Failure, RecordKey
+from rjepa_core.errors import ArgumentError
 
 from .checksum import CHECKSUM_BYTES, MismatchError, checksum
 from .record import encode_key
@@ -72,3 +74,57 @@ def decode_failure(raw_key: bytes, value: Any) -> Failure:
         return Failure(**fields)
     except (KeyError, TypeError) as error:
         raise MismatchError("it is no failure") from error
+
+
+# In the table of grades, beside the records' keys, none of which is so short.
+GRADES_TALLY = b"tally"
+
+
+def encode_grade(grade: Grade, sequence: int) -> tuple[bytes, bytes]:
+    """Key and value among the grades; `sequence` is the number of the record that it is of."""
+    raw_key = encode_key(grade.key)
+    fields = attrs.asdict(grade)
+    fields["key"] = [grade.key.problem_id, int(grade.key.sample)]
+    return raw_key, encode_json(_salted(raw_key), {**fields, "number": sequence})
+
+
+def decode_grade(raw_key: bytes, value: Any) -> tuple[Grade, int]:
+    """Inverse of `encode_grade`.
+
+    Raises:
+        MismatchError: the checksum differs.
+    """
+    fields = decode_json(_salted(raw_key), value)
+    try:
+        sequence = int(fields.pop("number"))
+        fields["key"] = RecordKey(*fields["key"])
+        grade = Grade(**fields)
+        check_grade(grade)
+    except (KeyError, TypeError, ValueError, ArgumentError) as error:
+        raise MismatchError("it is no grade") from error
+    return grade, sequence
+
+
+def encode_grades_tally(count: int, digest: int) -> bytes:
+    """How many grades there are, and the digest of all."""
+    return encode_json(_salted(GRADES_TALLY), {"grades": count, "digest": f"{digest:032x}"})
+
+
+def decode_grades_tally(value: Any) -> tuple[int, int]:
+    """Inverse of `encode_grades_tally`.
+
+    Raises:
+        MismatchError: the checksum differs.
+    """
+    fields = decode_json(_salted(GRADES_TALLY), value)
+    return int(fields["grades"]), int(fields["digest"], 16)
+
+
+def grade_digest(raw_key: bytes, value: Any) -> int:
+    """What a grade adds to the digest of all."""
+    return int.from_bytes(checksum(raw_key, value), "little")
+
+
+def _salted(raw_key: bytes) -> bytes:
+    """So that no grade on a damaged page passes for a failure, whose keys are the same."""
+    return b"grade\0" + raw_key

@@ -31,7 +31,14 @@ from ..format.record import (
     name_entry,
     name_key,
 )
-from ..format.values import decode_failure, decode_json
+from ..format.values import (
+    GRADES_TALLY,
+    decode_failure,
+    decode_grade,
+    decode_grades_tally,
+    decode_json,
+    grade_digest,
+)
 from ..metadata import (
     Tally,
     check_header,
@@ -109,7 +116,7 @@ class _Check:
     def run(self) -> dict[str, Any]:
         tally = self._metadata()
         self.total = tally.records if tally else 0
-        for step in (self._records, self._index, self._failures, self._history):
+        for step in (self._records, self._index, self._failures, self._grades, self._history):
             self._try(step)
         if tally is not None:
             self._try(lambda: self._compare(tally), "counts")
@@ -228,6 +235,29 @@ class _Check:
                     continue
                 digest = int.from_bytes(checksum(raw_key, value), "little")
                 self.found = self.found.changed(1, failures=1, failures_digest=digest)
+
+    def _grades(self) -> None:
+        """Every grade, against the tally that its table keeps."""
+        table = self.environment.later_table("grades")
+        if table is None:
+            return
+        tally, count, digest, broken = None, 0, 0, self.broken
+        with self.txn.cursor(table) as cursor:
+            for key, value in cursor:
+                self.channel.progress("grades", count)
+                raw_key = bytes(key)
+                try:
+                    if raw_key == GRADES_TALLY:
+                        tally = decode_grades_tally(value)
+                    else:
+                        decode_grade(raw_key, value)
+                        count, digest = count + 1, digest + grade_digest(raw_key, value)
+                except MismatchError as error:
+                    name = name_key(raw_key) if raw_key != GRADES_TALLY else "tally"
+                    self._damage("grade", name, str(error))
+        if tally != (count, digest % 2**128) and self.broken == broken:
+            kept = "nothing" if tally is None else f"{tally[0]} grades"
+            self._damage("grade", "tally", f"it counts {kept}, found are {count}")
 
     def _history(self) -> None:
         with self.txn.cursor(self.environment.table("history")) as cursor:

@@ -26,6 +26,8 @@ from .subprocess import SILENCE, watch
 
 # Many records may share a page whose reading kills the process.
 _MOST_ATTEMPTS = 40
+# Kinds of damage that the count of records and failures knows nothing of.
+_COUNTED_APART = ("history", "grade")
 
 
 def verify(location: str, report: Report = ignore, silence: float = SILENCE) -> VerifyReport:
@@ -98,8 +100,8 @@ def _repair(
     found = findings.unique()
     lost = _lost(str(part), found)
     lost += _doubtful(str(part), findings.doubtful, lost, result)
-    others = tuple(d for d in found if d.kind not in ("record", "failure", "history"))
-    missing = _missing(result, sum(damage.kind != "history" for damage in lost))
+    others = tuple(d for d in found if d.kind not in ("record", "failure", *_COUNTED_APART))
+    missing = _missing(result, sum(damage.kind not in _COUNTED_APART for damage in lost))
     return RepairReport(
         location, target, result["records"], result["failures"], lost, missing, others
     )
@@ -150,7 +152,7 @@ def _lost(target: str, damages: tuple[Damage, ...]) -> tuple[Damage, ...]:
     lost = []
     with LmdbStore(target) as store:
         for damage in damages:
-            if damage.kind == "history":
+            if damage.kind in _COUNTED_APART:
                 lost.append(damage)
             if damage.kind not in ("record", "failure"):
                 continue
@@ -169,7 +171,7 @@ def _doubtful(
     Their keys may be damaged themselves, or they may be records that were removed.
     """
     named = {(damage.kind, damage.name) for damage in lost}
-    counted = sum(damage.kind != "history" for damage in lost)
+    counted = sum(damage.kind not in _COUNTED_APART for damage in lost)
     room = len(damages)
     if result["certain"]:
         saved = result["records"] + result["failures"]

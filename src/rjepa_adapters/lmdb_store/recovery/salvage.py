@@ -18,8 +18,21 @@ from rjepa_core.errors import RJepaError, StoreError
 
 from ..environment import Environment
 from ..format.checksum import MismatchError
-from ..format.record import decode_place, decode_sequence, encode_sequence, name_entry
-from ..format.values import decode_failure, decode_json, true_failure_key
+from ..format.head import decode_head
+from ..format.record import (
+    decode_place,
+    decode_sequence,
+    encode_sequence,
+    name_entry,
+    name_key,
+)
+from ..format.values import (
+    GRADES_TALLY,
+    decode_failure,
+    decode_grade,
+    decode_json,
+    true_failure_key,
+)
 from ..metadata import Tally, read_identity, read_sidecar, read_tally
 from ..reader import RenewableReader, begin_pair
 from ..store import LmdbStore
@@ -175,6 +188,7 @@ class _Salvage:
         except lmdb.Error as error:
             self.channel.damage("pages", "failures", str(error))
             walk.renew()
+        self._grades(environment, walk)
         self._history(environment, walk.reader.txn)
         walk.close()
 
@@ -223,6 +237,28 @@ class _Salvage:
             return
         if self.store.entry(failure.key) is None:
             self.store.write_encoded([], [failure])
+
+    def _grades(self, environment: Environment, walk: RenewableReader) -> None:
+        """The grades of the records that are saved, unless they are of earlier ones."""
+        table, index = environment.later_table("grades"), environment.table("index")
+        if table is None:
+            return
+        try:
+            with walk.reader.txn.cursor(table) as cursor:
+                for key, value in cursor:
+                    raw_key = bytes(key)
+                    if raw_key == GRADES_TALLY or not self.store.has_record(raw_key):
+                        continue
+                    try:
+                        grade, sequence = decode_grade(raw_key, value)
+                        entry = walk.reader.txn.get(raw_key, db=index)
+                        if entry is None or decode_head(raw_key, entry).sequence == sequence:
+                            self.store.write_grades([grade])
+                    except MismatchError as error:
+                        self.channel.damage("grade", name_key(raw_key), str(error))
+        except lmdb.Error as error:
+            self.channel.damage("grade", "grades", f"LMDB cannot read on: {error}; grade again")
+            walk.renew()
 
     def _history(self, environment: Environment, txn: Any) -> None:
         try:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from rjepa_core.domain.grade import Grade
 
 from ..directory import DATA
 from ..format.checksum import MismatchError
 from ..format.head import Head, decode_head
-from ..format.record import LONGEST_KEY, EncodedRecord, check_block, decode_texts, encode_sequence
-from ..format.values import decode_failure, true_failure_key
+from ..format.record import (
+    LONGEST_KEY,
+    EncodedRecord,
+    check_block,
+    decode_texts,
+    encode_sequence,
+    name_key,
+)
+from ..format.values import decode_failure, decode_grade, true_failure_key
 from ..store import LmdbStore
 from .pages import Node, leaf_nodes, page_size, read_value
 from .subprocess import Channel
@@ -35,6 +45,7 @@ class PageSearch:
         self._store = store
         self._channel = channel
         self._keep_entry = keep_entry
+        self._grades: dict[bytes, set[tuple[Grade, int]]] = {}
 
     def run(self) -> list[bytes]:
         """Search; return the keys of records with only a head found, in the order of writing."""
@@ -60,13 +71,25 @@ class PageSearch:
                     record = _assemble(raw_key, head, found)
                     if record is not None:
                         self._store.write_encoded([record])
+                        self._write_grade(raw_key, head)
                     else:
                         bare.append(raw_key)
         return bare
 
+    def _write_grade(self, raw_key: bytes, head: Head) -> None:
+        """Save the grade of a record, unless the pages hold several for it."""
+        found = [g for g, number in self._grades.get(raw_key, ()) if number == head.sequence]
+        if len(found) == 1:
+            self._store.write_grades(found)
+        elif found:
+            self._channel.damage("grade", name_key(raw_key, head), "there are several; grade again")
+
     def _take_node(self, node: Node, heads: dict[bytes, Head]) -> None:
         """Keep the newest head of each key that is not saved yet; save a failure at once."""
         if self._keep_entry(node.key, node.value) or self._store.has_record(node.key):
+            return
+        with suppress(MismatchError):
+            self._grades.setdefault(node.key, set()).add(decode_grade(node.key, node.value))
             return
         try:
             head = decode_head(node.key, node.value)

@@ -146,6 +146,10 @@ def _merge_lines(report: MergeReport, target: str, total: int) -> list[str]:
             parts.append(f"{number:,} {what}")
     if report.failures:
         parts.append(f"{count(report.failures, 'failure')} added")
+    if report.grades:
+        parts.append(f"{count(report.grades, 'grade')} added")
+    if report.grades_left:
+        parts.append(f"{count(report.grades_left, 'grade')} left out: {target} keeps none")
     return [
         f"merged: {', '.join(parts)}; {target} holds {count(total, 'record')}",
         f"look at it: rjepa-cli show {shell_word(target)}",

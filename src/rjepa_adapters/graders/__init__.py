@@ -1,0 +1,1 @@
+"""Graders: `exact` compares texts, `math` numbers, fractions and mathematics."""
