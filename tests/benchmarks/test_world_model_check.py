@@ -28,7 +28,8 @@ def latents(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], 
         statement = f"What is {number} and one?"
         statements.append(json.dumps({"question": statement}))
         name = f"problem-{number:05}"
-        tensors[name] = 3 + 2 * chance.standard_normal((LENGTH, DIMS)).astype(np.float32)
+        walk = np.cumsum(chance.standard_normal((LENGTH, DIMS)), 0)
+        tensors[name] = (3 + 2 * walk).astype(np.float32)
         tensors[f"{name}/prompt"] = chance.standard_normal(DIMS).astype(np.float32)
         if int(hashlib.sha256(statement.encode()).hexdigest()[:32], 16) % 10 == 8:
             validation.append(name)
@@ -61,8 +62,10 @@ def predictions(latents: tuple[Path, list[str], Arrays], to: Path, **changed: An
     return len(targets)
 
 
-def run(folder: Path, file: Path, *more: str) -> tuple[int, str]:
-    statements = ["--statements", str(folder / "statements.jsonl"), "--no-ridge"]
+def run(folder: Path, file: Path, *more: str, ridge: bool = False) -> tuple[int, str]:
+    statements = ["--statements", str(folder / "statements.jsonl")]
+    if not ridge:
+        statements.append("--no-ridge")
     command = [sys.executable, str(SCRIPT), str(folder), str(file), *statements, *more]
     done = subprocess.run(command, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
@@ -101,16 +104,32 @@ def test_wrong_targets_and_baselines_are_told(
     assert ": copy of the previous step/past/1" in said
 
 
-@pytest.mark.parametrize(("top1", "code"), [(1.0, 0), (0.99, 1)])
+def test_a_ridge_regression_that_could_be_better_is_told(
+    latents: tuple[Path, list[str], Arrays], tmp_path: Path
+) -> None:
+    predictions(latents, tmp_path / "kept.safetensors")
+    code, said = run(latents[0], tmp_path / "kept.safetensors", ridge=True)
+    assert code == 1
+    assert ": error of ridge regression, past, 1 ahead, is worse than ours" in said
+    assert ": top-1, all of ridge regression, past, 1 ahead, is worse than ours" in said
+
+
+@pytest.mark.parametrize(("top1", "code"), [(1.0, 0), (0.98, 1)])
 def test_figures_of_an_evaluation_are_held_against_its_own(
     latents: tuple[Path, list[str], Arrays], tmp_path: Path, top1: float, code: int
 ) -> None:
     predictions(latents, tmp_path / "kept.safetensors")
     figure = {"value": top1, "low": 1.0, "high": 1.0}
     line = {"method": "world model", "figures": {"top-1": figure}}
-    tables = {"tables": [{"name": "prediction/past/1", "lines": [line]}]}
+    worst = {"method": "world model frozen, the worst of 1 seeds", "figures": {"top-1": figure}}
+    tables = {
+        "world_models": {"world model": {"objective": "frozen"}},
+        "tables": [{"name": "prediction/past/1", "lines": [line, worst]}],
+    }
     (tmp_path / "evaluation.json").write_text(json.dumps(tables))
     more = "--json", str(tmp_path / "evaluation.json")
     got, said = run(latents[0], tmp_path / "kept.safetensors", *more)
     assert got == code, said
-    assert ("WRONG by 0.01: prediction/past/1, world model, top-1" in said) == bool(code)
+    for method in line["method"], worst["method"]:
+        told = f"WRONG by 0.02: prediction/past/1, {method}, top-1" in said
+        assert told == bool(code), said
