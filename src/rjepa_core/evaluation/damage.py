@@ -140,18 +140,18 @@ def damage_table(
     """
     figures = _Figures(kind, readings, scores)
     build = TableBuilder(Resampler(figures.count, settings.draws, settings.seed))
-    kinds = {name: m.kind for m in methods for name in scores if name.startswith(f"{m.name}, ")}
-    models = [name for name in scores if kinds.get(name, BASELINE) != BASELINE]
-    ridges = [name for name in scores if name.startswith(f"{RIDGE}, ")]
+    owners = {f"{m.name}, {way}": (m, way) for m in methods for way in (PAST, OTHERS, SUMMED)}
+    together = LOGPROB in scores and figures.fits(CLEAN)
     for name in scores:
-        against = (*ridges, LOGPROB) if name in models else ()
-        build.add(name, kinds.get(name, BASELINE), figures.alone(name), against)
-    if LOGPROB in scores and figures.fits(CLEAN):
-        for name in scores:
-            if name in WITHOUT_MODEL or name == LOGPROB:
-                continue
-            less = (LOGPROB, *(f"{ridge} + {LOGPROB}" for ridge in ridges if name in models))
-            build.add(f"{name} + {LOGPROB}", COMBINED, figures.together(name), less)
+        method, way = owners.get(name, (None, ""))
+        rivals = _rivals(method, way)
+        against = (*rivals, LOGPROB) if rivals else ()
+        build.add(name, method.kind if method else BASELINE, figures.alone(name), against)
+    for name in scores if together else ():
+        if name in owners:
+            rivals = [f"{rival} + {LOGPROB}" for rival in _rivals(*owners[name])]
+            figured = figures.together(name)
+            build.add(f"{name} + {LOGPROB}", COMBINED, figured, (LOGPROB, *rivals))
     lines = build.lines()
     easy = _easy(lines)
     if easy:
@@ -171,6 +171,13 @@ def damage_table(
         notes=(*notes, figures.place, figures.counts),
         facts={"easy": easy},
     )
+
+
+def _rivals(method: Method | None, way: str) -> list[str]:
+    """The lines that a world model's is compared with."""
+    if method is None or method.kind == BASELINE:
+        return []
+    return [f"{RIDGE}, {way}", f"{RIDGE}, {SUMMED}"]
 
 
 def _easy(lines: Sequence[Line]) -> list[str]:
