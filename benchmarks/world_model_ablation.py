@@ -128,8 +128,8 @@ def report(runs: Path) -> None:
         "validation for the checkpoint that it opens with: the whole validation part, where that "
         "has no more than some thousand steps, with the steps that the model was given left out "
         "of the pool. No intervals: differences in the third place are nothing. "
-        "The epoch that was chosen is 0 where none was better than the start without being worse in "
-        "another figure.\n\n"
+        "The epoch that was chosen is 0 where none was better than the start without being worse "
+        "in another figure.\n\n"
         + table(["", "epoch", *FIGURES.values()], list(rows_of(runs)))
     )
     write_section(
