@@ -129,8 +129,7 @@ def report(runs: Path) -> None:
         "has no more than some thousand steps, with the steps that the model was given left out "
         "of the pool. No intervals: differences in the third place are nothing. "
         "The epoch that was chosen is 0 where none was better than the start without being worse "
-        "in another figure.\n\n"
-        + table(["", "epoch", *FIGURES.values()], list(rows_of(runs)))
+        "in another figure.\n\n" + table(["", "epoch", *FIGURES.values()], list(rows_of(runs)))
     )
     write_section(
         "world-model-ablation",
