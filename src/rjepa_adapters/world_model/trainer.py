@@ -153,7 +153,8 @@ class Trainer:
                     ending = "stopped"
                     break
                 self._end_of_epoch(writer)
-                if training.patience and standing.epoch - standing.best_epoch >= training.patience:
+                waited = standing.epoch - standing.best_epoch
+                if 0 < training.patience <= waited and standing.epoch < training.max_epochs:
                     ending = "early"
                     break
         except KeyboardInterrupt:
