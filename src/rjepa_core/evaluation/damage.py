@@ -126,15 +126,15 @@ def step_scores_of(
 
 def _each_way(methods: Sequence[Method], scores: Mapping[str, Scores]) -> list[Method]:
     """Return the methods as lines: past, others and summed apart. A world model is compared with
-    ridge regression of each way, and with trained baselines of its own."""
-    ridges = tuple(f"{RIDGE}, {way}" for way in WAYS)
+    the baselines that see what it sees, and with ridge regression summed."""
     found = []
     for method in methods:
         for way in WAYS:
             name = f"{method.name}, {way}"
-            rivals = (f"{other}, {way}" for other in method.against if other != RIDGE)
+            rivals = dict.fromkeys((RIDGE, *method.against))
+            against = (*(f"{other}, {way}" for other in rivals), f"{RIDGE}, {SUMMED}")
             if name in scores:
-                found.append(attrs.evolve(method, name=name, against=(*ridges, *rivals)))
+                found.append(attrs.evolve(method, name=name, against=against))
     return found
 
 

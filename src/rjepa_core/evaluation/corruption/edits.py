@@ -96,12 +96,7 @@ def reordered(clean: Clean, donors: Donors, random: Random) -> Edit | None:
         )
         results = solution.results(step) | solution.results(step + 1)
         numbers = {n.value for one in (first, second) for n in one.numbers}
-        operands = {
-            one.numbers[p].value
-            for one in (first, second)
-            for e in one.equations
-            for p in e.operands
-        }
+        operands = first.operands | second.operands
         if operands & results or not numbers - results <= known | {1, 2, 7, 12, 60, 100}:
             continue
         bodies = list(clean.bodies)
