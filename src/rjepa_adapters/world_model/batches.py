@@ -15,7 +15,7 @@ LONG = 128
 
 
 @attrs.frozen
-class Share:
+class RankShare:
     """Which rows of a part a process has: `start` to `stop` (exclusive) of `rows`.
 
     Where there are fewer rows than processes, some have none; they read the first row, and it
@@ -32,9 +32,9 @@ class Share:
         return slice(self.start, self.stop) if self.stop > self.start else slice(0, 1)
 
 
-def shares(rows: int, world: int) -> list[Share]:
+def shares(rows: int, world: int) -> list[RankShare]:
     """The shares of `world` processes, in order, together all rows."""
-    return [Share(rows * i // world, rows * (i + 1) // world, rows) for i in range(world)]
+    return [RankShare(rows * i // world, rows * (i + 1) // world, rows) for i in range(world)]
 
 
 class Rows(list[int]):
@@ -47,14 +47,14 @@ class Rows(list[int]):
     """
 
     def __init__(
-        self, indices: list[int], whole: int, last: bool, share: Share | None = None
+        self, indices: list[int], whole: int, last: bool, share: RankShare | None = None
     ) -> None:
         super().__init__(indices)
         self.whole = whole
         self.last = last
-        self.share = share or Share(0, len(indices), len(indices))
+        self.share = share or RankShare(0, len(indices), len(indices))
 
-    def __reduce__(self) -> tuple[type[Rows], tuple[list[int], int, bool, Share]]:
+    def __reduce__(self) -> tuple[type[Rows], tuple[list[int], int, bool, RankShare]]:
         return Rows, (list(self), self.whole, self.last, self.share)
 
 

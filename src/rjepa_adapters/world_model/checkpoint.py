@@ -7,6 +7,7 @@ of both and one of itself. It is written under another name, synced and renamed.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -25,9 +26,6 @@ from torch import Tensor
 from rjepa_core.errors import DiskFullError, UsageError
 from rjepa_core.ports.world_model import UNFINISHED
 
-from .run_files import is_utf8, write_whole
-from .run_files import sync as _sync
-
 VERSION = 2
 FOLDER, MODEL, TRAINING, STATE, BEST = (
     "checkpoints",
@@ -36,7 +34,7 @@ FOLDER, MODEL, TRAINING, STATE, BEST = (
     "state.json",
     "best.json",
 )
-_PREFIX, _UNFINISHED = "step-", ".unfinished"
+_PREFIX = "step-"
 _NAME = re.compile(_PREFIX + r"([0-9]{8,15})")
 # A state grows by a row an epoch and by a list a length of validation's traces.
 _JSON_BYTES = 32 * 2**20
@@ -89,27 +87,42 @@ def write(run: Path, step: int, model: Tensors, training: Tensors, state: dict[s
         draft.mkdir(parents=True)
         for name, tensors in ((MODEL, model), (TRAINING, training)):
             save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, draft / name)
-            _sync(draft / name)
+            sync(draft / name)
         digests = {name: _digest(draft / name) for name in (MODEL, TRAINING)}
         body = {**state, "version": VERSION, "step": step, "digests": digests}
         (draft / STATE).write_text(_json_text({"digest": _json_digest(body), **body}), "utf-8")
-        _sync(draft / STATE)
-        _sync(draft)
-        if place.exists():
-            shutil.rmtree(place)
-        draft.rename(place)
-        _sync(place.parent)
+        sync(draft / STATE)
+        sync(draft)
+        _replace(place, draft)
+        sync(place.parent)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(draft, ignore_errors=True)
         if isinstance(error, OSError) and error.strerror:
             reason = error.strerror
         else:
             reason = str(error).splitlines()[0]
+        full = getattr(error, "errno", errno.ENOSPC) in (errno.ENOSPC, errno.EDQUOT)
+        advice = "free some space and resume the run" if full else "mend that and resume the run"
         raise DiskFullError(
-            f"{place}: the checkpoint could not be written: {reason}; free some space and "
-            "resume the run"
+            f"{place}: the checkpoint could not be written: {reason}; {advice}"
         ) from None
     return place
+
+
+def _replace(place: Path, draft: Path) -> None:
+    """Rename `draft` to `place`; a checkpoint that is there stays until that has succeeded."""
+    if not place.exists():
+        draft.rename(place)
+        return
+    old = place.with_name(f"{place.name}.replaced{UNFINISHED}")
+    shutil.rmtree(old, ignore_errors=True)
+    place.rename(old)
+    try:
+        draft.rename(place)
+    except OSError:
+        old.rename(place)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read(place: Path, vet: Vet = lambda state, shapes, place: None) -> Checkpoint:
@@ -249,3 +262,34 @@ def _json_digest(body: Mapping[str, Any]) -> str:
 
 def _json_text(body: Mapping[str, Any]) -> str:
     return json.dumps(body, indent=1) + "\n"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, which gets its name when it is whole and on the disk."""
+    draft = path.with_name(path.name + UNFINISHED)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        sync(draft)
+        draft.rename(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether the bytes of a path are UTF-8, without which some libraries open nothing."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, survive a power failure."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

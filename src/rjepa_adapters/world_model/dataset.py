@@ -19,7 +19,7 @@ from rjepa_core.plugins import open_store
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import STORE_DTYPES
 
-from .batches import Share
+from .batches import RankShare
 from .index import Index
 
 
@@ -41,9 +41,9 @@ class Batch:
     domains: Tensor
     whole: int
     last: bool = True
-    share: Share = attrs.field(
+    share: RankShare = attrs.field(
         default=attrs.Factory(
-            lambda self: Share(0, len(self.latents), len(self.latents)), takes_self=True
+            lambda self: RankShare(0, len(self.latents), len(self.latents)), takes_self=True
         )
     )
 
@@ -124,7 +124,7 @@ class LatentDataset(Dataset[Batch]):
             torch.from_numpy(self.index.domain[rows].astype(np.int64)),
             getattr(indices, "whole", len(rows)),
             getattr(indices, "last", True),
-            getattr(indices, "share", Share(0, len(rows), len(rows))),
+            getattr(indices, "share", RankShare(0, len(rows), len(rows))),
         )
 
     def _read(self, number: int, rows: NDArray[np.int64], steps: int) -> tuple[Tensor, Tensor]:

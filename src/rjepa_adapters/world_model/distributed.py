@@ -22,7 +22,7 @@ from torch.nn import functional as F  # noqa: N812  the field's usual name
 
 from rjepa_core.errors import UsageError
 
-from .batches import Share, shares
+from .batches import RankShare, shares
 
 # Process 0 looks at the validation part while the others wait for it.
 _PATIENCE = timedelta(hours=2)
@@ -72,7 +72,7 @@ class Processes:
         """Wait until all processes are here."""
         self.sum([0.0])
 
-    def gather(self, own: Tensor, share: Share) -> Tensor:
+    def gather(self, own: Tensor, share: RankShare) -> Tensor:
         """[rows of the part, ...] from each process's [rows, ...]; gradients go back to whose
         rows they are."""
         if self.world == 1:

@@ -17,7 +17,7 @@ from torch import Tensor
 from rjepa_core.ports.world_model import TrainWatch
 
 from . import checkpoint
-from .run_files import is_utf8
+from .checkpoint import is_utf8
 
 METRICS, STEPS, EVENTS = "metrics.csv", "steps.csv", "tensorboard"
 _STEP_NAMES = ("step", "loss", "lr")

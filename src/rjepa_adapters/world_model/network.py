@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from rjepa_core.settings import TrainSettings
 
-from .batches import Share
+from .batches import RankShare
+from .linear_path import RowDropout
 from .masks import Mask
-from .model import Jepa, RowDropout
+from .model import Jepa
 from .normalise import Standardiser
 from .objectives import Losses, Objective
 
@@ -59,7 +60,7 @@ class Network(nn.Module):
         mask: Mask,
         generator: torch.Generator,
         seen_BSD: Tensor | None = None,
-        share: Share | None = None,
+        share: RankShare | None = None,
     ) -> Losses:
         """The objective's loss of standardised latents."""
         for dropout in self._dropouts:

@@ -24,7 +24,7 @@ from torch.nn import functional as F  # noqa: N812  the field's usual name
 
 from rjepa_core.settings import TrainingSettings, WorldModelSettings
 
-from .batches import Share
+from .batches import RankShare
 from .distributed import ALONE, Processes
 from .masks import Mask, split
 from .model import Jepa, StepEncoder
@@ -85,7 +85,7 @@ class Objective(nn.Module):
         mask: Mask,
         generator: torch.Generator,
         seen_BSD: Tensor | None = None,
-        share: Share | None = None,
+        share: RankShare | None = None,
     ) -> Losses:
         """The loss of a batch of standardised latents.
 
@@ -99,7 +99,7 @@ class Objective(nn.Module):
                 that their mean over the processes is the whole batch's.
         """
         together = self.processes if share else ALONE
-        share = share or Share(0, len(steps_BSD), len(steps_BSD))
+        share = share or RankShare(0, len(steps_BSD), len(steps_BSD))
         weight = (share.stop - share.start) / share.rows * together.world
         seen = steps_BSD if seen_BSD is None else seen_BSD
         predicted = model(seen, prompt_BD, domain_B, mask)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .dataset import Batch
-from .model import LinearPath
+from .linear_path import LinearPath
 from .network import Network
 from .prediction import parts, surprise
 from .validation import past_figures, predicted_by

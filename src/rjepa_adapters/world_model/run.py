@@ -22,6 +22,7 @@ from rjepa_core.settings import TrainSettings
 from ..reports.training import html, latent_picture
 from . import checkpoint
 from .batches import LONG, LengthBatches
+from .checkpoint import write_whole
 from .dataset import LatentDataset
 from .distributed import Processes, joined
 from .index import Index, open_index
@@ -30,7 +31,6 @@ from .network import Network
 from .normalise import Standardiser, measured
 from .prediction import MOST_STEPS
 from .ridge import start_from_ridge
-from .run_files import write_whole
 from .run_state import RunState, as_begun, read_state
 from .trainer import Trainer
 from .validation import sample

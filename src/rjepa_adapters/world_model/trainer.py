@@ -36,12 +36,10 @@ from .optimiser import (
     restore_optimiser,
     set_learning_rate,
 )
-from .random_states import RandomStates
-from .run_state import read_state
+from .run_state import RandomStates, read_state
 from .selection import DECIDING, harm, is_better, measure_of, reason
-from .signals import deferred
 from .validation import Validation, collapse_on, look, loss_on, sample
-from .workers import Loader
+from .workers import Loader, deferred
 
 _VALIDATION_BATCH = 128
 # Looks for a collapse an epoch, at the targets of the batch that is at hand.

@@ -1,6 +1,6 @@
 """What a world model has to beat: predictions that need no training.
 
-Each answers as a world model does (`Predictor`), in the target space that it is given.
+Each answers as a world model does (`StepPredictor`), in the target space that it is given.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .statistics import Floats
 from .targets import Targets
 
 
-class Predictor(Protocol):
+class StepPredictor(Protocol):
     """The part of the world-model port that the evaluation compares methods by."""
 
     def predict(

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..domain.problem import Split
 from ..ports.world_model import Context, LatentSequence, TargetSpace, WorldModel
-from .baselines import CopyOfPrevious, MeanOfContext, Predictor
+from .baselines import CopyOfPrevious, MeanOfContext, StepPredictor
 from .corpus import Corpus, Tick
 from .progress import EvaluationWatch
 from .results import Seeds
@@ -41,10 +41,10 @@ class Method:
 
     name: str
     kind: str
-    predictor: Predictor
+    predictor: StepPredictor
     against: tuple[str, ...] = ()
     model: WorldModel | None = None
-    ranking: Predictor | None = None
+    ranking: StepPredictor | None = None
     strengths: Mapping[Look, tuple[float, float]] = attrs.field(factory=dict)
 
     def looks(self, ahead: int) -> bool:

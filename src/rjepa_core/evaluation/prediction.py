@@ -10,7 +10,7 @@ import numpy as np
 from ..domain.trace import RecordKey
 from ..ports.world_model import Context, LatentSequence
 from ..text import count
-from .baselines import Predictor
+from .baselines import StepPredictor
 from .corpus import Sample, problem_numbers
 from .methods import CONTEXTS, Comparison, Method
 from .progress import EvaluationWatch
@@ -189,7 +189,9 @@ class _Part:
         ranking = self._compared(f"{method.name} for ranks", method.ranking, context, ahead)
         return _Measured(found.errors, ranking.ranked)
 
-    def _compared(self, name: str, predictor: Predictor, context: Context, ahead: int) -> _Measured:
+    def _compared(
+        self, name: str, predictor: StepPredictor, context: Context, ahead: int
+    ) -> _Measured:
         """Predict batch by batch; all predictions are held where they are to be kept alone."""
         steps, own = self._steps, self._comparison.name
         if own not in ("", name):

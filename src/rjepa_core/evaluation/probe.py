@@ -15,7 +15,7 @@ import numpy as np
 
 from ..ports.world_model import LatentSequence, WorldModel
 from .corpus import Sample, problem_numbers
-from .logistic import fit_logistic
+from .fitting import fit_logistic
 from .methods import BASELINE, WORLD_MODEL, each_in_batches
 from .progress import EvaluationWatch
 from .results import Table, TableBuilder

@@ -18,8 +18,8 @@ from .corpus import Corpus, Sample, read
 from .correctness import is_wrong
 from .corruption import EDITS, KINDS, Clean, Donors, Edit, steps_of
 from .damage import CLEAN, Reading
+from .left_out import LeftOut
 from .progress import EvaluationWatch
-from .refused import Refused
 from .settings import EvaluateSettings
 from .siblings import Siblings, closing
 
@@ -144,7 +144,7 @@ class Readings:
     corpus: Corpus
     siblings: Siblings
     watch: EvaluationWatch
-    refused: Refused
+    refused: LeftOut
 
     def damage(self, split: Split) -> tuple[list[Reading], tuple[str, ...]]:
         """Clean, edited and damaged solutions of a part, and what was left out.

@@ -14,12 +14,12 @@ from ..scoring import named
 from .corpus import Corpus, Sample
 from .correctness import correctness_table
 from .damage import damage_tables
+from .left_out import LeftOut
 from .methods import Comparison, Method, compared, fit_standards
 from .prediction import Kept, looks_of, prediction_tables
 from .probe import COUNTS, ProbeData, probe_tables
 from .progress import EvaluationWatch
 from .readings import Readings
-from .refused import Refused
 from .results import Evaluation, Table
 from .settings import CORRECTNESS, DAMAGE, PARTS, PREDICTION, PROBE, EvaluateRunSettings
 from .siblings import Siblings, closing
@@ -105,7 +105,7 @@ class _Evaluator:
         self._models, self._corpus = models, corpus
         self._seeds = seeds_of(models)
         self._split = Split(self._asked.split)
-        self._refused = Refused(models, self._asked)
+        self._refused = LeftOut(models, self._asked)
         siblings = Siblings(settings, registry, watch)
         self._readings = Readings(self._asked, corpus, siblings, watch, self._refused)
 

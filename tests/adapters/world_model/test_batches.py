@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rjepa_adapters.world_model.batches import LengthBatches, Rows, Share
+from rjepa_adapters.world_model.batches import LengthBatches, RankShare, Rows
 
 STEPS = st.lists(st.integers(1, 9), min_size=1, max_size=200).map(lambda x: np.array(x, np.int32))
 
@@ -91,8 +91,8 @@ def test_the_order_is_fixed_for_good() -> None:
 
 def test_rows_travel_to_workers() -> None:
     rows = pickle.loads(pickle.dumps(Rows([1, 2], 5, False)))
-    assert (rows, rows.whole, rows.last, rows.share) == ([1, 2], 5, False, Share(0, 2, 2))
-    share = Share(1, 2, 2)
+    assert (rows, rows.whole, rows.last, rows.share) == ([1, 2], 5, False, RankShare(0, 2, 2))
+    share = RankShare(1, 2, 2)
     assert pickle.loads(pickle.dumps(Rows([2], 5, True, share))).share == share
 
 

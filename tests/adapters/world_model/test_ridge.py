@@ -13,8 +13,8 @@ from latent_stores import make_store
 from rjepa_adapters.world_model.batches import LengthBatches
 from rjepa_adapters.world_model.dataset import LatentDataset
 from rjepa_adapters.world_model.index import open_index
+from rjepa_adapters.world_model.linear_path import LinearPath
 from rjepa_adapters.world_model.masks import past, split
-from rjepa_adapters.world_model.model import LinearPath
 from rjepa_adapters.world_model.network import Network
 from rjepa_adapters.world_model.normalise import Standardiser
 from rjepa_adapters.world_model.prediction import predict_each

@@ -23,7 +23,7 @@ from latent_stores import make_store
 from training_logs import read_rows
 
 from rjepa_adapters.world_model import checkpoint
-from rjepa_adapters.world_model import run_files as files
+from rjepa_adapters.world_model import checkpoint as files
 from rjepa_adapters.world_model.inference import JepaWorldModel, device_of, find_checkpoint
 from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure, unstructure

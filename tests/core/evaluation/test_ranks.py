@@ -8,15 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rjepa_core.evaluation.ranks import (
-    ALL,
-    SAME_PLACE,
-    SAME_PROBLEM,
-    Ranked,
-    Ranker,
-    Steps,
-    chance,
-)
+from rjepa_core.evaluation.ranks import ALL, SAME_PLACE, SAME_PROBLEM, Ranked, Ranker, Steps, chance
 from rjepa_core.ports.world_model import Context
 
 SMALL = st.integers(-3, 3)

@@ -12,14 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rjepa_core.domain.problem import statement_hash
-from rjepa_core.evaluation.corruption import (
-    EDITS,
-    KINDS,
-    Clean,
-    Donors,
-    Edit,
-    false_equations,
-)
+from rjepa_core.evaluation.corruption import EDITS, KINDS, Clean, Donors, Edit, false_equations
 from rjepa_core.evaluation.corruption.names import names_in
 
 SHARED = Path(__file__).parents[5] / "shared" / "data"

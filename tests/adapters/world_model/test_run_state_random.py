@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rjepa_adapters.world_model.checkpoint import shapes_of
-from rjepa_adapters.world_model.random_states import RandomStates
+from rjepa_adapters.world_model.run_state import RandomStates
 
 
 def test_there_and_back() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rjepa_core.evaluation.logistic import Logistic, fit_logistic
+from rjepa_core.evaluation.fitting import Logistic, fit_logistic
 from rjepa_core.evaluation.statistics import auroc
 
 

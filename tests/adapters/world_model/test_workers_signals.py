@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from rjepa_adapters.world_model import signals
+from rjepa_adapters.world_model import workers as signals
 
 
 def test_an_interrupt_waits_for_the_end() -> None:

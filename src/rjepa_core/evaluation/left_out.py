@@ -17,7 +17,7 @@ from .settings import EvaluateSettings
 A = TypeVar("A")
 
 
-class Refused:
+class LeftOut:
     """What is left out, and why. Nobody is asked before something was refused.
 
     Args:
