@@ -100,9 +100,28 @@ def test_no_room_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Monke
     def full(path: Path) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(checkpoint, "_sync", full)
+    monkeypatch.setattr(checkpoint, "sync", full)
     with pytest.raises(DiskFullError, match="could not be written: No space left on device"):
         write(tmp_path, 2)
     monkeypatch.undo()
     assert [one.name for one in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
     checkpoint.read(tmp_path / "checkpoints" / "step-00000001")
+
+
+def test_a_checkpoint_stays_until_its_successor_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = write(tmp_path, 1)
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if self.name == "step-00000001.unfinished":
+            raise OSError(13, os.strerror(13))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(DiskFullError, match="Permission denied; mend that and resume the run"):
+        write(tmp_path, 1)
+    monkeypatch.undo()
+    assert [one.name for one in (tmp_path / "checkpoints").iterdir()] == ["step-00000001"]
+    checkpoint.read(place)
