@@ -404,7 +404,7 @@ def test_a_full_disk_is_one_line(
     def full(path: Path) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(checkpoint, "_sync", full)
+    monkeypatch.setattr(checkpoint, "sync", full)
     with pytest.raises(DiskFullError, match="No space left on device; free some space"):
         train(str(tmp_path / "r"), settings_of(store))
 
