@@ -19,7 +19,6 @@ import torch
 
 from rjepa_core.errors import UsageError
 
-from . import workers as signals
 from .batches import LengthBatches
 from .dataset import Batch, LatentDataset
 
@@ -128,7 +127,7 @@ class Loader:
                     initializer=_begin,
                     initargs=(self._dataset,),
                 )
-            with signals.blocked():
+            with blocked():
                 return self._pool.submit(_read, rows)
         except OSError as error:
             raise self._unusable(error.strerror or str(error)) from None
@@ -159,7 +158,7 @@ _dataset: LatentDataset | None = None
 def _begin(dataset: LatentDataset) -> None:
     """In a worker, before anything is read."""
     global _dataset
-    signals.leave_to_parent()
+    leave_to_parent()
     torch.set_num_threads(1)
     _dataset = dataset
     threading.Thread(target=_end_with_parent, daemon=True).start()
