@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -68,15 +69,18 @@ def main() -> None:
     by_algebra = list(grader._workers.compare(texts))
     algebra = time.perf_counter() - began
     grader.close()
-    agree = sum(
-        one.mark == other.mark for one, other in zip(grader.grade(few), by_algebra, strict=True)
+    differ = Counter(
+        re.sub(r"\d+", "N", pair[1])
+        for pair, one, other in zip(texts, grader.grade(few), by_algebra, strict=True)
+        if one.mark != other.mark
     )
     rows = [
         ("plain numbers, one thread", len(pairs), f"{60 * len(pairs) / plain:,.0f}"),
         (f"math-verify, {WORKERS} processes", len(few), f"{60 * len(few) / algebra:,.0f}"),
     ]
     text = table(("", "pairs", "pairs a minute"), rows)
-    text += f"\n\nMarks: {dict(marks)}; of {len(few)} pairs both sides agree on {agree}."
+    text += f"\n\nMarks: {dict(marks)}; of {len(few)} pairs both sides agree on "
+    text += f"{len(few) - differ.total()}; they differ on {', '.join(sorted(differ)) or 'none'}."
     print(f"load {os.getloadavg()[0]:.1f}\n{text}")
     if chosen.write:
         write_section("grading-speed", "Grading", text, "benchmarks/grading_speed.py")

@@ -123,7 +123,7 @@ def _numerically(wanted: Any, given: Any) -> Answer:
         return (RIGHT if ratio.is_number and ratio.is_nonzero else WRONG), ""
     if not (isinstance(wanted, Expr) and isinstance(given, Expr)):
         return WRONG, ""
-    difference = wanted - given
+    difference = (wanted - given).doit()
     symbols = sorted(difference.free_symbols, key=str)
     if len(symbols) > 2:
         return WRONG, ""

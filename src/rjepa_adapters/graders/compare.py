@@ -18,6 +18,8 @@ DECIMAL_COMMA = "decimal comma or two numbers"
 
 _CHOICE = re.compile(r"(?:option |choice |answer )?\(?([A-Ja-j])\)?(?:[).:]\s*(?P<text>.*))?", re.S)
 _LETTER = re.compile(r"\(?([A-J])\)?")
+# Inequalities that words join are read as one of them.
+_EITHER = re.compile(r"(?=.*(?:[<>]|\\[lg]e))(?=.*\b(?:or|and)\b)", re.S)
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 # A name, words, or a calculation with numbers alone.
 _NAME = re.compile(r"\s*(?:[A-Za-z]|\\[a-z]+)(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?\s*")
@@ -94,6 +96,8 @@ def compare(expected: str, answer: str, longest: int) -> Verdict | None:
         return Verdict(RIGHT)
     if _is_prose(ours) or _is_prose(theirs):
         return _sentences(ours, theirs)
+    if _EITHER.search(ours) or _EITHER.search(theirs):
+        return Verdict(UNGRADED, WORDS_DIFFER)
     if any(_has_words(text) for text in (ours, theirs)):
         return Verdict(UNGRADED, UNREADABLE)
     return None

@@ -20,6 +20,8 @@ _PROSE = re.compile(
     re.I,
 )
 _SENTENCE_END = re.compile(r"[.!?]['\"”’)*_]*(?=\s|\Z)")
+# What follows says why.
+_CLAUSE = re.compile(r",?[*_]*\s+(?:because|since|which|so that)\b", re.I)
 _BRACES = re.compile(
     r"(?P<box>\\(?:boxed|fbox|fboxed)\s*\{)|\\boxed\s+(?P<word>[^\s${}]+)|\\.|[{}]", re.S
 )
@@ -106,8 +108,10 @@ def _in_prose(text: str) -> str | None:
     """What `the answer is 24` says last, up to the end of its sentence."""
     value = None
     for found in _PROSE.finditer(text):
-        end = _SENTENCE_END.search(found["value"])
-        value = found["value"][: end.start()] if end else found["value"]
+        value = found["value"]
+        for end in (_SENTENCE_END, _CLAUSE):
+            if stop := end.search(value):
+                value = value[: stop.start()]
     return (value or "").strip(_AROUND) or None
 
 

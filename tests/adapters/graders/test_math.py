@@ -81,7 +81,7 @@ def hasty() -> Iterator[MathGrader]:
 
 def test_pairs_written_by_hand(grader: MathGrader, hasty: MathGrader) -> None:
     pairs = read_pairs()
-    assert len(pairs) >= 200
+    assert len(pairs) >= 400
     verdicts = grader.grade([pair.submission for pair in pairs if not pair.hostile])
     verdicts += hasty.grade([pair.submission for pair in pairs if pair.hostile])
     needless, counts = [], Counter[tuple[str, str]]()

@@ -28,6 +28,7 @@ ANSWERS = [
     ("The final answer is $18.50. Bye", "$18.50"),
     ("The answer to the question is: 5 km", "5 km"),
     ("The answer is:\n18", "18"),
+    ("The answer is 5, because 2 + 3 = 5.", "5"),
     ("Answer: The answer is B.", "B"),
     ("Answer: 18\n\nI hope that helps!", "18"),
     ("Answer: 3\nNo, wait. The answer is 4.", "4"),
