@@ -28,6 +28,12 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+def pytest_sessionstart() -> None:
+    """In the background of a shell SIGINT is ignored; tests interrupt themselves and children."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def _hangups() -> Iterator[None]:
     """An interrupted command ignores SIGHUP until its process ends; the next test's must not."""

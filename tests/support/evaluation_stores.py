@@ -43,11 +43,16 @@ def solution(number: int, slips: int = 0) -> str:
     return "\n".join([*kept, f"#### {number + slips}"])
 
 
+def statement(number: int) -> str:
+    """The problem of `solution(number + 2)`."""
+    return f"How many seats are in rows of {number + 2}, case {number}?"
+
+
 def write_solutions(path: Path, count: int, first: int = 0) -> None:
     rows = [
         {
             "id": f"q{i}",
-            "question": f"How many seats are in rows of {i + 2}, case {i}?",
+            "question": statement(i),
             "solution": solution(i + 2),
         }
         for i in range(first, first + count)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
-from evaluation_stores import solution
+from evaluation_stores import solution, statement
 from services import client, opened, problem, running
 
 from rjepa_core.domain.trace import RecordKey
@@ -17,7 +17,7 @@ from rjepa_core.scoring.serving import Served
 from rjepa_core.scoring.surprise import score
 from rjepa_core.scoring.text_encoder import sequence_of
 
-STATEMENT = "How many seats, case 3?"
+STATEMENT = statement(3)
 
 
 def text(caller: httpx2.Client, **fields: Any) -> dict[str, Any]:

@@ -401,10 +401,10 @@ def test_a_loss_that_is_no_number_ends_the_run(store: str, tmp_path: Path) -> No
 def test_a_full_disk_is_one_line(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path) -> None:
+    def full(tensors: object, path: Path) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(checkpoint, "sync", full)
+    monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(DiskFullError, match="No space left on device; free some space"):
         train(str(tmp_path / "r"), settings_of(store))
 

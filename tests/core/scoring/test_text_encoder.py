@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 import numpy as np
 import pytest
-from evaluation_stores import make_run, make_store, registry, solution
+from evaluation_stores import make_run, make_store, registry, solution, statement
 
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.problem import GivenSolution
@@ -50,7 +50,7 @@ def encoder(info: WorldModelInfo) -> Iterator[TextEncoder]:
 
 
 def asked(number: int) -> Solution:
-    return Solution(f"How many seats, case {number}?", GivenSolution(solution(number + 2)), "math")
+    return Solution(statement(number), GivenSolution(solution(number + 2)), "math")
 
 
 def test_texts_get_the_latents_of_their_records(store: LatentStore, encoder: TextEncoder) -> None:
