@@ -126,7 +126,7 @@ def test_more_failed_than_allowed(home: Path, extraction: dict[str, Any]) -> Non
     assert task_runs(run, 1)["extract"].run_count == 1
     assert run.state is not None
     assert run.state.is_failed()
-    assert (run.state.message or "").endswith("see: rjepa-cli show latents --failures")
+    assert (run.state.message or "").endswith("1 of 10 failed, more than run.allow_failures=0%")
     page = artifacts(run)["rjepa-extraction"]
     assert "| ending | done, and more failed than was allowed |" in page
     assert "| failures | 1 (1 answer only) |" in page

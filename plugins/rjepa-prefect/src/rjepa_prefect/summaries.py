@@ -49,8 +49,9 @@ def training_text(facts: Facts) -> str:
     """Return the summary of a training run: its ending, best epoch, losses per epoch and files."""
     lines = ["### Training", "", visible(ending_line(facts)), ""]
     rows = []
-    if facts["best"] is not None and facts["best_epoch"] > 0:
-        rows.append(("best epoch", f"{facts['best_epoch']}, {facts['best']:.4g}"))
+    if facts["best"] is not None:
+        epoch = facts["best_epoch"] or "the start"
+        rows.append(("best epoch", f"{epoch}, {facts['best']:.4g}"))
     rows.append(("world model", f"`{facts['run']}`"))
     if facts["report"]:
         rows.append(("report", f"`{facts['report']}`"))
