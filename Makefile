@@ -19,7 +19,7 @@ demo: $(VENV)/.demo
 	$(BIN)/rjepa-cli train --store $(DEMO) --out $(DEMO)-world-model --epochs 60 \
 		--set model.width=128 --set training.patience=0 --set training.batch_size=8
 	$(BIN)/rjepa-cli evaluate --world-model $(DEMO)-world-model --store $(DEMO) --model smollm2 \
-		--parts prediction,damage --out $(DEMO)-evaluation
+		--parts prediction --out $(DEMO)-evaluation
 	$(BIN)/rjepa-cli show $(DEMO) demo-04 --world-model $(DEMO)-world-model
 	@echo
 	@echo "NOTE: a world model trained for a minute on 24 problems proves the pipeline and nothing more."
