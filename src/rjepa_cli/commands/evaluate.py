@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -28,7 +27,7 @@ from ..console import Screen
 from ..errors import InterruptedRunError
 from ..options import FLAGS, Flag
 from ..out_folder import NewFile, new_reports, write_reports
-from ..progress import Meter, ProgressReport
+from ..progress import Meter, Metered, ProgressReport
 from ..signals import Interrupts
 
 if TYPE_CHECKING:
@@ -189,12 +188,11 @@ def _write(out: Path, facts: Facts, screen: Screen) -> None:
 _SHORT = 5.0
 
 
-class Stages:
+class Stages(Metered):
     """Entered around an evaluation; `report` and `encode` are handed to it."""
 
     def __init__(self, screen: Screen, interrupts: Interrupts) -> None:
         self._screen, self._interrupts = screen, interrupts
-        self._meter: Meter | None = None
         self._phase = ""
 
     def report(self, progress: ToolProgress) -> None:
@@ -230,17 +228,6 @@ class Stages:
         if self._meter is not None:
             self._meter.__exit__(None, None, None)
             self._meter = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._leave()
 
 
 def _status(progress: ToolProgress, seconds: float) -> str:
