@@ -42,6 +42,10 @@ PAIRED, NAMED = ("paired max", "paired mean"), "named"
 # Above it a baseline without any model makes a kind of damage easy.
 EASY = 0.6
 WAYS = PAST, OTHERS, SUMMED = "past", "others", "summed"
+_USE = (
+    "to choose what to look at first, by the method that is ahead; the log-probability costs the "
+    "same reading as the surprise"
+)
 TITLES = {
     "result": "A result changed, and carried on",
     "operation": "An operation changed, and carried on",
@@ -126,13 +130,18 @@ def step_scores_of(
 
 def _each_way(methods: Sequence[Method], scores: Mapping[str, Scores]) -> list[Method]:
     """Return the methods as lines: past, others and summed apart. A world model is compared with
-    the baselines that see what it sees, and with ridge regression summed."""
+    the baselines that see what it sees, with ridge regression summed, and with those that need no
+    model."""
     found = []
     for method in methods:
         for way in WAYS:
             name = f"{method.name}, {way}"
             rivals = dict.fromkeys((RIDGE, *method.against))
-            against = (*(f"{other}, {way}" for other in rivals), f"{RIDGE}, {SUMMED}")
+            against = (
+                *(f"{other}, {way}" for other in rivals),
+                f"{RIDGE}, {SUMMED}",
+                *WITHOUT_MODEL,
+            )
             if name in scores:
                 found.append(attrs.evolve(method, name=name, against=against))
     return found
@@ -183,6 +192,8 @@ def damage_table(
         chance={**dict.fromkeys(columns, 0.5), NAMED: figures.chance},
         lines=lines,
         notes=(*notes, figures.place, figures.counts),
+        leads=(f"{CLEAN} fitted", NAMED),
+        use=_USE,
         facts={"easy": easy},
     )
 

@@ -119,10 +119,14 @@ def _verdict(difference: Facts | None, lower: bool) -> str:
 
 
 def rows_of(table: Facts) -> list[list[str]]:
-    """Rows of cells: the methods, their differences, and chance."""
+    """Rows of cells: the methods, their differences, and chance. Of several seeds the differences
+    of the line that stands for them all are shown."""
+    members = {name for line in table["lines"] for name in line["of"]}
     rows = []
     for line in table["lines"]:
         rows.append([visible(line["method"]), *figures(table["columns"], line["figures"])])
+        if line["method"] in members:
+            continue
         for other, differences in line["differences"].items():
             cells = figures(table["columns"], differences, signed=True)
             rows.append([f"  {LESS}{visible(other)}", *cells])
