@@ -53,8 +53,6 @@ FIGURES = {
     "top-1 same place": "top-1, same place",
     "MRR same place": "MRR, same place",
 }
-# The line of the world models of one objective.
-WORST = r"world model (\w+), the worst of \d+ seeds"
 RANKED = set(FIGURES.values()) - {"error", "explained"}
 MEAN, COPY, RIDGE = "mean of the context", "copy of the previous step", "ridge regression"
 GSM8K = Path(__file__).parents[1].parent / "shared" / "data" / "gsm8k_train.jsonl"
@@ -309,16 +307,17 @@ def check_json(
                 ranked = " for ranks" if method == RIDGE and name in RANKED else ""
                 named = [f"{method}{ranked}{owner}", f"{method}{ranked}"]
                 source = next((n for n in named if view in scores.get(n, {})), None)
-                if source is None and (worst := re.fullmatch(WORST, method)):
-                    models = evaluation["world_models"].items()
-                    seeds = [n for n, model in models if model["objective"] == worst[1]]
+                if source is None and line["of"]:
                     every = [
-                        scores[n][view].figures()[name] for n in seeds if view in scores.get(n, {})
+                        scores[n][view].figures()[name]
+                        for n in line["of"]
+                        if view in scores.get(n, {})
                     ]
-                    if not every or len(every) != len(seeds):
+                    if len(every) != len(line["of"]):
                         yield Finding(f"{where}: some have no predictions in the file", np.inf)
                         continue
-                    value = (max if name == "error" else min)(every)
+                    high = (", the best of " in method) != (name == "error")
+                    value = (max if high else min)(every)
                     yield Finding(where, abs(value - theirs["value"]), allowed_of(name, view, kept))
                     continue
                 if source is None:

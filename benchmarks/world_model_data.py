@@ -2,8 +2,8 @@
 
     python benchmarks/world_model_data.py LATENTS [--statements FILE]
 
-Each share is the problems with the smallest hashes, so that a larger one holds the smaller ones; all
-are judged on the whole validation part, each figure with the strength that is best for it.
+Each share is the problems with the smallest hashes, so that a larger one holds the smaller ones;
+all are judged on the whole validation part, each figure with the strength that is best for it.
 """
 
 from __future__ import annotations

@@ -121,7 +121,11 @@ def test_figures_of_an_evaluation_are_held_against_its_own(
     predictions(latents, tmp_path / "kept.safetensors")
     figure = {"value": top1, "low": 1.0, "high": 1.0}
     line = {"method": "world model", "figures": {"top-1": figure}}
-    worst = {"method": "world model frozen, the worst of 1 seeds", "figures": {"top-1": figure}}
+    worst = {
+        "method": "world model frozen, the worst of 1 seeds",
+        "of": [line["method"]],
+        "figures": {"top-1": figure},
+    }
     tables = {
         "world_models": {"world model": {"objective": "frozen"}},
         "tables": [{"name": "prediction/past/1", "lines": [line, worst]}],
