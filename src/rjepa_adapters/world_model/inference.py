@@ -17,8 +17,10 @@ from rjepa_core.ports.world_model import (
     Floats,
     LatentSequence,
     TargetSpace,
+    Verdict,
     WorldModelInfo,
     check_ahead,
+    check_verifies,
 )
 from rjepa_core.scoring import check_finite
 from rjepa_core.settings import TrainSettings
@@ -149,6 +151,11 @@ class JepaWorldModel:
             return self._network.jepa.embed(steps, prompt, domain)
 
         return self._by_length(sequences, of)
+
+    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
+        """As the port."""
+        check_verifies(self.info, sequences)
+        raise NotImplementedError
 
     def unstandardise(self, predictions: Floats) -> Floats:
         """As the port."""
