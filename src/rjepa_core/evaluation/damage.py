@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
+from ..domain.provenance import CLEAN
 from ..domain.problem import half_of
 from ..ports.world_model import Context
 from ..text import count
@@ -34,7 +35,6 @@ from .results import Line, Seeds, Table, TableBuilder
 from .settings import DAMAGE, EvaluateSettings
 from .statistics import Doubles, Figure, Flags, Ints, Resampler, Separation, Share, named
 
-CLEAN = "clean"
 # What damaged solutions are told from.
 AGAINST = (CLEAN, "edited")
 KINDS_OF_SCORE = ("max", "mean", "fitted")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 import numpy as np
 
+from ..domain.provenance import CLEAN, DONOR, KIND, OF, OF_PROBLEM, WRONG_STEP
 from ..domain.problem import Split
 from ..domain.trace import RecordKey, Trace
 from ..errors import InputError
@@ -17,14 +18,12 @@ from ..stores import layer_in
 from .corpus import Corpus, Sample, read
 from .correctness import is_wrong
 from .corruption import EDITS, KINDS, Clean, Donors, Edit, steps_of
-from .damage import CLEAN, Reading
+from .damage import Reading
 from .left_out import LeftOut
 from .progress import EvaluationWatch
 from .settings import EvaluateSettings
 from .siblings import Siblings, closing
 
-# Keys of a solution's metadata.
-KIND, OF, WRONG, DONOR = "kind", "of", "wrong_step", "donor"
 # A solution with fewer steps is not damaged.
 _LEAST_STEPS = 3
 # The latents of an unchanged solution must be the store's own, but for what rounding in another
@@ -108,16 +107,16 @@ class _Readable:
         return cls(trace, Clean.of(name, trace.problem.statement_hash, statement, bodies))
 
     def planned(self, kind: str, edit: Edit) -> Planned | None:
-        labels = {KIND: kind, OF: str(self.trace.key)}
+        own = self.trace.problem
+        labels = {KIND: kind, OF: str(self.trace.key), OF_PROBLEM: own.statement_hash}
         if edit.wrong is not None:
-            labels[WRONG] = str(edit.wrong)
+            labels[WRONG_STEP] = str(edit.wrong)
         if edit.donor:
             labels[DONOR] = edit.donor
         answer = edit.answer(self.trace.answer)
         solution = steps_of(self.trace).solution(edit.bodies, labels, answer)
         if solution is None:
             return None
-        own = self.trace.problem
         problem = attrs.evolve(
             own,
             # With the digest a solution that was made otherwise is another one.

@@ -25,7 +25,7 @@ from rjepa_core.evaluation import (
     evaluate,
 )
 from rjepa_core.evaluation.corruption import EDITS, KINDS, steps_of
-from rjepa_core.evaluation.readings import DONOR, KIND, OF, WRONG, Planned, plan
+from rjepa_core.evaluation.readings import Planned, plan
 from rjepa_core.plugins.locate import open_store
 from rjepa_core.settings import MATH_TEMPLATE, AdapterSettings, ModelSettings
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
