@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import attrs
 import numpy as np
 
-from ..domain.provenance import CLEAN
 from ..domain.problem import half_of
+from ..domain.provenance import CLEAN
 from ..ports.world_model import Context
 from ..text import count
 from .corpus import Sample

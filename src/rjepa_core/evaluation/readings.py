@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 import numpy as np
 
-from ..domain.provenance import CLEAN, DONOR, KIND, OF, OF_PROBLEM, WRONG_STEP
 from ..domain.problem import Split
+from ..domain.provenance import CLEAN, DONOR, KIND, OF, OF_PROBLEM, WRONG_STEP
 from ..domain.trace import RecordKey, Trace
 from ..errors import InputError
 from ..ports.source import SourceRow
