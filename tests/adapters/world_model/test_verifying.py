@@ -312,7 +312,11 @@ def test_settings_that_do_not_fit(
 
 def test_its_own_defaults_where_nothing_is_said() -> None:
     found = structure(TrainSettings, {"model": {"objective": "verifier"}, "training": {"lr": 0.5}})
-    assert (found.training.lr, found.training.select, found.model.network) == (0.5, "loss", "linear")
+    assert (found.training.lr, found.training.select, found.model.network) == (
+        0.5,
+        "loss",
+        "linear",
+    )
     plain = structure(TrainSettings, {"training": {"lr": 0.5}})
     assert found.model.dropout > plain.model.dropout
     assert found.training.weight_decay > plain.training.weight_decay
