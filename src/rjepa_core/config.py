@@ -51,6 +51,8 @@ def structure(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
     """
     if not isinstance(data, Mapping):
         raise SettingsError(f"{where or cls.__name__}: expected a section with keys, got {data!r}")
+    # Defaults of one section may depend on another.
+    data = getattr(cls, "with_defaults", lambda given: given)(data)
     hints = get_type_hints(cls)
     fields = [a for a in attrs.fields(cls) if a.init]  # type: ignore[arg-type]
     known = [a.name for a in fields]

@@ -24,7 +24,9 @@ from rjepa_core.ports.world_model import (
     Floats,
     LatentSequence,
     TargetSpace,
+    Verdict,
     check_ahead,
+    check_verifies,
 )
 
 from .protocol import MEDIA, WireError, info_from_json, pack, pack_values, unpack_values
@@ -139,6 +141,11 @@ class RemoteWorldModel:
     def embeddings(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
         """See `WorldModel`."""
         return self._values("/embeddings", sequences)
+
+    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
+        """See `WorldModel`."""
+        check_verifies(self.info, sequences)
+        raise NotImplementedError
 
     def unstandardise(self, predictions: Floats) -> Floats:
         """See `WorldModel`."""

@@ -167,6 +167,32 @@ def curves(
     return svg(title, WIDTH, height, parts)
 
 
+def shares(title: str, points: Sequence[tuple[float, float, int]]) -> Markup:
+    """Draw observed against predicted shares, with the number of observations at each point; on the
+    diagonal they agree."""
+    side, left, top = 320, 56, 14
+    inner = side - left - top
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return left + x * inner, top + (1.0 - y) * inner
+
+    parts = []
+    for tick in _ticks(0.0, 1.0):
+        x, y = at(tick, tick)
+        parts.append(f'<path class="grid" d="M{left} {y:.1f}h{inner}"/>')
+        parts.append(text(left - 8, y, f"{tick:g}", "end"))
+        parts.append(text(x, top + inner + 16, f"{tick:g}", "middle"))
+    parts.append(f'<path class="axis" d="M{left} {top + inner}L{left + inner} {top}"/>')
+    placed = [at(predicted, observed) for predicted, observed, _ in points]
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in placed)
+    if path:
+        parts.append(f'<path class="line c0" d="M{path}"/>')
+    for (x, y), (_, _, number) in zip(placed, points, strict=True):
+        parts.append(f'<circle class="dot c0" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
+        parts.append(text(x + 7, y, f"{number:,}", "start"))
+    return svg(title, side + 40, side + 10, parts)
+
+
 def scatter(title: str, points: NDArray[np.float64], positions: NDArray[np.int64]) -> Markup:
     """Draw points [N, 2], coloured by position [N] from 0; late positions share the last colour."""
     side = WIDTH - _LEGEND

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
@@ -15,12 +15,13 @@ from rjepa_core.config import unstructure
 from rjepa_core.settings import TrainSettings
 
 from .page import render
-from .svg import CURVES, curves, scatter
+from .svg import CURVES, curves, scatter, shares
 
 Row = Mapping[str, Any]
 # Charts, and parts of the names of their values; the first match counts.
 _CHARTS = (
-    ("Loss", ("loss", "regression", "contrastive", "surprise", "error")),
+    ("Loss", ("loss", "regression", "contrastive", "surprise", "error", "brier")),
+    ("AUROC", ("auroc",)),
     ("Effective rank (RankMe)", ("rank",)),
     ("Retrieval of the masked step", ("top1", "mrr", "retrieval", "accuracy")),
     ("Spread of the dimensions", ("std", "spread", "variance")),
@@ -35,6 +36,7 @@ def html(
     picture: LatentPicture | None = None,
     best_epoch: int | None = None,
     chosen: str = "",
+    reliability: Mapping[str, Sequence[Bin]] | None = None,
 ) -> str:
     """Return the page.
 
@@ -45,6 +47,7 @@ def html(
         picture: of the latent space, if there is one.
         best_epoch: marked in the table of epochs.
         chosen: which epoch was chosen, and why.
+        reliability: of a verifier: predicted and observed shares, by what is predicted.
     """
     columns, epochs, best = _epochs(curve, best_epoch)
     return render(
@@ -57,8 +60,20 @@ def html(
         epochs=epochs,
         best=best,
         picture=_picture(picture) if picture is not None else None,
+        reliability=[_reliability(name, bins) for name, bins in (reliability or {}).items()],
         settings=list(_settings(settings)),
     )
+
+
+class Bin(Protocol):
+    """Predictions of about the same probability, and how many of them came true."""
+
+    @property
+    def predicted(self) -> float: ...
+    @property
+    def observed(self) -> float: ...
+    @property
+    def count(self) -> int: ...
 
 
 def _curves(curve: Sequence[Row]) -> Iterator[tuple[Markup, str]]:
@@ -104,6 +119,12 @@ def _picture(picture: LatentPicture) -> tuple[Markup, str]:
         f"components, which explain {first} and {second} of the variance."
     )
     return scatter(caption, picture.points, picture.positions), caption
+
+
+def _reliability(name: str, bins: Sequence[Bin]) -> tuple[Markup, str]:
+    points = [(one.predicted, one.observed, one.count) for one in bins]
+    caption = f"Probability of {name}: predicted, and observed."
+    return shares(caption, points), caption
 
 
 def _settings(settings: TrainSettings) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -24,6 +24,21 @@ from .index import Index
 
 
 @attrs.frozen(eq=False)
+class BatchLabels:
+    """What is known about the traces of a batch; NaN where it is not.
+
+    Attributes:
+        wrong: float32 [B, S], 1 for a wrong step, 0 for a right one.
+        logprobs: float32 [B, S].
+        right: float32 [B], 1 for a right answer, 0 for a wrong one.
+    """
+
+    wrong: Tensor
+    logprobs: Tensor
+    right: Tensor
+
+
+@attrs.frozen(eq=False)
 class Batch:
     """Traces of equally many steps, or a part of such a batch.
 
@@ -34,6 +49,7 @@ class Batch:
         whole: traces of the optimiser's batch, all its parts together.
         last: the optimiser moves after this part.
         share: of the part, which these traces are.
+        labels: of the traces, where the index has them.
     """
 
     latents: Tensor
@@ -46,26 +62,27 @@ class Batch:
             lambda self: RankShare(0, len(self.latents), len(self.latents)), takes_self=True
         )
     )
+    labels: BatchLabels | None = None
 
     def __len__(self) -> int:
         return len(self.latents)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The same on a device."""
-        return attrs.evolve(
-            self,
-            latents=self.latents.to(device, non_blocking=non_blocking),
-            prompts=self.prompts.to(device, non_blocking=non_blocking),
-            domains=self.domains.to(device, non_blocking=non_blocking),
-        )
+        return self._each(lambda values: values.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """The same in page-locked memory; the loader calls it."""
+        return self._each(lambda values: values.pin_memory())
+
+    def _each(self, call: Callable[[Tensor], Tensor]) -> Batch:
+        labels = self.labels
         return attrs.evolve(
             self,
-            latents=self.latents.pin_memory(),
-            prompts=self.prompts.pin_memory(),
-            domains=self.domains.pin_memory(),
+            latents=call(self.latents),
+            prompts=call(self.prompts),
+            domains=call(self.domains),
+            labels=labels and BatchLabels(*map(call, attrs.astuple(labels, recurse=False))),
         )
 
 
@@ -118,6 +135,10 @@ class LatentDataset(Dataset[Batch]):
                 places = np.flatnonzero(of_store == number)
                 read = self._read(number, rows[places], int(steps[0]))
                 latents[places], prompts[places] = read
+        labels = None
+        if self.index.supervision is not None:
+            found = self.index.supervision.of(rows, int(steps[0]))
+            labels = BatchLabels(*map(torch.from_numpy, found))
         return Batch(
             latents,
             prompts,
@@ -125,6 +146,7 @@ class LatentDataset(Dataset[Batch]):
             getattr(indices, "whole", len(rows)),
             getattr(indices, "last", True),
             getattr(indices, "share", RankShare(0, len(rows), len(rows))),
+            labels,
         )
 
     def _read(self, number: int, rows: NDArray[np.int64], steps: int) -> tuple[Tensor, Tensor]:

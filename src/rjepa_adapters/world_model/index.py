@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,16 +14,17 @@ from numpy.typing import NDArray
 
 from rjepa_core.domain.identity import LatentSpace
 from rjepa_core.domain.problem import Split, split_of
-from rjepa_core.domain.trace import RecordKey
+from rjepa_core.domain.trace import RecordKey, Trace
 from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry, open_store
 from rjepa_core.ports.store import Snapshot
 from rjepa_core.settings import DataSettings
+from rjepa_core.training.labels import OTHER_KIND, REASONS, UNGRADED, UNLABELLED, label_of
 
 from .spaces import check_distinct, choose_layer
+from .supervision import Labeller, Supervised, Supervision
 
 Ints = NDArray[np.int32]
-_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 _HASH_DIGITS = 16
 
 
@@ -85,6 +86,8 @@ class Index:
         first: int64 [stores + 1], at which record each store begins.
         keys: N record keys.
         too_long: records that have more steps than are read.
+        supervision: labels of all, where they were asked for.
+        unused: records without a label that is used, by reason, where labels were asked for.
     """
 
     stores: tuple[StorePart, ...]
@@ -96,6 +99,8 @@ class Index:
     first: NDArray[np.int64]
     keys: Keys
     too_long: int = 0
+    supervision: Supervision | None = None
+    unused: Mapping[str, int] = attrs.field(factory=dict)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -127,10 +132,12 @@ def open_index(
     domains: Sequence[str] | None = None,
     registry: Registry | None = None,
     most_steps: int | None = None,
+    with_labels: bool = False,
 ) -> Index:
     """Find the records of one part of the problems.
 
-    Texts are read only where a filter by domain or correctness, or `with_domains`, needs them.
+    Texts are read only where a filter by domain or correctness, `with_domains` or `with_labels`
+    needs them.
 
     Args:
         data: stores, layer and filters.
@@ -140,6 +147,8 @@ def open_index(
             takes those that are found, sorted.
         registry: to find the stores' adapters in.
         most_steps: of the longest trace that is read; None reads all.
+        with_labels: use the labelled records alone, with their labels; a solution that was made
+            from another one is of that one's problem.
 
     Raises:
         UsageError: no store is named, a store is empty, or nothing is left to read; the message
@@ -149,7 +158,7 @@ def open_index(
     if not data.stores:
         raise UsageError("data.stores: no store to read; name one")
     registry = registry or Registry()
-    found = _Found(with_domains or bool(domains))
+    found = _Found(with_domains or bool(domains), Supervised() if with_labels else None)
     check_distinct(data.stores)
     with ExitStack() as stack:
         stores = []
@@ -163,7 +172,8 @@ def open_index(
         for store, part in zip(stores, parts, strict=True):
             found.begin_store()
             with store.snapshot() as snapshot:
-                _scan(snapshot, part.location, data, split, found, most_steps)
+                labeller = Labeller(store, snapshot, data) if with_labels else None
+                _scan(snapshot, part.location, data, split, found, most_steps, labeller)
     if not len(found.steps):
         raise UsageError(_nothing_left(data, split, found))
     return found.index(parts, space, domains)
@@ -174,6 +184,7 @@ class _Found:
     """Records as they are found, in plain buffers."""
 
     reads_domains: bool
+    supervised: Supervised | None = None
     ids: bytearray = attrs.field(factory=bytearray)
     stops: array[int] = attrs.field(factory=lambda: array("Q"))
     samples: array[int] = attrs.field(factory=lambda: array("i"))
@@ -225,6 +236,8 @@ class _Found:
                 np.array(self.samples, np.int32),
             ),
             too_long=self.taken["long"],
+            supervision=None if self.supervised is None else self.supervised.done(),
+            unused={reason: self.taken[reason] for reason in REASONS if self.taken[reason]},
         )
 
 
@@ -235,6 +248,7 @@ def _scan(
     split: Split | None,
     found: _Found,
     most_steps: int | None,
+    labeller: Labeller | None,
 ) -> None:
     """Add a store's records that pass all filters; those that need no text come first."""
     reads = found.reads_domains or bool(data.domains) or data.correct is not None
@@ -244,36 +258,49 @@ def _scan(
         found.longest = max(found.longest, entry.steps)
         if len(found.statements) < 2:
             found.statements.add(entry.statement_hash)
+        problem, domain = entry.statement_hash, ""
+        reason: str | None = None
         if entry.steps < data.min_steps:
-            found.taken["short"] += 1
-        elif split is not None and split_of(entry.statement_hash) is not split:
-            found.taken["split"] += 1
+            reason = "short"
+        elif labeller is None and _is_elsewhere(problem, split):
+            reason = "split"
         elif most_steps is not None and entry.steps > most_steps:
-            found.taken["long"] += 1
+            reason = "long"
+        elif reads or labeller is not None:
+            record = snapshot.get(key)
+            domain = record.trace.problem.domain
+            reason = _unwanted(data, record.trace)
+            if labeller is not None and not reason:
+                problem = labeller.problem_of(record.trace)
+                labels = labeller.labels(key, record, entry.steps)
+                if _is_elsewhere(problem, split):
+                    reason = "split"
+                elif isinstance(labels, str):
+                    reason = labels
+                elif found.supervised is not None:
+                    found.supervised.add(labels, record.logprobs)
+        if reason:
+            found.taken[reason] += 1
         else:
-            domain = ""
-            if reads:
-                trace = snapshot.get(key).trace
-                domain = trace.problem.domain
-                reason = _unwanted(data, domain, trace.metadata.get("correct"))
-                if reason:
-                    found.taken[reason] += 1
-                    continue
-            found.add(key, entry.statement_hash, entry.steps, domain)
+            found.add(key, problem, entry.steps, domain)
     if found.total == before:
         raise UsageError(f"{where}: the store is empty; extract into it first, or leave it out")
 
 
-def _unwanted(data: DataSettings, domain: str, label: str | None) -> str | None:
+def _is_elsewhere(problem: str, split: Split | None) -> bool:
+    return split is not None and split_of(problem) is not split
+
+
+def _unwanted(data: DataSettings, trace: Trace) -> str | None:
     """The filter that takes a record away, if one does."""
-    if data.domains and domain not in data.domains:
+    if data.domains and trace.problem.domain not in data.domains:
         return "domain"
     if data.correct is None:
         return None
-    word = (label or "").lower()
-    if word not in _TRUE + _FALSE:
+    said = label_of(trace)
+    if said is None:
         return "unlabelled"
-    return None if (word in _TRUE) is data.correct else "correct"
+    return None if said is data.correct else "correct"
 
 
 def _nothing_left(data: DataSettings, split: Split | None, found: _Found) -> str:
@@ -294,9 +321,19 @@ def _nothing_left(data: DataSettings, split: Split | None, found: _Found) -> str
         "domain": f"are of other domains than {', '.join(data.domains)} (data.domains)",
         "unlabelled": "have no label `correct` (data.correct)",
         "correct": f"are labelled {'wrong' if data.correct else 'correct'} (data.correct)",
+        UNLABELLED: "do not say whether they are right",
+        UNGRADED: "could not be graded",
+        OTHER_KIND: f"are damaged in other ways than {', '.join(data.damage)} (data.damage)",
     }
     took = "; ".join(f"{found.taken[k]:,} {text}" for k, text in words.items() if found.taken[k])
     advice = "loosen a filter or add a store"
+    if found.taken[UNLABELLED] + found.taken[UNGRADED]:
+        advice = (
+            "grade the store, name one of labelled solutions, or have solutions of it damaged and "
+            "name the store that they are in"
+        )
+    elif found.supervised is not None and found.taken["split"]:
+        advice = f"add a store with labelled or damaged solutions of the {part} part"
     if len(found.statements) == 1 and found.total > 1:
         advice = "all records have the same statement: import them again with their problems"
     return f"{where}: nothing is left of {found.total:,} records: {took}; {advice}"

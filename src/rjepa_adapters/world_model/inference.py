@@ -17,8 +17,10 @@ from rjepa_core.ports.world_model import (
     Floats,
     LatentSequence,
     TargetSpace,
+    Verdict,
     WorldModelInfo,
     check_ahead,
+    check_verifies,
 )
 from rjepa_core.scoring import check_finite
 from rjepa_core.settings import TrainSettings
@@ -59,22 +61,25 @@ class JepaWorldModel:
         settings = self.settings = state.settings
         self._domains = list(state.domains)
         self._device = device_of(device)
-        self._network = Network.of(settings, found.model, len(self._domains)).to(self._device)
+        network = Network.of(settings, found.model, len(self._domains), state.verifier)
+        self._network = network.to(self._device)
         self._network.eval().requires_grad_(False)
-        frozen = settings.model.objective == "frozen"
+        model = self._model = self._network.settings.model
         configuration = configuration_of(settings)
         self.info = WorldModelInfo(
             location=run,
             space=state.space,
             hidden_size=len(self._network.step_mean),
             target_size=self._network.jepa.target_size,
-            target_space=TargetSpace.LLM if frozen else TargetSpace.MODEL,
+            target_space=TargetSpace.MODEL if model.own_targets else TargetSpace.LLM,
             objective=settings.model.objective,
             quantiles={int(steps): values for steps, values in state.quantiles.items()},
             horizon=MOST_STEPS,
             seed=settings.training.seed,
-            network=configuration["model"].get("network", "transformer"),
+            network=model.network,
             configuration=configuration,
+            verifies=state.verifier is not None,
+            needs_logprobs=state.verifier is not None and state.verifier.logprobs,
         )
 
     def predict(
@@ -110,7 +115,7 @@ class JepaWorldModel:
             mask = split(torch.tensor([places]), count)
             made = self._by_length(
                 [sequence],
-                lambda steps, prompt, domain, mask=mask: predict_masked(  # type: ignore[misc]
+                lambda steps, prompt, domain, mask=mask: predict_masked(
                     self._network.jepa, steps, prompt, domain, mask
                 ),
                 number,
@@ -126,7 +131,7 @@ class JepaWorldModel:
             pieces = torch.split(steps, _STEPS, 1)
             return torch.cat([self._network.targets(piece) for piece in pieces], 1)
 
-        if self.settings.model.domains:
+        if self._model.domains:
             # Nor does a target depend on its problem's domain.
             sequences = [attrs.evolve(one, domain=self._domains[0]) for one in sequences]
         return self._by_length(sequences, of, most_steps=None)
@@ -150,6 +155,20 @@ class JepaWorldModel:
 
         return self._by_length(sequences, of)
 
+    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
+        """As the port."""
+        check_verifies(self.info, sequences)
+        verifier = self._network.verifier
+        assert verifier is not None
+
+        def of(latents: Tensor, prompts: Tensor, domain: Tensor, logprobs: Tensor) -> Tensor:
+            found = verifier.calibrated(self._network.verdicts(latents, prompts, domain, logprobs))
+            right = 1.0 - found.failed.sigmoid()
+            return torch.cat([found.wrong.sigmoid(), right[:, None]], 1)
+
+        rows = self._by_length(sequences, of, raw=True)
+        return [Verdict(row[:-1], float(row[-1])) for row in rows]
+
     def unstandardise(self, predictions: Floats) -> Floats:
         """As the port."""
         if self.info.target_space is not TargetSpace.LLM:
@@ -167,11 +186,14 @@ class JepaWorldModel:
     def _by_length(
         self,
         sequences: Sequence[LatentSequence],
-        call: Callable[[Tensor, Tensor, Tensor], Tensor],
+        call: Callable[..., Tensor],
         first: int = 0,
         most_steps: int | None = MOST_STEPS,
+        raw: bool = False,
     ) -> list[Floats]:
-        """Call on batches of equally long sequences; answers in the order of the sequences."""
+        """Call on batches of equally long sequences: standardised steps and prompts, and domains;
+        or, `raw`, on these as they are, and the log-probabilities, NaN where there are none.
+        Answers are in the order of the sequences."""
         groups: dict[int, list[int]] = {}
         for number, one in enumerate(sequences):
             self._check(one, first + number, most_steps)
@@ -181,7 +203,8 @@ class JepaWorldModel:
             size = max(1, _STEPS // count)
             for begin in range(0, len(numbers), size):
                 these = numbers[begin : begin + size]
-                made = call(*self._tensors([sequences[i] for i in these]))
+                chosen = [sequences[i] for i in these]
+                made = call(*(self._raw(chosen) if raw else self._tensors(chosen)))
                 rows = made.float().cpu().numpy()
                 for row, number in zip(rows, these, strict=True):
                     found[number] = row.copy()
@@ -190,14 +213,23 @@ class JepaWorldModel:
         return every
 
     def _tensors(self, sequences: Sequence[LatentSequence]) -> tuple[Tensor, Tensor, Tensor]:
+        latents, prompts, domains, _ = self._raw(sequences)
+        return *self._network.standardise(latents, prompts), domains
+
+    def _raw(self, sequences: Sequence[LatentSequence]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         latents = torch.from_numpy(np.stack([one.latents for one in sequences]))
         prompts = torch.from_numpy(np.stack([one.prompt for one in sequences]))
-        steps, prompt = self._network.standardise(
-            latents.float().to(self._device), prompts.float().to(self._device)
-        )
-        known = self.settings.model.domains
+        none = np.full(latents.shape[1], np.nan, np.float32)
+        kept = [none if one.logprobs is None else one.logprobs for one in sequences]
+        logprobs = torch.from_numpy(np.stack(kept) if self.info.needs_logprobs else none[None])
+        known = self._model.domains
         places = [self._domains.index(one.domain) if known else 0 for one in sequences]
-        return steps, prompt, torch.tensor(places, device=self._device)
+        return (
+            latents.float().to(self._device),
+            prompts.float().to(self._device),
+            torch.tensor(places, device=self._device),
+            logprobs.float().to(self._device),
+        )
 
     def _check(self, one: LatentSequence, number: int, most_steps: int | None) -> None:
         width = self.info.hidden_size
@@ -216,7 +248,7 @@ class JepaWorldModel:
             )
         if not (np.isfinite(one.latents).all() and np.isfinite(one.prompt).all()):
             raise InputError(f"sequence {number}: a value is NaN or infinite")
-        if self.settings.model.domains and one.domain not in self._domains:
+        if self._model.domains and one.domain not in self._domains:
             raise InputError(
                 f"sequence {number}: domain {one.domain!r} was not trained on; "
                 f"known: {', '.join(self._domains)}"

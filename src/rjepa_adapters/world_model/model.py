@@ -31,9 +31,16 @@ class Block(nn.Module):
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
 
-    def forward(self, x_BTW: Tensor, alone: bool = False, shown_BT: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x_BTW: Tensor,
+        alone: bool = False,
+        shown_BT: Tensor | None = None,
+        causal: bool = False,
+    ) -> Tensor:
         """Attend and transform, to the tokens that are `shown`; `alone` lets each token attend to
-        itself only, with nothing dropped: what is predicted must not be noise."""
+        itself only, with nothing dropped: what is predicted must not be noise. `causal`: to itself
+        and those before it."""
         rows, tokens, width = x_BTW.shape
         q, k, v = self.qkv(self.norm_1(x_BTW)).chunk(3, -1)
         if alone:
@@ -42,7 +49,7 @@ class Block(nn.Module):
             shape = (rows, tokens, self.heads, width // self.heads)
             q, k, v = (one.view(shape).transpose(1, 2) for one in (q, k, v))
             mask = None if shown_BT is None else shown_BT[:, None, None]
-            seen = F.scaled_dot_product_attention(q, k, v, mask)
+            seen = F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
             seen = seen.transpose(1, 2).reshape(rows, tokens, width)
         attended = self.out(seen)
         x_BTW = x_BTW + (attended if alone else self.dropout(attended))
@@ -51,15 +58,29 @@ class Block(nn.Module):
 
 
 class StepEncoder(nn.Module):
-    """Standardised latents to vectors of width W."""
+    """Standardised latents to vectors of width W.
 
-    def __init__(self, settings: WorldModelSettings, hidden_size: int, domains: int) -> None:
+    Args:
+        settings: of the model.
+        hidden_size: of a step.
+        domains: how many there are.
+        prompt_size: of the prompt; a step's by default.
+    """
+
+    def __init__(
+        self,
+        settings: WorldModelSettings,
+        hidden_size: int,
+        domains: int,
+        prompt_size: int | None = None,
+    ) -> None:
         super().__init__()
         width = settings.width
         self.max_steps = settings.max_steps
         self.thin = RowDropout(settings.input_dropout)
         self.step_in = nn.Linear(hidden_size, width)
-        self.prompt_in = nn.Linear(hidden_size, width) if settings.prompt else None
+        prompt_size = prompt_size or hidden_size
+        self.prompt_in = nn.Linear(prompt_size, width) if settings.prompt else None
         self.domain_in = nn.Embedding(domains, width) if settings.domains else None
         self.position = nn.Parameter(torch.empty(settings.max_steps, width).normal_(std=0.02))
         # How many steps there are, where that may be known: from the past alone, no step is
@@ -80,8 +101,10 @@ class StepEncoder(nn.Module):
         domain_B: Tensor,
         count: int | None,
         shown_BV: Tensor | None = None,
+        causal: bool = False,
     ) -> Tensor:
-        """[B, 1 + V, W]: what stands for prompt, domain and `count`, then the visible steps."""
+        """[B, 1 + V, W]: what stands for prompt, domain and `count`, then the visible steps;
+        `causal` lets each see itself and those before it."""
         first = self.start.expand(len(steps_BVD), -1)
         if count is not None:
             first = first + self.count[min(count, self.max_steps) - 1]
@@ -93,7 +116,7 @@ class StepEncoder(nn.Module):
         x = torch.cat([first[:, None], steps], 1)
         shown = _between(shown_BV, 1, 0)
         for block in self.blocks:
-            x = block(x, shown_BT=shown)
+            x = block(x, shown_BT=shown, causal=causal)
         normed: Tensor = self.norm(x)
         return normed
 
@@ -161,7 +184,7 @@ class Jepa(nn.Module):
     def __init__(self, settings: WorldModelSettings, hidden_size: int, domains: int = 1) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        self.target_size = hidden_size if settings.objective == "frozen" else settings.width
+        self.target_size = settings.width if settings.own_targets else hidden_size
         deep = settings.network == "transformer"
         self.encoder = StepEncoder(settings, hidden_size, domains) if deep else None
         self.predictor = Predictor(settings, self.target_size) if deep else None

@@ -57,7 +57,7 @@ class Objective(nn.Module):
         self, settings: WorldModelSettings, training: TrainingSettings, model: Jepa
     ) -> None:
         super().__init__()
-        self.kind = settings.objective
+        self.kind, self.own_targets = settings.objective, settings.own_targets
         self.training_settings = training
         self.processes: Processes = ALONE
         self.log_detection = nn.Parameter(torch.tensor(math.log(_DETECTION)))
@@ -68,7 +68,7 @@ class Objective(nn.Module):
 
     def targets(self, model: Jepa, steps_BSD: Tensor) -> Tensor:
         """[B, S, E] of standardised latents."""
-        if self.kind == "frozen":
+        if not self.own_targets:
             return steps_BSD
         if self.teacher is not None:
             with torch.no_grad():

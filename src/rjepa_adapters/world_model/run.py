@@ -34,6 +34,14 @@ from .ridge import start_from_ridge
 from .run_state import RunState, as_begun, read_state
 from .trainer import Trainer
 from .validation import sample
+from .verifying import (
+    Base,
+    prepare,
+    reliability_of,
+    right_ones,
+    tell_labels,
+    verifier_facts,
+)
 from .workers import Loader
 
 _RIDGE_BATCH = 128
@@ -71,33 +79,54 @@ def _train(
     watch.say("reading the stores")
     state, ridge = (None if found is None else read_state(found)), {}
     limits = _LIMITS if state is None else state.limits
-    known = state.domains if state is not None and settings.model.domains else None
+    base = Base.named(settings.model.world_model, watch.warn) if state is None else None
+    known = _known_domains(settings, state, base)
     with watch.reading():
         data, held_out = _indices(settings, known, watch, limits.get("most_steps"))
     if state is not None:
         _check_alike(unstructure(state.settings), settings, place)
         _check_same(data, state, run)
+    if base is not None:
+        base.check(data)
     training, validation = LatentDataset(data), LatentDataset(held_out)
     watch.say(
         f"{len(data):,} traces with {int(data.steps.sum()):,} steps to train on, "
         f"{len(held_out):,} with {int(held_out.steps.sum()):,} to validate on"
     )
+    verifier = None if state is None else state.verifier
+    if state is None and settings.model.verifies:
+        verifier = verifier_facts(settings, data, held_out, base, watch)
     torch.manual_seed(settings.training.seed)
-    if found is not None:
-        network = Network.of(settings, found.model, len(data.domains)).to(device)
+    domains = len(data.domains)
+    quantiles: dict[int, list[float]] = {}
+    if found is not None and state is not None:
+        network = Network.of(settings, found.model, domains, verifier).to(device)
+        quantiles = {int(steps): list(values) for steps, values in state.quantiles.items()}
+    elif base is not None:
+        network = Network.of(settings, base.model, domains, verifier, fresh=True).to(device)
+        quantiles = base.quantiles
     else:
         watch.say("reading the statistics of the training part")
         with watch.reading():
             statistics = _statistics(training, settings, watch)
-        network = Network(settings, statistics, len(data.domains)).to(device)
+        network = Network(settings, statistics, domains, verifier).to(device)
         if settings.model.starts_from_ridge:
             watch.say("ridge regression for the linear path")
             with watch.reading():
                 ridge = _start_from_ridge(network, training, validation, settings, watch)
+    if found is None and verifier is not None:
+        # The linear path is no candidate for the best epoch: it judges nothing.
+        ridge = {}
+        with watch.reading():
+            quantiles = prepare(network, training, validation, quantiles, device)
     # Only now may the folder hold a run.
     processes.meet()
     facts = {**_facts(data, settings), "limits": limits}
-    trainer = Trainer(place, settings, network, training, validation, facts, watch, processes)
+    if verifier is not None:
+        facts["verifier"] = unstructure(verifier)
+    trainer = Trainer(
+        place, settings, network, training, validation, facts, watch, processes, quantiles
+    )
     if found is not None:
         trainer.restore(found)
         watch.say(f"going on at epoch {trainer.standing.epoch + 1}, step {trainer.standing.step}")
@@ -125,8 +154,8 @@ def _indices(
     most_steps: int | None,
 ) -> tuple[Index, Index]:
     """The records to train on, and those to validate on."""
-    with_domains = settings.model.domains
-    whole = partial(open_index, settings.data, most_steps=most_steps)
+    with_domains, labels = settings.model.domains or bool(known), settings.model.verifies
+    whole = partial(open_index, settings.data, most_steps=most_steps, with_labels=labels)
     data = whole(Split.TRAIN, with_domains, known)
     held_out = whole(Split.VALIDATION, with_domains, known or data.domains)
     if left_out := data.too_long + held_out.too_long:
@@ -134,7 +163,21 @@ def _indices(
             f"{left_out:,} traces of more than {most_steps:,} steps are left out: a world model "
             "takes none so long"
         )
+    for name, one in (("training", data), ("validation", held_out)) if labels else ():
+        tell_labels(name, one, watch)
     return data, held_out
+
+
+def _known_domains(
+    settings: TrainSettings, state: RunState | None, base: Base | None
+) -> Sequence[str] | None:
+    """Those that the model knows already."""
+    if base is not None:
+        return base.state.domains if base.settings.model.domains else None
+    if state is None:
+        return None
+    of_base = state.verifier and state.verifier.world_model
+    return state.domains if (of_base or settings).model.domains else None
 
 
 def _check_processes(settings: TrainSettings, processes: Processes) -> None:
@@ -144,6 +187,7 @@ def _check_processes(settings: TrainSettings, processes: Processes) -> None:
     for key, value in (
         ("training.detection", settings.training.detection),
         ("masker.swap", settings.masker.swap),
+        ("model.objective=verifier:", settings.model.verifies),
     ):
         if value:
             raise UsageError(
@@ -160,8 +204,9 @@ def _start_from_ridge(
 ) -> dict[str, float]:
     steps = training.index.steps, validation.index.steps
     workers, given = settings.training.num_workers, settings.model.ridge
-    chosen = sample(steps[1], settings.training.seed)
-    ordered = LengthBatches(steps[0], _RIDGE_BATCH, ordered=True)
+    right = right_ones(training.index), right_ones(validation.index)
+    chosen = right[1][sample(steps[1][right[1]], settings.training.seed)]
+    ordered = LengthBatches(steps[0], _RIDGE_BATCH, ordered=True, chosen=right[0])
     looked_at = LengthBatches(steps[1], _RIDGE_BATCH, ordered=True, chosen=chosen)
     with closing(Loader(training, ordered, workers, warn=watch.warn)) as batches:
         sampled = list(Loader(validation, looked_at))
@@ -277,9 +322,20 @@ def _begin(place: Path, settings: TrainSettings) -> None:
 
 def _report(place: Path, settings: TrainSettings, trainer: Trainer, summary: TrainSummary) -> Path:
     seen, picture = trainer.last_look, None
-    if seen is not None:
+    if seen is not None and seen.traces:
         picture = latent_picture(seen.traces, "targets of the validation part")
-    page = html(place.name, summary.curve, settings, picture, summary.best_epoch, trainer.chosen())
+    reliability = None
+    if settings.model.verifies and summary.curve:
+        reliability = reliability_of(place, trainer.validation, trainer.device)
+    page = html(
+        place.name,
+        summary.curve,
+        settings,
+        picture,
+        summary.best_epoch,
+        trainer.chosen(),
+        reliability,
+    )
     path, unfinished = place / REPORT, place / f"{REPORT}.part"
     unfinished.write_text(page, encoding="utf-8")
     unfinished.replace(path)

@@ -20,7 +20,7 @@ from rjepa_core.settings import TrainSettings
 
 from .checkpoint import MODEL, STATE, Checkpoint, DamagedCheckpointError, Shapes, shapes_of
 from .logs import Standing
-from .network import Network
+from .network import Network, VerifierFacts
 
 _PERCENTILES = 101
 _count = v.and_(v.instance_of(int), v.ge(0))
@@ -48,6 +48,7 @@ class RunState:
         standing: where it is.
         quantiles: of validation's surprise, by number of steps as text.
         limits: of the order of its traces, by name; a run of an older version has none.
+        verifier: what a verifier's settings leave open; None where it is none.
     """
 
     settings: TrainSettings
@@ -59,6 +60,12 @@ class RunState:
     limits: Mapping[str, int] = attrs.field(
         factory=dict, validator=v.deep_mapping(v.instance_of(str), _count)
     )
+    verifier: VerifierFacts | None = attrs.field(default=None)
+
+    @verifier.validator
+    def _check_verifier(self, _: object, value: VerifierFacts | None) -> None:
+        if (value is not None) != self.settings.model.verifies:
+            raise ValueError("verifier: does not fit the objective")
 
 
 # What runs of older versions were trained with, whose settings do not say so.
@@ -97,11 +104,14 @@ def check_fits(state: Mapping[str, Any], shapes: Shapes, place: Path) -> None:
     if shapes.get("statistics.step_mean") != ("F32", (width,)):
         raise DamagedCheckpointError(f"{where}: has no statistics of {width} dimensions")
     # Each block has tensors of its own: a deeper model is not built to be compared.
-    if max(model.depth, model.predictor_depth) > len(shapes):
+    depths = [model.depth, model.predictor_depth]
+    if typed.verifier is not None and (other := typed.verifier.world_model) is not None:
+        depths += [other.model.depth, other.model.predictor_depth]
+    if max(depths) > len(shapes):
         raise DamagedCheckpointError(f"{where}: holds a smaller model than its settings name")
     try:
         with torch.device("meta"):
-            made = Network.plain(typed.settings, width, len(typed.domains))
+            made = Network.plain(typed.settings, width, len(typed.domains), typed.verifier)
         expected = shapes_of(made.tensors())
     except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise DamagedCheckpointError(f"{where}: no such model can be: {_line(error)}") from None
@@ -127,7 +137,7 @@ def check_values(found: Checkpoint) -> None:
     for name, values in found.model.items():
         if not torch.isfinite(values).all():
             raise DamagedCheckpointError(f"{where}: {name} has a value that is not finite")
-        if name.startswith("statistics.") and name.endswith("_std") and not (values > 0).all():
+        if name.endswith("_std") and not (values > 0).all():
             raise DamagedCheckpointError(f"{where}: {name} has a spread that is not above 0")
 
 
@@ -139,6 +149,9 @@ def _typed(state: Mapping[str, Any], place: Path) -> RunState:
                 raise ValueError(f"{name} is missing")
         told = {name: state[name] for name in kept if name in state}
         told["settings"] = as_begun(told["settings"])
+        if isinstance(told.get("verifier"), Mapping):
+            other = as_begun(told["verifier"].get("world_model"))
+            told["verifier"] = {**told["verifier"], "world_model": other}
         found = structure(RunState, told)
         # Texts such as `none` stand for themselves here.
         return attrs.evolve(found, space=LatentSpace.from_json(state["space"]))

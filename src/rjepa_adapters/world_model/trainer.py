@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -24,9 +23,7 @@ from .checkpoint import DamagedCheckpointError, Shapes
 from .dataset import Batch, LatentDataset
 from .distributed import ALONE, Processes
 from .logs import Kept, Silent, Standing, Writer
-from .masks import Masker
 from .network import Network
-from .objectives import Losses
 from .optimiser import (
     check_optimiser,
     computes_in_bfloat16,
@@ -37,11 +34,11 @@ from .optimiser import (
     set_learning_rate,
 )
 from .run_state import RandomStates, read_state
-from .selection import DECIDING, harm, is_better, measure_of, reason
-from .validation import Validation, collapse_on, look, loss_on, sample
+from .selection import harm, is_better, measure_of, reason
+from .tasks import PredictionTask, Task, VerificationTask
+from .validation import Validation
 from .workers import Loader, deferred
 
-_VALIDATION_BATCH = 128
 # Looks for a collapse an epoch, at the targets of the batch that is at hand.
 _LOOKS = 4
 
@@ -58,6 +55,7 @@ class Trainer:
         facts: what each checkpoint says of the run besides (latent space, domains).
         watch: of the caller.
         processes: that train together; the first one writes.
+        quantiles: of the surprise of a verifier's world model.
     """
 
     def __init__(
@@ -70,9 +68,10 @@ class Trainer:
         facts: dict[str, Any],
         watch: TrainWatch,
         processes: Processes = ALONE,
+        quantiles: dict[int, list[float]] | None = None,
     ) -> None:
         self.run, self.settings, self.network, self.watch = run, settings, network, watch
-        self.facts, self.processes = facts, processes
+        self.facts, self.processes, self.validation = facts, processes, validation
         self.device = network.step_mean.device
         training = settings.training
         self.sampler = LengthBatches(
@@ -86,33 +85,27 @@ class Trainer:
         )
         pin = self.device.type == "cuda"
         self.batches = Loader(data, self.sampler, training.num_workers, pin, warn=self._lost)
-        ordered = LengthBatches(validation.index.steps, _VALIDATION_BATCH, ordered=True)
-        self.validation = Loader(validation, ordered)
-        chosen = sample(validation.index.steps, training.seed)
-        others = np.setdiff1d(np.arange(len(validation)), chosen)
-        self.sample, self.rest = (
-            Loader(
-                validation,
-                LengthBatches(
-                    validation.index.steps, _VALIDATION_BATCH, ordered=True, chosen=these
-                ),
-            )
-            for these in (chosen, others)
-        )
-        self.masker = Masker(settings.masker)
         # On the CPU whatever the device: masks and projections are the same everywhere.
         self.generator = torch.Generator().manual_seed(training.seed)
         self.random = RandomStates(self.generator, self.device)
         self.optimiser = optimiser_of(network, settings)
         self.standing = Standing()
-        self.quantiles: dict[int, list[float]] = {}
+        self.quantiles: dict[int, list[float]] = quantiles or {}
         self.last_look: Validation | None = None
-        self.compute = self._engine()
-        self.bfloat16 = computes_in_bfloat16(training.precision, self.device)
+        self.task = self._task(validation, computes_in_bfloat16(training.precision, self.device))
 
-    def _engine(self) -> Callable[..., Losses]:
-        """The network's forward pass, its gradients shared where several processes train."""
-        engine: nn.Module = self.network
+    def _task(self, validation: LatentDataset, bfloat16: bool) -> Task:
+        network, settings, engine = self.network, self.settings, self._engine()
+        if settings.model.verifies:
+            return VerificationTask(network, engine, settings, validation, self.quantiles, bfloat16)
+        several = self.processes.world > 1
+        return PredictionTask(
+            network, engine, settings, validation, self.generator, several, bfloat16
+        )
+
+    def _engine(self) -> Callable[..., Any]:
+        """The forward pass of what is trained, its gradients shared where several processes are."""
+        engine: nn.Module = self.network.verifier or self.network
         if self.processes.world > 1:
             self.network.objective.processes = self.processes
             # Which parameters take part differs with the mask, alike on all processes.
@@ -197,7 +190,7 @@ class Trainer:
                 )
             )
             if self.processes.first and standing.batch % looks == 0:
-                self._tell(collapse_on(self.network, parts[0], self.device))
+                self._tell(self.task.collapse(parts[0]))
             if stopping:
                 writer.save(standing.step, self._kept)
                 return False
@@ -222,9 +215,9 @@ class Trainer:
         try:
             for part in parts:
                 share = part.share.rows / whole
-                losses = self._losses(part)
-                torch.autograd.backward(losses.total * share)
-                sums.append(losses.total.detach() * share)
+                whole_loss = self.task.loss(part)
+                torch.autograd.backward(whole_loss * share)
+                sums.append(whole_loss.detach() * share)
             if training.grad_clip:
                 nn.utils.clip_grad_norm_(self.network.parameters(), training.grad_clip)
             loss = float(torch.stack(sums).sum())
@@ -237,7 +230,7 @@ class Trainer:
                 )
             with deferred():
                 self.optimiser.step()
-                self.network.objective.after_step(self.network.jepa, step / max(1, self.steps))
+                self.task.after_step(step / max(1, self.steps))
                 standing.after_step(whole, loss)
                 writer.step(standing.step, loss, lr)
         except KeyboardInterrupt:
@@ -246,24 +239,6 @@ class Trainer:
                 self.random.restore(before)
             raise
         return loss, lr, asked > 0
-
-    def _losses(self, part: Batch) -> Losses:
-        share = part.share
-        mask = self.masker.draw(share.rows, part.latents.shape[1], self.generator)
-        here = part.to(self.device, non_blocking=True)
-        place = mask.rows(share.taken).to(self.device)
-        steps, prompts = self.network.standardise(here.latents, here.prompts)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            seen = self.masker.swap(steps, self.generator)
-            return self.compute(
-                steps,
-                prompts,
-                here.domains,
-                place,
-                self.generator,
-                seen,
-                share if self.processes.world > 1 else None,
-            )
 
     def _start(self, writer: Silent) -> None:
         """Look at the state before the first step: it is the best until an epoch is better."""
@@ -310,19 +285,19 @@ class Trainer:
         """The loss on validation, of the first process for all."""
         loss = 0.0
         if self.processes.first:
-            seed = self.settings.training.seed
-            loss = loss_on(self.network, self.validation, self.device, seed)
+            loss = self.task.validation_loss()
         return self.processes.told([loss])[0]
 
     def _looked(self) -> dict[str, Any]:
         """What a look at validation adds to the curve; the others are told what decides."""
-        row: dict[str, Any] = dict.fromkeys(DECIDING, 0.0)
+        deciding = self.task.deciding
+        row: dict[str, Any] = dict.fromkeys(deciding, 0.0)
         if self.processes.first:
-            seen = look(self.network, self.sample, self.rest, self.device)
+            seen = self.task.look()
             self.last_look, self.quantiles, row = seen, seen.quantiles, seen.row
             self._tell(seen.warning)
-        told = self.processes.told([row[name] for name in DECIDING])
-        return {**row, **dict(zip(DECIDING, told, strict=True))}
+        told = self.processes.told([row[name] for name in deciding])
+        return {**row, **dict(zip(deciding, told, strict=True))}
 
     def _tell(self, collapse: str | None) -> None:
         """Warn of a collapse, once in a run."""

@@ -120,7 +120,7 @@ def look(
         return predict_each(network.jepa, steps, prompts, domains, Context.PAST, places)
 
     seen = predicted_by(predict, network, sampled, device)
-    if network.objective.kind != "frozen":
+    if network.objective.own_targets:
         # The LLM's own latents are standardised already.
         network.target_std.copy_(seen.targets.std(0).clamp(min=1e-6))
     found: dict[int, list[float]] = {}
@@ -145,7 +145,7 @@ def look(
     }
     quantiles = {0: percentiles(every)} | {n: percentiles(found[n]) for n in sorted(found)}
     warning = None
-    if network.objective.kind != "frozen":
+    if network.objective.own_targets:
         warning = collapse_warning(seen.targets, seen.inputs)
     return Validation(row, warning, quantiles, _pictured(seen))
 
@@ -179,7 +179,7 @@ def ranks_from_past(seen: Sampled) -> Tensor:
 @torch.no_grad()
 def collapse_on(network: Network, batch: Batch, device: torch.device) -> str | None:
     """A warning, if the targets of a training batch have collapsed."""
-    if network.objective.kind == "frozen":
+    if not network.objective.own_targets:
         # They are the LLM's, and stay what they are.
         return None
     network.eval()

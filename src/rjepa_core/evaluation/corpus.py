@@ -13,6 +13,7 @@ from ..domain.trace import RecordKey, Trace
 from ..errors import InputError
 from ..ports.store import Entry, LatentStore
 from ..ports.world_model import LatentSequence
+from ..scoring import sequence_of
 from ..stores import layer_in
 from .statistics import Doubles, Ints
 
@@ -57,13 +58,8 @@ class Place:
 def read(store: LatentStore, key: RecordKey, layer: int) -> Sample:
     """A record of a store, in the layer at that place."""
     record = store.get(key)
-    sequence = LatentSequence(
-        np.asarray(record.latents[layer], np.float32),
-        np.asarray(record.prompt_latent[layer], np.float32),
-        record.trace.problem.domain,
-    )
     kept = None if record.logprobs is None else np.asarray(record.logprobs, np.float64)
-    return Sample(record.trace, sequence, kept)
+    return Sample(record.trace, sequence_of(record, layer), kept)
 
 
 class Corpus:

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 
 from ..domain.problem import half_of
+from ..domain.provenance import CLEAN
 from ..ports.world_model import Context
 from ..text import count
 from .corpus import Sample
@@ -34,7 +35,6 @@ from .results import Line, Seeds, Table, TableBuilder
 from .settings import DAMAGE, EvaluateSettings
 from .statistics import Doubles, Figure, Flags, Ints, Resampler, Separation, Share, named
 
-CLEAN = "clean"
 # What damaged solutions are told from.
 AGAINST = (CLEAN, "edited")
 KINDS_OF_SCORE = ("max", "mean", "fitted")

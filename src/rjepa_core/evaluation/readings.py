@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 
 from ..domain.problem import Split
+from ..domain.provenance import CLEAN, DONOR, KIND, OF, OF_PROBLEM, WRONG_STEP
 from ..domain.trace import RecordKey, Trace
 from ..errors import InputError
 from ..ports.source import SourceRow
@@ -17,14 +18,12 @@ from ..stores import layer_in
 from .corpus import Corpus, Sample, read
 from .correctness import is_wrong
 from .corruption import EDITS, KINDS, Clean, Donors, Edit, steps_of
-from .damage import CLEAN, Reading
+from .damage import Reading
 from .left_out import LeftOut
 from .progress import EvaluationWatch
 from .settings import EvaluateSettings
 from .siblings import Siblings, closing
 
-# Keys of a solution's metadata.
-KIND, OF, WRONG, DONOR = "kind", "of", "wrong_step", "donor"
 # A solution with fewer steps is not damaged.
 _LEAST_STEPS = 3
 # The latents of an unchanged solution must be the store's own, but for what rounding in another
@@ -90,6 +89,36 @@ def plan(traces: Sequence[Trace], kinds: Sequence[str], count: int, seed: int) -
     return [one for one in whole if one is not None and one.clean.problem in used] + planned
 
 
+def planned_in(
+    corpus: Corpus,
+    number: int,
+    split: Split,
+    kinds: Sequence[str],
+    count: int,
+    seed: int,
+    watch: EvaluationWatch,
+) -> tuple[dict[RecordKey, Sample], list[Planned]]:
+    """Read the traces of one store's part, by key, and plan what is made of them; see `plan`.
+
+    Args:
+        corpus: of stores.
+        number: which of them.
+        split: the part.
+        kinds: of damage; empty for all.
+        count: problems a kind.
+        seed: of all that is drawn.
+        watch: told what goes on.
+
+    Raises:
+        InputError: the stores hold nothing of the part.
+    """
+    places = [place for place in corpus.places(split) if place.store == number]
+    tick = watch.phase("choosing what to damage", len(places))
+    own = {sample.trace.key: sample for sample in corpus.samples(places, tick)}
+    traces = [sample.trace for sample in own.values()]
+    return own, plan(traces, kinds or tuple(KINDS), count, seed)
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -108,16 +137,16 @@ class _Readable:
         return cls(trace, Clean.of(name, trace.problem.statement_hash, statement, bodies))
 
     def planned(self, kind: str, edit: Edit) -> Planned | None:
-        labels = {KIND: kind, OF: str(self.trace.key)}
+        own = self.trace.problem
+        labels = {KIND: kind, OF: str(self.trace.key), OF_PROBLEM: own.statement_hash}
         if edit.wrong is not None:
-            labels[WRONG] = str(edit.wrong)
+            labels[WRONG_STEP] = str(edit.wrong)
         if edit.donor:
             labels[DONOR] = edit.donor
         answer = edit.answer(self.trace.answer)
         solution = steps_of(self.trace).solution(edit.bodies, labels, answer)
         if solution is None:
             return None
-        own = self.trace.problem
         problem = attrs.evolve(
             own,
             # With the digest a solution that was made otherwise is another one.
@@ -154,14 +183,9 @@ class Readings:
         """
         corpus, found, left_out = self.corpus, [], Counter[str]()
         for number, store in enumerate(corpus.stores):
-            places = [p for p in corpus.places(split) if p.store == number]
-            tick = self.watch.phase("choosing what to damage", len(places))
-            own = {s.trace.key: s for s in corpus.samples(places, tick)}
-            planned = plan(
-                [s.trace for s in own.values()],
-                self.asked.damage or tuple(KINDS),
-                self.asked.damaged,
-                self.asked.seed,
+            asked = self.asked
+            own, planned = planned_in(
+                corpus, number, split, asked.damage, asked.damaged, asked.seed, self.watch
             )
             kept = all(sample.logprobs is not None for sample in own.values())
             if kept:

@@ -47,11 +47,26 @@ class LatentSequence:
         latents: float32 [S, D], one per step, as the LLM computed them.
         prompt: float32 [D], the prompt's latent.
         domain: of the problem.
+        logprobs: float32 [S], mean log-probability (nats) of each step's tokens; None if not known.
     """
 
     latents: Floats
     prompt: Floats
     domain: str = ""
+    logprobs: Floats | None = None
+
+
+@attrs.frozen(eq=False)
+class Verdict:
+    """What a verifier says about one trace; probabilities from 0 to 1.
+
+    Attributes:
+        wrong: float32 [S], of each step, that it is wrong: that a mistake is made there.
+        right: that the answer is right.
+    """
+
+    wrong: Floats
+    right: float
 
 
 @attrs.frozen
@@ -72,6 +87,8 @@ class WorldModelInfo:
         seed: the seed it was trained with; None if there was none.
         configuration: all other settings that made it, plain values by section and key: models with
             the same configuration differ only in their seeds. Empty if it is not known.
+        verifies: whether `verify` can be asked.
+        needs_logprobs: whether `verify` needs the sequences' log-probabilities.
     """
 
     location: str
@@ -85,6 +102,8 @@ class WorldModelInfo:
     network: str = ""
     seed: int | None = None
     configuration: Mapping[str, Any] = attrs.field(factory=dict)
+    verifies: bool = False
+    needs_logprobs: bool = False
 
 
 class WorldModel(Protocol):
@@ -139,6 +158,18 @@ class WorldModel(Protocol):
         """Return the encoder's output with all steps visible: float32 [S, W] per sequence."""
         ...
 
+    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
+        """Return the verdict on each sequence.
+
+        Callers never ask where `info.verifies` is false, so that a world model which is no verifier
+        may lack the method.
+
+        Raises:
+            UnsupportedError: it is no verifier.
+            InputError: `info.needs_logprobs`, and a sequence has none, or other than one per step.
+        """
+        ...
+
     def unstandardise(self, predictions: Floats) -> Floats:
         """Return predictions [.., D] in the LLM's own latent space.
 
@@ -167,6 +198,36 @@ def check_ahead(info: WorldModelInfo, context: Context, ahead: int) -> None:
         raise UnsupportedError(
             f"{info.location} predicts {count(info.horizon, 'step')} ahead at most, not {ahead}"
         )
+
+
+def check_verifies(info: WorldModelInfo, sequences: Sequence[LatentSequence]) -> None:
+    """Refuse what `WorldModel.verify` does not promise.
+
+    Raises:
+        UnsupportedError: the world model is no verifier.
+        InputError: it needs log-probabilities, and a sequence has none, or not one per step; the
+            message names its position.
+    """
+    if not info.verifies:
+        raise UnsupportedError(
+            f"{info.location} is no verifier (objective {info.objective}); train one with "
+            "model.objective=verifier"
+        )
+    if not info.needs_logprobs:
+        return
+    for number, one in enumerate(sequences):
+        if one.logprobs is None:
+            raise InputError(
+                f"sequence {number}: has no log-probabilities, and {info.location} needs them; "
+                "encode it with encoding.logprobs, or train a verifier with model.logprobs=false"
+            )
+        if one.logprobs.shape != (len(one.latents),):
+            raise InputError(
+                f"sequence {number}: log-probabilities {list(one.logprobs.shape)}, expected "
+                f"[{len(one.latents)}], one per step"
+            )
+        if not np.isfinite(one.logprobs).all():
+            raise InputError(f"sequence {number}: a log-probability is NaN or infinite")
 
 
 # The file in a run's folder that holds its settings; `--config` of a later run may take it.

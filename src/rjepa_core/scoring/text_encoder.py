@@ -122,6 +122,7 @@ def sequence_of(record: LatentRecord, layer: int = 0) -> LatentSequence:
         np.asarray(record.latents[layer], np.float32),
         np.asarray(record.prompt_latent[layer], np.float32),
         record.trace.problem.domain,
+        None if record.logprobs is None else np.asarray(record.logprobs, np.float32),
     )
 
 

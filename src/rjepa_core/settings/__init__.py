@@ -21,6 +21,8 @@ from .extraction import (
 from .strategies import FIRST_STRATEGIES, KEEP, STORED_STRATEGIES, rules_of
 from .templates import CODE_TEMPLATE, DEFAULT_TEMPLATES, MATH_TEMPLATE, PLACEHOLDER, check_template
 from .training import (
+    DAMAGE,
+    EDITS,
     MASKS,
     DataSettings,
     MaskerSettings,
@@ -31,7 +33,9 @@ from .training import (
 
 __all__ = [
     "CODE_TEMPLATE",
+    "DAMAGE",
     "DEFAULT_TEMPLATES",
+    "EDITS",
     "FIRST_STRATEGIES",
     "KEEP",
     "MASKS",

@@ -11,7 +11,12 @@ from attrs import validators as v
 from ..config import unknown_key
 from ..errors import SettingsError
 
+# What a world model predicts; the other objective is a verifier's.
 OBJECTIVES = ("frozen", "ema", "sigreg")
+VERIFIER = "verifier"
+# Kinds of damaged solutions, and of edited ones that stay correct.
+DAMAGE = ("result", "operation", "quantity", "order", "omission", "similar", "foreign")
+EDITS = ("renamed", "reordered")
 NETWORKS = ("transformer", "linear", "perceptron")
 MASKS = ("leave_one_out", "contiguous", "random", "causal")
 SELECT = ("retrieval", "error", "loss")
@@ -47,11 +52,13 @@ class WorldModelSettings:
     Attributes:
         objective: what is predicted. `frozen`: the standardised LLM latents; `ema`: the output of
             an averaged copy of the encoder; `sigreg`: the encoder's own output, kept from
-            collapsing by a regulariser.
+            collapsing by a regulariser; `verifier`: which step is wrong, and whether the answer is
+            right, from labelled solutions.
         network: what predicts. `transformer`: encoder and predictor; `linear` and `perceptron`: the
             baselines on the linear path's inputs, the path alone or one hidden layer beside it,
-            trained with the same loss (`frozen`).
-        width, depth, heads: of the context encoder; `width` also of the perceptron's hidden layer.
+            trained with the same loss (`frozen`). A verifier's own world model is `linear`.
+        width, depth, heads: of the context encoder, or of the verifier; `width` also of the
+            perceptron's hidden layer.
         predictor_width, predictor_depth, predictor_heads: of the predictor, the narrower part.
         dropout: in the blocks.
         input_dropout: of the latents' own dimensions, while training.
@@ -64,9 +71,15 @@ class WorldModelSettings:
         domains: tell the encoder the problem's domain.
         standardise: scale each dimension by its spread over the training set.
         max_steps: longest trace that has a position of its own for each step.
+        world_model: trained run whose weights, which stay as they are, a verifier reads surprise
+            from; null for a linear path of its own.
+        surprise: let the verifier see what the world model did not foresee of each step.
+        logprobs: let the verifier see the log-probability of each step; null does so where all
+            records have them.
+        causal_verdicts: let the verifier judge a step by those before it alone.
     """
 
-    objective: str = attrs.field(default="frozen", validator=v.in_(OBJECTIVES))
+    objective: str = attrs.field(default="frozen", validator=v.in_((*OBJECTIVES, VERIFIER)))
     network: str = attrs.field(default="transformer", validator=v.in_(NETWORKS))
     width: int = attrs.field(default=256, validator=_whole(8))
     depth: int = attrs.field(default=3, validator=_whole(0))
@@ -83,6 +96,10 @@ class WorldModelSettings:
     domains: bool = False
     standardise: bool = True
     max_steps: int = attrs.field(default=64, validator=_whole(2))
+    world_model: str | None = None
+    surprise: bool = True
+    logprobs: bool | None = None
+    causal_verdicts: bool = False
 
     def __attrs_post_init__(self) -> None:
         for width, heads in (("width", "heads"), ("predictor_width", "predictor_heads")):
@@ -91,8 +108,15 @@ class WorldModelSettings:
                     f"{width} must be a multiple of {heads}, "
                     f"got {getattr(self, width)} and {getattr(self, heads)}"
                 )
+        if self.verifies and self.network != "linear":
+            raise ValueError(
+                "objective verifier has a linear world model of its own: it needs network linear, "
+                f"got {self.network}; name a trained one of another kind in world_model"
+            )
+        if self.world_model is not None and not self.verifies:
+            raise ValueError(f"world_model is for objective verifier, got {self.objective}")
         if self.network != "transformer":
-            if self.objective != "frozen":
+            if self.own_targets:
                 raise ValueError(
                     f"network {self.network} has no encoder to make targets of its own: it needs "
                     f"objective frozen, got {self.objective}"
@@ -103,9 +127,20 @@ class WorldModelSettings:
             raise ValueError("network linear is the linear path alone: it needs linear_path")
 
     @property
+    def verifies(self) -> bool:
+        """Whether a verifier is trained."""
+        return self.objective == VERIFIER
+
+    @property
+    def own_targets(self) -> bool:
+        """Whether it predicts in a space that it learned, rather than the LLM's."""
+        return self.objective in ("ema", "sigreg")
+
+    @property
     def starts_from_ridge(self) -> bool:
         """Whether the linear path has a closed form: targets that the model learns have none."""
-        return self.objective == "frozen" and self.linear_path and self.ridge != 0
+        own = not self.own_targets and self.world_model is None
+        return own and self.linear_path and self.ridge != 0
 
 
 @attrs.frozen(kw_only=True)
@@ -153,7 +188,8 @@ class TrainingSettings:
         select: what makes an epoch the best, on validation: `retrieval`, the mean reciprocal rank
             of a step predicted from its past; `error`, the error of that prediction; `loss`. The
             last two are comparable from epoch to epoch for fixed targets alone. An epoch that
-            predicts worse than the linear path did at the start is never the best.
+            predicts worse than the linear path did at the start is never the best. A verifier is
+            chosen by `loss`: the mean of the log losses of its two outputs, calibrated.
         patience: epochs without a better validation after which training stops; 0 never.
         grad_clip: largest norm of the gradient; 0 leaves it.
         regression: weight of the error of the prediction.
@@ -217,6 +253,9 @@ class DataSettings:
         domains: use these alone; empty uses all.
         correct: use only solutions labelled correct (`true`) or wrong (`false`).
         min_steps: shortest trace that is used.
+        damage: kinds of damaged solutions that a verifier learns from; empty for all.
+        right_steps: take the steps of a solution for right whose answer is right (graded, or
+            labelled correct); `false` leaves it open.
     """
 
     stores: tuple[str, ...] = attrs.field(default=(), converter=_several)
@@ -224,6 +263,30 @@ class DataSettings:
     domains: tuple[str, ...] = attrs.field(default=(), converter=_several)
     correct: bool | None = None
     min_steps: int = attrs.field(default=2, validator=_whole(1))
+    damage: tuple[str, ...] = attrs.field(
+        default=(), converter=_several, validator=v.deep_iterable(v.in_(DAMAGE))
+    )
+    right_steps: bool = True
+
+
+# What suits a verifier of a few thousand solutions, where the settings do not say.
+_OF_A_VERIFIER: Mapping[str, Mapping[str, Any]] = {
+    "model": {
+        "network": "linear",
+        "width": 128,
+        "depth": 2,
+        "dropout": 0.3,
+        "input_dropout": 0.3,
+    },
+    "training": {
+        "batch_size": 32,
+        "lr": 1e-3,
+        "weight_decay": 0.3,
+        "max_epochs": 30,
+        "select": "loss",
+        "patience": 6,
+    },
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -234,6 +297,33 @@ class TrainSettings:
     masker: MaskerSettings = attrs.field(factory=MaskerSettings)
     training: TrainingSettings = attrs.field(factory=TrainingSettings)
     data: DataSettings = attrs.field(factory=DataSettings)
+
+    def __attrs_post_init__(self) -> None:
+        if self.model.verifies and self.training.select != "loss":
+            raise SettingsError(
+                "training.select: a verifier is chosen by its loss on validation: it needs loss, "
+                f"got {self.training.select}"
+            )
+
+    @staticmethod
+    def with_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return settings as they were given, with a verifier's own defaults filled in."""
+        model = given.get("model")
+        if not isinstance(model, Mapping) or model.get("objective") != VERIFIER:
+            return given
+        filled = dict(given)
+        for section, values in _OF_A_VERIFIER.items():
+            own = given.get(section) or {}
+            filled[section] = {**values, **own} if isinstance(own, Mapping) else own
+        return filled
+
+    @property
+    def predicting(self) -> TrainSettings:
+        """Those of the world model that predicts: of a verifier, its own."""
+        if not self.model.verifies:
+            return self
+        model = attrs.evolve(self.model, objective="frozen", world_model=None)
+        return attrs.evolve(self, model=model)
 
     @property
     def linear_share(self) -> float:

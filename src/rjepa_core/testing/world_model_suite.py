@@ -12,6 +12,7 @@ Each failure names the broken promise.
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 import pytest
 
@@ -25,12 +26,14 @@ LENGTHS = (3, 1, 5, 2, 5, 3, 4)
 def sequences(world_model: WorldModel, seed: int = 0) -> list[LatentSequence]:
     """Return sequences of several lengths with values of a reasonable size."""
     source = np.random.default_rng(seed)
+    chances = np.random.default_rng([seed, 1])
     width = world_model.info.hidden_size
     return [
         LatentSequence(
             source.standard_normal((steps, width)).astype(np.float32),
             source.standard_normal(width).astype(np.float32),
             "math",
+            -chances.exponential(0.5, steps).astype(np.float32),
         )
         for steps in LENGTHS
     ]
@@ -188,6 +191,60 @@ class WorldModelContract:
                 world_model.surprise([given[0], bad])
         with raises(InputError, "a prompt of another width is refused", match="sequence 0"):
             world_model.surprise([LatentSequence(given[0].latents, given[0].prompt[1:], "math")])
+
+    def test_a_verdict_is_made_of_probabilities(self, world_model: WorldModel) -> None:
+        given = sequences(world_model)
+        if not world_model.info.verifies:
+            return self._is_no_verifier(world_model, given)
+        first = world_model.verify(given)
+        for one, found in zip(given, first, strict=True):
+            assert found.wrong.shape == (len(one.latents),), "one probability per step"
+            assert found.wrong.dtype == np.float32, "answers are float32"
+            assert ((found.wrong >= 0) & (found.wrong <= 1)).all(), "a probability is from 0 to 1"
+            assert 0 <= found.right <= 1, "a probability is from 0 to 1"
+        for before, after in zip(first, world_model.verify(given), strict=True):
+            close(before.wrong, after.wrong, "the same input gives the same verdict", 0)
+            close(before.right, after.right, "the same input gives the same verdict", 0)
+        own = "a verdict does not depend on the others"
+        for one, among in zip(given, first, strict=True):
+            alone = world_model.verify([one])[0]
+            close(alone.wrong, among.wrong, own, self.tolerance, self.tolerance)
+            close(alone.right, among.right, own, self.tolerance, self.tolerance)
+        assert world_model.verify([]) == [], "no sequences, no answers"
+        first[0].wrong[:] = 2
+        kept = world_model.verify(given)[0].wrong
+        assert (kept <= 1).all(), "answers are the caller's own"
+        return None
+
+    @staticmethod
+    def _is_no_verifier(world_model: WorldModel, given: list[LatentSequence]) -> None:
+        assert not world_model.info.needs_logprobs, "only a verifier needs log-probabilities"
+        # One that was made before there were verifiers has no such method.
+        if not hasattr(world_model, "verify"):
+            return
+        with raises(
+            UnsupportedError, "what is no verifier says how to train one", match="objective"
+        ):
+            world_model.verify(given)
+
+    def test_a_verifier_refuses_what_it_cannot_read(self, world_model: WorldModel) -> None:
+        if not world_model.info.verifies:
+            pytest.skip("is no verifier")
+        good, bad, *_ = sequences(world_model)
+        poisoned = bad.latents.copy()
+        poisoned[0, 0] = np.nan
+        none = attrs.evolve(bad, logprobs=None)
+        named = "a sequence that cannot be verified is named by its position"
+        with raises(InputError, named, match="sequence 1"):
+            world_model.verify([good, attrs.evolve(bad, latents=poisoned)])
+        if not world_model.info.needs_logprobs:
+            assert len(world_model.verify([good, none])) == 2, "log-probabilities are not needed"
+            return
+        assert bad.logprobs is not None, "these sequences have log-probabilities"
+        infinite = np.full_like(bad.logprobs, -np.inf)
+        for logprobs in (None, np.zeros(len(bad.latents) + 1, np.float32), infinite):
+            with raises(InputError, named, match="sequence 1"):
+                world_model.verify([good, attrs.evolve(bad, logprobs=logprobs)])
 
     def test_no_sequences_have_no_answers(self, world_model: WorldModel) -> None:
         assert world_model.surprise([]) == [], "no sequences, no answers"

@@ -14,6 +14,7 @@ from evaluation_stores import encode_solutions, make_run, make_store, registry
 
 from rjepa_core.domain.problem import GivenSolution, Problem, Split, split_of
 from rjepa_core.domain.prompt import pose
+from rjepa_core.domain.provenance import DONOR, KIND, OF, OF_PROBLEM, WRONG_STEP
 from rjepa_core.domain.segmentation import cut_completion, make_trace
 from rjepa_core.domain.trace import Trace
 from rjepa_core.errors import IdentityError, InputError, UsageError
@@ -25,7 +26,7 @@ from rjepa_core.evaluation import (
     evaluate,
 )
 from rjepa_core.evaluation.corruption import EDITS, KINDS, steps_of
-from rjepa_core.evaluation.readings import DONOR, KIND, OF, WRONG, Planned, plan
+from rjepa_core.evaluation.readings import Planned, plan
 from rjepa_core.plugins.locate import open_store
 from rjepa_core.settings import MATH_TEMPLATE, AdapterSettings, ModelSettings
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
@@ -130,7 +131,8 @@ def test_a_damaged_solution_says_what_was_done() -> None:
         (solution,) = one.row.solutions
         assert solution.metadata[KIND] == one.kind
         assert solution.metadata[OF] == one.clean.name
-        assert (WRONG in solution.metadata) is (one.kind in KINDS)
+        assert solution.metadata[OF_PROBLEM] == one.clean.problem
+        assert (WRONG_STEP in solution.metadata) is (one.kind in KINDS)
         assert one.row.problem.id.startswith(f"{one.clean.name}~{one.kind}~")
 
 
