@@ -38,7 +38,8 @@ def count_features(texts: Sequence[str]) -> torch.Tensor:
         columns += found
         values += [len(found) ** -0.5] * len(found)
     place = torch.tensor([rows, columns])
-    return torch.sparse_coo_tensor(place, values, (len(texts), _BUCKETS)).coalesce().float()
+    size = len(texts), _BUCKETS
+    return torch.sparse_coo_tensor(place, values, size, check_invariants=True).coalesce().float()
 
 
 @attrs.frozen(eq=False)
