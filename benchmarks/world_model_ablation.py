@@ -33,6 +33,10 @@ FIGURES = {
     "val_error_others": "others: error",
 }
 RIDGE_INPUTS = {"first_apart": False}
+STRONG: Mapping[str, Mapping[str, Any]] = {
+    "model": {"dropout": 0.3, "input_dropout": 0.2},
+    "training": {"lr": 1e-3, "weight_decay": 0.1, "max_epochs": 8, "patience": 0},
+}
 CHANGES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "default, seed 1": {"training": {"seed": 1}},
@@ -52,6 +56,18 @@ CHANGES: Mapping[str, Mapping[str, Any]] = {
     "more contrast": {"training": {"contrastive": 1.0}},
     "learning rate 1e-3": {"training": {"lr": 1e-3}},
     "learning rate 1e-4": {"training": {"lr": 1e-4}},
+    "strong dropout, learning rate 1e-3, 8 epochs": STRONG,
+    "the same, regression alone": {
+        **STRONG,
+        "training": {**STRONG["training"], "contrastive": 0.0},
+    },
+    "the same, a perceptron, first step apart": {
+        "model": {**STRONG["model"], "network": "perceptron", "width": 512},
+        "training": {**STRONG["training"], "contrastive": 0.0},
+    },
+    "twice as wide and deep": {
+        "model": {"width": 512, "depth": 6, "predictor_width": 384, "predictor_depth": 4}
+    },
     "masks: causal alone": {"masker": {"masks": {"causal": 1.0}}},
     "masks: leave one out alone": {"masker": {"masks": {"leave_one_out": 1.0}}},
 }

@@ -64,8 +64,7 @@ def test_shuffled_labels_teach_them_nothing(scripts: dict[str, ModuleType]) -> N
 
     def dealt(count: int) -> list[Any]:
         return [
-            solution(data, str(n), n % 2 == 0, right=bool(chance.integers(2)))
-            for n in range(count)
+            solution(data, str(n), n % 2 == 0, right=bool(chance.integers(2))) for n in range(count)
         ]
 
     said = baselines.trained_on(dealt(400), dealt(200), judged := dealt(400))
@@ -78,9 +77,7 @@ def test_shuffled_labels_teach_them_nothing(scripts: dict[str, ModuleType]) -> N
 def samples(scripts: dict[str, ModuleType], answers: str) -> Any:
     """One problem; `7` is right, `-` is no answer."""
     data = scripts["verifier_data"]
-    made = [
-        solution(data, "a", one == "7", answer=None if one == "-" else one) for one in answers
-    ]
+    made = [solution(data, "a", one == "7", answer=None if one == "-" else one) for one in answers]
     return scripts["verifier_best_of"].Samples.of(made)
 
 
