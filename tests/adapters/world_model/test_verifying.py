@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +200,7 @@ def test_kinds_that_are_left_out(store: str, tmp_path: Path) -> None:
     parts = [line for line in said if " part: " in line]
     assert all("order" in line and "result" not in line for line in parts)
     assert "of kinds that data.damage leaves out" in warned[0]
-    with pytest.raises(SettingsError, match=r"data\.damage.*order.*got 'ordr'|'damage'.*must be"):
+    with pytest.raises(SettingsError, match=r"data\.damage: must be one of .*'ordr'"):
         settings_of(store, data={"damage": ["ordr"]})
 
 
@@ -226,6 +227,19 @@ def test_grades_are_learned_from(tmp_path: Path) -> None:
     assert any("graded" in line for line in said)
     # Nobody said which step of a wrong one is wrong.
     assert "val_auroc_steps" not in curve[-1]
+
+
+def test_what_has_no_label_is_left_out_and_counted(store: str, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    identity = sample_identity(width=8, logprobs=True)
+    make_store(bare, [3] * 40, identity=identity, prefix="bare", correct="")
+    said: list[str] = []
+    warned: list[str] = []
+    watch = TrainWatch(say=said.append, warn=warned.append)
+    train(str(tmp_path / "r"), settings_of(store, str(bare), max_epochs=1), watch)
+    left_out = [re.search(r"left out: (\d+) without a label or grade", line) for line in warned]
+    assert sum(int(found[1]) for found in left_out if found) in range(20, 41)
+    assert all("labelled" not in line and "graded" not in line for line in said)
 
 
 # refusals
