@@ -21,7 +21,7 @@ from rjepa_adapters.world_model.run import train
 from rjepa_adapters.world_model.run_state import check_fits, read_state
 from rjepa_core.config import structure
 from rjepa_core.domain.problem import Split, split_of
-from rjepa_core.errors import IdentityError, SettingsError, UnsupportedError, UsageError
+from rjepa_core.errors import IdentityError, InputError, SettingsError, UnsupportedError, UsageError
 from rjepa_core.plugins.locate import open_store
 from rjepa_core.ports.world_model import Context, LatentSequence, TrainWatch, WorldModel
 from rjepa_core.scoring import sequence_of
@@ -29,6 +29,7 @@ from rjepa_core.settings import TrainSettings
 from rjepa_core.testing.samples import sample_identity
 from rjepa_core.testing.world_model_suite import WorldModelContract, sequences
 
+RESUMED = TrainWatch(resume=True)
 SMALL = {"width": 16, "heads": 2, "depth": 1}
 
 
@@ -164,6 +165,27 @@ def test_the_world_model_stays_as_it_was(store: str, base: str, tmp_path: Path) 
     np.testing.assert_array_equal(
         JepaWorldModel(again, "cpu").surprise(given)[2], theirs.surprise(given)[2]
     )
+
+
+def test_a_world_model_that_knows_domains(store: str, tmp_path: Path) -> None:
+    # The problems of both stores are of domain `math`.
+    plain = make_store(tmp_path / "s", [2 + i % 4 for i in range(60)])
+    small = {"predictor_width": 16, "predictor_heads": 2, "predictor_depth": 1, "domains": True}
+    settings = {
+        "model": {**SMALL, **small},
+        "training": {"max_epochs": 1, "device": "cpu"},
+        "data": {"stores": [plain]},
+    }
+    base, run = str(tmp_path / "base"), str(tmp_path / "r")
+    train(base, structure(TrainSettings, settings))
+    train(run, settings_of(store, model={"world_model": base}, max_epochs=1))
+    found = train(run, settings_of(store, model={"world_model": base}, max_epochs=1), RESUMED)
+    assert found.ending == "done"
+    model = JepaWorldModel(run, "cpu")
+    given = sequences(model)
+    assert len(model.verify(given)) == len(given)
+    with pytest.raises(InputError, match="sequence 0: domain 'art' was not trained on"):
+        model.verify([attrs.evolve(given[0], domain="art")])
 
 
 def test_what_is_seen_is_the_same_while_it_trains(store: str, base: str, tmp_path: Path) -> None:
