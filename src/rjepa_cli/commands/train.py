@@ -61,6 +61,8 @@ Examples:
   rjepa-cli train --store runs/a --store runs/b --out runs/ema --objective ema --epochs 50
   rjepa-cli train --store runs/first --out runs/wide --config train.yaml \\
       --set training.lr=3e-4 --set model.width=512
+  rjepa-cli train --objective verifier --store runs/first.damage-train \\
+      --store runs/first.damage-validation --out runs/verifier
   rjepa-cli train --out runs/world-model --resume
   rjepa-cli train --print-config > train.yaml
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,14 @@ from labelled_stores import make_labelled
 from latent_stores import make_store
 from training_logs import read_rows
 
+from rjepa_adapters.world_model.checkpoint import DamagedCheckpointError, shapes_of
 from rjepa_adapters.world_model.inference import JepaWorldModel, find_checkpoint
 from rjepa_adapters.world_model.network import Network
 from rjepa_adapters.world_model.run import train
-from rjepa_adapters.world_model.run_state import read_state
+from rjepa_adapters.world_model.run_state import check_fits, read_state
 from rjepa_core.config import structure
 from rjepa_core.domain.problem import Split, split_of
-from rjepa_core.errors import IdentityError, SettingsError, UnsupportedError, UsageError
+from rjepa_core.errors import IdentityError, InputError, SettingsError, UnsupportedError, UsageError
 from rjepa_core.plugins.locate import open_store
 from rjepa_core.ports.world_model import Context, LatentSequence, TrainWatch, WorldModel
 from rjepa_core.scoring import sequence_of
@@ -28,6 +29,7 @@ from rjepa_core.settings import TrainSettings
 from rjepa_core.testing.samples import sample_identity
 from rjepa_core.testing.world_model_suite import WorldModelContract, sequences
 
+RESUMED = TrainWatch(resume=True)
 SMALL = {"width": 16, "heads": 2, "depth": 1}
 
 
@@ -165,6 +167,27 @@ def test_the_world_model_stays_as_it_was(store: str, base: str, tmp_path: Path) 
     )
 
 
+def test_a_world_model_that_knows_domains(store: str, tmp_path: Path) -> None:
+    # The problems of both stores are of domain `math`.
+    plain = make_store(tmp_path / "s", [2 + i % 4 for i in range(60)])
+    small = {"predictor_width": 16, "predictor_heads": 2, "predictor_depth": 1, "domains": True}
+    settings = {
+        "model": {**SMALL, **small},
+        "training": {"max_epochs": 1, "device": "cpu"},
+        "data": {"stores": [plain]},
+    }
+    base, run = str(tmp_path / "base"), str(tmp_path / "r")
+    train(base, structure(TrainSettings, settings))
+    train(run, settings_of(store, model={"world_model": base}, max_epochs=1))
+    found = train(run, settings_of(store, model={"world_model": base}, max_epochs=1), RESUMED)
+    assert found.ending == "done"
+    model = JepaWorldModel(run, "cpu")
+    given = sequences(model)
+    assert len(model.verify(given)) == len(given)
+    with pytest.raises(InputError, match="sequence 0: domain 'art' was not trained on"):
+        model.verify([attrs.evolve(given[0], domain="art")])
+
+
 def test_what_is_seen_is_the_same_while_it_trains(store: str, base: str, tmp_path: Path) -> None:
     run = tmp_path / "r"
     train(str(run), settings_of(store, model={"world_model": base}, max_epochs=1))
@@ -199,7 +222,7 @@ def test_kinds_that_are_left_out(store: str, tmp_path: Path) -> None:
     parts = [line for line in said if " part: " in line]
     assert all("order" in line and "result" not in line for line in parts)
     assert "of kinds that data.damage leaves out" in warned[0]
-    with pytest.raises(SettingsError, match=r"data\.damage.*order.*got 'ordr'|'damage'.*must be"):
+    with pytest.raises(SettingsError, match=r"data\.damage: must be one of .*'ordr'"):
         settings_of(store, data={"damage": ["ordr"]})
 
 
@@ -226,6 +249,19 @@ def test_grades_are_learned_from(tmp_path: Path) -> None:
     assert any("graded" in line for line in said)
     # Nobody said which step of a wrong one is wrong.
     assert "val_auroc_steps" not in curve[-1]
+
+
+def test_what_has_no_label_is_left_out_and_counted(store: str, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    identity = sample_identity(width=8, logprobs=True)
+    make_store(bare, [3] * 40, identity=identity, prefix="bare", correct="")
+    said: list[str] = []
+    warned: list[str] = []
+    watch = TrainWatch(say=said.append, warn=warned.append)
+    train(str(tmp_path / "r"), settings_of(store, str(bare), max_epochs=1), watch)
+    left_out = [re.search(r"left out: (\d+) without a label or grade", line) for line in warned]
+    assert sum(int(found[1]) for found in left_out if found) in range(20, 41)
+    assert all("labelled" not in line and "graded" not in line for line in said)
 
 
 # refusals
@@ -323,12 +359,19 @@ def test_its_own_defaults_where_nothing_is_said() -> None:
     assert plain == TrainSettings(training=attrs.evolve(TrainSettings().training, lr=0.5))
 
 
-def test_a_checkpoint_that_lacks_the_verifier_is_damaged(store: str, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_objective_is_damaged(store: str, tmp_path: Path) -> None:
     run = tmp_path / "r"
     train(str(run), settings_of(store, max_epochs=1))
     found = find_checkpoint(run, print)
-    state = json.loads((found.path / "state.json").read_text())
-    assert state["verifier"] == {"logprobs": True, "world_model": None}
+    assert found.state["verifier"] == {"logprobs": True, "world_model": None}
+    for change in ({"verifier": None}, {"verifier": {"logprobs": "perhaps"}}):
+        with pytest.raises(DamagedCheckpointError, match=r"state\.json: .*verifier"):
+            read_state(attrs.evolve(found, state={**found.state, **change}))
+    shapes = shapes_of(found.model)
+    check_fits(found.state, shapes, found.path)
+    del shapes["verifier.out.weight"]
+    with pytest.raises(DamagedCheckpointError, match=r"verifier\.out\.weight is missing"):
+        check_fits(found.state, shapes, found.path)
 
 
 # labels and parts

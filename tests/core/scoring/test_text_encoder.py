@@ -23,8 +23,10 @@ from rjepa_core.scoring.text_encoder import (
     TextEncoder,
     encoder_settings,
     open_text_encoder,
+    sequence_of,
 )
 from rjepa_core.settings.extraction import AdapterSettings, EncodingSettings, ModelSettings
+from rjepa_core.testing.samples import sample_identity, sample_record
 from rjepa_core.testing.seeded import SeededBackend, SeededSettings
 
 SEEDED = AdapterSettings(name="seeded")
@@ -181,3 +183,12 @@ def test_a_backend_that_loses_something_is_named(info: WorldModelInfo) -> None:
     encoder = TextEncoder(Lossy(ModelSettings(name="m"), SeededSettings()), settings, info.space)
     with pytest.raises(BackendError, match="was given 1 solutions and returned 0"):
         encoder.encode([asked(1)])
+
+
+def test_log_probabilities_come_along() -> None:
+    for kept in (True, False):
+        record = sample_record(sample_identity(logprobs=kept))
+        found = sequence_of(record).logprobs
+        assert (found is not None) is kept
+        if found is not None and record.logprobs is not None:
+            assert found.tolist() == record.logprobs.tolist()
