@@ -16,6 +16,7 @@ from .surprise import (
     score,
     surprise_each,
     whole,
+    wrong_step,
 )
 from .text_encoder import Solution, TextEncoder, sequence_of
 
@@ -54,4 +55,5 @@ __all__ = [
     "surprise_each",
     "vote",
     "whole",
+    "wrong_step",
 ]

@@ -29,6 +29,8 @@ R = TypeVar("R")
 _BATCH, _BATCH_STEPS = 256, 16_384
 # How the surprise of a solution is computed from that of its steps.
 MEAN, MAX = "mean", "max"
+# Above this probability, a step is probably wrong.
+_PROBABLE = 0.5
 
 
 @attrs.frozen(eq=False)
@@ -172,6 +174,12 @@ def judge_each(
         else:
             found[place] = verdict
     return found
+
+
+def wrong_step(verdict: Verdict) -> int | None:
+    """Return the step that is wrong with the highest probability; None if that is 0.5 or less."""
+    place = int(verdict.wrong.argmax())
+    return place if verdict.wrong[place] > _PROBABLE else None
 
 
 def check_logprobs(store: LatentStore, info: WorldModelInfo) -> None:
