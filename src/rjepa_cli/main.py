@@ -27,6 +27,10 @@ COMMANDS = {
         "rjepa_cli.commands.grade",
         "Compare the answers in a store with the expected ones.",
     ),
+    "damage": (
+        "rjepa_cli.commands.damage",
+        "Make damaged solutions, for a verifier to learn from.",
+    ),
     "train": ("rjepa_cli.commands.train", "Train a world model on the latents of stores."),
     "evaluate": (
         "rjepa_cli.commands.evaluate",

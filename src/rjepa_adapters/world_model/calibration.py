@@ -32,9 +32,17 @@ class Judged:
 
     @property
     def loss(self) -> float:
-        """The mean of the two log losses; of one, where of the other nothing is known."""
-        known = [log_loss(logits, wrong) for logits, wrong in (self.steps, self.answers)]
-        return float(np.mean([value for value in known if not math.isnan(value)]))
+        """The mean of the two log losses, calibrated; of one, where of the other nothing is known.
+
+        A calibration changes no order: it only keeps an epoch that is sure of itself from being
+        worse than one that knows less.
+        """
+        known = []
+        for logits, wrong in (self.steps, self.answers):
+            if len(wrong):
+                slope, shift = platt(logits, wrong)
+                known.append(log_loss(slope * logits + shift, wrong))
+        return float(np.mean(known))
 
 
 @attrs.frozen
@@ -67,14 +75,14 @@ def platt(logits: Doubles, wrong: Flags) -> tuple[float, float]:
 
 
 def figures(found: Judged, slope: list[float], shift: list[float]) -> dict[str, Any]:
-    """Row of an epoch: log loss as it is trained, AUROC, and the Brier score once calibrated. A
-    figure that needs both wrong and right ones is left out where there are none."""
+    """Row of an epoch: log loss, AUROC and Brier score, calibrated. A figure that needs both wrong
+    and right ones is left out where there are none."""
     row: dict[str, Any] = {}
     for place, name in enumerate(("steps", "answers")):
         logits, wrong = (found.steps, found.answers)[place]
         if not len(wrong):
             continue
-        row[f"val_log_loss_{name}"] = log_loss(logits, wrong)
+        row[f"val_log_loss_{name}"] = log_loss(slope[place] * logits + shift[place], wrong)
         if 0 < wrong.sum() < len(wrong):
             row[f"val_auroc_{name}"] = auroc(logits, wrong)
         likely = probability(slope[place] * logits + shift[place])
@@ -83,9 +91,7 @@ def figures(found: Judged, slope: list[float], shift: list[float]) -> dict[str, 
 
 
 def log_loss(logits: Doubles, wrong: Flags) -> float:
-    """Mean negative log-likelihood; NaN of none."""
-    if not len(wrong):
-        return math.nan
+    """Mean negative log-likelihood."""
     return float(np.logaddexp(0.0, np.where(wrong, -logits, logits)).mean())
 
 

@@ -86,6 +86,14 @@ class Network(nn.Module):
         size = self.jepa.target_size
         self.register_buffer("target_std", torch.ones(size), persistent=False)
 
+    def train(self, mode: bool = True) -> Network:
+        """As every module; of a verifier, the world model never trains, nor drops anything."""
+        super().train(mode)
+        if self.verifier is not None:
+            self.jepa.eval()
+            self.objective.eval()
+        return self
+
     def standardise(self, latents_BSD: Tensor, prompts_BD: Tensor) -> tuple[Tensor, Tensor]:
         """The same shapes, each dimension by its spread over the training set."""
         steps = (latents_BSD - self.step_mean) / self.step_std

@@ -39,6 +39,10 @@ class Task(Protocol):
         """The loss of a part of a batch, with its gradients."""
         ...
 
+    def after_step(self, progress: float) -> None:
+        """What follows a step of the optimiser; `progress` runs from 0 to 1."""
+        ...
+
     def validation_loss(self) -> float:
         """The loss on the validation part."""
         ...
@@ -107,6 +111,10 @@ class PredictionTask:
             )
         return found.total
 
+    def after_step(self, progress: float) -> None:
+        """See `Task`."""
+        self._network.objective.after_step(self._network.jepa, progress)
+
     def validation_loss(self) -> float:
         """See `Task`."""
         return loss_on(self._network, self._validation, self._device, self._seed)
@@ -161,8 +169,11 @@ class VerificationTask:
         steps, answers = verifier_loss(found, here.labels.wrong, here.labels.right)
         return steps + answers
 
+    def after_step(self, progress: float) -> None:
+        """See `Task`: the world model stays as it is."""
+
     def validation_loss(self) -> float:
-        """See `Task`: the mean of the log losses of steps and of answers."""
+        """See `Task`: the mean of the log losses of steps and of answers, calibrated."""
         self._judged = judged(self._network, self._validation, self._device)
         return self._judged.loss
 
@@ -221,5 +232,7 @@ def measure_scalars(network: Network, batches: Iterable[Batch], device: torch.de
         )[1]
         every.append(told.flatten(0, 1).double())
     whole = torch.cat(every)
+    if not whole.shape[1]:
+        return
     verifier.scalar_mean.copy_(whole.mean(0))
     verifier.scalar_std.copy_(whole.std(0, correction=0).clamp(min=1e-6))

@@ -230,7 +230,7 @@ class Trainer:
                 )
             with deferred():
                 self.optimiser.step()
-                self.network.objective.after_step(self.network.jepa, step / max(1, self.steps))
+                self.task.after_step(step / max(1, self.steps))
                 standing.after_step(whole, loss)
                 writer.step(standing.step, loss, lr)
         except KeyboardInterrupt:

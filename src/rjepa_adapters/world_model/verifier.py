@@ -1,5 +1,5 @@
-"""The verifier: a small transformer over the steps of a solution, beside a world model that stays as
-it is (ReProbe, arXiv:2511.06209; LiLaVe, arXiv:2504.16760).
+"""The verifier: a small transformer over the steps of a solution, beside a world model that stays
+as it is (ReProbe, arXiv:2511.06209; LiLaVe, arXiv:2504.16760).
 
 Dimensions: B traces, S steps, D hidden size, E target size, F inputs of a step.
 """
@@ -68,6 +68,8 @@ class Verifier(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
+        # A few of a thousand inputs say most: they need not be found among the others.
+        self.direct = nn.Parameter(torch.zeros(2, scalars))
         self.register_buffer("scalar_mean", torch.zeros(scalars))
         self.register_buffer("scalar_std", torch.ones(scalars))
         self.register_buffer("slope", torch.ones(2))
@@ -111,11 +113,12 @@ class Verifier(nn.Module):
             causal=self.causal,
         )
         wrong = self.out(seen[:, 1:])[..., 0].float()
+        failed = self.out_failed(seen[:, -1] if self.causal else seen[:, 0])[..., 0].float()
+        wrong = wrong + told @ self.direct[0]
+        failed = failed + told.mean(1) @ self.direct[1]
         # A solution with a wrong step has a wrong answer, as a rule: what is learned of answers
         # alone teaches something about steps, too.
-        whole = seen[:, -1] if self.causal else seen[:, 0]
-        failed = self.gain * wrong.logsumexp(1) + self.out_failed(whole)[..., 0].float()
-        return Logits(wrong, failed)
+        return Logits(wrong, failed + self.gain * wrong.logsumexp(1))
 
     def calibrated(self, found: Logits) -> Logits:
         """The logits whose probabilities are those that were observed on validation."""

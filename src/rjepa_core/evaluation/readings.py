@@ -89,6 +89,36 @@ def plan(traces: Sequence[Trace], kinds: Sequence[str], count: int, seed: int) -
     return [one for one in whole if one is not None and one.clean.problem in used] + planned
 
 
+def planned_in(
+    corpus: Corpus,
+    number: int,
+    split: Split,
+    kinds: Sequence[str],
+    count: int,
+    seed: int,
+    watch: EvaluationWatch,
+) -> tuple[dict[RecordKey, Sample], list[Planned]]:
+    """Read the traces of one store's part, by key, and plan what is made of them; see `plan`.
+
+    Args:
+        corpus: of stores.
+        number: which of them.
+        split: the part.
+        kinds: of damage; empty for all.
+        count: problems a kind.
+        seed: of all that is drawn.
+        watch: told what goes on.
+
+    Raises:
+        InputError: the stores hold nothing of the part.
+    """
+    places = [place for place in corpus.places(split) if place.store == number]
+    tick = watch.phase("choosing what to damage", len(places))
+    own = {sample.trace.key: sample for sample in corpus.samples(places, tick)}
+    traces = [sample.trace for sample in own.values()]
+    return own, plan(traces, kinds or tuple(KINDS), count, seed)
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -153,14 +183,9 @@ class Readings:
         """
         corpus, found, left_out = self.corpus, [], Counter[str]()
         for number, store in enumerate(corpus.stores):
-            places = [p for p in corpus.places(split) if p.store == number]
-            tick = self.watch.phase("choosing what to damage", len(places))
-            own = {s.trace.key: s for s in corpus.samples(places, tick)}
-            planned = plan(
-                [s.trace for s in own.values()],
-                self.asked.damage or tuple(KINDS),
-                self.asked.damaged,
-                self.asked.seed,
+            asked = self.asked
+            own, planned = planned_in(
+                corpus, number, split, asked.damage, asked.damaged, asked.seed, self.watch
             )
             kept = all(sample.logprobs is not None for sample in own.values())
             if kept:

@@ -79,6 +79,45 @@ class EvaluateSettings:
 
 
 @attrs.frozen(kw_only=True)
+class DamageSettings:
+    """Which solutions are damaged, for a verifier to learn from.
+
+    Attributes:
+        split: part of the problems; a verifier is trained on `train` and chosen on `validation`.
+        kinds: of damage; empty for all.
+        problems: of each kind of damage, and of each harmless edit.
+        seed: of what is damaged.
+        max_steps: longest trace that is damaged.
+        device: that the LLM runs on, where `model.device` does not say: `auto`, `cpu`, `cuda`, ….
+    """
+
+    split: str = attrs.field(
+        default=Split.TRAIN.value, validator=v.in_(tuple(split.value for split in Split))
+    )
+    kinds: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_of(*KINDS))
+    problems: int = attrs.field(default=300, validator=_whole(1))
+    seed: int = attrs.field(default=0, validator=_whole(0))
+    max_steps: int = attrs.field(default=512, validator=_whole(2))
+    device: str = "auto"
+
+
+@attrs.frozen(kw_only=True)
+class DamageRunSettings:
+    """All that a store's solutions are damaged by.
+
+    Attributes:
+        damage: which.
+        model: the LLM, needed where solutions have to be encoded.
+        backend, scheduler: that encode them.
+    """
+
+    damage: DamageSettings = attrs.field(factory=DamageSettings)
+    model: ModelSettings | None = None
+    backend: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="huggingface"))
+    scheduler: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="adaptive"))
+
+
+@attrs.frozen(kw_only=True)
 class EvaluateRunSettings:
     """All of one evaluation.
 

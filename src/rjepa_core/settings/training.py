@@ -189,7 +189,7 @@ class TrainingSettings:
             of a step predicted from its past; `error`, the error of that prediction; `loss`. The
             last two are comparable from epoch to epoch for fixed targets alone. An epoch that
             predicts worse than the linear path did at the start is never the best. A verifier is
-            chosen by `loss`: the mean of the log losses of its two outputs.
+            chosen by `loss`: the mean of the log losses of its two outputs, calibrated.
         patience: epochs without a better validation after which training stops; 0 never.
         grad_clip: largest norm of the gradient; 0 leaves it.
         regression: weight of the error of the prediction.
