@@ -18,7 +18,8 @@ _STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1b1b1b; }
 .soft { fill: #5a5a5a; } rect { stroke: #c9c9c9; } .worst { stroke: #a33b00; stroke-width: 3; }
 .l0 { fill: #f4f4f4; } .l1 { fill: #fdf0d5; } .l2 { fill: #fbdba7; } .l3 { fill: #f6b273; }
-.l4 { fill: #ee8650; } .bar { fill: #174ea6; stroke: none; } .bold { font-weight: 700; } .paper { fill: #fff; stroke: none; }
+.l4 { fill: #ee8650; } .bar { fill: #174ea6; stroke: none; }
+.bold { font-weight: 700; } .paper { fill: #fff; stroke: none; }
 """
 
 

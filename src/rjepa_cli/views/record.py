@@ -102,7 +102,9 @@ def record_lines(facts: Facts) -> list[str]:
     if facts["answer"] is not None:
         lines += _labelled("answer", facts["answer"])
     if "right" in facts:
-        lines.append(f"right    {percent(facts['right'])}: the probability that the answer is right")
+        lines.append(
+            f"right    {percent(facts['right'])}: the probability that the answer is right"
+        )
     if facts["reference_answer"] is not None:
         lines += _labelled("expected", facts["reference_answer"])
     if (grade := facts.get("grade")) is not None:
@@ -139,9 +141,7 @@ _WIDTH = 24
 _PARTS = " ▏▎▍▌▋▊▉█"
 
 
-def add_scores(
-    facts: dict[str, Any], store: LatentStore, key: RecordKey, world_model: str
-) -> None:
+def add_scores(facts: dict[str, Any], store: LatentStore, key: RecordKey, world_model: str) -> None:
     """Add each step's surprise, its percentile in validation, and a verifier's verdict to facts."""
     opened = open_world_model(world_model)
     try:
