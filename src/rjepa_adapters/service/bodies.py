@@ -324,7 +324,7 @@ def _array(rows: list[list[float]], pointer: str, width: int) -> Floats:
 
 
 def _logprobs(read: SequenceIn) -> Floats | None:
-    if read.logprobs is None:
+    if not read.logprobs:
         return None
     if len(read.logprobs) != len(read.latents):
         raise ProblemError(

@@ -56,9 +56,10 @@ class SequenceIn(Strict):
     latents: Listed[Listed[float]] = Field(min_length=1, description="[S, D], one vector per step")
     prompt: Listed[float] = Field(min_length=1, description="[D], the prompt's vector")
     domain: str = Field("", max_length=200, description="Of the problem")
-    logprobs: Listed[float] | None = Field(
-        None,
-        description="[S], mean log-probability of each step's tokens, which some verifiers need",
+    logprobs: Listed[float] = Field(
+        [],
+        description="[S], mean log-probability of each step's tokens, which some verifiers need; "
+        "left out if they are not known",
     )
 
 

@@ -69,7 +69,9 @@ def test_the_measure_is_the_verifier_s_where_there_is_one() -> None:
     assert measure_for(verifier, "max") == "max"
     for by in ("right", "vote"):
         assert measure_for(verifier, by) == by
-        with pytest.raises(UsageError, match=rf"{by} needs a verifier, and run is none \(objective"):
+        with pytest.raises(
+            UsageError, match=rf"{by} needs a verifier, and run is none \(objective"
+        ):
             measure_for(INFO, by)
     with pytest.raises(ArgumentError, match="got 'best'"):
         measure_for(INFO, "best")
