@@ -11,8 +11,8 @@ A request holds
 
 and, as text in its metadata, `space` (the latent space's fingerprint), `context`, `domains` (a JSON
 list), and further fields of an endpoint. An answer holds `values` [N] or [N, E], float32, and
-`lengths`; of verdicts, `values` [N] are the probabilities that the steps are wrong, and `right` [B],
-float64, those that the answers are right.
+`lengths`; of verdicts, `values` [N] are the probabilities that the steps are wrong, and `right`
+[B], float64, those that the answers are right.
 """
 
 from __future__ import annotations

@@ -30,12 +30,12 @@ R = TypeVar("R")
 
 
 def json_response(answer: BaseModel) -> Response:
-    """Return a pydantic model as a JSON response."""
+    """Return a pydantic model as a JSON response, without the fields that were left out."""
     try:
-        text = answer.model_dump_json()
+        text = answer.model_dump_json(exclude_unset=True)
     except PydanticSerializationError:
         # A lone surrogate, which a stored text may hold and UTF-8 cannot.
-        text = json.dumps(answer.model_dump())
+        text = json.dumps(answer.model_dump(exclude_unset=True))
     return Response(text.encode(), media_type=JSON)
 
 
@@ -93,7 +93,7 @@ def text(
     trace, surprise = record.trace, judged.surprise
     count = len(surprise)
     fields = verdict_fields(judged.verdict)
-    wrong = fields.pop("wrong", [None] * count)
+    wrong = [{"wrong": value} for value in fields.pop("wrong", ())] or [{}] * count
     places = percentiles(info, surprise) or [None] * count
     # An imported record may have vectors only.
     texts, spans = trace.step_texts or [""] * count, trace.spans or [StepSpan(0, 0)] * count
@@ -106,9 +106,9 @@ def text(
             thinking=span.thinking,
             surprise=float(value),
             percentile=place,
-            wrong=probability,
+            **verdict,
         )
-        for words, span, value, place, probability in zip(
+        for words, span, value, place, verdict in zip(
             texts, spans, surprise, places, wrong, strict=True
         )
     ]

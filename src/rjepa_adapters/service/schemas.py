@@ -124,7 +124,7 @@ class RecordIn(Strict):
     expected: int = Field(0, ge=0, le=20)
 
 
-_OF_VERIFIERS = "null if the world model is no verifier, or lacks log-probabilities that it needs"
+_OF_VERIFIERS = "left out if there is no verifier, or no log-probabilities that it needs"
 Wrong = Annotated[
     list[float] | None,
     Field(description=f"[S], probability that a step is wrong; {_OF_VERIFIERS}"),
@@ -236,7 +236,7 @@ class RankOut(BaseModel):
     order: list[int]
     ranked: list[RankedOut]
     votes: list[VoteOut] | None = Field(
-        None, description="For vote: the answers, the largest sum first; null otherwise"
+        None, description="For vote: the answers, the largest sum first"
     )
 
 

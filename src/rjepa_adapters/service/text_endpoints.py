@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -206,23 +206,18 @@ def router(
                 largest=whole(found[i].surprise, MAX),
                 steps=found[i].surprise.tolist(),
                 worst=int(found[i].surprise.argmax()),
-                answer=given[i],
-                **answers.verdict_fields(found[i].verdict),
+                **_verdict(found[i], given[i]),
             )
             for i in ranking.places
         ]
-        votes = [
-            VoteOut(answer=one.answer, weight=one.weight, solutions=list(one.solutions))
-            for one in ranking.votes
-        ]
-        return answers.json_response(
-            RankOut(
-                by=cast(By, by),
-                order=list(ranking.places),
-                ranked=ranked,
-                votes=votes if by == VOTE else None,
-            )
-        )
+        voted = {}
+        if by == VOTE:
+            voted["votes"] = [
+                VoteOut(answer=one.answer, weight=one.weight, solutions=list(one.solutions))
+                for one in ranking.votes
+            ]
+        order = list(ranking.places)
+        return answers.json_response(RankOut(by=cast(By, by), order=order, ranked=ranked, **voted))
 
     @endpoints.get(
         "/records",
@@ -264,6 +259,11 @@ def router(
         return answers.json_response(answer)
 
     return endpoints
+
+
+def _verdict(judged: Judged, answer: str | None) -> dict[str, Any]:
+    fields = answers.verdict_fields(judged.verdict)
+    return fields and {**fields, "answer": answer}
 
 
 def solution_of(

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from services import client, make_trained, opened, running
+from services import client, make_verifier, opened, running
 
 from rjepa_adapters.remote import protocol as wire
 from rjepa_core.ports.world_model import WorldModel
@@ -37,7 +37,7 @@ AT_LEAST = 2000
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, WorldModel]]:
-    store, run = make_trained(tmp_path_factory.mktemp("schema"))
+    store, run = make_verifier(tmp_path_factory.mktemp("schema"))
     with opened(run, store, model="m") as served, running(served) as address:
         yield address, served.world_model
 
@@ -49,6 +49,7 @@ def messages(world_model: WorldModel) -> st.SearchStrategy[bytes]:
         wire.pack(given[:1], space=space),
         wire.pack(given, space=space, context="past"),
         wire.pack(given[:2], [[1], [0]], space=space),
+        wire.pack(given[:2], logprobs=True, space=space),
         wire.pack(given[:1], [[1, 7]], space=space, form="target"),
         wire.pack_values([given[0].latents], space=space),
     ]

@@ -80,7 +80,7 @@ def test_an_older_client_goes_on_working(verifying: httpx2.Client, verified: Ser
     del body["logprobs"]
     facts = verifying.post("/score", json=body).json()
     np.testing.assert_allclose(facts["steps"], verified.world_model.surprise([one])[0], rtol=1e-6)
-    assert (facts["wrong"], facts["right"], facts["wrong_step"]) == (None, None, None)
+    assert set(facts) == {"surprise", "steps", "percentiles", "worst"}, "as before"
     found = problem(verifying.post("/verify", json=body), 422, "bad-input")
     assert str(found["detail"]).startswith("has no log-probabilities, and ")
 
@@ -127,7 +127,7 @@ def test_solutions_are_ranked_by_their_verdicts(verifying: httpx2.Client) -> Non
     assert rights == sorted(rights, reverse=True)
     assert [one["score"] for one in facts["ranked"]] == rights
     assert all(len(one["wrong"]) == len(one["steps"]) for one in facts["ranked"])
-    assert facts["votes"] is None
+    assert "votes" not in facts
     voted = verifying.post("/rank", json={**body, "by": "vote"}).json()
     weights = {one["solution"]: one["right"] for one in voted["ranked"]}
     by_answer = {one["answer"]: one for one in voted["votes"]}
@@ -174,7 +174,7 @@ def test_what_is_no_verifier_says_nothing_of_it(caller: httpx2.Client, served: S
     one = sequences(served.world_model)[0]
     body = body_of(served, one)
     facts = caller.post("/score", json=body).json()
-    assert (facts["wrong"], facts["right"]) == (None, None)
+    assert set(facts) == {"surprise", "steps", "percentiles", "worst"}, "as before"
     problem(caller.post("/verify", json=body), 404, "no-verifier")
     for by in ("right", "vote"):
         rank = {"problem": "p", "solutions": ["1 + 1 = 2"], "by": by}
@@ -182,5 +182,10 @@ def test_what_is_no_verifier_says_nothing_of_it(caller: httpx2.Client, served: S
         assert found["pointer"] == "/by"
     text = {"problem": "p", "solution": "1 + 1 = 2"}
     facts = caller.post("/score_text", json=text).json()
-    assert facts["right"] is None
-    assert facts["steps"][0]["wrong"] is None
+    assert "right" not in facts
+    assert "wrong" not in facts["steps"][0]
+    ranked = caller.post("/rank", json={"problem": "p", "solutions": ["1 + 1 = 2"]}).json()
+    assert ranked["by"] == "mean"
+    assert set(ranked["ranked"][0]) == {
+        "solution", "score", "surprise", "largest", "steps", "worst",
+    }  # fmt: skip
