@@ -13,6 +13,7 @@ import click
 import pytest
 
 from rjepa_adapters.service.settings import HttpSettings
+from rjepa_cli.commands.damage import DAMAGE_FLAGS
 from rjepa_cli.commands.extract import OTHER_OPTIONS
 from rjepa_cli.commands.serve import SERVE_FLAGS, service_flags
 from rjepa_cli.commands.train import OTHER_OPTIONS as TRAIN_OPTIONS
@@ -22,6 +23,7 @@ from rjepa_cli.config_comments import commented
 from rjepa_cli.options import FLAGS, Flag, default_text, describe, type_text
 from rjepa_cli.scoring_options import RANK_FLAGS
 from rjepa_core.config import structure
+from rjepa_core.evaluation import DamageSettings
 from rjepa_core.plugins.hooks import (
     BackendAdapter,
     ExecutorAdapter,
@@ -152,9 +154,10 @@ def test_every_option_of_the_store_commands() -> None:
         (ServeSettings, "serve", SERVE_FLAGS),
         (HttpSettings, "service", service_flags()),
         (ScoreSettings, "score", RANK_FLAGS),
+        (DamageSettings, "damage", DAMAGE_FLAGS),
     ],
 )
-def test_every_setting_of_serving_and_scoring(
+def test_every_setting_of_serving_scoring_and_damage(
     cls: type, section: str, flags: Sequence[Flag]
 ) -> None:
     listed, names = rows(), {flag.key: flag.name for flag in flags}
@@ -171,6 +174,16 @@ def test_every_option_of_grade() -> None:
 
     text = (REFERENCE / "cli.md").read_text()
     section = text[text.index("## `rjepa-cli grade`") : text.index("## `rjepa-cli store`")]
+    for option in command.params:
+        if isinstance(option, click.Option) and option.opts[0] != "--debug":
+            assert f"| `{option.opts[0]}" in section, option.opts
+
+
+def test_every_option_of_damage() -> None:
+    from rjepa_cli.commands.damage import command
+
+    text = (REFERENCE / "cli.md").read_text()
+    section = text[text.index("## `rjepa-cli damage`") : text.index("## `rjepa-cli train`")]
     for option in command.params:
         if isinstance(option, click.Option) and option.opts[0] != "--debug":
             assert f"| `{option.opts[0]}" in section, option.opts

@@ -184,10 +184,13 @@ def _check_processes(settings: TrainSettings, processes: Processes) -> None:
     """What looks across the rows of a batch cannot be shared out."""
     if processes.world == 1:
         return
+    if settings.model.verifies:
+        raise UsageError(
+            f"model.objective verifier: works with one process only; there are {processes.world}"
+        )
     for key, value in (
         ("training.detection", settings.training.detection),
         ("masker.swap", settings.masker.swap),
-        ("model.objective=verifier:", settings.model.verifies),
     ):
         if value:
             raise UsageError(

@@ -60,11 +60,10 @@ class RunState:
     limits: Mapping[str, int] = attrs.field(
         factory=dict, validator=v.deep_mapping(v.instance_of(str), _count)
     )
-    verifier: VerifierFacts | None = attrs.field(default=None)
+    verifier: VerifierFacts | None = None
 
-    @verifier.validator
-    def _check_verifier(self, _: object, value: VerifierFacts | None) -> None:
-        if (value is not None) != self.settings.model.verifies:
+    def __attrs_post_init__(self) -> None:
+        if (self.verifier is not None) != self.settings.model.verifies:
             raise ValueError("verifier: does not fit the objective")
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from rjepa_adapters.reports.svg import curves
 from rjepa_adapters.reports.training import html, latent_picture
+from rjepa_adapters.world_model.calibration import Bin
+from rjepa_core.config import structure
 from rjepa_core.settings.training import DataSettings, TrainSettings, WorldModelSettings
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -96,3 +98,14 @@ def test_the_picture_is_the_plane_of_largest_spread() -> None:
     for wrong in ([], [np.full((2, 3), np.nan, np.float32)]):
         with pytest.raises(ValueError, match="a picture needs"):
             latent_picture(wrong)
+
+
+def test_a_verifiers_reliability() -> None:
+    settings = structure(TrainSettings, {"model": {"objective": "verifier"}})
+    bins = {"wrong steps": [Bin(0.1, 0.2, 1200), Bin(0.9, 0.7, 3)], "wrong answers": []}
+    text, root = page(html("v", CURVE, settings, reliability=bins))
+    assert "World model v: verifier" in text
+    assert "<h2>Reliability</h2>" in text
+    drawn = [s for s in root.iter(f"{SVG}svg") if "Probability" in (s.get("aria-label") or "")]
+    assert [len(list(one.iter(f"{SVG}circle"))) for one in drawn] == [2, 0]
+    assert "1,200" in [one.text for one in drawn[0].iter(f"{SVG}text")]

@@ -53,9 +53,7 @@ def test_figures_of_what_is_known() -> None:
     row = figures(Judged(none, (LOGITS, WRONG)), [1.0, 1.0], [0.0, 0.0])
     assert set(row) == {"val_log_loss_answers", "val_auroc_answers", "val_brier_answers"}
     assert row["val_auroc_answers"] > 0.8
-    assert row["val_brier_answers"] == pytest.approx(
-        np.square(probability(LOGITS) - WRONG).mean()
-    )
+    assert row["val_brier_answers"] == pytest.approx(np.square(probability(LOGITS) - WRONG).mean())
     same = np.zeros(5), np.ones(5, bool)
     row = figures(Judged(same, (LOGITS, WRONG)), [1.0, 1.0], [0.0, 0.0])
     assert "val_auroc_steps" not in row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,11 @@ from labelled_stores import make_labelled
 from latent_stores import make_store
 from training_logs import read_rows
 
+from rjepa_adapters.world_model.checkpoint import DamagedCheckpointError, shapes_of
 from rjepa_adapters.world_model.inference import JepaWorldModel, find_checkpoint
 from rjepa_adapters.world_model.network import Network
 from rjepa_adapters.world_model.run import train
-from rjepa_adapters.world_model.run_state import read_state
+from rjepa_adapters.world_model.run_state import check_fits, read_state
 from rjepa_core.config import structure
 from rjepa_core.domain.problem import Split, split_of
 from rjepa_core.errors import IdentityError, SettingsError, UnsupportedError, UsageError
@@ -312,19 +312,30 @@ def test_settings_that_do_not_fit(
 
 def test_its_own_defaults_where_nothing_is_said() -> None:
     found = structure(TrainSettings, {"model": {"objective": "verifier"}, "training": {"lr": 0.5}})
-    assert (found.training.lr, found.training.select, found.model.network) == (0.5, "loss", "linear")
+    assert (found.training.lr, found.training.select, found.model.network) == (
+        0.5,
+        "loss",
+        "linear",
+    )
     plain = structure(TrainSettings, {"training": {"lr": 0.5}})
     assert found.model.dropout > plain.model.dropout
     assert found.training.weight_decay > plain.training.weight_decay
     assert plain == TrainSettings(training=attrs.evolve(TrainSettings().training, lr=0.5))
 
 
-def test_a_checkpoint_that_lacks_the_verifier_is_damaged(store: str, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_objective_is_damaged(store: str, tmp_path: Path) -> None:
     run = tmp_path / "r"
     train(str(run), settings_of(store, max_epochs=1))
     found = find_checkpoint(run, print)
-    state = json.loads((found.path / "state.json").read_text())
-    assert state["verifier"] == {"logprobs": True, "world_model": None}
+    assert found.state["verifier"] == {"logprobs": True, "world_model": None}
+    for change in ({"verifier": None}, {"verifier": {"logprobs": "perhaps"}}):
+        with pytest.raises(DamagedCheckpointError, match=r"state\.json: .*verifier"):
+            read_state(attrs.evolve(found, state={**found.state, **change}))
+    shapes = shapes_of(found.model)
+    check_fits(found.state, shapes, found.path)
+    del shapes["verifier.out.weight"]
+    with pytest.raises(DamagedCheckpointError, match=r"verifier\.out\.weight is missing"):
+        check_fits(found.state, shapes, found.path)
 
 
 # labels and parts

@@ -14,7 +14,7 @@ from evaluation_stores import encode_solutions, make_run, make_store, registry
 
 from rjepa_core.domain.problem import GivenSolution, Problem, Split, split_of
 from rjepa_core.domain.prompt import pose
-from rjepa_core.domain.provenance import DONOR, KIND, OF, WRONG_STEP
+from rjepa_core.domain.provenance import DONOR, KIND, OF, OF_PROBLEM, WRONG_STEP
 from rjepa_core.domain.segmentation import cut_completion, make_trace
 from rjepa_core.domain.trace import Trace
 from rjepa_core.errors import IdentityError, InputError, UsageError
@@ -131,6 +131,7 @@ def test_a_damaged_solution_says_what_was_done() -> None:
         (solution,) = one.row.solutions
         assert solution.metadata[KIND] == one.kind
         assert solution.metadata[OF] == one.clean.name
+        assert solution.metadata[OF_PROBLEM] == one.clean.problem
         assert (WRONG_STEP in solution.metadata) is (one.kind in KINDS)
         assert one.row.problem.id.startswith(f"{one.clean.name}~{one.kind}~")
 

@@ -1,0 +1,108 @@
+"""Damaged solutions for a verifier are those of an evaluation, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evaluation_stores import encode_solutions, make_run, make_store, registry
+
+from rjepa_core.domain.problem import Split, split_of
+from rjepa_core.domain.provenance import OF, OF_PROBLEM
+from rjepa_core.errors import InputError, SettingsError, UsageError
+from rjepa_core.evaluation import (
+    Damaged,
+    DamageRunSettings,
+    DamageSettings,
+    EvaluateRunSettings,
+    EvaluateSettings,
+    damage_store,
+    evaluate,
+)
+from rjepa_core.plugins.locate import open_store
+from rjepa_core.settings import DAMAGE, EDITS, AdapterSettings, ModelSettings
+
+SEEDED = AdapterSettings(name="seeded")
+
+
+def damaged(store: str, model: str | None = "m", **changes: Any) -> Damaged:
+    settings = DamageRunSettings(
+        damage=DamageSettings(**{"problems": 4, **changes}),
+        model=None if model is None else ModelSettings(name=model),
+        backend=SEEDED,
+    )
+    return damage_store(store, settings, registry())
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    return make_store(tmp_path)
+
+
+def test_all_kinds_and_the_unchanged_ones(store: str) -> None:
+    done = damaged(store)
+    assert done.location == f"{store}.damage-train"
+    assert set(done.kinds) <= {"clean", *DAMAGE, *EDITS}
+    assert {"clean", "result", "operation", "order", "omission"} <= set(done.kinds)
+    assert done.failed == 0
+    own, sibling = open_store(store), open_store(done.location)
+    # The store keeps log-probabilities: so do they, and the unchanged ones are there all the same.
+    assert sibling.identity is not None
+    assert sibling.identity.logprobs
+    assert len(sibling) == sum(done.kinds.values())
+    statements = {str(key): entry.statement_hash for key, entry in own.entries()}
+    for key in sibling.keys():  # noqa: SIM118
+        metadata = sibling.get(key).trace.metadata
+        assert metadata[OF_PROBLEM] == statements[metadata[OF]]
+        assert split_of(metadata[OF_PROBLEM]) is Split.TRAIN
+    own.close()
+    sibling.close()
+
+
+def test_it_goes_on_and_grows(store: str) -> None:
+    with pytest.raises(UsageError, match=r"damage-train lacks \d+ damaged .*set model\.name"):
+        damaged(store, model=None)
+    few = damaged(store, problems=2, kinds=("result",))
+    assert few.kinds["result"] == 2
+    assert "order" not in few.kinds
+    # What is there is not read again; without anything missing, no LLM is needed.
+    assert damaged(store, model=None, problems=2, kinds=("result",)) == few
+    more = damaged(store)
+    assert more.kinds["result"] == 4
+    assert len(open_store(more.location)) == sum(more.kinds.values())
+
+
+def test_an_evaluation_finds_them(store: str, tmp_path: Path) -> None:
+    damaged(store, split="test", kinds=("result", "order"), problems=6)
+    settings = EvaluateRunSettings(
+        evaluate=EvaluateSettings(
+            world_models=make_run(store, tmp_path / "run"),
+            stores=store,
+            parts="damage",
+            damage=("result", "order"),
+            damaged=6,
+            draws=10,
+        ),
+        backend=SEEDED,
+    )
+    # No LLM is named.
+    assert evaluate(settings, registry()).tables
+
+
+def test_nothing_to_damage(tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text(
+        "".join(
+            f'{{"question": "Is it {i}?", "solution": "Perhaps\\nOr {i} not"}}\n' for i in range(60)
+        )
+    )
+    store = encode_solutions(tmp_path / "s.jsonl", tmp_path / "s")
+    with pytest.raises(InputError, match="no solution of the train part can be damaged"):
+        damaged(store)
+    assert not (tmp_path / "s.damage-train").exists()
+
+
+@pytest.mark.parametrize("change", [{"split": "dev"}, {"kinds": ("slip",)}, {"problems": 0}])
+def test_settings_that_are_none(change: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, SettingsError)):
+        DamageSettings(**change)
