@@ -1,7 +1,7 @@
 """The how-to page on verifiers, from its first command to its last, with a small LLM.
 
-The page names SmolLM2, which takes long and is seldom right. Here the seeded backend reads solutions
-that are given, half of them right, as it would those that it had made.
+The page names SmolLM2, which takes long and is seldom right. Here the seeded backend reads
+solutions that are given, half of them right, as it would those that it had made.
 """
 
 from __future__ import annotations

@@ -79,6 +79,7 @@ def improved(case: Case, world_model: WorldModel, draw: st.DataObject) -> None:
         if "prompt" in body:
             body["prompt"] = values[0].tolist()
             body["domain"] = "math"
+            body["logprobs"] = [-0.5] * steps
         if "masked" in body:
             body["masked"] = draw.draw(st.lists(st.integers(-1, steps), min_size=1, unique=True))
         if "problem_id" in body:
@@ -129,7 +130,7 @@ def test_every_operation_keeps_to_its_description(service: tuple[str, WorldModel
         assert all(counts.values()), counts
         answered = caller.get("/metrics").text
     # Not everything was refused at the door.
-    for path in ("/score", "/predict_masked", "/targets", "/score_text", "/rank"):
+    for path in ("/score", "/verify", "/predict_masked", "/targets", "/score_text", "/rank"):
         assert f'rjepa_requests_total{{path="{path}",status="200"}}' in answered, path
 
 
