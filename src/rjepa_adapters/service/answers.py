@@ -19,7 +19,7 @@ from rjepa_core import __version__
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import StepSpan
 from rjepa_core.ports.world_model import Floats, Verdict, WorldModelInfo
-from rjepa_core.scoring import Judged, percentiles, whole, wrong_step
+from rjepa_core.scoring import Judgement, percentiles, whole, wrong_step
 
 from . import problem_details as problems
 from .bodies import JSON, LatentsRequest, wants_bytes
@@ -40,7 +40,7 @@ def json_response(answer: BaseModel) -> Response:
 
 
 def scores(
-    request: Request, asked: LatentsRequest, found: Sequence[Judged], info: WorldModelInfo
+    request: Request, asked: LatentsRequest, found: Sequence[Judgement], info: WorldModelInfo
 ) -> Response:
     """Return a response with the surprise [S] of each sequence; as JSON with the verdict."""
     if wants_bytes(request, len(asked.sequences) > 1):
@@ -85,7 +85,7 @@ def values(request: Request, asked: LatentsRequest, rows: Sequence[Floats], spac
 
 def text(
     record: LatentRecord,
-    judged: Judged,
+    judged: Judgement,
     info: WorldModelInfo,
     expected: Sequence[NearOut] = (),
 ) -> TextOut:

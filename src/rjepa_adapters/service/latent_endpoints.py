@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from rjepa_adapters.remote import protocol as wire
 from rjepa_core.errors import UnsupportedError
 from rjepa_core.ports.world_model import Floats, TargetSpace
-from rjepa_core.scoring import Judged
+from rjepa_core.scoring import Judgement
 
 from . import answers
 from . import problem_details as problems
@@ -90,7 +90,7 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
             return judging(info, sequence, asked.context)
 
         asked, found = await run(request, ContextIn, jobs_of)
-        return answers.scores(request, asked, [Judged(*one) for one in found], info)
+        return answers.scores(request, asked, [Judgement(*one) for one in found], info)
 
     @endpoints.post(
         "/verify",

@@ -17,7 +17,7 @@ from rjepa_core.ports.world_model import Context, LatentSequence
 from rjepa_core.scoring import (
     MAX,
     VOTE,
-    Judged,
+    Judgement,
     Solution,
     measure_for,
     order_by,
@@ -107,10 +107,10 @@ def router(
         sequences: Sequence[LatentSequence],
         context: Context,
         pointers: Sequence[str],
-    ) -> list[Judged]:
+    ) -> list[Judgement]:
         jobs = [judging(info, one, context) for one in sequences]
         seconds = seconds_left(request, limits.answer_seconds)
-        return [Judged(*one) for one in await run_each(request, scorer, jobs, seconds, pointers)]
+        return [Judgement(*one) for one in await run_each(request, scorer, jobs, seconds, pointers)]
 
     async def look_up(request: Request, call: Callable[[Records], R]) -> R:
         if records is None:
@@ -261,7 +261,7 @@ def router(
     return endpoints
 
 
-def _verdict(judged: Judged, answer: str | None) -> dict[str, Any]:
+def _verdict(judged: Judgement, answer: str | None) -> dict[str, Any]:
     fields = answers.verdict_fields(judged.verdict)
     return fields and {**fields, "answer": answer}
 

@@ -5,7 +5,7 @@ from .run import Ranking, ScoredTrace, ScoreRunSettings, ScoreSettings, rank_all
 from .serving import Served, ServeRunSettings, ServeSettings, StoredSteps, open_served
 from .surprise import (
     MAX,
-    Judged,
+    Judgement,
     check_finite,
     check_logprobs,
     judge_each,
@@ -25,7 +25,7 @@ __all__ = [
     "MEASURES",
     "RIGHT",
     "VOTE",
-    "Judged",
+    "Judgement",
     "Order",
     "Ranking",
     "ScoreRunSettings",

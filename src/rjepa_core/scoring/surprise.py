@@ -34,7 +34,7 @@ _PROBABLE = 0.5
 
 
 @attrs.frozen(eq=False)
-class Judged:
+class Judgement:
     """What a world model says about a sequence.
 
     Attributes:
@@ -156,10 +156,10 @@ _NOT_FINITE = "the model's result is not finite; the values of its latents are t
 
 def judge_each(
     world_model: WorldModel, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
-) -> list[Judged | InputError]:
+) -> list[Judgement | InputError]:
     """Return the surprise of each sequence, with a verifier's verdict, or the error for it."""
-    found: list[Judged | InputError] = [
-        one if isinstance(one, InputError) else Judged(one)
+    found: list[Judgement | InputError] = [
+        one if isinstance(one, InputError) else Judgement(one)
         for one in surprise_each(world_model, sequences, context)
     ]
     if not world_model.info.verifies:
@@ -170,7 +170,7 @@ def judge_each(
             continue
         if isinstance(verdict, Verdict):
             finite = np.isfinite(verdict.wrong).all() and np.isfinite(verdict.right)
-            found[place] = Judged(one.surprise, verdict) if finite else NotFiniteError()
+            found[place] = Judgement(one.surprise, verdict) if finite else NotFiniteError()
         else:
             found[place] = verdict
     return found
