@@ -10,8 +10,8 @@ from rjepa_core.scoring import ScoredTrace, wrong_step
 from .svg import svg, text
 
 _CELL, _ROW, _LABEL, _TOP = 58, 26, 190, 54
-# More of a row with verdicts.
-_VERDICT = 24
+# More of a row with verdicts, and above the first; and the width of the legend.
+_VERDICT, _LINE, _LEGEND = 24, 18, 620
 # The shade darkens at these percentiles of validation's steps, as on the service's page.
 _EDGES = (50, 75, 90, 97)
 _STYLE = """
@@ -32,23 +32,26 @@ def picture(scored: Sequence[ScoredTrace]) -> str:
     answer is right; ✗ marks the step that is probably wrong.
     """
     longest = max((len(one.surprise) for one in scored), default=1)
-    each = _ROW + (_VERDICT if any(one.verdict is not None for one in scored) else 0)
-    width, height = _LABEL + longest * _CELL + 12, _TOP + len(scored) * each + 12
+    verified = any(one.verdict is not None for one in scored)
+    each, top = (_ROW + _VERDICT, _TOP + _LINE) if verified else (_ROW, _TOP)
+    width = max(_LABEL + longest * _CELL + 12, _LEGEND)
+    height = top + len(scored) * each + 12
     largest = max((float(one.surprise.max()) for one in scored), default=0.0)
     known = all(one.percentiles is not None for one in scored)
     shades = "share of validation’s steps below" if known else "share of the largest surprise"
     edges = ", ".join(map(str, _EDGES))
     legend = f"Surprise of each step; shade: {shades} ({edges} %); ▲ the worst"
-    if each > _ROW:
-        legend += "; bar: probability that it is wrong; ✗ above 50 %"
     parts = [
         f'<rect class="paper" width="{width}" height="{height}"/>',
         text(12, 14, legend, kind="soft"),
     ]
+    if verified:
+        legend = "Below: the probability that it is wrong; ✗ the likeliest, if above 50 %"
+        parts.append(text(12, 14 + _LINE, legend, kind="soft"))
     for step in range(longest):
-        parts.append(text(_LABEL + (step + 0.5) * _CELL, 38, str(step + 1), "middle", "soft"))
+        parts.append(text(_LABEL + (step + 0.5) * _CELL, top - 16, str(step + 1), "middle", "soft"))
     for row, one in enumerate(scored):
-        y = _TOP + row * each
+        y = top + row * each
         parts.append(text(12, y + 13, _shorten(str(one.trace.key))))
         worst = int(one.surprise.argmax())
         for step, value in enumerate(one.surprise.tolist()):
