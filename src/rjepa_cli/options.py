@@ -141,7 +141,9 @@ def choices_of(hint: Any, field: attrs.Attribute[Any]) -> tuple[str, ...]:
     """Return the allowed values, if they are listed."""
     if get_origin(hint) is Literal:
         return tuple(str(a) for a in get_args(hint))
-    options = getattr(field.validator, "options", None)
+    # That of a setting which may be left open stands inside another validator.
+    validator = getattr(field.validator, "validator", field.validator)
+    options = getattr(validator, "options", None)
     if isinstance(options, list | tuple | set | frozenset):
         return tuple(str(o) for o in options)
     return ()

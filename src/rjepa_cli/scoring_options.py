@@ -11,8 +11,16 @@ from typing import Any
 import click
 
 from rjepa_core.config import structure
+from rjepa_core.domain.answer import answer_of
 from rjepa_core.domain.trace import Failure
-from rjepa_core.scoring import MAX, ScoredTrace, ScoreRunSettings, ScoreSettings, whole
+from rjepa_core.scoring import (
+    MAX,
+    ScoredTrace,
+    ScoreRunSettings,
+    ScoreSettings,
+    whole,
+    wrong_step,
+)
 from rjepa_core.settings import ModelSettings
 
 from .config import CONFIG_OPTIONS, FIELD, gather
@@ -77,6 +85,12 @@ def solution_facts(scored: ScoredTrace) -> dict[str, Any]:
         "largest": _short(whole(scored.surprise, MAX)),
         "worst": int(scored.surprise.argmax()),
     }
+    if scored.verdict is not None:
+        facts |= {
+            "right": _short(scored.verdict.right),
+            "wrong_step": wrong_step(scored.verdict),
+            "answer": answer_of(scored.trace),
+        }
     labels = {k: v for k, v in scored.trace.metadata.items() if k in ("correct", "model")}
     return facts | labels
 
@@ -94,6 +108,8 @@ def step_facts(scored: ScoredTrace) -> list[dict[str, Any]]:
                 step["thinking"] = True
         if scored.percentiles is not None:
             step["percentile"] = round(scored.percentiles[i], 1)
+        if scored.verdict is not None:
+            step["wrong"] = _short(float(scored.verdict.wrong[i]))
         steps.append(step)
     return steps
 

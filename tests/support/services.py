@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -9,14 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
 import httpx2
-from evaluation_stores import make_store
+from evaluation_stores import encode_solutions, make_store, solution, statement
 
 from rjepa_adapters.service.app import make_app
 from rjepa_adapters.service.server import address_of, listen, server_of
 from rjepa_adapters.service.settings import HttpSettings
 from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure
+from rjepa_core.domain.provenance import CLEAN, KIND, WRONG_STEP
+from rjepa_core.plugins.locate import open_store
 from rjepa_core.ports.world_model import TrainWatch
 from rjepa_core.scoring.serving import Served, ServeRunSettings, ServeSettings, open_served
 from rjepa_core.settings.extraction import AdapterSettings, ModelSettings
@@ -36,6 +40,41 @@ def make_trained(home: Path, objective: str = "frozen", count: int = 60) -> tupl
         "data": {"stores": [store]},
     }
     train(run, structure(TrainSettings, tree), TrainWatch())
+    return store, run
+
+
+def make_verifier(home: Path, count: int = 60) -> tuple[str, str]:
+    """A store of two solutions of each problem, the second of them with a wrong step, and a
+    verifier that knows the wrong step by its latent."""
+    rows = [
+        {
+            "id": f"q{i}",
+            "question": statement(i),
+            "answer": str(i + 2),
+            "solutions": [solution(i + 2), solution(i + 2, slips=1)],
+        }
+        for i in range(count)
+    ]
+    (home / "v.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    store = encode_solutions(home / "v.jsonl", home / "v")
+    with open_store(store, "write") as target:
+        for key in list(target.keys()):
+            record = target.get(key)
+            metadata, latents = {KIND: CLEAN}, record.latents.copy()
+            latents[0, :, 0] *= 0.1
+            if key.sample:
+                wrong = len(key.problem_id) % latents.shape[1]
+                metadata = {KIND: "result", WRONG_STEP: str(wrong)}
+                latents[0, wrong, 0] += 4.0
+            trace = attrs.evolve(record.trace, metadata=metadata)
+            target.write([attrs.evolve(record, trace=trace, latents=latents)])
+    run = str(home / "verifier")
+    tree = {
+        "model": {"width": 16, "heads": 2, "depth": 1, "objective": "verifier"},
+        "training": {"max_epochs": 3, "batch_size": 8, "lr": 1e-2, "device": "cpu", "patience": 0},
+        "data": {"stores": [store]},
+    }
+    train(run, structure(TrainSettings, tree))
     return store, run
 
 

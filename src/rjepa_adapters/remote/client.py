@@ -6,8 +6,8 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import httpx2
 import numpy as np
@@ -29,7 +29,15 @@ from rjepa_core.ports.world_model import (
     check_verifies,
 )
 
-from .protocol import MEDIA, WireError, info_from_json, pack, pack_values, unpack_values
+from .protocol import (
+    MEDIA,
+    WireError,
+    info_from_json,
+    pack,
+    pack_values,
+    unpack_values,
+    unpack_verdicts,
+)
 from .retry import ServiceError, ask
 
 TOKEN_VARIABLE = "RJEPA_TOKEN"
@@ -37,6 +45,7 @@ _PATIENCE, _ANSWER_SECONDS = 30.0, 120.0
 # Bytes of a body besides its vectors: header, names and lengths.
 _HEADROOM = 65_536
 _NOT_FINITE = "/problems#not-finite"
+R = TypeVar("R")
 
 
 def on_loopback(host: str) -> bool:
@@ -145,7 +154,8 @@ class RemoteWorldModel:
     def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
         """See `WorldModel`."""
         check_verifies(self.info, sequences)
-        raise NotImplementedError
+        logprobs = self.info.needs_logprobs
+        return self._each("/verify", sequences, unpack_verdicts, logprobs=logprobs)
 
     def unstandardise(self, predictions: Floats) -> Floats:
         """See `WorldModel`."""
@@ -157,7 +167,9 @@ class RemoteWorldModel:
         rows = np.asarray(predictions, np.float32).reshape(-1, self.info.hidden_size)
         room = max(1, (self._bytes - _HEADROOM) // (4 * self.info.hidden_size))
         found = [
-            self._ask("/unstandardise", pack_values([rows[begin : begin + room]], **self._named))
+            self._ask(
+                "/unstandardise", pack_values([rows[begin : begin + room]], **self._named), _rows
+            )
             for begin in range(0, len(rows), room)
         ]
         every = [part for parts in found for part in parts]
@@ -184,26 +196,40 @@ class RemoteWorldModel:
         masked: Sequence[Sequence[int]] | None = None,
         **fields: str,
     ) -> list[Floats]:
-        """Return one array per sequence, from as few requests as the service allows."""
+        """Return one array per sequence."""
+        return self._each(path, sequences, _rows, masked, fields=fields)
+
+    def _each(
+        self,
+        path: str,
+        sequences: Sequence[LatentSequence],
+        read: Callable[[bytes], list[R]],
+        masked: Sequence[Sequence[int]] | None = None,
+        logprobs: bool = False,
+        fields: Mapping[str, str] | None = None,
+    ) -> list[R]:
+        """Return one result per sequence, from as few requests as the service allows."""
         for number, one in enumerate(sequences):
             self._check(one, number)
-        found: list[Floats] = []
+        found: list[R] = []
         for begin, stop in self._parts(sequences):
             part = None if masked is None else masked[begin:stop]
-            body = pack(sequences[begin:stop], part, **self._named, **fields)
-            rows = self._ask(path, body, begin)
-            if len(rows) != stop - begin:
+            body = pack(sequences[begin:stop], part, logprobs, **self._named, **(fields or {}))
+            results = self._ask(path, body, read, begin)
+            if len(results) != stop - begin:
                 raise ServiceError(
-                    f"{self._where}{path}: {len(rows)} answers to {stop - begin} sequences"
+                    f"{self._where}{path}: {len(results)} answers to {stop - begin} sequences"
                 )
-            found += rows
+            found += results
         return found
 
-    def _ask(self, path: str, body: bytes, first: int = 0) -> list[Floats]:
+    def _ask(
+        self, path: str, body: bytes, read: Callable[[bytes], list[R]], first: int = 0
+    ) -> list[R]:
         headers = {"content-type": MEDIA, "accept": MEDIA}
         answer = self._send("POST", path, body, headers, first)
         try:
-            return unpack_values(answer.content)[0]
+            return read(answer.content)
         except WireError as error:
             raise ServiceError(f"{self._where}{path}: a broken answer: {error}") from None
 
@@ -211,7 +237,8 @@ class RemoteWorldModel:
         """Yield ranges of sequences that fit into one body."""
         begin, size, room = 0, 0, self._bytes - _HEADROOM
         for number, one in enumerate(sequences):
-            each = 4 * (one.latents.size + one.prompt.size) + 32 + 8 * len(one.domain)
+            steps = len(one.latents)
+            each = 4 * (one.latents.size + one.prompt.size + steps) + 32 + 8 * len(one.domain)
             if number > begin and (number - begin == self._most or size + each > room):
                 yield begin, number
                 begin, size = number, 0
@@ -241,6 +268,10 @@ class RemoteWorldModel:
         if answer.status_code != 200:
             raise refusal(answer, self._where + path, first)
         return answer
+
+
+def _rows(body: bytes) -> list[Floats]:
+    return unpack_values(body)[0]
 
 
 def refusal(answer: httpx2.Response, where: str, first: int = 0) -> Exception:

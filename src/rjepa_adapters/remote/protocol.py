@@ -7,10 +7,12 @@ A request holds
     lengths   int [B], number of steps of each sequence; may be omitted for one
     masked    int [M], the masked steps of all sequences, if any
     masks     int [B], how many of them belong to each sequence; may be omitted for one
+    logprobs  float [N], the mean log-probability of each step's tokens, if a verifier needs them
 
 and, as text in its metadata, `space` (the latent space's fingerprint), `context`, `domains` (a JSON
 list), and further fields of an endpoint. An answer holds `values` [N] or [N, E], float32, and
-`lengths`.
+`lengths`; of verdicts, `values` [N] are the probabilities that the steps are wrong, and `right`
+[B], float64, those that the answers are right.
 """
 
 from __future__ import annotations
@@ -28,7 +30,13 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 from rjepa_core.domain.identity import LatentSpace
-from rjepa_core.ports.world_model import Floats, LatentSequence, TargetSpace, WorldModelInfo
+from rjepa_core.ports.world_model import (
+    Floats,
+    LatentSequence,
+    TargetSpace,
+    Verdict,
+    WorldModelInfo,
+)
 
 MEDIA = "application/x-safetensors"
 _DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -40,7 +48,7 @@ _DTYPES: Mapping[str, np.dtype[Any]] = {
 }
 # Most bytes of a header, which names only a few tensors: a larger one would take seconds to read.
 _HEADER_BYTES = 262_144
-_REQUEST = ("latents", "prompts", "lengths", "masked", "masks", "values")
+_REQUEST = ("latents", "prompts", "lengths", "masked", "masks", "logprobs", "values", "right")
 
 
 class WireError(ValueError):
@@ -69,9 +77,17 @@ class Message:
 def pack(
     sequences: Sequence[LatentSequence],
     masked: Sequence[Sequence[int]] | None = None,
+    logprobs: bool = False,
     **fields: str,
 ) -> bytes:
-    """Return the body of a request for one or more sequences of the same width."""
+    """Return the body of a request for one or more sequences of the same width.
+
+    Args:
+        sequences: one or more.
+        masked: the masked steps of each.
+        logprobs: whether their log-probabilities, one per step, are sent; older services know none.
+        fields: metadata.
+    """
     tensors: dict[str, NDArray[Any]] = {
         "latents": _floats(np.concatenate([one.latents for one in sequences])),
         "prompts": _floats(np.stack([one.prompt for one in sequences])),
@@ -80,6 +96,9 @@ def pack(
     if masked is not None:
         tensors["masked"] = np.array([i for one in masked for i in one], np.int64)
         tensors["masks"] = np.array([len(one) for one in masked], np.int64)
+    if logprobs:
+        each = [one.logprobs for one in sequences if one.logprobs is not None]
+        tensors["logprobs"] = _floats(np.concatenate(each))
     domains = json.dumps([one.domain for one in sequences])
     return save(tensors, {**fields, "domains": domains})
 
@@ -105,11 +124,17 @@ def unpack(body: bytes, most: int) -> Message:
         raise WireError("/lengths", f"{len(lengths)} sequences, expected 1 to {most}")
     domains = _domains(fields.pop("domains", None), len(lengths))
     places = np.cumsum([0, *lengths])
+    logprobs = None
+    if "logprobs" in tensors:
+        logprobs = _require_tensor(tensors, "logprobs", 1, "f")
+        if len(logprobs) != len(latents):
+            raise WireError("/logprobs", f"{len(logprobs)} of them for {len(latents)} steps")
     sequences = tuple(
         LatentSequence(
             _floats(latents[places[i] : places[i + 1]]),
             _floats(prompts[i]),
             domains[i],
+            None if logprobs is None else _floats(logprobs[places[i] : places[i + 1]]),
         )
         for i in range(len(lengths))
     )
@@ -140,6 +165,31 @@ def unpack_values(body: bytes) -> tuple[list[Floats], Mapping[str, str]]:
     lengths = _lengths(tensors, "lengths", len(values), None)
     places = np.cumsum([0, *lengths])
     return [values[a:b].astype(np.float32) for a, b in pairwise(places)], fields
+
+
+def pack_verdicts(verdicts: Sequence[Verdict]) -> bytes:
+    """Return the body of an answer with verdicts."""
+    return save(
+        {
+            "values": _floats(np.concatenate([one.wrong for one in verdicts])),
+            "lengths": np.array([len(one.wrong) for one in verdicts], np.int64),
+            "right": np.array([one.right for one in verdicts], np.float64),
+        }
+    )
+
+
+def unpack_verdicts(body: bytes) -> list[Verdict]:
+    """Return the verdicts in an answer's body, owned by the caller.
+
+    Raises:
+        WireError: the body is invalid.
+    """
+    rows, _ = unpack_values(body)
+    tensors, _ = _tensors(body)
+    right = _require_tensor(tensors, "right", 1, "f")
+    if len(right) != len(rows) or any(row.ndim != 1 for row in rows):
+        raise WireError("/right", f"{len(right)} verdicts for {len(rows)} sequences")
+    return [Verdict(row, float(one)) for row, one in zip(rows, right, strict=True)]
 
 
 def _tensors(body: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
@@ -242,6 +292,8 @@ def info_from_json(facts: Mapping[str, Any], location: str) -> WorldModelInfo:
         # Older services do not say.
         network=str(facts.get("network", "")),
         seed=facts.get("seed"),
+        verifies=bool(facts.get("verifies", False)),
+        needs_logprobs=bool(facts.get("needs_logprobs", False)),
     )
 
 
@@ -260,4 +312,6 @@ def info_to_json(info: WorldModelInfo) -> dict[str, Any]:
         "quantiles": {str(key): list(values) for key, values in info.quantiles.items()},
         "network": info.network,
         "seed": info.seed,
+        "verifies": info.verifies,
+        "needs_logprobs": info.needs_logprobs,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from fastapi import FastAPI
@@ -18,40 +18,62 @@ from rjepa_adapters.remote import protocol as wire
 from rjepa_core import __version__
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import StepSpan
-from rjepa_core.ports.world_model import Floats, WorldModelInfo
-from rjepa_core.scoring import percentiles, whole
+from rjepa_core.ports.world_model import Floats, Verdict, WorldModelInfo
+from rjepa_core.scoring import Judgement, percentiles, whole, wrong_step
 
 from . import problem_details as problems
 from .bodies import JSON, LatentsRequest, wants_bytes
 from .problem_details import BAD_BODY, ProblemError, ProblemKind
-from .schemas import NearOut, ProblemOut, ScoreOut, StepOut, TextOut, ValuesOut
+from .schemas import NearOut, ProblemOut, ScoreOut, StepOut, TextOut, ValuesOut, VerdictOut
+
+R = TypeVar("R")
 
 
 def json_response(answer: BaseModel) -> Response:
-    """Return a pydantic model as a JSON response."""
+    """Return a pydantic model as a JSON response, without the fields that were left out."""
     try:
-        text = answer.model_dump_json()
+        text = answer.model_dump_json(exclude_unset=True)
     except PydanticSerializationError:
         # A lone surrogate, which a stored text may hold and UTF-8 cannot.
-        text = json.dumps(answer.model_dump())
+        text = json.dumps(answer.model_dump(exclude_unset=True))
     return Response(text.encode(), media_type=JSON)
 
 
 def scores(
-    request: Request, asked: LatentsRequest, rows: Sequence[Floats], info: WorldModelInfo
+    request: Request, asked: LatentsRequest, found: Sequence[Judgement], info: WorldModelInfo
 ) -> Response:
-    """Return a response with the surprise [S] of each sequence."""
+    """Return a response with the surprise [S] of each sequence; as JSON with the verdict."""
     if wants_bytes(request, len(asked.sequences) > 1):
+        rows = [one.surprise for one in found]
         return Response(wire.pack_values(rows), media_type=wire.MEDIA)
-    surprise = _single(asked, rows)
+    one = _single(asked, found)
     return json_response(
         ScoreOut(
-            surprise=whole(surprise),
-            steps=surprise.tolist(),
-            percentiles=_listed(percentiles(info, surprise)),
-            worst=int(surprise.argmax()),
+            surprise=whole(one.surprise),
+            steps=one.surprise.tolist(),
+            percentiles=_listed(percentiles(info, one.surprise)),
+            worst=int(one.surprise.argmax()),
+            **verdict_fields(one.verdict),
         )
     )
+
+
+def verdicts(request: Request, asked: LatentsRequest, found: Sequence[Verdict]) -> Response:
+    """Return a response with the verdict on each sequence."""
+    if wants_bytes(request, len(asked.sequences) > 1):
+        return Response(wire.pack_verdicts(found), media_type=wire.MEDIA)
+    return json_response(VerdictOut(**verdict_fields(_single(asked, found))))
+
+
+def verdict_fields(verdict: Verdict | None) -> dict[str, Any]:
+    """Return a verdict, if there is one, as fields of an answer."""
+    if verdict is None:
+        return {}
+    return {
+        "wrong": verdict.wrong.tolist(),
+        "right": verdict.right,
+        "wrong_step": wrong_step(verdict),
+    }
 
 
 def values(request: Request, asked: LatentsRequest, rows: Sequence[Floats], space: Any) -> Response:
@@ -63,13 +85,15 @@ def values(request: Request, asked: LatentsRequest, rows: Sequence[Floats], spac
 
 def text(
     record: LatentRecord,
-    surprise: Floats,
+    judged: Judgement,
     info: WorldModelInfo,
     expected: Sequence[NearOut] = (),
 ) -> TextOut:
-    """Return the steps of a record with their surprise [S]."""
-    trace = record.trace
+    """Return the steps of a record with their surprise, and with the verdict if there is one."""
+    trace, surprise = record.trace, judged.surprise
     count = len(surprise)
+    fields = verdict_fields(judged.verdict)
+    wrong = [{"wrong": value} for value in fields.pop("wrong", ())] or [{}] * count
     places = percentiles(info, surprise) or [None] * count
     # An imported record may have vectors only.
     texts, spans = trace.step_texts or [""] * count, trace.spans or [StepSpan(0, 0)] * count
@@ -82,8 +106,11 @@ def text(
             thinking=span.thinking,
             surprise=float(value),
             percentile=place,
+            **verdict,
         )
-        for words, span, value, place in zip(texts, spans, surprise, places, strict=True)
+        for words, span, value, place, verdict in zip(
+            texts, spans, surprise, places, wrong, strict=True
+        )
     ]
     return TextOut(
         surprise=whole(surprise),
@@ -93,10 +120,11 @@ def text(
         answer=trace.answer,
         steps=steps,
         expected=list(expected),
+        **fields,
     )
 
 
-def _single(asked: LatentsRequest, rows: Sequence[Floats]) -> Floats:
+def _single(asked: LatentsRequest, rows: Sequence[R]) -> R:
     if len(asked.sequences) > 1:
         raise ProblemError(
             BAD_BODY, f"several sequences are answered as {wire.MEDIA} only; accept that type"
@@ -152,7 +180,8 @@ def describe(app: FastAPI, with_token: bool) -> dict[str, Any]:
         title="R-JEPA",
         version=__version__,
         description=(
-            "The surprise of reasoning steps. Latents are sent as JSON, one sequence per request, "
+            "The surprise of reasoning steps, and with a verifier how probably they are wrong. "
+            "Latents are sent as JSON, one sequence per request, "
             f"or as `{wire.MEDIA}`, in both directions: send it, and accept it. The same input "
             "gets the same score: bit for bit when run alone, within 1e-5 when batched. "
             f"Errors are RFC 9457 problem details; `{problems.PAGE}` lists them."

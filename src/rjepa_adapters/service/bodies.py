@@ -228,7 +228,7 @@ class Bodies:
         width = self._info.hidden_size
         latents = _array(read.latents, "/latents", width)
         prompt = _array([read.prompt], "/prompt", width)[0]
-        sequence = LatentSequence(latents, prompt, read.domain)
+        sequence = LatentSequence(latents, prompt, read.domain, _logprobs(read))
         if isinstance(read, MaskedIn):
             return LatentsRequest((sequence,), (tuple(read.masked),), form=read.form)
         context = read.context if isinstance(read, ContextIn) else Context.OTHERS.value
@@ -255,7 +255,8 @@ class Bodies:
         """Return the most commas and quotation marks of a body."""
         limits = self._limits
         if issubclass(schema, SequenceIn):
-            numbers = (limits.steps + 1) * self._info.hidden_size + limits.steps
+            # Vectors of the steps and of the prompt; masked steps and log-probabilities.
+            numbers = (limits.steps + 1) * self._info.hidden_size + 2 * limits.steps
             return numbers + _SLACK, _SLACK
         if schema is ValuesIn:
             return limits.body_bytes // _NUMBER_BYTES, _SLACK
@@ -319,6 +320,22 @@ def _array(rows: list[list[float]], pointer: str, width: int) -> Floats:
         number = int(np.flatnonzero(~np.isfinite(found).all(axis=1))[0])
         where = pointer if pointer == "/prompt" else f"{pointer}/{number}"
         raise ProblemError(problems.BAD_INPUT, "a number is too large for float32", where)
+    return found
+
+
+def _logprobs(read: SequenceIn) -> Floats | None:
+    if not read.logprobs:
+        return None
+    if len(read.logprobs) != len(read.latents):
+        raise ProblemError(
+            problems.BAD_INPUT,
+            f"{len(read.logprobs)} of them for {len(read.latents)} steps",
+            "/logprobs",
+        )
+    with np.errstate(over="ignore"):
+        found = np.array(read.logprobs, np.float64).astype(np.float32)
+    if not np.isfinite(found).all():
+        raise ProblemError(problems.BAD_INPUT, "a number is too large for float32", "/logprobs")
     return found
 
 

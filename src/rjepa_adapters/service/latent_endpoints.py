@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from rjepa_adapters.remote import protocol as wire
 from rjepa_core.errors import UnsupportedError
 from rjepa_core.ports.world_model import Floats, TargetSpace
+from rjepa_core.scoring import Judgement
 
 from . import answers
 from . import problem_details as problems
@@ -15,16 +19,18 @@ from .answers import READS, body
 from .answers import answers as may_answer
 from .bodies import Bodies, LatentsRequest, wants_bytes
 from .problem_details import ProblemError
-from .schemas import ContextIn, MaskedIn, ScoreOut, SequenceIn, ValuesIn, ValuesOut
+from .schemas import ContextIn, MaskedIn, ScoreOut, SequenceIn, ValuesIn, ValuesOut, VerdictOut
 from .scorer import (
     EMBEDDINGS,
     MASKED,
     PREDICT,
     SURPRISE,
     TARGETS,
+    VERDICT,
     Job,
     Scorer,
-    results_of,
+    judging,
+    run_each,
     seconds_left,
 )
 from .settings import HttpSettings
@@ -39,23 +45,34 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
     info = world_model.info
     target = "llm-standardised" if info.target_space is TargetSpace.LLM else "model"
 
-    async def ask(
-        request: Request, kind: str, schema: type[SequenceIn]
-    ) -> tuple[LatentsRequest, list[Floats]]:
+    async def run(
+        request: Request,
+        schema: type[SequenceIn],
+        jobs_of: Callable[[LatentsRequest, int], list[Job]],
+    ) -> tuple[LatentsRequest, list[list[Any]]]:
+        """Return the request, and for each of its sequences the results of its jobs."""
         async with bodies.body(request, schema) as content:
             asked = await bodies.latents(request, content, schema)
             del content
-            jobs = [
-                Job(kind, one, asked.context, asked.masked[number] if asked.masked else ())
-                for number, one in enumerate(asked.sequences)
-            ]
-            rows = await results_of(
+            numbers = range(len(asked.sequences))
+            found = await run_each(
                 request,
-                lambda: scorer.latents.submit(jobs),
+                scorer,
+                [jobs_of(asked, number) for number in numbers],
                 seconds_left(request, limits.answer_seconds),
-                [asked.pointer(number) for number in range(len(jobs))],
+                [asked.pointer(number) for number in numbers],
             )
-        return asked, rows
+        return asked, found
+
+    async def ask(
+        request: Request, kind: str, schema: type[SequenceIn]
+    ) -> tuple[LatentsRequest, list[Any]]:
+        def jobs_of(asked: LatentsRequest, number: int) -> list[Job]:
+            masked = asked.masked[number] if asked.masked else ()
+            return [Job(kind, asked.sequences[number], asked.context, masked)]
+
+        asked, found = await run(request, schema, jobs_of)
+        return asked, [result for [result] in found]
 
     @endpoints.post(
         "/score",
@@ -65,8 +82,31 @@ def router(scorer: Scorer, bodies: Bodies, limits: HttpSettings) -> APIRouter:
         summary="Surprise of a trace and of each of its steps",
     )
     async def score(request: Request) -> Response:
-        asked, rows = await ask(request, SURPRISE, ContextIn)
-        return answers.scores(request, asked, rows, info)
+        def jobs_of(asked: LatentsRequest, number: int) -> list[Job]:
+            sequence = asked.sequences[number]
+            if wants_bytes(request, len(asked.sequences) > 1):
+                # Verdicts are asked for by themselves.
+                return [Job(SURPRISE, sequence, asked.context)]
+            return judging(info, sequence, asked.context)
+
+        asked, found = await run(request, ContextIn, jobs_of)
+        return answers.scores(request, asked, [Judgement(*one) for one in found], info)
+
+    @endpoints.post(
+        "/verify",
+        response_model=VerdictOut,
+        responses=may_answer(*READS, problems.OTHER_SPACE, problems.NO_VERIFIER, binary=True),
+        openapi_extra=body(SequenceIn),
+        summary="How probably each step is wrong, and the answer is right",
+    )
+    async def verify(request: Request) -> Response:
+        def jobs_of(asked: LatentsRequest, number: int) -> list[Job]:
+            if not info.verifies:
+                raise ProblemError(problems.NO_VERIFIER, f"its objective is {info.objective}")
+            return [Job(VERDICT, asked.sequences[number])]
+
+        asked, found = await run(request, SequenceIn, jobs_of)
+        return answers.verdicts(request, asked, [verdict for [verdict] in found])
 
     @endpoints.post(
         "/predict",

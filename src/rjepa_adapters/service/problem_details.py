@@ -80,6 +80,12 @@ NO_MODEL = ProblemKind(
 NO_STORE = ProblemKind(
     "no-store", 404, "No store is open", "Start the service with `--store` to use records."
 )
+NO_VERIFIER = ProblemKind(
+    "no-verifier",
+    404,
+    "The world model is no verifier",
+    "Verdicts can be asked for if the service is started with a verifier; see `/info`.",
+)
 BAD_METHOD = ProblemKind("bad-method", 405, "The method is not allowed", "See `/docs`.")
 SLOW = ProblemKind("slow", 408, "The request came too slowly", "Send it again, faster.")
 BUSY = ProblemKind("busy", 503, "The service is busy", "Try again after `Retry-After` seconds.")
@@ -102,6 +108,7 @@ KINDS = (
     NOT_FOUND,
     NO_MODEL,
     NO_STORE,
+    NO_VERIFIER,
     BAD_METHOD,
     SLOW,
     BUSY,

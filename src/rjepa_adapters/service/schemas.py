@@ -14,7 +14,7 @@ from . import problem_details as problems
 from .problem_details import ProblemError
 
 ContextName = Literal["others", "past"]
-By = Literal["mean", "max"]
+By = Literal["mean", "max", "right", "vote"]
 # Type of the error that says which step of a solution is not a text.
 NO_STEP = "no_step"
 T = TypeVar("T")
@@ -56,6 +56,11 @@ class SequenceIn(Strict):
     latents: Listed[Listed[float]] = Field(min_length=1, description="[S, D], one vector per step")
     prompt: Listed[float] = Field(min_length=1, description="[D], the prompt's vector")
     domain: str = Field("", max_length=200, description="Of the problem")
+    logprobs: Listed[float] = Field(
+        [],
+        description="[S], mean log-probability of each step's tokens, which some verifiers need; "
+        "left out if they are not known",
+    )
 
 
 class ContextIn(SequenceIn):
@@ -102,7 +107,12 @@ class RankIn(Strict):
     domain: str = Field("math", min_length=1, max_length=200)
     context: ContextName = "others"
     keep_notes: bool = False
-    by: By = Field("mean", description="Order by the mean or the largest surprise of the steps")
+    by: By | None = Field(
+        None,
+        description="Order by the mean or the largest surprise of the steps; or, with a verifier, "
+        "by the probability that the answer is right, or by the sum of these over the solutions "
+        "with the same answer. By default right with a verifier, else mean",
+    )
 
 
 class RecordIn(Strict):
@@ -114,8 +124,22 @@ class RecordIn(Strict):
     expected: int = Field(0, ge=0, le=20)
 
 
+_OF_VERIFIERS = "left out if there is no verifier, or no log-probabilities that it needs"
+Wrong = Annotated[
+    list[float] | None,
+    Field(description=f"[S], probability that a step is wrong; {_OF_VERIFIERS}"),
+]
+Right = Annotated[
+    float | None, Field(description=f"Probability that the answer is right; {_OF_VERIFIERS}")
+]
+WrongStep = Annotated[
+    int | None,
+    Field(description="The step that is wrong with the highest probability, if above 0.5"),
+]
+
+
 class ScoreOut(BaseModel):
-    """Surprise of a trace."""
+    """Surprise of a trace, and a verifier's verdict."""
 
     surprise: float = Field(description="Mean of the steps'")
     steps: list[float] = Field(description="[S]")
@@ -124,6 +148,17 @@ class ScoreOut(BaseModel):
         "step if validation had none"
     )
     worst: int = Field(description="The most surprising step, from 0")
+    wrong: Wrong = None
+    right: Right = None
+    wrong_step: WrongStep = None
+
+
+class VerdictOut(BaseModel):
+    """A verifier's verdict on a trace."""
+
+    wrong: list[float] = Field(description="[S], probability that a step is wrong")
+    right: float = Field(description="Probability that the answer is right")
+    wrong_step: WrongStep
 
 
 class ValuesOut(BaseModel):
@@ -143,6 +178,7 @@ class StepOut(BaseModel):
     thinking: bool = Field(description="Whether it is thought before the answer")
     surprise: float
     percentile: float | None
+    wrong: float | None = Field(None, description=f"Probability that it is wrong; {_OF_VERIFIERS}")
 
 
 class NearOut(BaseModel):
@@ -157,10 +193,12 @@ class NearOut(BaseModel):
 
 
 class TextOut(BaseModel):
-    """Steps of a solution with their surprise."""
+    """Steps of a solution with their surprise, and a verifier's verdict."""
 
     surprise: float
     worst: int
+    right: Right = None
+    wrong_step: WrongStep = None
     problem: str
     strategy: str = Field(description="How the text was divided into steps")
     answer: str | None = Field(description="The final answer, as written")
@@ -177,14 +215,29 @@ class RankedOut(BaseModel):
     largest: float
     steps: list[float]
     worst: int
+    wrong: Wrong = None
+    right: Right = None
+    wrong_step: WrongStep = None
+    answer: str | None = Field(None, description="The final answer, if one was found")
+
+
+class VoteOut(BaseModel):
+    """An answer of several solutions."""
+
+    answer: str = Field(description="As the first of its solutions gives it")
+    weight: float = Field(description="Sum of the probabilities that it is right")
+    solutions: list[int] = Field(description="Indices of its solutions in the request")
 
 
 class RankOut(BaseModel):
-    """Solutions from the least surprising to the most."""
+    """Solutions from the best to the worst."""
 
     by: By
     order: list[int]
     ranked: list[RankedOut]
+    votes: list[VoteOut] | None = Field(
+        None, description="For vote: the answers, the largest sum first"
+    )
 
 
 class RecordOut(BaseModel):
@@ -226,6 +279,8 @@ class InfoOut(BaseModel):
     quantiles: dict[str, list[float]]
     network: str
     seed: int | None
+    verifies: bool = Field(description="Whether it is a verifier, which says what is wrong")
+    needs_logprobs: bool = Field(description="Whether verdicts need log-probabilities")
     limits: LimitsOut
     llm: str | None = Field(description="The LLM that texts are encoded with")
     store: bool = Field(description="Whether there is a store with records")

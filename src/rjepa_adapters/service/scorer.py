@@ -9,12 +9,20 @@ from functools import partial
 from typing import Any, TypeVar
 
 import attrs
+import numpy as np
 from starlette.requests import Request
 
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import Failure
 from rjepa_core.errors import InputError, NotFiniteError, UnsupportedError
-from rjepa_core.ports.world_model import Context, Floats, LatentSequence, WorldModel
+from rjepa_core.ports.world_model import (
+    Context,
+    Floats,
+    LatentSequence,
+    Verdict,
+    WorldModel,
+    WorldModelInfo,
+)
 from rjepa_core.scoring import Solution, TextEncoder, check_finite
 
 from . import problem_details as problems
@@ -23,12 +31,13 @@ from .edge import Metrics
 from .problem_details import ProblemError
 from .settings import HttpSettings
 
-SURPRISE, PREDICT, MASKED, TARGETS, EMBEDDINGS = (
+SURPRISE, PREDICT, MASKED, TARGETS, EMBEDDINGS, VERDICT = (
     "surprise",
     "predict",
     "masked",
     "targets",
     "embeddings",
+    "verdict",
 )
 
 
@@ -61,7 +70,7 @@ class Job:
     def cost(self) -> int:
         """Tokens: the steps and one for the prompt, once for each step that is left out."""
         steps = len(self.sequence.latents)
-        each_left_out = self.kind in (SURPRISE, PREDICT) and self.context is Context.OTHERS
+        each_left_out = self.kind in (SURPRISE, PREDICT, VERDICT) and self.context is Context.OTHERS
         return (steps + 1) * (steps if each_left_out else 1)
 
 
@@ -76,7 +85,7 @@ class Scorer:
         metrics: Metrics,
     ) -> None:
         self.world_model, self.encoder = world_model, encoder
-        self.latents: Batcher[Job, Floats] = Batcher(
+        self.latents: Batcher[Job, Any] = Batcher(
             partial(run_jobs, world_model),
             key=lambda job: job.key,
             cost=lambda job: job.cost,
@@ -116,12 +125,16 @@ def characters_of(text: Solution) -> int:
     return len(text.statement) + text.given.length
 
 
-def run_jobs(world_model: WorldModel, jobs: Sequence[Job]) -> list[Floats]:
+def run_jobs(world_model: WorldModel, jobs: Sequence[Job]) -> Sequence[Floats | Verdict]:
     """Run jobs of one key in one call of the world model.
 
     Raises:
         NotFiniteError: a result is not finite; the batcher then runs the jobs alone to find it.
     """
+    if jobs[0].kind == VERDICT:
+        verdicts = world_model.verify([job.sequence for job in jobs])
+        check_finite([np.append(one.wrong, one.right) for one in verdicts])
+        return verdicts
     rows = _rows(world_model, jobs)
     check_finite(rows)
     return rows
@@ -140,9 +153,45 @@ def _rows(world_model: WorldModel, jobs: Sequence[Job]) -> list[Floats]:
     return world_model.embeddings(sequences)
 
 
+def judging(info: WorldModelInfo, sequence: LatentSequence, context: Context) -> list[Job]:
+    """Return the jobs that score a sequence: its surprise, and a verdict if there can be one."""
+    jobs = [Job(SURPRISE, sequence, context)]
+    if info.verifies and not (info.needs_logprobs and sequence.logprobs is None):
+        jobs.append(Job(VERDICT, sequence))
+    return jobs
+
+
+async def run_each(
+    request: Request,
+    scorer: Scorer,
+    jobs: Sequence[Sequence[Job]],
+    seconds: float,
+    pointers: Sequence[str],
+) -> list[list[Any]]:
+    """Return the results of the jobs of each sequence.
+
+    Raises:
+        ProblemError, GoneError: as `results_of`.
+    """
+    found = iter(
+        await results_of(
+            request,
+            lambda: scorer.latents.submit([job for each in jobs for job in each]),
+            seconds,
+            [where for where, each in zip(pointers, jobs, strict=True) for _ in each],
+        )
+    )
+    return [[next(found) for _ in each] for each in jobs]
+
+
 R = TypeVar("R")
 # First words of a world model's message about a sequence, and the place in the body they refer to.
-_FIELDS = {"prompt": "/prompt", "domain": "/domain", "masked": "/masked"}
+_FIELDS = {
+    "prompt": "/prompt",
+    "domain": "/domain",
+    "masked": "/masked",
+    "log-probabilities": "/logprobs",
+}
 _ONE = ("/latents", "/solution")
 
 

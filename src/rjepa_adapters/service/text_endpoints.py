@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import APIRouter, Query, Request, Response
 
 from rjepa_adapters.sources.solutions import drop_notes
+from rjepa_core.domain.answer import answer_of
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.problem import GivenSolution
 from rjepa_core.domain.trace import Failure, RecordKey
-from rjepa_core.errors import StoreError
-from rjepa_core.ports.world_model import Context, Floats, LatentSequence
-from rjepa_core.scoring import MAX, Solution, order, sequence_of, whole
+from rjepa_core.errors import StoreError, UsageError
+from rjepa_core.ports.world_model import Context, LatentSequence
+from rjepa_core.scoring import (
+    MAX,
+    VOTE,
+    Judgement,
+    Solution,
+    measure_for,
+    order_by,
+    sequence_of,
+    whole,
+)
 
 from . import answers
 from . import problem_details as problems
@@ -23,6 +33,7 @@ from .bodies import Bodies
 from .problem_details import ProblemError
 from .records import MOST_SKIPPED, Records
 from .schemas import (
+    By,
     NearOut,
     RankedOut,
     RankIn,
@@ -31,15 +42,17 @@ from .schemas import (
     RecordsOut,
     TextIn,
     TextOut,
+    VoteOut,
 )
 from .scorer import (
     MASKED,
-    SURPRISE,
     Job,
     Scorer,
     characters_of,
     in_thread,
+    judging,
     results_of,
+    run_each,
     seconds_left,
 )
 from .settings import HttpSettings
@@ -89,13 +102,15 @@ def router(
             good.append(one)
         return good
 
-    async def ask(request: Request, jobs: Sequence[Job], pointers: Sequence[str]) -> list[Floats]:
-        return await results_of(
-            request,
-            lambda: scorer.latents.submit(jobs),
-            seconds_left(request, limits.answer_seconds),
-            pointers,
-        )
+    async def judge(
+        request: Request,
+        sequences: Sequence[LatentSequence],
+        context: Context,
+        pointers: Sequence[str],
+    ) -> list[Judgement]:
+        jobs = [judging(info, one, context) for one in sequences]
+        seconds = seconds_left(request, limits.answer_seconds)
+        return [Judgement(*one) for one in await run_each(request, scorer, jobs, seconds, pointers)]
 
     async def look_up(request: Request, call: Callable[[Records], R]) -> R:
         if records is None:
@@ -114,24 +129,26 @@ def router(
         expected: int,
         pointer: str,
     ) -> TextOut:
-        [surprise] = await ask(request, [Job(SURPRISE, sequence, context)], [pointer])
+        [judged] = await judge(request, [sequence], context, [pointer])
         near: list[NearOut] = []
         if expected:
             if records is None:
                 raise ProblemError(problems.NO_STORE, "start it with --store DIR", "/expected")
-            worst = (int(surprise.argmax()),)
-            [predicted] = await ask(request, [Job(MASKED, sequence, masked=worst)], [pointer])
+            worst = (int(judged.surprise.argmax()),)
+            masked = [[Job(MASKED, sequence, masked=worst)]]
+            seconds = seconds_left(request, limits.answer_seconds)
+            [[predicted]] = await run_each(request, scorer, masked, seconds, [pointer])
             near = await look_up(
                 request, lambda store: store.nearest(predicted[0], expected, record.trace)
             )
-        return answers.text(record, surprise, info, near)
+        return answers.text(record, judged, info, near)
 
     @endpoints.post(
         "/score_text",
         response_model=TextOut,
         responses=may_answer(*READS, problems.NO_MODEL),
         openapi_extra=body(TextIn, binary=False),
-        summary="Steps of a solution, their spans and their surprise",
+        summary="Steps of a solution, their spans, surprise and verdict",
     )
     async def score_text(request: Request) -> Response:
         async with bodies.body(request, TextIn) as content:
@@ -151,13 +168,18 @@ def router(
     @endpoints.post(
         "/rank",
         response_model=RankOut,
-        responses=may_answer(*READS, problems.NO_MODEL),
+        responses=may_answer(*READS, problems.NO_MODEL, problems.NO_VERIFIER),
         openapi_extra=body(RankIn, binary=False),
-        summary="Solutions of a problem from the least surprising to the most",
+        summary="Solutions of a problem from the best to the worst",
     )
     async def rank(request: Request) -> Response:
         async with bodies.body(request, RankIn) as content:
             asked = await bodies.model(request, content, RankIn)
+        try:
+            by = measure_for(info, asked.by)
+        except UsageError:
+            detail = f"{asked.by} needs a verifier; its objective is {info.objective}"
+            raise ProblemError(problems.NO_VERIFIER, detail, "/by") from None
         if len(asked.solutions) > limits.sequences:
             raise ProblemError(
                 problems.BAD_INPUT,
@@ -170,23 +192,32 @@ def router(
             for where, one in zip(pointers, asked.solutions, strict=True)
         ]
         encoded = await encode(request, texts, pointers)
-        context = Context(asked.context)
-        jobs = [Job(SURPRISE, sequence_of(one), context) for one in encoded]
-        rows = await ask(request, jobs, pointers)
-        scores = [whole(row, asked.by) for row in rows]
-        places = order(scores)
+        sequences = [sequence_of(one) for one in encoded]
+        found = await judge(request, sequences, Context(asked.context), pointers)
+        given = [answer_of(one.trace) for one in encoded]
+        ranking = order_by(
+            by, [one.surprise for one in found], [one.verdict for one in found], given
+        )
         ranked = [
             RankedOut(
                 solution=i,
-                score=scores[i],
-                surprise=whole(rows[i]),
-                largest=whole(rows[i], MAX),
-                steps=rows[i].tolist(),
-                worst=int(rows[i].argmax()),
+                score=ranking.scores[i],
+                surprise=whole(found[i].surprise),
+                largest=whole(found[i].surprise, MAX),
+                steps=found[i].surprise.tolist(),
+                worst=int(found[i].surprise.argmax()),
+                **_verdict(found[i], given[i]),
             )
-            for i in places
+            for i in ranking.places
         ]
-        return answers.json_response(RankOut(by=asked.by, order=places, ranked=ranked))
+        voted = {}
+        if by == VOTE:
+            voted["votes"] = [
+                VoteOut(answer=one.answer, weight=one.weight, solutions=list(one.solutions))
+                for one in ranking.votes
+            ]
+        order = list(ranking.places)
+        return answers.json_response(RankOut(by=cast(By, by), order=order, ranked=ranked, **voted))
 
     @endpoints.get(
         "/records",
@@ -214,7 +245,7 @@ def router(
         response_model=TextOut,
         responses=may_answer(*READS, problems.NO_STORE),
         openapi_extra=body(RecordIn, binary=False),
-        summary="Steps of a stored record and their surprise",
+        summary="Steps of a stored record, their surprise and verdict",
     )
     async def score_record(request: Request) -> Response:
         async with bodies.body(request, RecordIn) as content:
@@ -228,6 +259,11 @@ def router(
         return answers.json_response(answer)
 
     return endpoints
+
+
+def _verdict(judged: Judgement, answer: str | None) -> dict[str, Any]:
+    fields = answers.verdict_fields(judged.verdict)
+    return fields and {**fields, "answer": answer}
 
 
 def solution_of(

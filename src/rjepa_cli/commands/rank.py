@@ -1,4 +1,4 @@
-"""`rjepa-cli rank`: the solutions of each problem, the least surprising first."""
+"""`rjepa-cli rank`: the solutions of each problem, the best first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from rjepa_core.plugins import Registry
-from rjepa_core.scoring import Ranking, rank_all, score_all
+from rjepa_core.scoring import VOTE, Ranking, rank_all, score_all
 from rjepa_core.text import count
 
 from ..console import Screen
@@ -22,6 +22,7 @@ from ..scoring_options import (
     lines_to,
     read_settings,
     solution_facts,
+    step_facts,
 )
 from ..signals import Interrupts
 
@@ -29,6 +30,7 @@ EPILOG = """\b
 Examples:
   rjepa-cli rank runs/samples --world-model runs/wm
   rjepa-cli rank solutions.jsonl --world-model runs/wm --model smollm2 --by max
+  rjepa-cli rank runs/samples --world-model runs/verifier --by vote
 """
 
 
@@ -41,9 +43,11 @@ Examples:
 def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     """Order the solutions of each problem in FILE (a store, or a file with several solutions).
 
-    Prints one JSON object per problem and line: its solutions from the least surprising to the
-    most. The order says how much the world model expects a solution; that says little about whether
-    its answer is right (docs/explanation/world-model.md).
+    Prints one JSON object per problem and line: its solutions from the best to the worst. With a
+    verifier that is, by default, by the probability that the answer is right, and with --by vote by
+    the sum of these probabilities over the solutions with the same answer. Otherwise it is from the
+    least surprising to the most, which says little about whether an answer is right
+    (docs/explanation/world-model.md).
     """
     settings = read_settings(ctx, RANK_FLAGS, file)
     screen = Screen(only_output=True)
@@ -52,7 +56,7 @@ def command(ctx: click.Context, /, file: str, **params: Any) -> int:
         rankings = rank_all(scored, settings.score.by)
         with lines_to(params["out"], screen.out) as lines:
             for ranking in rankings:
-                lines.line(as_line(_facts(ranking, settings.score.by)))
+                lines.line(as_line(_facts(ranking)))
     solutions = sum(len(ranking.solutions) for ranking in rankings)
     failed = sum(len(ranking.failed) for ranking in rankings)
     more = f", {failed:,} could not be" if failed else ""
@@ -63,20 +67,32 @@ def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     return SOME_FAILED if failed else DONE
 
 
-def _facts(ranking: Ranking, by: str) -> dict[str, Any]:
+def _facts(ranking: Ranking) -> dict[str, Any]:
     ranked = [
         {"score": float(f"{score:.9g}"), **solution_facts(solution)}
         for solution, score in zip(ranking.solutions, ranking.scores, strict=True)
     ]
-    for facts in ranked:
+    for facts, solution in zip(ranked, ranking.solutions, strict=True):
         del facts["problem_id"]
+        if solution.verdict is not None:
+            facts["wrong"] = [step["wrong"] for step in step_facts(solution)]
     result: dict[str, Any] = {
         "problem_id": ranking.problem_id,
         "problem": ranking.statement,
-        "by": by,
+        "by": ranking.by,
         "order": [solution.trace.sample for solution in ranking.solutions],
         "ranked": ranked,
     }
+    if ranking.by == VOTE:
+        result["answer"] = ranking.votes[0].answer if ranking.votes else None
+        result["votes"] = [
+            {
+                "answer": vote.answer,
+                "weight": float(f"{vote.weight:.9g}"),
+                "samples": sorted(ranking.solutions[i].trace.sample for i in vote.solutions),
+            }
+            for vote in ranking.votes
+        ]
     if ranking.failed:
         result["failed"] = [failed_facts(failure) for failure in ranking.failed]
     return result

@@ -1,4 +1,4 @@
-"""`rjepa-cli score`: the surprise of each step of stored records, or of solutions in a file."""
+"""`rjepa-cli score`: surprise and verdict of each step, of stored records or a file's solutions."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ EPILOG = """\b
 Examples:
   rjepa-cli score runs/gsm8k --world-model runs/wm --limit 10
   rjepa-cli score solutions.jsonl --world-model runs/wm --model smollm2 --plot steps.svg
+  rjepa-cli score runs/gsm8k --world-model runs/verifier    (and which step is wrong)
   rjepa-cli score runs/gsm8k --world-model http://127.0.0.1:8100 --out scores.jsonl
 """
 
@@ -58,7 +59,8 @@ def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -
 
     Prints one JSON object per solution and line: its mean and largest surprise, its worst step
     (from 0), and for each step its text, its surprise and the percentage of validation steps with
-    less surprise.
+    less surprise. With a verifier also the probability that the answer is `right`, and of each step
+    that it is `wrong`.
     """
     settings = read_settings(ctx, SCORE_FLAGS, file)
     screen = Screen(only_output=True)

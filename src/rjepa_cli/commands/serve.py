@@ -7,8 +7,15 @@ from typing import Any
 import click
 
 from rjepa_core.config import structure
+from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry, ServiceAdapter
-from rjepa_core.scoring import ServeRunSettings, ServeSettings, named, open_served
+from rjepa_core.scoring import (
+    ServeRunSettings,
+    ServeSettings,
+    check_logprobs,
+    named,
+    open_served,
+)
 from rjepa_core.settings import ModelSettings
 
 from ..config import CONFIG_OPTIONS, gather
@@ -79,6 +86,10 @@ def command(ctx: click.Context, /, **params: Any) -> int:
         if it.stored is not None:
             for line in named(it.stored.nearest.refused, "its steps are not searched"):
                 screen.warn(line)
+            try:
+                check_logprobs(it.stored.store, it.world_model.info)
+            except UsageError as error:
+                screen.warn(f"{named_flags(str(error))}; its records are scored without verdicts")
         with hangup_as_term():
             service.serve(it, options, lambda text: screen.say(named_flags(text)))
         screen.say("stopped; all that was accepted is answered")

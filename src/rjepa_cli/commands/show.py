@@ -18,7 +18,7 @@ from rjepa_core.text import count, size
 
 from ..console import Screen, short_name
 from ..views.history import history_view, run_lines
-from ..views.record import add_surprise, record_facts, record_lines
+from ..views.record import add_scores, record_facts, record_lines
 from .store.named_identity import MARK
 
 # With more records than this, domains are taken from the run history rather than counted.
@@ -48,7 +48,8 @@ Examples:
 @click.option(
     "--world-model",
     metavar="RUN",
-    help="With an ID: the surprise of each of its steps to this trained world model.",
+    help="With an ID: the surprise of each of its steps to this trained world model, and with a "
+    "verifier how probably it is wrong.",
 )
 @click.option("--limit", type=click.IntRange(min=0), help="How many to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -230,7 +231,7 @@ def _record(store: LatentStore, text: str, world_model: str | None) -> tuple[Fac
     facts = record_facts(record, store)
     facts["other_samples"] = [str(other) for other in _samples(store, key)]
     if world_model is not None:
-        add_surprise(facts, store, key, world_model)
+        add_scores(facts, store, key, world_model)
     return facts, record_lines(facts)
 
 

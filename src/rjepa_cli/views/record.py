@@ -11,7 +11,7 @@ from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import RecordKey
 from rjepa_core.plugins import open_world_model
 from rjepa_core.ports.store import KeepsGrades, LatentStore
-from rjepa_core.scoring import score
+from rjepa_core.scoring import score, wrong_step
 
 from ..console import short_name
 
@@ -97,8 +97,14 @@ def record_lines(facts: Facts) -> list[str]:
         lines += _indented(step["text"] or "", 5)
         if "surprise" in step:
             lines.append(" " * 5 + surprise_line(step, largest))
+        if "wrong" in step:
+            lines.append(" " * 5 + wrong_line(step["wrong"], number - 1 == facts["wrong_step"]))
     if facts["answer"] is not None:
         lines += _labelled("answer", facts["answer"])
+    if "right" in facts:
+        lines.append(
+            f"right    {percent(facts['right'])}: the probability that the answer is right"
+        )
     if facts["reference_answer"] is not None:
         lines += _labelled("expected", facts["reference_answer"])
     if (grade := facts.get("grade")) is not None:
@@ -135,10 +141,8 @@ _WIDTH = 24
 _PARTS = " ▏▎▍▌▋▊▉█"
 
 
-def add_surprise(
-    facts: dict[str, Any], store: LatentStore, key: RecordKey, world_model: str
-) -> None:
-    """Add each step's surprise, and its percentile in validation, to a record's facts."""
+def add_scores(facts: dict[str, Any], store: LatentStore, key: RecordKey, world_model: str) -> None:
+    """Add each step's surprise, its percentile in validation, and a verifier's verdict to facts."""
     opened = open_world_model(world_model)
     try:
         [scored] = score(store, [key], opened)
@@ -149,14 +153,37 @@ def add_surprise(
         step["surprise"] = float(f"{scored.surprise[number]:.4g}")
         if scored.percentiles is not None:
             step["surprise_percentile"] = round(scored.percentiles[number])
+        if scored.verdict is not None:
+            step["wrong"] = float(f"{scored.verdict.wrong[number]:.6g}")
+    if scored.verdict is not None:
+        facts["right"] = float(f"{scored.verdict.right:.6g}")
+        facts["wrong_step"] = wrong_step(scored.verdict)
 
 
 def surprise_line(step: Mapping[str, Any], largest: float) -> str:
     """Return a bar, the number, and the percentage of validation steps with less surprise."""
-    share = step["surprise"] / largest if largest > 0 else 0.0
-    eighths = round(share * _WIDTH * 8)
-    bar = _PARTS[8] * (eighths // 8) + (_PARTS[eighths % 8] if eighths % 8 else "")
+    bar = _bar(step["surprise"] / largest if largest > 0 else 0.0)
     place = step.get("surprise_percentile")
     among = f", above {place} % of validation's steps" if place is not None else ""
     most = "  <- the most surprising" if step["surprise"] == largest else ""
-    return f"surprise {step['surprise']:<6} {bar:<{_WIDTH}}{among}{most}".rstrip()
+    return f"surprise {step['surprise']:<6} {bar}{among}{most}".rstrip()
+
+
+def wrong_line(wrong: float, marked: bool) -> str:
+    """Return the probability that a step is wrong, with a bar."""
+    mark = "  <- probably wrong" if marked else ""
+    return f"wrong    {percent(wrong):<6} {_bar(wrong)}{mark}".rstrip()
+
+
+def percent(share: float) -> str:
+    """Return a probability in percent; only what is certain is 0 or 100 %."""
+    rounded = round(100 * share)
+    if rounded in (0, 100) and share not in (0.0, 1.0):
+        return "< 1 %" if rounded == 0 else "> 99 %"
+    return f"{rounded} %"
+
+
+def _bar(share: float) -> str:
+    eighths = round(share * _WIDTH * 8)
+    bar = _PARTS[8] * (eighths // 8) + (_PARTS[eighths % 8] if eighths % 8 else "")
+    return f"{bar:<{_WIDTH}}"

@@ -10,7 +10,7 @@ from .grade import (
     open_grader,
     require_grades,
 )
-from .normalise import comparable, same_text
+from .normalise import comparable, said, same_text
 from .report import (
     GradeSummary,
     Rate,
@@ -32,6 +32,7 @@ __all__ = [
     "needs_reference",
     "open_grader",
     "require_grades",
+    "said",
     "same_text",
     "summarise",
     "summarise_grades",

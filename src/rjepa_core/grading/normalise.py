@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from decimal import Decimal, InvalidOperation
 
 _CHARACTERS = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "＋": "+",
@@ -48,6 +49,7 @@ _WRAPPINGS = (
 _POWERS = re.compile(r" \^ ?")
 _TRAILING = " .;"
 _MOST_PASSES = 8
+_NUMBER = re.compile(r"[$€£]?\s?(-?)\s?[$€£]?\s?((?:\d[\d,]*)?\.?\d+)\s?(?:%|[a-z ]*)", re.I)
 
 
 def comparable(text: str) -> str:
@@ -72,6 +74,19 @@ def same_text(one: str, other: str) -> bool:
     if "\\" in one or "\\" in other or max(len(one), len(other)) == 1:
         return one == other or one.replace(" ", "") == other.replace(" ", "")
     return one.casefold() == other.casefold()
+
+
+def said(answer: str) -> str:
+    """What an answer says: equal numbers are one, however they are written."""
+    text = comparable(answer)
+    found = _NUMBER.fullmatch(text)
+    if found is not None and len(text) < 100:
+        try:
+            number = Decimal(found[2].replace(",", ""))
+        except InvalidOperation:
+            return text.casefold()
+        return f"{found[1]}{number.normalize():f}"
+    return text.casefold()
 
 
 def _plain(character: str) -> str:

@@ -7,10 +7,8 @@ over problems.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from math import comb
 from typing import Any
 
@@ -21,13 +19,12 @@ from numpy.typing import NDArray
 from ..domain.grade import NO_ANSWER, RIGHT, UNGRADED, WRONG, Grade
 from ..ports.store import KeepsGrades, LatentStore
 from ..text import count
-from .normalise import comparable
+from .normalise import said
 
 Doubles = NDArray[np.float64]
 
 _DRAWS, _AT_ONCE, _SEED = 1000, 50, 0
 _TAILS = (2.5, 97.5)
-_NUMBER = re.compile(r"[$€£]?\s?(-?)\s?[$€£]?\s?((?:\d[\d,]*)?\.?\d+)\s?(?:%|[a-z ]*)", re.I)
 
 
 @attrs.frozen
@@ -121,7 +118,7 @@ def summarise_grades(grades: Iterable[Grade], records: int, draws: int = _DRAWS)
             samples.wrong += 1
             no_answer += grade.reason == NO_ANSWER
             if grade.answer is not None:
-                samples.votes[_vote(grade.answer)] += 1
+                samples.votes[said(grade.answer)] += 1
     # In an order of their own, so that the draws depend on the grades alone.
     each = [problems[name] for name in sorted(problems)]
     most = max((samples.count for samples in each), default=0)
@@ -162,19 +159,6 @@ def _majority(samples: _Samples) -> float:
     if samples.right == 0 or samples.right < most:
         return 0.0
     return 1.0 / (1 + sum(votes == samples.right for votes in samples.votes.values()))
-
-
-def _vote(answer: str) -> str:
-    """What an answer says: equal numbers are one, however they are written."""
-    text = comparable(answer)
-    found = _NUMBER.fullmatch(text)
-    if found is not None and len(text) < 100:
-        try:
-            number = Decimal(found[2].replace(",", ""))
-        except InvalidOperation:
-            return text.casefold()
-        return f"{found[1]}{number.normalize():f}"
-    return text.casefold()
 
 
 def _rate(hits: Sequence[float], counts: Sequence[float], draws: int) -> Rate | None:

@@ -1,10 +1,14 @@
-"""The scoring use case: surprise per step of stored records, and of texts."""
+"""The scoring use case: surprise per step, and verdicts, of stored records and of texts."""
 
+from .ranking import MEASURES, RIGHT, VOTE, Order, Vote, measure_for, order_by, vote
 from .run import Ranking, ScoredTrace, ScoreRunSettings, ScoreSettings, rank_all, score_all
 from .serving import Served, ServeRunSettings, ServeSettings, StoredSteps, open_served
 from .surprise import (
     MAX,
+    Judgement,
     check_finite,
+    check_logprobs,
+    judge_each,
     named,
     order,
     percentiles,
@@ -12,11 +16,17 @@ from .surprise import (
     score,
     surprise_each,
     whole,
+    wrong_step,
 )
 from .text_encoder import Solution, TextEncoder, sequence_of
 
 __all__ = [
     "MAX",
+    "MEASURES",
+    "RIGHT",
+    "VOTE",
+    "Judgement",
+    "Order",
     "Ranking",
     "ScoreRunSettings",
     "ScoreSettings",
@@ -27,10 +37,15 @@ __all__ = [
     "Solution",
     "StoredSteps",
     "TextEncoder",
+    "Vote",
     "check_finite",
+    "check_logprobs",
+    "judge_each",
+    "measure_for",
     "named",
     "open_served",
     "order",
+    "order_by",
     "percentiles",
     "rank_all",
     "reason_of",
@@ -38,5 +53,7 @@ __all__ = [
     "score_all",
     "sequence_of",
     "surprise_each",
+    "vote",
     "whole",
+    "wrong_step",
 ]

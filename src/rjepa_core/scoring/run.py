@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 
 import attrs
 from attrs import validators as v
 
+from ..domain.answer import answer_of
 from ..domain.problem import GivenSolution
 from ..domain.trace import DAMAGED, NOT_FINITE, NOT_SCORED, Failure, RecordKey, Trace, Work
 from ..errors import DamagedRecordError, InputError, NotFiniteError, StoreError, UsageError
 from ..extraction import Worklist
 from ..plugins import Registry, is_store, open_sources, open_store, open_world_model
 from ..ports.store import Entry, LatentStore
-from ..ports.world_model import Context, Floats, LatentSequence, WorldModel
+from ..ports.world_model import Context, Floats, LatentSequence, Verdict, WorldModel
 from ..settings import AdapterSettings, ModelSettings, ProblemSettings
 from ..stores import layer_in
-from .surprise import (
-    MEAN,
-    MEASURES,
-    in_batches,
-    order,
-    percentiles,
-    reason_of,
-    surprise_each,
-    whole,
-)
+from .ranking import MEASURES, RIGHT, VOTE, Vote, measure_for, order_by
+from .surprise import MEAN, check_logprobs, in_batches, judge_each, percentiles, reason_of
 from .text_encoder import Solution, TextEncoder, open_text_encoder, sequence_of
 
 _TEXTS = 64
@@ -40,7 +33,9 @@ class ScoreSettings:
     Attributes:
         world_model: a trained run, or the address of a service.
         context: which steps a step is predicted from: all `others`, or the `past` alone.
-        by: order solutions by the `mean` or `max` of their steps' surprise.
+        by: order solutions by the `mean` or `max` of their steps' surprise, or with a verifier by
+            the probability that their answer is `right`, or by a `vote` of the answers, weighted by
+            these probabilities; by default `right` with a verifier, else `mean`.
         limit: use only the first N problems of a file, or records of a store.
         device: of the world model: `auto`, `cpu`, `cuda`, ….
         encode_tokens: most tokens of one forward pass of the LLM, padding included.
@@ -50,7 +45,7 @@ class ScoreSettings:
     context: str = attrs.field(
         default=Context.OTHERS.value, validator=v.in_(tuple(c.value for c in Context))
     )
-    by: str = attrs.field(default=MEAN, validator=v.in_(MEASURES))
+    by: str | None = attrs.field(default=None, validator=v.optional(v.in_(MEASURES)))
     limit: int | None = attrs.field(
         default=None, validator=v.optional(v.and_(v.instance_of(int), v.ge(1)))
     )
@@ -77,22 +72,23 @@ class ScoreRunSettings:
 
 @attrs.frozen(eq=False)
 class ScoredTrace:
-    """A trace and its surprise.
+    """A trace, its surprise, and a verifier's verdict on it.
 
     Attributes:
         trace: with its texts.
         surprise: float32 [S].
-        percentiles: as in `Scored`.
+        percentiles, verdict: as in `Scored`.
     """
 
     trace: Trace
     surprise: Floats
     percentiles: tuple[float, ...] | None
+    verdict: Verdict | None = None
 
 
 @attrs.frozen(eq=False)
 class Ranking:
-    """The solutions of one problem, from the least surprising to the most.
+    """The solutions of one problem, the best first.
 
     Attributes:
         problem_id: of the problem.
@@ -100,6 +96,9 @@ class Ranking:
         solutions: in that order.
         scores: of each solution, by which they are ordered.
         failed: solutions that could not be scored.
+        by: what they are ordered by.
+        votes: for `vote`, the answers, the one with the largest weight first; their `solutions` are
+            places in `solutions`.
     """
 
     problem_id: str
@@ -107,6 +106,8 @@ class Ranking:
     solutions: tuple[ScoredTrace, ...]
     scores: tuple[float, ...]
     failed: tuple[Failure, ...]
+    by: str = MEAN
+    votes: tuple[Vote, ...] = ()
 
 
 def score_all(
@@ -142,6 +143,7 @@ def score_all(
                 )
         world_model = open_world_model(asked.world_model, asked.device, registry)
         stack.callback(world_model.close)
+        measure_for(world_model.info, asked.by)
         context = Context(asked.context)
         if store is not None:
             pairs = _records(store, world_model, asked.limit)
@@ -162,8 +164,16 @@ def score_all(
         raise
 
 
-def rank_all(scored: Iterable[ScoredTrace | Failure], by: str = MEAN) -> list[Ranking]:
-    """Return the solutions of each problem ranked; problems in the order of first appearance."""
+def rank_all(scored: Iterable[ScoredTrace | Failure], by: str | None = None) -> list[Ranking]:
+    """Return the solutions of each problem ranked; problems in the order of first appearance.
+
+    Args:
+        scored: of any order.
+        by: as `ScoreSettings.by`; by default `right` if there are verdicts, else `mean`.
+
+    Raises:
+        ArgumentError: it needs verdicts, and there are none.
+    """
     succeeded: dict[str, list[ScoredTrace]] = {}
     failed: dict[str, list[Failure]] = {}
     for item in scored:
@@ -174,20 +184,37 @@ def rank_all(scored: Iterable[ScoredTrace | Failure], by: str = MEAN) -> list[Ra
             failed[name].append(item)
         else:
             succeeded[name].append(item)
-    rankings = []
-    for name, solutions in succeeded.items():
-        scores = [whole(solution.surprise, by) for solution in solutions]
-        places = order(scores)
-        rankings.append(
-            Ranking(
-                name,
-                solutions[0].trace.problem.statement if solutions else "",
-                tuple(solutions[i] for i in places),
-                tuple(scores[i] for i in places),
-                tuple(failed[name]),
-            )
-        )
-    return rankings
+    if by is None:
+        every = [one for solutions in succeeded.values() for one in solutions]
+        by = RIGHT if every and all(one.verdict is not None for one in every) else MEAN
+    return [
+        _rank(name, solutions, tuple(failed[name]), by) for name, solutions in succeeded.items()
+    ]
+
+
+def _rank(
+    name: str, solutions: Sequence[ScoredTrace], failed: tuple[Failure, ...], by: str
+) -> Ranking:
+    found = order_by(
+        by,
+        [one.surprise for one in solutions],
+        [one.verdict for one in solutions],
+        [answer_of(one.trace) for one in solutions] if by == VOTE else (),
+    )
+    ranked = {place: rank for rank, place in enumerate(found.places)}
+    votes = [
+        attrs.evolve(vote, solutions=tuple(sorted(ranked[i] for i in vote.solutions)))
+        for vote in found.votes
+    ]
+    return Ranking(
+        name,
+        solutions[0].trace.problem.statement if solutions else "",
+        tuple(solutions[i] for i in found.places),
+        tuple(found.scores[i] for i in found.places),
+        failed,
+        by,
+        tuple(votes),
+    )
 
 
 def _stored(location: str, registry: Registry) -> LatentStore | None:
@@ -202,6 +229,7 @@ def _records(
     store: LatentStore, world_model: WorldModel, limit: int | None
 ) -> Iterator[list[_Pair | Failure]]:
     layer = layer_in(store, world_model.info.space, world_model.info.location)
+    check_logprobs(store, world_model.info)
     entries = [(key, entry) for key, entry in store.entries() if not entry.failed][:limit]
     if not entries:
         raise InputError(f"{store.location}: holds no records")
@@ -247,22 +275,23 @@ def _score(
 ) -> Iterator[ScoredTrace | Failure]:
     for batch in batches:
         sequences = [item[1] for item in batch if not isinstance(item, Failure)]
-        rows = iter(surprise_each(world_model, sequences, context))
+        found = iter(judge_each(world_model, sequences, context))
         for item in batch:
             if isinstance(item, Failure):
                 yield item
+                continue
+            trace, one = item[0], next(found)
+            if isinstance(one, InputError):
+                finite = not isinstance(one, NotFiniteError)
+                yield Failure(
+                    trace.key,
+                    trace.problem.statement_hash,
+                    NOT_SCORED if finite else NOT_FINITE,
+                    reason_of(one),
+                )
             else:
-                trace, surprise = item[0], next(rows)
-                if isinstance(surprise, InputError):
-                    finite = not isinstance(surprise, NotFiniteError)
-                    yield Failure(
-                        trace.key,
-                        trace.problem.statement_hash,
-                        NOT_SCORED if finite else NOT_FINITE,
-                        reason_of(surprise),
-                    )
-                else:
-                    yield ScoredTrace(trace, surprise, percentiles(world_model.info, surprise))
+                places = percentiles(world_model.info, one.surprise)
+                yield ScoredTrace(trace, one.surprise, places, one.verdict)
 
 
 def _close_after(

@@ -1,4 +1,4 @@
-"""Score records: the surprise of each step, or the reason why a world model refuses a record."""
+"""Score records: surprise and verdict, or the reason why a world model refuses a record."""
 
 from __future__ import annotations
 
@@ -10,34 +10,58 @@ import attrs
 import numpy as np
 
 from ..domain.trace import RecordKey
-from ..errors import ArgumentError, InputError, NotFiniteError
+from ..errors import ArgumentError, InputError, NotFiniteError, UsageError
 from ..ports.store import LatentStore
-from ..ports.world_model import Context, Floats, LatentSequence, WorldModel, WorldModelInfo
+from ..ports.world_model import (
+    Context,
+    Floats,
+    LatentSequence,
+    Verdict,
+    WorldModel,
+    WorldModelInfo,
+)
 from ..stores import layer_in
 from .text_encoder import sequence_of
 
 T = TypeVar("T")
+R = TypeVar("R")
 # Most sequences in a batch, and number of steps at which it is full.
 _BATCH, _BATCH_STEPS = 256, 16_384
 # How the surprise of a solution is computed from that of its steps.
 MEAN, MAX = "mean", "max"
-MEASURES = (MEAN, MAX)
+# Above this probability, a step is probably wrong.
+_PROBABLE = 0.5
+
+
+@attrs.frozen(eq=False)
+class Judgement:
+    """What a world model says about a sequence.
+
+    Attributes:
+        surprise: float32 [S], one per step.
+        verdict: None if it is no verifier.
+    """
+
+    surprise: Floats
+    verdict: Verdict | None = None
 
 
 @attrs.frozen(eq=False)
 class Scored:
-    """A record's surprise.
+    """A record's surprise, and a verifier's verdict on it.
 
     Attributes:
         key: of the record.
         surprise: float32 [S], one per step.
         percentiles: [S], percentage of validation steps with less surprise, in traces of as many
             steps; None if there is nothing to compare with (see `percentile`).
+        verdict: None if the world model is no verifier.
     """
 
     key: RecordKey
     surprise: Floats
     percentiles: tuple[float, ...] | None
+    verdict: Verdict | None = None
 
 
 def score(
@@ -46,22 +70,24 @@ def score(
     world_model: WorldModel,
     context: Context = Context.OTHERS,
 ) -> Iterator[Scored]:
-    """Yield the surprise of stored records, in the order of the keys.
+    """Yield surprise and verdict of stored records, in the order of the keys.
 
     Raises:
         IdentityError: the store is of another latent space than the world model.
+        UsageError: it has no log-probabilities, and the world model needs them.
         KeyError, DamagedRecordError: as `LatentStore.get`.
         InputError: a record cannot be scored; the message names its key.
     """
     info = world_model.info
     layer = layer_in(store, info.space, info.location)
+    check_logprobs(store, info)
     read = ((key, sequence_of(store.get(key), layer)) for key in keys)
     for batch in in_batches(read, lambda item: len(item[1].latents)):
-        rows = surprise_each(world_model, [sequence for _, sequence in batch], context)
-        for (key, _), row in zip(batch, rows, strict=True):
-            if isinstance(row, InputError):
-                raise type(row)(f"{store.location}: {key}: {reason_of(row)}")
-            yield Scored(key, row, percentiles(info, row))
+        found = judge_each(world_model, [sequence for _, sequence in batch], context)
+        for (key, _), one in zip(batch, found, strict=True):
+            if isinstance(one, InputError):
+                raise type(one)(f"{store.location}: {key}: {reason_of(one)}")
+            yield Scored(key, one.surprise, percentiles(info, one.surprise), one.verdict)
 
 
 def in_batches(items: Iterable[T], steps: Callable[[T], int]) -> Iterator[list[T]]:
@@ -93,8 +119,8 @@ def check_finite(rows: Iterable[Floats], first: int = 0) -> None:
 
 def whole(surprise: Floats, by: str = MEAN) -> float:
     """Return the surprise of a solution from that of its steps [S]: the mean or the maximum."""
-    if by not in MEASURES:
-        raise ArgumentError(f"by: got {by!r}, expected one of {', '.join(MEASURES)}")
+    if by not in (MEAN, MAX):
+        raise ArgumentError(f"by: got {by!r}, expected one of {MEAN}, {MAX}")
     return float(surprise.mean(dtype=np.float64) if by == MEAN else surprise.max())
 
 
@@ -128,6 +154,48 @@ _NAMED = 5
 _NOT_FINITE = "the model's result is not finite; the values of its latents are too large"
 
 
+def judge_each(
+    world_model: WorldModel, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
+) -> list[Judgement | InputError]:
+    """Return the surprise of each sequence, with a verifier's verdict, or the error for it."""
+    found: list[Judgement | InputError] = [
+        one if isinstance(one, InputError) else Judgement(one)
+        for one in surprise_each(world_model, sequences, context)
+    ]
+    if not world_model.info.verifies:
+        return found
+    verdicts = call_each(world_model.verify, sequences)
+    for place, (one, verdict) in enumerate(zip(found, verdicts, strict=True)):
+        if isinstance(one, InputError):
+            continue
+        if isinstance(verdict, Verdict):
+            finite = np.isfinite(verdict.wrong).all() and np.isfinite(verdict.right)
+            found[place] = Judgement(one.surprise, verdict) if finite else NotFiniteError()
+        else:
+            found[place] = verdict
+    return found
+
+
+def wrong_step(verdict: Verdict) -> int | None:
+    """Return the step that is wrong with the highest probability; None if that is 0.5 or less."""
+    place = int(verdict.wrong.argmax())
+    return place if verdict.wrong[place] > _PROBABLE else None
+
+
+def check_logprobs(store: LatentStore, info: WorldModelInfo) -> None:
+    """Refuse a store without the log-probabilities that a verifier needs.
+
+    Raises:
+        UsageError: it keeps none, so that none of its records can be scored.
+    """
+    if info.needs_logprobs and store.identity is not None and not store.identity.logprobs:
+        raise UsageError(
+            f"{store.location}: its records have no log-probabilities, and {info.location} needs "
+            "them; encode them with encoding.logprobs, or train a verifier with "
+            "model.logprobs=false"
+        )
+
+
 def surprise_each(
     world_model: WorldModel, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
 ) -> list[Floats | InputError]:
@@ -140,9 +208,9 @@ def surprise_each(
 
 
 def call_each(
-    call: Callable[[Sequence[LatentSequence]], Sequence[Floats]],
+    call: Callable[[Sequence[LatentSequence]], Sequence[R]],
     sequences: Sequence[LatentSequence],
-) -> list[Floats | InputError]:
+) -> list[R | InputError]:
     """Return a world model's result for each sequence, or its error if it refuses the sequence.
 
     All are passed in one call; after an error the halves are tried separately.

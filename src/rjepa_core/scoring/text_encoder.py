@@ -151,7 +151,7 @@ def open_text_encoder(
     options = adapter.configure(backend.options, "backend")
     if model.dtype == "auto":
         model = attrs.evolve(model, dtype=info.space.compute_dtype)
-    settings = encoder_settings(model, backend, info.space)
+    settings = encoder_settings(model, backend, info.space, info.needs_logprobs)
     loaded = adapter.create(model, options)
     try:
         ours = identity_of(settings, loaded.info).space
@@ -173,9 +173,10 @@ def _warn_of_unknown(ours: LatentSpace, info: WorldModelInfo) -> None:
 
 
 def encoder_settings(
-    model: ModelSettings, backend: AdapterSettings, space: LatentSpace
+    model: ModelSettings, backend: AdapterSettings, space: LatentSpace, logprobs: bool = False
 ) -> ExtractionSettings:
-    """Return settings that encode given solutions in a latent space."""
+    """Return settings that encode given solutions in a latent space, with log-probabilities if a
+    verifier needs them."""
     return ExtractionSettings(
         model=model,
         store=StoreSettings(path="-"),
@@ -188,7 +189,10 @@ def encoder_settings(
         ),
         steps=StepSettings.of(space.steps),
         encoding=EncodingSettings(
-            layers=space.layers, pooling=space.pooling, store_dtype=space.store_dtype
+            layers=space.layers,
+            pooling=space.pooling,
+            store_dtype=space.store_dtype,
+            logprobs=logprobs,
         ),
         backend=backend,
     )

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
-from services import make_trained, opened, running
+from services import make_trained, make_verifier, opened, running
 
 from rjepa_core.scoring.serving import Served, ServeRunSettings, ServeSettings, open_served
 from rjepa_core.settings.extraction import AdapterSettings, ModelSettings
@@ -95,6 +96,13 @@ def complaints(browser: Any) -> list[str]:
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     store, run = make_trained(tmp_path_factory.mktemp("page"))
+    with opened(run, store, model="m") as served, running(served) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def verifying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    store, run = make_verifier(tmp_path_factory.mktemp("verdicts"))
     with opened(run, store, model="m") as served, running(served) as address:
         yield address
 
@@ -195,6 +203,74 @@ def test_a_stored_solution_is_picked_and_scored_by_keyboard_alone(
         assert "above " in step.text
     assert browser.switch_to.active_element.get_attribute("id") == "results"
     assert not complaints(browser)
+
+
+def choose_place(browser: Any, number: int) -> None:
+    """Pick the stored solution at a place of the list."""
+    browser.execute_script(
+        "arguments[0].value = arguments[1];"
+        "arguments[0].dispatchEvent(new Event('change', {bubbles: true}));",
+        find(browser, "#pick"),
+        str(number),
+    )
+
+
+def percent(share: float) -> str:
+    """As the page writes it."""
+    rounded = int(100 * share + 0.5)
+    if rounded in (0, 100):
+        return "< 1 %" if rounded == 0 else "> 99 %"
+    return f"{rounded} %"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_wrong_step_is_named_by_a_verifier(verifying: str, browser: Any, scheme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    records = httpx2.get(f"{verifying}/records?count=50").json()["records"]
+    for sample in (0, 1):
+        browser.get(verifying)
+        wait_for(browser, "#pick option:nth-child(21)")
+        assert "how probably it is wrong, and the answer right" in find(browser, "#meaning").text
+        [number, record] = next(
+            (number, one) for number, one in enumerate(records) if one["sample"] == sample
+        )
+        choose_place(browser, number)
+        body = {"problem_id": record["problem_id"], "sample": sample}
+        facts = httpx2.post(f"{verifying}/score_record", json=body).json()
+        find(browser, "#score").click()
+        steps = wait_for(browser, ".step", len(facts["steps"]))
+        for step, wanted in zip(steps, facts["steps"], strict=True):
+            assert f"probably wrong: {percent(wanted['wrong'])}" in step.text
+            bars = find_all(step, ".verdict .bar")
+            assert [bar.get_attribute("aria-hidden") for bar in bars] == ["true"]
+            filled = find(step, ".verdict .bar rect").get_attribute("width")
+            assert float(filled) == pytest.approx(100 * wanted["wrong"])
+        right = f"Probability that the answer is right: {percent(facts['right'])}"
+        assert find(browser, ".column > .verdict").text == right
+        marked = [step.get_attribute("data-step") for step in find_all(browser, ".step.wrong")]
+        assert facts["wrong_step"] is not None or sample == 0
+        named = [] if facts["wrong_step"] is None else [str(facts["wrong_step"] + 1)]
+        assert marked == named
+        assert find(browser, "#status").text.endswith(
+            f"Probably wrong: step {named[0]}." if named else "Probably wrong: none."
+        )
+        assert len(find_all(browser, ".step.worst")) == 1, "beside the surprise"
+    if picture := os.environ.get("RJEPA_VERDICT_SCREENSHOT"):
+        assert browser.save_screenshot(f"{picture}-{scheme}.png")
+    assert not complaints(browser)
+
+
+def test_without_a_verifier_the_page_is_as_it_was(seeded: str, browser: Any) -> None:
+    browser.get(seeded)
+    wait_for(browser, "#pick option:nth-child(21)")
+    choose_place(browser, 0)
+    find(browser, "#score").click()
+    wait_for(browser, ".step.worst")
+    assert not find_all(browser, ".verdict, .step.wrong")
+    assert "probably wrong" not in find(browser, "#results").text
+    assert "not whether it is wrong" in find(browser, "#meaning").text
+    assert "Probably" not in find(browser, "#status").text
 
 
 def test_more_stored_solutions_are_listed_when_they_are_asked_for(

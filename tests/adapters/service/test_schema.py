@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from services import client, make_trained, opened, running
+from services import client, make_verifier, opened, running
 
 from rjepa_adapters.remote import protocol as wire
 from rjepa_core.ports.world_model import WorldModel
@@ -37,7 +37,7 @@ AT_LEAST = 2000
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, WorldModel]]:
-    store, run = make_trained(tmp_path_factory.mktemp("schema"))
+    store, run = make_verifier(tmp_path_factory.mktemp("schema"))
     with opened(run, store, model="m") as served, running(served) as address:
         yield address, served.world_model
 
@@ -49,6 +49,7 @@ def messages(world_model: WorldModel) -> st.SearchStrategy[bytes]:
         wire.pack(given[:1], space=space),
         wire.pack(given, space=space, context="past"),
         wire.pack(given[:2], [[1], [0]], space=space),
+        wire.pack(given[:2], logprobs=True, space=space),
         wire.pack(given[:1], [[1, 7]], space=space, form="target"),
         wire.pack_values([given[0].latents], space=space),
     ]
@@ -78,6 +79,7 @@ def improved(case: Case, world_model: WorldModel, draw: st.DataObject) -> None:
         if "prompt" in body:
             body["prompt"] = values[0].tolist()
             body["domain"] = "math"
+            body["logprobs"] = [-0.5] * steps
         if "masked" in body:
             body["masked"] = draw.draw(st.lists(st.integers(-1, steps), min_size=1, unique=True))
         if "problem_id" in body:
@@ -128,7 +130,7 @@ def test_every_operation_keeps_to_its_description(service: tuple[str, WorldModel
         assert all(counts.values()), counts
         answered = caller.get("/metrics").text
     # Not everything was refused at the door.
-    for path in ("/score", "/predict_masked", "/targets", "/score_text", "/rank"):
+    for path in ("/score", "/verify", "/predict_masked", "/targets", "/score_text", "/rank"):
         assert f'rjepa_requests_total{{path="{path}",status="200"}}' in answered, path
 
 

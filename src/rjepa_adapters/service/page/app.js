@@ -56,6 +56,9 @@ async function start() {
   get("token-row").hidden = !get("token").value;
   const llm = info.llm ? `texts are encoded with ${info.llm}` : "no LLM is loaded: pick a stored solution";
   get("about").textContent = `World model of latent space ${info.fingerprint}, objective ${info.objective}; ${llm}.`;
+  if (info.verifies) {
+    get("meaning").textContent = "The surprise says how unexpected a step is to this world model; how probably it is wrong, and the answer right, says the verifier.";
+  }
   const pasted = Boolean(info.llm);
   for (const id of ["problem", "solution-a", "solution-b"]) get(id).readOnly = !pasted;
   get("compare").disabled = !pasted;
@@ -125,14 +128,24 @@ async function submit(event) {
   try {
     const answers = await Promise.all(solutions.map(scored));
     show(answers);
-    const worst = answers.map((one, i) => `${answers.length > 1 ? `${"AB"[i]}: ` : ""}step ${one.worst + 1} of ${one.steps.length}`);
-    say(`The most surprising: ${worst.join("; ")}.`);
+    const each = (words) => answers.map((one, i) => (answers.length > 1 ? `${"AB"[i]}: ` : "") + words(one)).join("; ");
+    const worst = `The most surprising: ${each((one) => `step ${one.worst + 1} of ${one.steps.length}`)}.`;
+    say(answers.every(verified) ? `${worst} Probably wrong: ${each((one) => (hasWrong(one) ? `step ${one.wrong_step + 1}` : "none"))}.` : worst);
     get("results").focus({ preventScroll: true });
   } catch (error) {
     say("", error.message);
   } finally {
     get("score").disabled = false;
   }
+}
+
+// Whether there is a verdict, and whether it names a step; services without verifiers have no such fields.
+function verified(answer) {
+  return typeof answer.right === "number";
+}
+
+function hasWrong(answer) {
+  return typeof answer.wrong_step === "number";
 }
 
 function show(answers) {
@@ -154,14 +167,20 @@ function column(answer, name, largest) {
   found.append(make("h2", "", name ? `Solution ${name}` : "Steps"));
   const ends = answer.answer ? ` Its answer: ${answer.answer}` : "";
   found.append(make("p", "number", `Mean surprise ${digits(answer.surprise)} over ${answer.steps.length} steps.${ends}`));
+  if (verified(answer)) {
+    const verdict = make("p", "verdict");
+    verdict.append(make("span", "number", `Probability that the answer is right: ${percent(answer.right)}`), bar(answer.right));
+    found.append(verdict);
+  }
   const list = make("ol", "steps");
-  answer.steps.forEach((step, i) => list.append(row(step, i, i === answer.worst, largest)));
+  const wrong = hasWrong(answer) ? answer.wrong_step : -1;
+  answer.steps.forEach((step, i) => list.append(row(step, i, i === answer.worst, largest, i === wrong)));
   found.append(list);
   if (answer.expected.length) found.append(expected(answer));
   return found;
 }
 
-function row(step, i, worst, largest) {
+function row(step, i, worst, largest, wrong) {
   const level = step.percentile === null ? "none" : LEVELS.filter((edge) => step.percentile >= edge).length;
   const found = make("li", `step level-${level}${worst ? " worst" : ""}`);
   found.dataset.step = String(i + 1);
@@ -175,6 +194,13 @@ function row(step, i, worst, largest) {
   }
   if (worst) facts.append(make("span", "mark", "▲ the most surprising"));
   found.append(facts);
+  if (typeof step.wrong === "number") {
+    const verdict = make("div", "facts verdict");
+    verdict.append(make("span", "number", `probably wrong: ${percent(step.wrong)}`), bar(step.wrong));
+    if (wrong) verdict.append(make("span", "mark", "✗ probably the wrong step"));
+    found.append(verdict);
+    found.classList.toggle("wrong", wrong);
+  }
   return found;
 }
 
@@ -204,6 +230,14 @@ function expected(answer) {
   }
   found.append(list);
   return found;
+}
+
+// Only what is certain is 0 or 100 %.
+function percent(share) {
+  const rounded = Math.round(100 * share);
+  if (rounded === 0 && share > 0) return "< 1 %";
+  if (rounded === 100 && share < 1) return "> 99 %";
+  return `${rounded} %`;
 }
 
 function digits(value) {
