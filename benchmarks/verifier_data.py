@@ -94,7 +94,7 @@ def read(place: Path, parts: Sequence[Split] = tuple(Split), every: bool = False
                 Solution(
                     problem=problem,
                     kind="graded" if isinstance(labels, str) else labels.kind,
-                    writer=trace.metadata.get("writer", ""),
+                    writer=trace.metadata.get("model", ""),
                     steps=trace.step_texts,
                     tokens=WITHOUT_MODEL["tokens"](trace),
                     lexical=WITHOUT_MODEL["lexical"](trace),
