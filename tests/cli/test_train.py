@@ -195,7 +195,7 @@ def test_a_run_is_not_overwritten(train: Invoke, trainer: FakeTrainer, home: Pat
          "did you mean masker.masks.contiguous?"),
         (["--lr", "fast"], "training.lr (--lr): expected a number, got 'fast'"),
         (["--objective", "emma"], "model.objective (--objective): must be one of frozen, ema, "
-         "sigreg; got 'emma' (did you mean ema?)"),
+         "sigreg, verifier; got 'emma' (did you mean ema?)"),
         (["--batch-size", "0"], "training.batch_size (--batch-size): must be >= 1, got 0"),
         (["--set", "model.width=30"], "model.width (--set): must be a multiple of heads, got 30 "
          "and 4"),
