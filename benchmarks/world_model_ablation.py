@@ -13,6 +13,7 @@ What is missing from the folder is left out of the table.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import re
 import sys
@@ -112,10 +113,19 @@ def rows_of(runs: Path) -> Iterator[list[str]]:
             best = json.loads((place / "best.json").read_text(encoding="utf-8"))
             epochs = standing_of(place)["epoch"]
             yield [name, f"{best['epoch']} of {epochs}", *cells(best)]
+            if best["epoch"] == 0:
+                yield ["… and its last epoch, not chosen", f"{epochs}", *cells(last_epoch(place))]
 
 
 def cells(found: Mapping[str, float]) -> list[str]:
     return [f"{found[name]:.4f}" if name in found else "–" for name in FIGURES]
+
+
+def last_epoch(place: Path) -> dict[str, float]:
+    """What a run's last epoch had."""
+    with (place / "metrics.csv").open(encoding="utf-8") as file:
+        *_, last = csv.DictReader(file)
+    return {name: float(value) for name, value in last.items() if value}
 
 
 def standing_of(place: Path) -> dict[str, Any]:
