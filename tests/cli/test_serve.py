@@ -16,7 +16,7 @@ import pytest
 from evaluation_stores import make_store
 from raw_http import answer, connect, head
 from served_process import serving
-from services import make_trained
+from services import make_trained, make_verifier
 
 from rjepa_adapters.remote.client import RemoteWorldModel
 from rjepa_core.testing.world_model_suite import sequences
@@ -42,6 +42,18 @@ def test_it_serves_until_it_is_told_to_stop(trained: tuple[str, str], number: in
         service._reader.join(10)
         assert service.lines[-1] == "stopped; all that was accepted is answered"
         assert service.address.startswith("http://127.0.0.1:")
+
+
+def test_a_store_that_cannot_be_verified_is_told_of(tmp_path: Path) -> None:
+    """Its records have no log-probabilities, and the verifier needs them: the surprise is left."""
+    _, run = make_verifier(tmp_path)
+    bare = make_store(tmp_path, "bare", count=3, logprobs=False)
+    with serving("--world-model", run, "--store", bare, "--device", "cpu") as service:
+        [warned] = [line for line in service.lines if "without verdicts" in line]
+        assert "bare: its records have no log-probabilities, and " in warned
+        answer = httpx2.post(f"{service.address}/score_record", json={"problem_id": "q1"})
+        assert "surprise" in answer.json()
+        assert "right" not in answer.json()
 
 
 def test_what_was_accepted_is_answered_before_it_ends(trained: tuple[str, str]) -> None:
