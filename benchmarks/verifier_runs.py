@@ -50,7 +50,9 @@ def train(run: Path, stores: Sequence[Path], seed: int, *settings: str) -> Path:
         command += ["--seed", str(seed), "--out", str(run)]
         command += ["--resume"] if (run / "config.yaml").exists() else []
         print("training", run, file=sys.stderr, flush=True)
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            sys.exit(f"{done.stderr}\n{run} was not trained")
     return run
 
 
