@@ -24,7 +24,7 @@ from rjepa_core.ports.world_model import (
     Floats,
     LatentSequence,
     TargetSpace,
-    Verdict,
+    Verification,
     check_ahead,
     check_verifies,
 )
@@ -151,7 +151,7 @@ class RemoteWorldModel:
         """See `WorldModel`."""
         return self._values("/embeddings", sequences)
 
-    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
+    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verification]:
         """See `WorldModel`."""
         check_verifies(self.info, sequences)
         logprobs = self.info.needs_logprobs

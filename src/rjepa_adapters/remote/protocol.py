@@ -34,7 +34,7 @@ from rjepa_core.ports.world_model import (
     Floats,
     LatentSequence,
     TargetSpace,
-    Verdict,
+    Verification,
     WorldModelInfo,
 )
 
@@ -167,7 +167,7 @@ def unpack_values(body: bytes) -> tuple[list[Floats], Mapping[str, str]]:
     return [values[a:b].astype(np.float32) for a, b in pairwise(places)], fields
 
 
-def pack_verdicts(verdicts: Sequence[Verdict]) -> bytes:
+def pack_verdicts(verdicts: Sequence[Verification]) -> bytes:
     """Return the body of an answer with verdicts."""
     return save(
         {
@@ -178,7 +178,7 @@ def pack_verdicts(verdicts: Sequence[Verdict]) -> bytes:
     )
 
 
-def unpack_verdicts(body: bytes) -> list[Verdict]:
+def unpack_verdicts(body: bytes) -> list[Verification]:
     """Return the verdicts in an answer's body, owned by the caller.
 
     Raises:
@@ -189,7 +189,7 @@ def unpack_verdicts(body: bytes) -> list[Verdict]:
     right = _require_tensor(tensors, "right", 1, "f")
     if len(right) != len(rows) or any(row.ndim != 1 for row in rows):
         raise WireError("/right", f"{len(right)} verdicts for {len(rows)} sequences")
-    return [Verdict(row, float(one)) for row, one in zip(rows, right, strict=True)]
+    return [Verification(row, float(one)) for row, one in zip(rows, right, strict=True)]
 
 
 def _tensors(body: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rjepa_core.ports.world_model import Verdict
+from rjepa_core.ports.world_model import Verification
 from rjepa_core.scoring import ScoredTrace, wrong_step
 
 from .svg import svg, text
@@ -73,7 +73,7 @@ def _cell(x: float, y: float, share: float, value: float, worst: bool) -> str:
     return f'<rect class="l{level}{edge}" x="{x + 2}" y="{y + 2}" {inner}/>{words}'
 
 
-def _verdict(verdict: Verdict, y: float) -> list[str]:
+def _verdict(verdict: Verification, y: float) -> list[str]:
     right = f"answer right: {100 * verdict.right:.0f} %"
     parts, marked = [text(12, y + 4, right, kind="soft")], wrong_step(verdict)
     for step, wrong in enumerate(verdict.wrong.tolist()):

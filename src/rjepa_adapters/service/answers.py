@@ -18,7 +18,7 @@ from rjepa_adapters.remote import protocol as wire
 from rjepa_core import __version__
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import StepSpan
-from rjepa_core.ports.world_model import Floats, Verdict, WorldModelInfo
+from rjepa_core.ports.world_model import Floats, Verification, WorldModelInfo
 from rjepa_core.scoring import Judgement, percentiles, whole, wrong_step
 
 from . import problem_details as problems
@@ -58,14 +58,14 @@ def scores(
     )
 
 
-def verdicts(request: Request, asked: LatentsRequest, found: Sequence[Verdict]) -> Response:
+def verdicts(request: Request, asked: LatentsRequest, found: Sequence[Verification]) -> Response:
     """Return a response with the verdict on each sequence."""
     if wants_bytes(request, len(asked.sequences) > 1):
         return Response(wire.pack_verdicts(found), media_type=wire.MEDIA)
     return json_response(VerdictOut(**verdict_fields(_single(asked, found))))
 
 
-def verdict_fields(verdict: Verdict | None) -> dict[str, Any]:
+def verdict_fields(verdict: Verification | None) -> dict[str, Any]:
     """Return a verdict, if there is one, as fields of an answer."""
     if verdict is None:
         return {}

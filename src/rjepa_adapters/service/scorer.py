@@ -19,7 +19,7 @@ from rjepa_core.ports.world_model import (
     Context,
     Floats,
     LatentSequence,
-    Verdict,
+    Verification,
     WorldModel,
     WorldModelInfo,
 )
@@ -125,7 +125,7 @@ def characters_of(text: Solution) -> int:
     return len(text.statement) + text.given.length
 
 
-def run_jobs(world_model: WorldModel, jobs: Sequence[Job]) -> Sequence[Floats | Verdict]:
+def run_jobs(world_model: WorldModel, jobs: Sequence[Job]) -> Sequence[Floats | Verification]:
     """Run jobs of one key in one call of the world model.
 
     Raises:

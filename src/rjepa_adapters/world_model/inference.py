@@ -17,7 +17,7 @@ from rjepa_core.ports.world_model import (
     Floats,
     LatentSequence,
     TargetSpace,
-    Verdict,
+    Verification,
     WorldModelInfo,
     check_ahead,
     check_verifies,
@@ -155,7 +155,7 @@ class JepaWorldModel:
 
         return self._by_length(sequences, of)
 
-    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
+    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verification]:
         """As the port."""
         check_verifies(self.info, sequences)
         verifier = self._network.verifier
@@ -167,7 +167,7 @@ class JepaWorldModel:
             return torch.cat([found.wrong.sigmoid(), right[:, None]], 1)
 
         rows = self._by_length(sequences, of, raw=True)
-        return [Verdict(row[:-1], float(row[-1])) for row in rows]
+        return [Verification(row[:-1], float(row[-1])) for row in rows]
 
     def unstandardise(self, predictions: Floats) -> Floats:
         """As the port."""

@@ -57,7 +57,7 @@ class LatentSequence:
 
 
 @attrs.frozen(eq=False)
-class Verdict:
+class Verification:
     """What a verifier says about one trace; probabilities from 0 to 1.
 
     Attributes:
@@ -158,7 +158,7 @@ class WorldModel(Protocol):
         """Return the encoder's output with all steps visible: float32 [S, W] per sequence."""
         ...
 
-    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
+    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verification]:
         """Return the verdict on each sequence.
 
         Callers never ask where `info.verifies` is false, so that a world model which is no verifier

@@ -8,7 +8,7 @@ import attrs
 
 from ..errors import ArgumentError, UsageError
 from ..grading import said
-from ..ports.world_model import Floats, Verdict, WorldModelInfo
+from ..ports.world_model import Floats, Verification, WorldModelInfo
 from .surprise import MAX, MEAN, order, whole
 
 # What solutions are ordered by; the latter two need a verifier.
@@ -67,7 +67,7 @@ def measure_for(info: WorldModelInfo, by: str | None) -> str:
 def order_by(
     by: str,
     surprises: Sequence[Floats],
-    verdicts: Sequence[Verdict | None],
+    verdicts: Sequence[Verification | None],
     answers: Sequence[str | None],
 ) -> Order:
     """Return solutions in order.

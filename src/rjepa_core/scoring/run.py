@@ -16,7 +16,7 @@ from ..errors import DamagedRecordError, InputError, NotFiniteError, StoreError,
 from ..extraction import Worklist
 from ..plugins import Registry, is_store, open_sources, open_store, open_world_model
 from ..ports.store import Entry, LatentStore
-from ..ports.world_model import Context, Floats, LatentSequence, Verdict, WorldModel
+from ..ports.world_model import Context, Floats, LatentSequence, Verification, WorldModel
 from ..settings import AdapterSettings, ModelSettings, ProblemSettings
 from ..stores import layer_in
 from .ranking import MEASURES, RIGHT, VOTE, Vote, measure_for, order_by
@@ -83,7 +83,7 @@ class ScoredTrace:
     trace: Trace
     surprise: Floats
     percentiles: tuple[float, ...] | None
-    verdict: Verdict | None = None
+    verdict: Verification | None = None
 
 
 @attrs.frozen(eq=False)

@@ -16,7 +16,7 @@ from ..ports.world_model import (
     Context,
     Floats,
     LatentSequence,
-    Verdict,
+    Verification,
     WorldModel,
     WorldModelInfo,
 )
@@ -43,7 +43,7 @@ class Judgement:
     """
 
     surprise: Floats
-    verdict: Verdict | None = None
+    verdict: Verification | None = None
 
 
 @attrs.frozen(eq=False)
@@ -61,7 +61,7 @@ class Scored:
     key: RecordKey
     surprise: Floats
     percentiles: tuple[float, ...] | None
-    verdict: Verdict | None = None
+    verdict: Verification | None = None
 
 
 def score(
@@ -168,7 +168,7 @@ def judge_each(
     for place, (one, verdict) in enumerate(zip(found, verdicts, strict=True)):
         if isinstance(one, InputError):
             continue
-        if isinstance(verdict, Verdict):
+        if isinstance(verdict, Verification):
             finite = np.isfinite(verdict.wrong).all() and np.isfinite(verdict.right)
             found[place] = Judgement(one.surprise, verdict) if finite else NotFiniteError()
         else:
@@ -176,7 +176,7 @@ def judge_each(
     return found
 
 
-def wrong_step(verdict: Verdict) -> int | None:
+def wrong_step(verdict: Verification) -> int | None:
     """Return the step that is wrong with the highest probability; None if that is 0.5 or less."""
     place = int(verdict.wrong.argmax())
     return place if verdict.wrong[place] > _PROBABLE else None

@@ -15,7 +15,7 @@ from evaluation_stores import solution, statement
 from services import client, make_verifier, opened, problem, running
 
 from rjepa_core.domain.trace import RecordKey
-from rjepa_core.ports.world_model import LatentSequence, Verdict
+from rjepa_core.ports.world_model import LatentSequence, Verification
 from rjepa_core.scoring.serving import Served
 from rjepa_core.scoring.surprise import score
 from rjepa_core.testing.world_model_suite import sequences
@@ -46,7 +46,7 @@ def body_of(served: Served, one: LatentSequence, **fields: Any) -> dict[str, Any
     }
 
 
-def check(facts: dict[str, Any], wanted: Verdict) -> None:
+def check(facts: dict[str, Any], wanted: Verification) -> None:
     np.testing.assert_allclose(facts["wrong"], wanted.wrong, rtol=1e-6)
     assert facts["right"] == pytest.approx(wanted.right)
     likeliest = int(wanted.wrong.argmax())
@@ -145,7 +145,7 @@ def test_verdicts_of_requests_that_come_together_share_batches(verified: Served)
         def __getattr__(self, name: str) -> Any:
             return getattr(verified.world_model, name)
 
-        def verify(self, given: list[LatentSequence]) -> list[Verdict]:
+        def verify(self, given: list[LatentSequence]) -> list[Verification]:
             calls.append(len(given))
             return verified.world_model.verify(given)
 

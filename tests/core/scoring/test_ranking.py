@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rjepa_core.errors import ArgumentError, UsageError
-from rjepa_core.ports.world_model import TargetSpace, Verdict, WorldModelInfo
+from rjepa_core.ports.world_model import TargetSpace, Verification, WorldModelInfo
 from rjepa_core.scoring import ScoredTrace, measure_for, order_by, rank_all, vote, wrong_step
 from rjepa_core.testing.samples import sample_identity, sample_record
 
@@ -19,8 +19,8 @@ INFO = WorldModelInfo("run", SPACE, 4, 4, TargetSpace.LLM, "frozen")
 SURPRISES = [np.array(row, np.float32) for row in ([3, 3], [1, 9], [2, 2])]
 
 
-def verdict(right: float, *wrong: float) -> Verdict:
-    return Verdict(np.array(wrong or (0.5,), np.float32), right)
+def verdict(right: float, *wrong: float) -> Verification:
+    return Verification(np.array(wrong or (0.5,), np.float32), right)
 
 
 def test_the_most_probably_right_comes_first() -> None:

@@ -17,7 +17,7 @@ from rjepa_core.ports.world_model import (
     Floats,
     LatentSequence,
     TargetSpace,
-    Verdict,
+    Verification,
     WorldModelInfo,
     check_verifies,
 )
@@ -50,14 +50,14 @@ class Verifier(Old):
     info: WorldModelInfo = INFO
     calls: list[int] = attrs.field(factory=list)
 
-    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
+    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verification]:
         self.calls.append(len(sequences))
         check_verifies(self.info, sequences)
         found = []
         for one in sequences:
             assert one.logprobs is not None
             wrong = 1 - np.exp(one.logprobs)
-            found.append(Verdict(wrong, float(1 - wrong.max())))
+            found.append(Verification(wrong, float(1 - wrong.max())))
         return found
 
 
@@ -97,8 +97,10 @@ def test_a_sequence_without_log_probabilities_spoils_no_other() -> None:
 
 def test_a_verdict_that_is_not_finite_is_refused() -> None:
     class Broken(Verifier):
-        def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
-            return [Verdict(np.full(len(s.latents), np.nan, np.float32), 0.5) for s in sequences]
+        def verify(self, sequences: Sequence[LatentSequence]) -> list[Verification]:
+            return [
+                Verification(np.full(len(s.latents), np.nan, np.float32), 0.5) for s in sequences
+            ]
 
     [found] = judge_each(Broken(), given(2))  # type: ignore[arg-type]
     assert isinstance(found, NotFiniteError)

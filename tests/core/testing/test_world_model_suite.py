@@ -13,7 +13,7 @@ from rjepa_core.errors import InputError
 from rjepa_core.ports.world_model import (
     LatentSequence,
     TargetSpace,
-    Verdict,
+    Verification,
     WorldModel,
     WorldModelInfo,
     check_verifies,
@@ -39,7 +39,7 @@ class Sound:
 
     info = attrs.evolve(Old.info, verifies=True, needs_logprobs=True)
 
-    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
+    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verification]:
         for number, one in enumerate(sequences):
             if not np.isfinite(one.latents).all():
                 raise InputError(f"sequence {number}: not finite")
@@ -49,39 +49,39 @@ class Sound:
     def check(self, sequences: Sequence[LatentSequence]) -> None:
         check_verifies(self.info, sequences)
 
-    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verdict:
+    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verification:
         wrong = 1 / (1 + np.exp(-one.latents[:, 0]))
-        return Verdict(wrong.astype(np.float32), float(1 - wrong.max()))
+        return Verification(wrong.astype(np.float32), float(1 - wrong.max()))
 
 
 class TooSure(Sound):
-    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verdict:
-        return Verdict(2 * super().judge(one, others).wrong, 0.5)
+    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verification:
+        return Verification(2 * super().judge(one, others).wrong, 0.5)
 
 
 class NotRight(Sound):
-    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verdict:
-        return Verdict(super().judge(one, others).wrong, -0.1)
+    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verification:
+        return Verification(super().judge(one, others).wrong, -0.1)
 
 
 class Short(Sound):
-    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verdict:
-        return Verdict(super().judge(one, others).wrong[1:], 0.5)
+    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verification:
+        return Verification(super().judge(one, others).wrong[1:], 0.5)
 
 
 class Relative(Sound):
-    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verdict:
+    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verification:
         found = super().judge(one, others)
-        return Verdict(found.wrong / np.float32(len(others)), found.right)
+        return Verification(found.wrong / np.float32(len(others)), found.right)
 
 
 class Shared(Sound):
     """Hands out what it keeps."""
 
     def __init__(self) -> None:
-        self.kept: dict[int, Verdict] = {}
+        self.kept: dict[int, Verification] = {}
 
-    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verdict:
+    def judge(self, one: LatentSequence, others: Sequence[LatentSequence]) -> Verification:
         return self.kept.setdefault(len(one.latents), super().judge(one, others))
 
 
@@ -93,7 +93,7 @@ class Careless(Sound):
 class Wrong(Old):
     """Is no verifier, and answers all the same."""
 
-    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
+    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verification]:
         return []
 
 

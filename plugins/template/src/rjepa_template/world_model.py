@@ -24,7 +24,7 @@ from rjepa_core.ports.world_model import (
     TargetSpace,
     TrainSummary,
     TrainWatch,
-    Verdict,
+    Verification,
     WorldModelInfo,
     check_ahead,
     check_verifies,
@@ -90,7 +90,7 @@ class TemplateWorldModel:
     def embeddings(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
         return self.targets(sequences)
 
-    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verdict]:
+    def verify(self, sequences: Sequence[LatentSequence]) -> list[Verification]:
         # This one is no verifier, and `info` says so; what follows is never reached.
         check_verifies(self.info, sequences)
         return []
