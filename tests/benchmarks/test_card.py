@@ -27,6 +27,8 @@ def kit(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module
 
 
+# `make card-rehearsal` does the same in an environment of its own.
+@pytest.mark.slow
 def test_every_part_is_rehearsed(tmp_path: Path) -> None:
     if importlib.util.find_spec("awq") is None:
         pytest.skip("AutoAWQ is not installed")

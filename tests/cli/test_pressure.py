@@ -30,7 +30,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return qwen3(folder, num_hidden_layers=4, max_position_embeddings=8192, **heads)
 
 
-@pytest.fixture(params=["fused", "double-pass"])
+# What halves a batch is the same for both ways; the second one takes a minute.
+@pytest.fixture(params=["fused", pytest.param("double-pass", marks=pytest.mark.slow)])
 def way(request: pytest.FixtureRequest) -> tuple[str, str]:
     return ("--extraction", request.param)
 

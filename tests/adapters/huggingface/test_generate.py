@@ -39,6 +39,7 @@ def test_batch_and_order_do_not_matter(small: HuggingFaceBackend) -> None:
 
 
 @pytest.mark.smollm2
+@pytest.mark.slow
 def test_smollm2_batch_and_order_do_not_matter(smollm2: HuggingFaceBackend) -> None:
     prompts = prompts_of(problems(12))
     sampling = SamplingSettings(max_new_tokens=40)

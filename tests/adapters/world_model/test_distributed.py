@@ -129,6 +129,7 @@ def test_what_several_processes_say_is_said_once(tmp_path: Path) -> None:
     assert done.stdout.count("all epochs done") == 1
 
 
+@pytest.mark.slow
 def test_a_run_of_two_goes_on_with_one(tmp_path: Path) -> None:
     """And the other way round: how many there are is no part of the run."""
     store = make_store(tmp_path / "s", STEPS)

@@ -46,8 +46,9 @@ class TemplateWorldModel:
         self._mean = np.asarray(run["mean"], np.float32)
         self._scale = np.asarray(run["scale"], np.float32)
         width = len(self._mean)
+        own = TargetSpace.LLM
         self.info = WorldModelInfo(
-            location, space, width, width, TargetSpace.LLM, "mean", horizon=FURTHEST
+            location, space, width, width, own, "mean", horizon=FURTHEST, verifies=True
         )
 
     def predict(
@@ -91,9 +92,12 @@ class TemplateWorldModel:
         return self.targets(sequences)
 
     def verify(self, sequences: Sequence[LatentSequence]) -> list[Verification]:
-        # This one is no verifier, and `info` says so; what follows is never reached.
+        # A real one is trained on labels; here what is unexpected counts as wrong.
         check_verifies(self.info, sequences)
-        return []
+        return [
+            Verification((one / (1 + one)).astype(np.float32), float(1 / (1 + one.max())))
+            for one in self.surprise(sequences)
+        ]
 
     def unstandardise(self, predictions: Floats) -> Floats:
         return predictions * self._scale + self._mean
