@@ -186,7 +186,8 @@ def page(found: Facts) -> str:
     parts = [
         f"The {found['split']} part, by [the protocol](explanation/evaluation-protocol.md). Of "
         "three seeds of a world model the worst counts, of a trained baseline the best, each "
-        f"figure by itself. Brackets: 95 % intervals over problems, {found['draws']:,} draws.",
+        f"figure by itself. Brackets: 95 % intervals over problems, {found['draws']:,} draws. "
+        "[All figures, and the commands](benchmarks/world-model-gsm8k/README.md).",
         f"**Prediction**: {first['items']:,} steps of {first['problems']:,} problems, in the LLM's "
         f"own standardised latents; an error of {first['chance']['error']:.3f} is that of train's "
         "mean.",

@@ -5,7 +5,9 @@ The library is not imported before a command is called, so that `--help` is inst
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -109,6 +111,9 @@ class Cli(LazyGroup):
 
             called = next((word for word in arguments if not word.startswith("-")), "")
             code = exit_code(error, wording, "--debug" in arguments, called in RESUMABLE)
+        if args is None and threading.current_thread() is threading.main_thread():
+            # All is done and said; an interrupt has nothing left to break off but the exit itself.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(_checked_output(code if isinstance(code, int) else 0))
 
 

@@ -128,3 +128,16 @@ def test_a_store_that_is_deleted_ends_the_run(home: Path) -> None:
     assert f"error: {home}/a store: the store is gone" in last
     assert "Traceback" not in said
     assert time.monotonic() - began < 2, "it is told at the next commit, not at the end"
+
+
+def test_an_interrupt_while_the_process_ends_changes_nothing() -> None:
+    code = (
+        "import atexit, os, signal, sys\n"
+        "atexit.register(os.kill, os.getpid(), signal.SIGINT)\n"
+        "sys.argv = ['rjepa-cli', '--version']\n"
+        "from rjepa_cli.main import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("rjepa-cli ")

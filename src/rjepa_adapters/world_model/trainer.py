@@ -124,6 +124,13 @@ class Trainer:
         """Steps of the optimiser in a run that does not end early."""
         return self.sampler.batches * self.settings.training.max_epochs
 
+    def _has_waited(self) -> bool:
+        """Whether as many epochs as there is patience for brought nothing better, and the one that
+        was begun is done."""
+        standing, patience = self.standing, self.settings.training.patience
+        begun = standing.step - standing.epoch * self.sampler.batches
+        return begun == 0 and 0 < patience <= standing.epoch - standing.best_epoch
+
     def fit(self) -> TrainSummary:
         """Train to the end; checkpoints on the way. An interrupt writes one and is raised again.
 
@@ -140,14 +147,14 @@ class Trainer:
             if not standing.step and standing.ridge and standing.best is None:
                 self._start(writer)
             while standing.epoch < training.max_epochs:
+                # Before each epoch: a run that has ended is over when it is resumed, too.
+                if self._has_waited():
+                    ending = "early"
+                    break
                 if not self._epoch(writer):
                     ending = "stopped"
                     break
                 self._end_of_epoch(writer)
-                waited = standing.epoch - standing.best_epoch
-                if 0 < training.patience <= waited and standing.epoch < training.max_epochs:
-                    ending = "early"
-                    break
         except KeyboardInterrupt:
             # A step is taken whole or not at all: see `_step`.
             writer.save(standing.step, self._kept)

@@ -113,9 +113,9 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     solutions told from right ones, and what a linear probe reads.
 
     Each figure stands beside those of its baselines (ridge regression, mean of the context, copy
-    of the previous step, trained linear maps and perceptrons, the LLM's log-probability, length),
-    with its 95 % interval from a paired bootstrap over problems. Of world models that differ in
-    their seeds alone, the worst is what counts.
+    of the previous step; for damage words, equations, length and the LLM's log-probability; linear
+    maps and perceptrons where they are named), with its 95 % interval from a paired bootstrap over
+    problems. Of world models that differ in their seeds alone, the worst is what counts.
     """
     tree = gather(ctx, EvaluateRunSettings, EVALUATE_FLAGS)
     settings = structure(EvaluateRunSettings, tree)

@@ -111,9 +111,9 @@ def _train(ctx: click.Context, settings: TrainSettings, screen: Screen) -> int:
     adapter = Registry().find(WorldModelAdapter, TRAINER)
     if adapter.train is None:
         raise UnsupportedError(f"world model {adapter.name!r} cannot be trained")
+    run = _place(params["out"], params["resume"], adapter)
     if not settings.data.stores:
         raise UsageError("no latents to train on: add --store DIR")
-    run = _place(params["out"], params["resume"], adapter)
     arguments = tuple(ctx.meta[_ARGUMENTS])
     with screen, Interrupts("writing a checkpoint") as interrupts:
         try:

@@ -272,6 +272,16 @@ def test_early_stopping(store: str, tmp_path: Path) -> None:
     assert summary.epochs == summary.best_epoch + 2
 
 
+def test_a_run_that_stopped_early_is_over(store: str, tmp_path: Path) -> None:
+    """Resumed, it used to go on for an epoch, which might become the best."""
+    settings = settings_of(store, max_epochs=60, patience=1, lr=0.1)
+    first = train(str(tmp_path / "r"), settings)
+    again = train(str(tmp_path / "r"), settings, TrainWatch(resume=True))
+    assert first.ending == again.ending == "early"
+    assert (again.epochs, again.steps) == (first.epochs, first.steps)
+    assert (again.best_epoch, again.best) == (first.best_epoch, first.best)
+
+
 def test_collapse_is_told_within_an_epoch(store: str, tmp_path: Path) -> None:
     """No averaged encoder, no regulariser, nothing that tells steps apart."""
     said: list[tuple[int, str]] = []
