@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +107,3 @@ def read(place: Path, parts: Sequence[Split] = tuple(Split), every: bool = False
                 )
             )
     return found
-
-
-def by_problem(solutions: Sequence[Solution]) -> Iterator[tuple[str, list[Solution]]]:
-    """The solutions of each problem, in the order of the store."""
-    groups: dict[str, list[Solution]] = {}
-    for one in solutions:
-        groups.setdefault(one.problem, []).append(one)
-    yield from groups.items()

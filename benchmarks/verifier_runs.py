@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 
 from rjepa_core import open_world_model
+from rjepa_core.ports.world_model import Context
 from verifier_data import Array, Solution
 
 SEEDS = (0, 1, 2)
@@ -71,8 +72,6 @@ def ask(run: Path, solutions: Sequence[Solution]) -> Said:
 
 def surprises(run: str, solutions: Sequence[Solution]) -> dict[str, Said]:
     """A world model's surprise, from the past and from the others."""
-    from rjepa_core.ports.world_model import Context
-
     model = open_world_model(run)
     found = {}
     try:

@@ -15,6 +15,7 @@ from ..domain.problem import Split
 from ..domain.trace import RecordKey
 from ..errors import InputError, UsageError
 from ..plugins import Registry, open_store
+from ..ports.store import KeepsGrades
 from .corpus import Corpus
 from .corruption import KINDS
 from .progress import EvaluationWatch
@@ -63,6 +64,12 @@ def damage_store(
         if store.identity is None:
             raise UsageError(f"{location}: the store is empty; extract into it first")
         space = store.identity.space
+        graded = isinstance(store, KeepsGrades) and next(store.grades(), None) is not None
+        if store.identity.generation.kind == "sampled" and not graded:
+            watch.warn(
+                f"{location}: its solutions were sampled and are not graded: wrong ones are taken "
+                "for correct; grade the store first"
+            )
         # Any layer will do: the texts are what is damaged.
         one_layer = attrs.evolve(space, layers=space.layers[:1])
         corpus = Corpus([store], one_layer, location, max_steps=asked.max_steps)

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 import numpy as np
 
+from ..domain.grade import RIGHT
 from ..domain.problem import Split
 from ..domain.provenance import CLEAN, DONOR, KIND, OF, OF_PROBLEM, WRONG_STEP
 from ..domain.trace import RecordKey, Trace
 from ..errors import InputError
 from ..ports.source import SourceRow
+from ..ports.store import KeepsGrades, LatentStore
 from ..stores import layer_in
 from .corpus import Corpus, Sample, read
 from .correctness import is_wrong
@@ -98,7 +100,8 @@ def planned_in(
     seed: int,
     watch: EvaluationWatch,
 ) -> tuple[dict[RecordKey, Sample], list[Planned]]:
-    """Read the traces of one store's part, by key, and plan what is made of them; see `plan`.
+    """Read the traces of one store's part, by key, and plan what is made of those that are not
+    known to be wrong; see `plan`.
 
     Args:
         corpus: of stores.
@@ -115,8 +118,19 @@ def planned_in(
     places = [place for place in corpus.places(split) if place.store == number]
     tick = watch.phase("choosing what to damage", len(places))
     own = {sample.trace.key: sample for sample in corpus.samples(places, tick)}
-    traces = [sample.trace for sample in own.values()]
+    store = corpus.stores[number]
+    traces = [sample.trace for sample in own.values() if not _known_wrong(store, sample)]
     return own, plan(traces, kinds or tuple(KINDS), count, seed)
+
+
+def _known_wrong(store: LatentStore, sample: Sample) -> bool:
+    """Whether its label says that a solution is wrong, or, without one, its grade does not say that
+    it is right."""
+    labelled = is_wrong(sample)
+    if labelled is not None or not isinstance(store, KeepsGrades):
+        return bool(labelled)
+    grade = store.grade(sample.trace.key)
+    return grade is not None and grade.mark != RIGHT
 
 
 def _digest(text: str) -> str:

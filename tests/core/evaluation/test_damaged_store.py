@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from evaluation_stores import encode_solutions, make_run, make_store, registry
 
+from rjepa_core.domain.grade import RIGHT, WRONG, Grade
 from rjepa_core.domain.problem import Split, split_of
 from rjepa_core.domain.provenance import OF, OF_PROBLEM
 from rjepa_core.errors import InputError, SettingsError, UsageError
@@ -21,6 +23,7 @@ from rjepa_core.evaluation import (
     evaluate,
 )
 from rjepa_core.plugins.locate import open_store
+from rjepa_core.ports.store import KeepsGrades
 from rjepa_core.settings import DAMAGE, EDITS, AdapterSettings, ModelSettings
 
 SEEDED = AdapterSettings(name="seeded")
@@ -71,6 +74,26 @@ def test_it_goes_on_and_grows(store: str) -> None:
     more = damaged(store)
     assert more.kinds["result"] == 4
     assert len(open_store(more.location)) == sum(more.kinds.values())
+
+
+def test_wrong_solutions_are_not_taken_for_correct(store: str) -> None:
+    whole = damaged(store, problems=100).kinds["clean"]
+    with open_store(store, "write") as opened:
+        assert isinstance(opened, KeepsGrades)
+        keys = list(opened.keys())
+        wrong = {key for i, key in enumerate(keys) if i % 3}
+        opened.write_grades(
+            [Grade(key, WRONG if key in wrong else RIGHT, "", "1", "exact", "1") for key in keys]
+        )
+    # The sibling keeps what was made before; what is planned now is counted.
+    left = damaged(store, problems=100).kinds["clean"]
+    assert 0 < left < whole
+    place = Path(f"{store}.damage-train")
+    shutil.rmtree(place)
+    damaged(store, problems=100)
+    with open_store(str(place)) as sibling:
+        made_from = {sibling.get(key).trace.metadata[OF] for key in sibling.keys()}  # noqa: SIM118
+    assert not made_from & set(map(str, wrong))
 
 
 def test_an_evaluation_finds_them(store: str, tmp_path: Path) -> None:
