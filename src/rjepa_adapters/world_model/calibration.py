@@ -24,11 +24,19 @@ class Judged:
     """What a verifier said where the truth is known.
 
     Attributes:
-        steps, answers: logits float64 [N], not calibrated, and bool [N], whether they are wrong.
+        steps, answers: logits float64 [N], and bool [N], whether they are wrong.
     """
 
     steps: tuple[Doubles, Flags]
     answers: tuple[Doubles, Flags]
+
+    @property
+    def reliability(self) -> dict[str, list[Bin]]:
+        """Of steps and answers, where the logits are calibrated."""
+        return {
+            "wrong steps": reliability(probability(self.steps[0]), self.steps[1]),
+            "wrong answers": reliability(probability(self.answers[0]), self.answers[1]),
+        }
 
     @property
     def loss(self) -> float:
@@ -99,6 +107,14 @@ def probability(logits: Doubles) -> Doubles:
     """The logistic function, float64 [N]."""
     found: Doubles = np.exp(-np.logaddexp(0.0, -logits))
     return found
+
+
+def better_than_chance(scores: Doubles, wrong: Flags) -> bool:
+    """Whether AUROC is above 0.5 by two standard errors, as they are where it is 0.5 (Hanley and
+    McNeil, 1982)."""
+    number, positive = len(wrong), int(wrong.sum())
+    error = math.sqrt((number + 1) / (12 * positive * (number - positive)))
+    return auroc(scores, wrong) > 0.5 + 2 * error
 
 
 def reliability(likely: Doubles, wrong: Flags, bins: int = BINS) -> list[Bin]:

@@ -36,9 +36,10 @@ from .trainer import Trainer
 from .validation import sample
 from .verifying import (
     Base,
+    best_judged,
     prepare,
-    reliability_of,
     right_ones,
+    tell_chance,
     tell_labels,
     verifier_facts,
 )
@@ -142,7 +143,7 @@ def _train(
     if processes.first:
         watch.say(trainer.chosen())
         watch.say("writing the report")
-        report = _report(place, settings, trainer, summary)
+        report = _report(place, settings, trainer, summary, watch)
         return attrs.evolve(summary, report=str(report))
     return summary
 
@@ -323,13 +324,17 @@ def _begin(place: Path, settings: TrainSettings) -> None:
         raise UsageError(f"{place}: the run cannot be begun there: {error.strerror}") from None
 
 
-def _report(place: Path, settings: TrainSettings, trainer: Trainer, summary: TrainSummary) -> Path:
+def _report(
+    place: Path, settings: TrainSettings, trainer: Trainer, summary: TrainSummary, watch: TrainWatch
+) -> Path:
     seen, picture = trainer.last_look, None
     if seen is not None and seen.traces:
         picture = latent_picture(seen.traces, "targets of the validation part")
     reliability = None
     if settings.model.verifies and summary.curve:
-        reliability = reliability_of(place, trainer.validation, trainer.device)
+        found = best_judged(place, trainer.validation, trainer.device)
+        tell_chance(found, watch)
+        reliability = found.reliability
     page = html(
         place.name,
         summary.curve,

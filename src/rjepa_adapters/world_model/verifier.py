@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import attrs
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  the field's usual name
@@ -54,13 +55,17 @@ class Verifier(nn.Module):
     ) -> None:
         super().__init__()
         self.causal, self.logprobs = settings.causal_verdicts, logprobs
+        self.latents = settings.latents
         self.contexts: tuple[Context, ...] = ()
         if settings.surprise:
             # Predicted from the others, a step is judged by those after it.
             self.contexts = (Context.PAST,) if self.causal else (Context.PAST, Context.OTHERS)
         scalars = len(self.contexts) + logprobs
-        inputs = hidden_size + (target_size if self.contexts else 0) + scalars
-        self.encoder = StepEncoder(settings, inputs, 1, hidden_size)
+        inputs = scalars
+        if self.latents:
+            inputs += hidden_size + (target_size if self.contexts else 0)
+        seen = attrs.evolve(settings, prompt=settings.prompt and self.latents)
+        self.encoder = StepEncoder(seen, inputs, 1, hidden_size)
         self.out = nn.Linear(settings.width, 1)
         self.out_failed = nn.Linear(settings.width, 1)
         self.gain = nn.Parameter(torch.ones(()))
@@ -87,16 +92,16 @@ class Verifier(nn.Module):
         logprobs_BS: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """What is seen of each step: vectors [B, S, F - K], and K scalars [B, S, K] as they are."""
-        vectors, scalars = [steps_BSD], []
+        none = steps_BSD.new_zeros(*steps_BSD.shape[:2], 0)
+        vectors, scalars = [steps_BSD if self.latents else none], []
         for context in self.contexts:
             made = predict_each(model, steps_BSD, prompt_BD, domain_B, context).float()
-            if context is Context.PAST:
+            if self.latents and context is Context.PAST:
                 vectors.append((targets_BSE - made) / target_std)
             scalars.append(surprise(made, targets_BSE, target_std).clamp(min=_LEAST).log())
         if self.logprobs:
             assert logprobs_BS is not None
             scalars.append(logprobs_BS)
-        none = steps_BSD.new_zeros(*steps_BSD.shape[:2], 0)
         return torch.cat(vectors, -1), torch.stack(scalars, -1) if scalars else none
 
     def forward(self, vectors: Tensor, scalars: Tensor, prompt_BD: Tensor) -> Logits:

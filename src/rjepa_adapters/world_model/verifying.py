@@ -14,13 +14,14 @@ from torch import Tensor
 
 from rjepa_core.domain.identity import check_space
 from rjepa_core.errors import UsageError
+from rjepa_core.evaluation.statistics import auroc
 from rjepa_core.ports.world_model import TrainWatch
 from rjepa_core.settings import TrainSettings
 from rjepa_core.text import count
 from rjepa_core.training.labels import OTHER_KIND, UNGRADED, UNLABELLED
 
 from . import checkpoint
-from .calibration import Bin, probability, reliability
+from .calibration import Judged, better_than_chance
 from .dataset import LatentDataset
 from .index import Index
 from .inference import find_checkpoint
@@ -124,8 +125,14 @@ def verifier_facts(
         watch.warn(
             f"log-probabilities are not used: {missing:,} of {count(records, 'record')} have none"
         )
+    model, logprobs = settings.model, not missing if asked is None else asked
+    if not (logprobs or model.latents or model.surprise):
+        raise UsageError(
+            f"model.latents false, model.surprise false: {missing:,} of {count(records, 'record')} "
+            "have no log-probabilities, and a verifier needs something to go by"
+        )
     return VerifierFacts(
-        logprobs=not missing if asked is None else asked,
+        logprobs=logprobs,
         world_model=None if base is None else base.settings,
     )
 
@@ -156,21 +163,28 @@ def prepare(
     return look(network, ordered(validation, chosen), ordered(validation, rest), device).quantiles
 
 
-def reliability_of(
-    run: Path, validation: LatentDataset, device: torch.device
-) -> dict[str, list[Bin]]:
-    """Predicted and observed shares of wrong steps and answers, of the best checkpoint."""
+def best_judged(run: Path, validation: LatentDataset, device: torch.device) -> Judged:
+    """What the best checkpoint says of the validation part, calibrated."""
     found = find_checkpoint(run, lambda line: None)
     state = read_state(found)
     domains = len(state.domains)
     network = Network.of(state.settings, found.model, domains, state.verifier).to(device)
     verifier = network.verifier
     assert verifier is not None
-    seen, shown = judged(network, ordered(validation), device), {}
-    names = ("wrong steps", "wrong answers")
-    for place, (name, (logits, wrong)) in enumerate(
-        zip(names, (seen.steps, seen.answers), strict=True)
-    ):
-        slope, shift = float(verifier.slope[place]), float(verifier.shift[place])
-        shown[name] = reliability(probability(slope * logits + shift), wrong)
-    return shown
+    seen = judged(network, ordered(validation), device)
+    slope, shift = verifier.slope.tolist(), verifier.shift.tolist()
+    return Judged(
+        (slope[0] * seen.steps[0] + shift[0], seen.steps[1]),
+        (slope[1] * seen.answers[0] + shift[1], seen.answers[1]),
+    )
+
+
+def tell_chance(found: Judged, watch: TrainWatch) -> None:
+    """Warn of what is told from nothing."""
+    for name, (logits, wrong) in (("steps", found.steps), ("answers", found.answers)):
+        if 0 < wrong.sum() < len(wrong) and not better_than_chance(logits, wrong):
+            watch.warn(
+                f"wrong {name} are not told from right ones: AUROC {auroc(logits, wrong):.3f} on "
+                f"the validation part, where guessing gives 0.5; do not rely on what it says of "
+                f"{name}"
+            )

@@ -16,6 +16,7 @@ from ..domain.trace import RecordKey
 from ..errors import InputError, UsageError
 from ..plugins import Registry, open_store
 from ..ports.store import KeepsGrades
+from ..text import count
 from .corpus import Corpus
 from .corruption import KINDS
 from .progress import EvaluationWatch
@@ -32,11 +33,13 @@ class Damaged:
         location: of the store.
         kinds: how many solutions there are of each kind: `clean`, damaged and edited ones.
         failed: how many could not be encoded.
+        others: how many it holds besides, of an earlier choice of problems, kinds or seed.
     """
 
     location: str
     kinds: Mapping[str, int]
     failed: int = 0
+    others: int = 0
 
 
 def damage_store(
@@ -98,4 +101,13 @@ def damage_store(
                     failed += 1
                 else:
                     kinds[one.kind] += 1
-        return Damaged(damage_location(location, split), dict(kinds), failed)
+            chosen = {RecordKey(one.row.problem.id) for one in planned}
+            others = sum(key not in chosen for key in sibling.keys())  # noqa: SIM118
+        place = damage_location(location, split)
+        if others:
+            watch.warn(
+                f"{place} also holds {count(others, 'solution')} of an earlier choice of problems, "
+                "kinds or seed, or of a solution that has been graded since; a verifier learns "
+                "from all of them. Delete that store to have it hold the chosen ones alone"
+            )
+        return Damaged(place, dict(kinds), failed, others)

@@ -73,7 +73,10 @@ class WorldModelSettings:
         max_steps: longest trace that has a position of its own for each step.
         world_model: trained run whose weights, which stay as they are, a verifier reads surprise
             from; null for a linear path of its own.
-        surprise: let the verifier see what the world model did not foresee of each step.
+        latents: let the verifier see the latents of the steps and of the prompt; without them it has
+            a few numbers of each step to go by.
+        surprise: let the verifier see what the world model did not foresee of each step: how much
+            and, with `latents`, of which kind.
         logprobs: let the verifier see the log-probability of each step; null does so where all
             records have them.
         causal_verdicts: let the verifier judge a step by those before it alone.
@@ -97,6 +100,7 @@ class WorldModelSettings:
     standardise: bool = True
     max_steps: int = attrs.field(default=64, validator=_whole(2))
     world_model: str | None = None
+    latents: bool = True
     surprise: bool = True
     logprobs: bool | None = None
     causal_verdicts: bool = False
@@ -115,6 +119,8 @@ class WorldModelSettings:
             )
         if self.world_model is not None and not self.verifies:
             raise ValueError(f"world_model is for objective verifier, got {self.objective}")
+        if self.verifies and not (self.latents or self.surprise) and self.logprobs is False:
+            raise ValueError("a verifier needs one of latents, surprise and logprobs")
         if self.network != "transformer":
             if self.own_targets:
                 raise ValueError(

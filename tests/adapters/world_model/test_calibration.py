@@ -7,6 +7,7 @@ import pytest
 
 from rjepa_adapters.world_model.calibration import (
     Judged,
+    better_than_chance,
     figures,
     log_loss,
     platt,
@@ -57,6 +58,20 @@ def test_figures_of_what_is_known() -> None:
     same = np.zeros(5), np.ones(5, bool)
     row = figures(Judged(same, (LOGITS, WRONG)), [1.0, 1.0], [0.0, 0.0])
     assert "val_auroc_steps" not in row
+
+
+def test_better_than_chance() -> None:
+    assert better_than_chance(LOGITS, WRONG)
+    assert not better_than_chance(-LOGITS, WRONG)
+    assert not better_than_chance(np.zeros(400), np.arange(400) % 2 == 0)
+    # Of many sets that mean nothing, about one in forty is above two standard errors.
+    random = np.random.default_rng(0)
+    found = [better_than_chance(random.normal(size=60), np.arange(60) < 20) for _ in range(400)]
+    assert 0.005 < np.mean(found) < 0.06
+    # The same order is more on many than on few.
+    few = np.array([0.0, 1.0, 2.0, 3.0]), np.array([False, True, False, True])
+    assert not better_than_chance(*few)
+    assert better_than_chance(np.tile(few[0], 50), np.tile(few[1], 50))
 
 
 def test_bins() -> None:

@@ -60,7 +60,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(home / "run")
 
 
-@pytest.fixture(scope="module", params=["own", "causal", "without", "named"])
+@pytest.fixture(scope="module", params=["own", "causal", "without", "numbers", "named"])
 def trained(
     store: str, base: str, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> str:
@@ -68,6 +68,7 @@ def trained(
         "own": {},
         "causal": {"causal_verdicts": True},
         "without": {"logprobs": False, "surprise": False},
+        "numbers": {"latents": False},
         "named": {"world_model": base},
     }[request.param]
     run = str(tmp_path_factory.mktemp("runs") / request.param)
@@ -92,8 +93,10 @@ def test_it_says_what_it_is(trained: str) -> None:
 
 def test_a_planted_step_is_found(store: str, tmp_path: Path) -> None:
     said: list[str] = []
-    run = str(tmp_path / "r")
-    summary = train(run, settings_of(store, max_epochs=12), TrainWatch(say=said.append))
+    warned: list[str] = []
+    run, watch = str(tmp_path / "r"), TrainWatch(say=said.append, warn=warned.append)
+    summary = train(run, settings_of(store, max_epochs=12), watch)
+    assert not warned
     row = summary.curve[summary.best_epoch - 1]
     assert row["val_auroc_steps"] > 0.97
     assert row["val_auroc_answers"] > 0.95
@@ -122,7 +125,13 @@ def test_a_planted_step_is_found(store: str, tmp_path: Path) -> None:
 
 def test_where_nothing_can_be_told_nothing_is(tmp_path: Path) -> None:
     store = make_labelled(tmp_path / "s", problems=300, planted=False)
-    row = train(str(tmp_path / "r"), settings_of(store)).curve[-1]
+    warned: list[str] = []
+    watch = TrainWatch(warn=warned.append)
+    row = train(str(tmp_path / "r"), settings_of(store), watch).curve[-1]
+    assert [line.partition(":")[0] for line in warned] == [
+        "wrong steps are not told from right ones",
+        "wrong answers are not told from right ones",
+    ]
     for name in ("steps", "answers"):
         assert abs(row[f"val_auroc_{name}"] - 0.5) < 0.17
     # Calibrated, it does no harm to say so.
@@ -305,6 +314,8 @@ def test_log_probabilities_that_are_missing(tmp_path: Path) -> None:
     message = refused(tmp_path, bare, model={"logprobs": True})
     assert message.startswith("model.logprobs: ")
     assert "have no log-probabilities" in message
+    message = refused(tmp_path, bare, model={"latents": False, "surprise": False})
+    assert message.endswith("a verifier needs something to go by")
     run = str(tmp_path / "r")
     train(run, settings_of(bare, max_epochs=1))
     assert not JepaWorldModel(run, "cpu").info.needs_logprobs
@@ -336,6 +347,11 @@ def test_what_is_no_verifier(base: str) -> None:
     [
         ({"network": "transformer"}, {}, "needs network linear, got transformer"),
         ({"objective": "frozen", "world_model": "x"}, {}, "for objective verifier, got frozen"),
+        (
+            {"latents": False, "surprise": False, "logprobs": False},
+            {},
+            "needs one of latents, surprise and logprobs",
+        ),
         ({}, {"select": "retrieval"}, "it needs loss, got retrieval"),
     ],
 )

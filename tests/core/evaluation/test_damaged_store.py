@@ -19,6 +19,7 @@ from rjepa_core.evaluation import (
     DamageSettings,
     EvaluateRunSettings,
     EvaluateSettings,
+    EvaluationWatch,
     damage_store,
     evaluate,
 )
@@ -29,13 +30,15 @@ from rjepa_core.settings import DAMAGE, EDITS, AdapterSettings, ModelSettings
 SEEDED = AdapterSettings(name="seeded")
 
 
-def damaged(store: str, model: str | None = "m", **changes: Any) -> Damaged:
+def damaged(
+    store: str, model: str | None = "m", watch: EvaluationWatch | None = None, **changes: Any
+) -> Damaged:
     settings = DamageRunSettings(
         damage=DamageSettings(**{"problems": 4, **changes}),
         model=None if model is None else ModelSettings(name=model),
         backend=SEEDED,
     )
-    return damage_store(store, settings, registry())
+    return damage_store(store, settings, registry(), watch)
 
 
 @pytest.fixture
@@ -86,8 +89,14 @@ def test_wrong_solutions_are_not_taken_for_correct(store: str) -> None:
             [Grade(key, WRONG if key in wrong else RIGHT, "", "1", "exact", "1") for key in keys]
         )
     # The sibling keeps what was made before; what is planned now is counted.
-    left = damaged(store, problems=100).kinds["clean"]
-    assert 0 < left < whole
+    said: list[str] = []
+    done = damaged(store, problems=100, watch=EvaluationWatch(warn=said.append))
+    assert 0 < done.kinds["clean"] < whole
+    with open_store(done.location) as sibling:
+        assert done.others == len(sibling) - sum(done.kinds.values())
+    (line,) = said
+    assert f"also holds {done.others:,} solutions of an earlier choice" in line
+    assert "Delete that store" in line
     place = Path(f"{store}.damage-train")
     shutil.rmtree(place)
     damaged(store, problems=100)
