@@ -73,8 +73,8 @@ class WorldModelSettings:
         max_steps: longest trace that has a position of its own for each step.
         world_model: trained run whose weights, which stay as they are, a verifier reads surprise
             from; null for a linear path of its own.
-        latents: let the verifier see the latents of the steps and of the prompt; without them it has
-            a few numbers of each step to go by.
+        latents: let the verifier see the latents of the steps and of the prompt; without them it
+            has a few numbers of each step to go by.
         surprise: let the verifier see what the world model did not foresee of each step: how much
             and, with `latents`, of which kind.
         logprobs: let the verifier see the log-probability of each step; null does so where all
