@@ -99,8 +99,7 @@ class Siblings:
         work.survey()
         lacking = self._lacking(location, work, check=True)
         if lacking:
-            assert store.identity is not None
-            keeps = store.identity.logprobs
+            keeps = self._keeps_logprobs(location)
             self._encode(store, location, lacking, "labelled solutions", sources, limit, keeps)
         return self._open(store, location), [item.key for item in work]
 
@@ -110,6 +109,14 @@ class Siblings:
             return sum(1 for _ in work)
         with closing(place.open("read")) as known:
             return remaining(work, known, retry_failed=False, check=check).missing
+
+    def _keeps_logprobs(self, location: str) -> bool:
+        """One of an older version may have none, and goes on without."""
+        place = locate(location, self.registry)
+        if not place.exists:
+            return True
+        with closing(place.open("read")) as known:
+            return known.identity is None or known.identity.logprobs
 
     def _encode(
         self,
