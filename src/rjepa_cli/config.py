@@ -16,6 +16,7 @@ from rjepa_core.config import as_section
 from rjepa_core.errors import SettingsError
 from rjepa_core.text import visible
 
+from . import completion
 from .options import Flag
 from .wording import wording
 
@@ -223,7 +224,10 @@ def config_options(example: str) -> tuple[click.Option, click.Option]:
     """Return `--config` and `--set`, with an example of what to set."""
     return (
         click.Option(
-            ["--config"], metavar="FILE", help="YAML file of settings; --set and flags override it"
+            ["--config"],
+            metavar="FILE",
+            help="YAML file of settings; --set and flags override it",
+            shell_complete=completion.files,
         ),
         click.Option(["--set"], multiple=True, metavar="KEY=VALUE", help=f"{example}. Repeatable"),
     )

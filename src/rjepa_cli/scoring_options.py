@@ -23,7 +23,9 @@ from rjepa_core.scoring import (
 )
 from rjepa_core.settings import ModelSettings
 
+from .completion import files
 from .config import CONFIG_OPTIONS, FIELD, gather
+from .help import OUTPUT
 from .options import FLAGS, Flag
 from .out_folder import NewFile
 from .streams import LastingStream
@@ -41,7 +43,18 @@ SCORE_FLAGS = (
     *(flag for flag in FLAGS if flag.name in ("--dtype", "--domain", "--keep-notes", "--backend")),
 )
 RANK_FLAGS = (*SCORE_FLAGS, Flag("--by", f"{_KEY}by", ScoreSettings))
-OUT = click.Option(["--out"], metavar="FILE", help="Write the JSON Lines there, not to stdout")
+GROUPS = {
+    "Input": ["--field", "--domain", "--keep-notes", "--limit"],
+    "Surprise": ["--world-model", "--context", "--by"],
+    "Model": ["--model", "--device", "--dtype", "--backend"],
+    OUTPUT: ["--plot"],
+}
+OUT = click.Option(
+    ["--out"],
+    metavar="FILE",
+    help="Write the JSON Lines there, not to stdout",
+    shell_complete=files,
+)
 OTHER_OPTIONS = (OUT, FIELD, *CONFIG_OPTIONS)
 
 

@@ -13,6 +13,7 @@ from rjepa_core.plugins import BackendAdapter, Registry, find_probe
 from rjepa_core.text import size
 
 from ..console import Screen
+from ..help import GroupedCommand
 
 _DISTRIBUTIONS = (
     "rjepa",
@@ -37,13 +38,15 @@ Examples:
 """
 
 
-@click.command("doctor", epilog=EPILOG)
+@click.command("doctor", cls=GroupedCommand, epilog=EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def command(as_json: bool) -> int:
     """Show versions, devices, free memory, threads, and what each backend would do here and why."""
     screen = Screen(only_output=True)
     with screen:
+        if screen.animated:
+            screen.busy("looking at this machine")
         registry = Registry()
         facts: Facts = {
             "python": platform.python_version(),

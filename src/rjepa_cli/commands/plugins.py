@@ -8,11 +8,13 @@ from typing import Any, get_type_hints
 
 import attrs
 import click
+from click.shell_completion import CompletionItem
 
 from rjepa_core.errors import UnknownAdapterError
 from rjepa_core.plugins import KINDS, Adapter, Plugin, Registry
 
 from ..console import Screen
+from ..help import GroupedCommand
 from ..options import default_text, describe, type_text
 
 Facts = dict[str, Any]
@@ -27,8 +29,15 @@ Examples:
 """
 
 
-@click.command("plugins", epilog=EPILOG)
-@click.argument("name", metavar="[NAME]", required=False)
+def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of an adapter or a plugin."""
+    plugins = Registry().plugins()
+    known = {a.name for p in plugins for a in p.adapters} | {p.entry for p in plugins}
+    return [CompletionItem(name) for name in sorted(known) if name.startswith(incomplete)]
+
+
+@click.command("plugins", cls=GroupedCommand, epilog=EPILOG)
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=_names)
 @click.option("--verbose", is_flag=True, help="Show the traceback of what failed to load.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")

@@ -10,10 +10,13 @@ from rjepa_core.plugins import Registry
 from rjepa_core.scoring import VOTE, Ranking, rank_all, score_all
 from rjepa_core.text import count
 
+from ..completion import traces
 from ..console import Screen
+from ..help import GroupedCommand
 from ..scoring_options import (
     DONE,
     DROPPING,
+    GROUPS,
     OTHER_OPTIONS,
     RANK_FLAGS,
     SOME_FAILED,
@@ -29,14 +32,20 @@ from ..signals import Interrupts
 EPILOG = """\b
 Examples:
   rjepa-cli rank runs/samples --world-model runs/wm
-  rjepa-cli rank solutions.jsonl --world-model runs/wm --model smollm2 --by max
+  rjepa-cli rank given.jsonl --world-model runs/wm --model smollm2 --by max
   rjepa-cli rank runs/samples --world-model runs/verifier --by vote
 """
 
 
 @click.command(
     "rank",
-    params=[click.Argument(["file"]), *(flag.option() for flag in RANK_FLAGS), *OTHER_OPTIONS],
+    cls=GroupedCommand,
+    groups=GROUPS,
+    params=[
+        click.Argument(["file"], shell_complete=traces),
+        *(flag.option() for flag in RANK_FLAGS),
+        *OTHER_OPTIONS,
+    ],
     epilog=EPILOG,
 )
 @click.pass_context
@@ -52,7 +61,7 @@ def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     settings = read_settings(ctx, RANK_FLAGS, file)
     screen = Screen(only_output=True)
     with screen, Interrupts(DROPPING):
-        scored = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
+        scored = score_all(settings, Registry(), screen.busy)
         rankings = rank_all(scored, settings.score.by)
         with lines_to(params["out"], screen.out) as lines:
             for ranking in rankings:

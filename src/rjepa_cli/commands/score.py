@@ -13,11 +13,14 @@ from rjepa_core.plugins import Registry
 from rjepa_core.scoring import ScoredTrace, score_all
 from rjepa_core.text import count
 
+from ..completion import files, traces
 from ..console import Screen
+from ..help import GroupedCommand
 from ..out_folder import NewFile
 from ..scoring_options import (
     DONE,
     DROPPING,
+    GROUPS,
     OTHER_OPTIONS,
     SCORE_FLAGS,
     SOME_FAILED,
@@ -32,21 +35,27 @@ from ..signals import Interrupts
 
 PLOTTED = 40
 PLOT = click.Option(
-    ["--plot"], metavar="FILE.svg", help=f"Draw the steps of the first {PLOTTED} solutions"
+    ["--plot"],
+    metavar="FILE.svg",
+    help=f"Draw the steps of the first {PLOTTED} solutions",
+    shell_complete=files,
 )
 EPILOG = """\b
 Examples:
   rjepa-cli score runs/gsm8k --world-model runs/wm --limit 10
-  rjepa-cli score solutions.jsonl --world-model runs/wm --model smollm2 --plot steps.svg
-  rjepa-cli score runs/gsm8k --world-model runs/verifier    (and which step is wrong)
-  rjepa-cli score runs/gsm8k --world-model http://127.0.0.1:8100 --out scores.jsonl
+  rjepa-cli score given.jsonl --world-model runs/wm --model smollm2 \\
+      --plot steps.svg
+  rjepa-cli score runs/gsm8k --world-model runs/verifier  (and wrong steps)
+  rjepa-cli score runs/gsm8k --world-model http://127.0.0.1:8100 --out s.jsonl
 """
 
 
 @click.command(
     "score",
+    cls=GroupedCommand,
+    groups=GROUPS,
     params=[
-        click.Argument(["file"]),
+        click.Argument(["file"], shell_complete=traces),
         *(flag.option() for flag in SCORE_FLAGS),
         PLOT,
         *OTHER_OPTIONS,
@@ -69,7 +78,7 @@ def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -
     if plot is not None:
         _check_plot(plot)
     with screen, Interrupts(DROPPING):
-        scored = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
+        scored = score_all(settings, Registry(), screen.busy)
         with lines_to(params["out"], screen.out) as lines:
             for item in scored:
                 if isinstance(item, Failure):

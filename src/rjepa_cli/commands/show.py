@@ -16,7 +16,9 @@ from rjepa_core.ports.store import LatentStore
 from rjepa_core.stores import EMPTY_ID, ambiguous, near_ids, sample_named
 from rjepa_core.text import count, size
 
+from .. import completion
 from ..console import Screen, short_name
+from ..help import GroupedCommand
 from ..views.history import history_view, run_lines
 from ..views.record import add_scores, record_facts, record_lines
 from .store.named_identity import MARK
@@ -27,22 +29,26 @@ _IDS_SHOWN = 5
 _LARGEST_GAP_SEARCHED = 1000
 Facts = dict[str, Any]
 
+_GROUPS = {
+    "What is shown": ["--failures", "--history", "--world-model", "--limit"],
+}
 EPILOG = """\b
 Examples:
   rjepa-cli show runs/demo
   rjepa-cli show runs/demo --limit 20
-  rjepa-cli show runs/demo gsm8k-17         (a problem: its prompt, steps, norms)
-  rjepa-cli show runs/demo gsm8k-17#2       (its sample 2)
-  rjepa-cli show runs/demo gsm8k-17 --world-model runs/wm   (how surprising each step is)
+  rjepa-cli show runs/demo gsm8k-17      (a problem: its prompt, steps, norms)
+  rjepa-cli show runs/demo gsm8k-17#2    (its sample 2)
+  rjepa-cli show runs/demo gsm8k-17 --world-model runs/wm
+                                         (how surprising each step is)
   rjepa-cli show runs/demo --failures
-  rjepa-cli show runs/demo --history        (runs, changes of batch size, a plot of each)
+  rjepa-cli show runs/demo --history     (runs, and changes of batch size)
   rjepa-cli show runs/demo --json
 """
 
 
-@click.command("show", epilog=EPILOG)
-@click.argument("store", metavar="STORE")
-@click.argument("id", metavar="[ID]", required=False)
+@click.command("show", cls=GroupedCommand, groups=_GROUPS, epilog=EPILOG)
+@click.argument("store", metavar="STORE", shell_complete=completion.stores)
+@click.argument("id", metavar="[ID]", required=False, shell_complete=completion.ids)
 @click.option("--failures", is_flag=True, help="List what failed, with reasons.")
 @click.option("--history", is_flag=True, help="Show each run: when, what, and rows over time.")
 @click.option(
@@ -50,6 +56,7 @@ Examples:
     metavar="RUN",
     help="With an ID: the surprise of each of its steps to this trained world model, and with a "
     "verifier how probably it is wrong.",
+    shell_complete=completion.runs,
 )
 @click.option("--limit", type=click.IntRange(min=0), help="How many to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -71,6 +78,8 @@ def command(
     """
     screen = Screen(only_output=True)
     with screen:
+        if world_model is not None and screen.animated:
+            screen.busy(f"loading {world_model}")
         opened = open_store(store)
         try:
             if id is not None:

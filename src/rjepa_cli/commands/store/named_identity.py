@@ -11,6 +11,7 @@ from rjepa_core.domain.identity import Generation, Identity, LatentSpace, Prompt
 from rjepa_core.errors import InputError, SettingsError, UsageError
 from rjepa_core.settings import POOLINGS, STORED_STRATEGIES, check_template
 
+from ...completion import files
 from ...config import template_files
 from .shard_folder import ShardShape
 
@@ -68,6 +69,7 @@ _OPTIONS = (
         multiple=True,
         metavar="[DOMAIN=]FILE",
         help="Text with {statement} once in it. Repeatable.  [default: unknown]",
+        shell_complete=files,
     ),
     click.option("--system", metavar="TEXT", help="System text, if there was one."),
     click.option("--thinking", is_flag=True, help="Models that can think were asked to."),
@@ -99,6 +101,29 @@ _OPTIONS = (
     click.option("--seed", type=click.IntRange(min=0), metavar="N", help="If sampled."),
     click.option("--stop", multiple=True, metavar="TEXT", help="If sampled. Repeatable."),
 )
+IDENTITY_GROUPS = {
+    "Model": [
+        "--model",
+        "--content",
+        "--tokenizer",
+        "--chat-format",
+        "--compute-dtype",
+        "--quantisation",
+        "--hidden-states",
+    ],
+    "Prompt": ["--prompt-template", "--system", "--thinking", "--date"],
+    "Vectors": ["--layer", "--pooling", "--hidden-size", "--steps"],
+    "Solutions": [
+        "--generation",
+        "--keep-notes",
+        "--max-new-tokens",
+        "--temperature",
+        "--top-p",
+        "--top-k",
+        "--seed",
+        "--stop",
+    ],
+}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
