@@ -26,7 +26,7 @@ from ..console import Screen
 from ..errors import InterruptedRunError
 from ..help import GroupedCommand
 from ..options import FLAGS, Flag
-from ..out_folder import new_reports, write_reports
+from ..out_folder import report_folder, write_reports
 from ..progress import Meter, Metered, Status
 from ..signals import Interrupts
 from ..wording import Wording
@@ -121,14 +121,19 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     tree = gather(ctx, BenchRunSettings, BENCH_FLAGS, given, defaults=_defaults())
     settings = structure(BenchRunSettings, tree)
     screen = Screen()
-    out = new_reports(params["out"], (JSON_FILE, REPORT_FILE))
+    with report_folder(params["out"], (JSON_FILE, REPORT_FILE)) as out:
+        return _measured(settings, screen, out, params["json"])
+
+
+def _measured(settings: BenchRunSettings, screen: Screen, out: Path | None, as_json: bool) -> int:
+    """Measure, show and write the results; return the exit code."""
     facts = _measure(settings, screen)
     if facts is not None:
         facts["recommendation"] = _in_flags(facts["recommendation"])
     if facts is None:
         raise InterruptedRunError("interrupted before anything was measured")
     # The result comes first, in case the files cannot be written: it took long to get.
-    delivered = screen.json(facts) if params["json"] else screen.result(*lines(facts))
+    delivered = screen.json(facts) if as_json else screen.result(*lines(facts))
     if out is not None:
         _write(out, facts, screen)
     if facts["interrupted"]:

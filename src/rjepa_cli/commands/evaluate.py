@@ -28,7 +28,7 @@ from ..console import Screen
 from ..errors import InterruptedRunError
 from ..help import OUTPUT, GroupedCommand
 from ..options import FLAGS, Flag
-from ..out_folder import NewFile, new_reports, write_reports
+from ..out_folder import NewFile, report_folder, write_reports
 from ..progress import Meter, Metered, ProgressReport, Status
 from ..signals import Interrupts
 
@@ -138,11 +138,11 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     tree = gather(ctx, EvaluateRunSettings, EVALUATE_FLAGS)
     settings = structure(EvaluateRunSettings, tree)
     screen = Screen()
-    out = new_reports(params["out"], (JSON_FILE, TABLE_FILE, REPORT_FILE))
-    facts = _evaluate(settings, screen, params["predictions"])
-    told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
-    if out is not None:
-        _write(out, facts, screen)
+    with report_folder(params["out"], (JSON_FILE, TABLE_FILE, REPORT_FILE)) as out:
+        facts = _evaluate(settings, screen, params["predictions"])
+        told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
+        if out is not None:
+            _write(out, facts, screen)
     if not told and out is None:
         return FAILED
     return SOME_LEFT_OUT if facts["facts"]["left_out"] else DONE

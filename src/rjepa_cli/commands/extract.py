@@ -107,7 +107,10 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     wording(ctx).learn({"name another place": "--store", "a smaller batch size": "--batch-size"})
     settings, plain = resolve_extraction(tree, chosen.registry)
     if params["print_config"]:
-        click.echo(to_yaml(plain).rstrip())
+        if params["json"]:
+            Screen(only_output=True).json(plain)
+        else:
+            click.echo(to_yaml(plain).rstrip())
         return 0
     screen = Screen()
     if params["dry_run"]:

@@ -20,10 +20,9 @@ from ..scoring_options import (
     OTHER_OPTIONS,
     RANK_FLAGS,
     SOME_FAILED,
-    as_line,
     failed_facts,
-    lines_to,
     read_settings,
+    rows_to,
     solution_facts,
     step_facts,
 )
@@ -60,14 +59,19 @@ def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     """
     settings = read_settings(ctx, RANK_FLAGS, file)
     screen = Screen(only_output=True)
+    gathered: list[dict[str, Any]] | None = [] if params["json"] else None
+    out = params["out"]
     with screen, Interrupts(DROPPING):
         scored = score_all(settings, Registry(), screen.busy)
         rankings = rank_all(scored, settings.score.by)
-        with lines_to(params["out"], screen.out) as lines:
+        with rows_to(out, screen.out, gathered) as put:
             for ranking in rankings:
-                lines.line(as_line(_facts(ranking)))
+                put(_facts(ranking))
     solutions = sum(len(ranking.solutions) for ranking in rankings)
     failed = sum(len(ranking.failed) for ranking in rankings)
+    if gathered is not None:
+        rows = {"out": out} if out is not None else {"problems": gathered}
+        screen.json({"ranked": solutions, "failed": failed, **rows})
     more = f", {failed:,} could not be" if failed else ""
     if not screen.out.lost:
         screen.say(

@@ -24,10 +24,9 @@ from ..scoring_options import (
     OTHER_OPTIONS,
     SCORE_FLAGS,
     SOME_FAILED,
-    as_line,
     failed_facts,
-    lines_to,
     read_settings,
+    rows_to,
     solution_facts,
     step_facts,
 )
@@ -74,27 +73,32 @@ def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -
     settings = read_settings(ctx, SCORE_FLAGS, file)
     screen = Screen(only_output=True)
     drawn: list[ScoredTrace] = []
+    gathered: list[dict[str, Any]] | None = [] if params["json"] else None
+    out = params["out"]
     succeeded = failed = 0
     if plot is not None:
         _check_plot(plot)
     with screen, Interrupts(DROPPING):
         scored = score_all(settings, Registry(), screen.busy)
-        with lines_to(params["out"], screen.out) as lines:
+        with rows_to(out, screen.out, gathered) as put:
             for item in scored:
                 if isinstance(item, Failure):
                     failed += 1
-                    lines.line(as_line(failed_facts(item)))
+                    put(failed_facts(item))
                 else:
                     succeeded += 1
                     if plot is not None and len(drawn) < PLOTTED:
                         drawn.append(item)
-                    lines.line(as_line(solution_facts(item) | {"steps": step_facts(item)}))
+                    put(solution_facts(item) | {"steps": step_facts(item)})
                 drawing = plot is not None and len(drawn) < PLOTTED
-                if lines is screen.out and screen.out.lost and not drawing:
+                if out is None and screen.out.lost and not drawing:
                     # There is no reader for the rest.
                     break
         if plot is not None:
             _draw(plot, drawn)
+    if gathered is not None:
+        rows = {"out": out} if out is not None else {"solutions": gathered}
+        screen.json({"scored": succeeded, "failed": failed, **rows})
     if not screen.out.lost:
         screen.say(
             f"{count(succeeded, 'solution')} scored"

@@ -18,7 +18,7 @@ from rjepa_core.scoring import (
 )
 from rjepa_core.settings import ModelSettings
 
-from ..config import CONFIG_OPTIONS, gather
+from ..config import CONFIG_OPTIONS, JSON, gather
 from ..console import Screen
 from ..help import GroupedCommand
 from ..options import FLAGS, Flag, flags_of
@@ -27,6 +27,8 @@ from ..wording import wording
 
 DONE = 0
 _KEY = "serve."
+# What a service says of the address it listens on.
+_SERVING = "serving "
 SERVE_FLAGS = (
     Flag("--world-model", f"{_KEY}world_model", ServeSettings, metavar="RUN"),
     Flag("--model", "model.name", ModelSettings, metavar="NAME", extra="Needed to score texts"),
@@ -91,7 +93,7 @@ class _ServeCommand(GroupedCommand):
     "serve",
     cls=_ServeCommand,
     groups=_GROUPS,
-    params=[*(flag.option() for flag in SERVE_FLAGS), *CONFIG_OPTIONS],
+    params=[*(flag.option() for flag in SERVE_FLAGS), *CONFIG_OPTIONS, JSON],
     epilog=EPILOG,
 )
 @click.pass_context
@@ -115,7 +117,14 @@ def command(ctx: click.Context, /, **params: Any) -> int:
                 check_logprobs(it.stored.store, it.world_model.info)
             except UsageError as error:
                 screen.warn(f"{named_flags(str(error))}; its records are scored without verdicts")
+
+        def said(text: str) -> None:
+            screen.say(named_flags(text))
+            if params["json"] and (address := text.removeprefix(_SERVING)) != text:
+                asked = {key: params[key] for key in ("world_model", "model", "store")}
+                screen.json({"address": address, **asked})
+
         with hangup_as_term():
-            service.serve(it, options, lambda text: screen.say(named_flags(text)))
+            service.serve(it, options, said)
         screen.say("stopped; all that was accepted is answered")
     return DONE

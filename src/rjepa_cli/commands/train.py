@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from rjepa_core.config import structure
+from rjepa_core.config import structure, unstructure
 from rjepa_core.errors import UnsupportedError, UsageError
 from rjepa_core.plugins import Registry, WorldModelAdapter
 from rjepa_core.ports.world_model import (
@@ -115,7 +115,10 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     config = str(begun) if begun and begun.is_file() else None
     settings = structure(TrainSettings, gather(ctx, TrainSettings, TRAIN_FLAGS, config=config))
     if params["print_config"]:
-        click.echo(commented(settings))
+        if params["json"]:
+            Screen(only_output=True).json(unstructure(settings))
+        else:
+            click.echo(commented(settings))
         return DONE
     return _train(ctx, settings, Screen())
 
