@@ -133,7 +133,7 @@ def _measured(settings: BenchRunSettings, screen: Screen, out: Path | None, as_j
     if facts is None:
         raise InterruptedRunError("interrupted before anything was measured")
     # The result comes first, in case the files cannot be written: it took long to get.
-    delivered = screen.json(facts) if as_json else screen.result(*lines(facts))
+    delivered = screen.json(facts) if as_json else screen.result(*lines(facts, screen.width))
     if out is not None:
         _write(out, facts, screen)
     if facts["interrupted"]:

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from rjepa_core.plugins import BackendAdapter, Registry, find_probe
-from rjepa_core.text import size
+from rjepa_core.text import hanging, size
 
 from ..console import Screen
 from ..help import GroupedCommand
@@ -67,7 +67,8 @@ def command(as_json: bool) -> int:
     if as_json:
         screen.json(facts)
     else:
-        screen.result(*_lines(facts))
+        lines = _lines(facts)
+        screen.result(*(part for line in lines for part in hanging(line, screen.width, 14)))
     return 0
 
 

@@ -140,7 +140,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     screen = Screen()
     with report_folder(params["out"], (JSON_FILE, TABLE_FILE, REPORT_FILE)) as out:
         facts = _evaluate(settings, screen, params["predictions"])
-        told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
+        told = screen.json(facts) if params["json"] else screen.result(*lines(facts, screen.width))
         if out is not None:
             _write(out, facts, screen)
     if not told and out is None:

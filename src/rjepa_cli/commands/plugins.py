@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from rjepa_core.errors import UnknownAdapterError
 from rjepa_core.plugins import KINDS, Adapter, Plugin, Registry
+from rjepa_core.text import hanging, table
 
 from ..console import Screen
 from ..help import GroupedCommand
@@ -61,7 +62,8 @@ def command(name: str | None, verbose: bool, as_json: bool) -> int:
         shown += [row, *_details(plugin, detail=name is not None, verbose=verbose)]
     if any(plugin.state == "failed" for plugin in plugins) and not verbose:
         shown.append("--verbose shows the traceback of what failed to load")
-    screen.result(*shown or ["no plugins found: is rjepa installed?"])
+    shown = shown or ["no plugins found: is rjepa installed?"]
+    screen.result(*(part for line in shown for part in _fitted(line, screen.width)))
     return 0
 
 
@@ -88,11 +90,13 @@ def _table(plugins: Sequence[Plugin]) -> list[str]:
         return []
     rows = [("plugin", "version", "distribution", "state")]
     rows += [(p.entry, p.version or "-", p.distribution, _STATES[p.state]) for p in plugins]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return [
-        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]])
-        for row in rows
-    ]
+    return table(rows, left=range(4))
+
+
+def _fitted(line: str, width: int | None) -> list[str]:
+    """Return a line cut to a width, its summary or description below where it begins."""
+    indent = len(line) - len(line.lstrip())
+    return hanging(line, width, {0: 2, 2: 27}.get(indent, indent + 2))
 
 
 def _details(plugin: Plugin, detail: bool, verbose: bool) -> list[str]:

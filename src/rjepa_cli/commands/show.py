@@ -14,7 +14,7 @@ from rjepa_core.grading import summarise, summary_facts, summary_lines
 from rjepa_core.plugins import open_store
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.stores import EMPTY_ID, ambiguous, near_ids, sample_named
-from rjepa_core.text import count, size
+from rjepa_core.text import count, hanging, size
 
 from .. import completion
 from ..console import Screen, short_name
@@ -26,6 +26,8 @@ from .store.named_identity import MARK
 # With more records than this, domains are taken from the run history rather than counted.
 _COUNT_DOMAINS_UP_TO = 1000
 _IDS_SHOWN = 5
+# Where the texts begin beside their names.
+_INDENT, _RECORD_INDENT = 12, 9
 _LARGEST_GAP_SEARCHED = 1000
 Facts = dict[str, Any]
 
@@ -77,6 +79,7 @@ def command(
     names the former and a#01 the latter.
     """
     screen = Screen(only_output=True)
+    indent = _INDENT
     with screen:
         if world_model is not None and screen.animated:
             screen.busy(f"loading {world_model}")
@@ -84,10 +87,11 @@ def command(
         try:
             if id is not None:
                 facts, lines = _record(opened, id, world_model)
+                indent = _RECORD_INDENT
             elif world_model is not None:
                 raise UsageError("--world-model: name a record, too: show STORE ID --world-model …")
             elif history:
-                facts, lines = history_view(opened, limit)
+                facts, lines = history_view(opened, limit, screen.width)
             elif failures:
                 facts, lines = _failures(opened, limit)
             else:
@@ -97,7 +101,8 @@ def command(
     if as_json:
         screen.json(facts)
     else:
-        screen.result(*lines)
+        fitted = (part for line in lines for part in hanging(line, screen.width, indent))
+        screen.result(*fitted)
     return 0
 
 

@@ -166,7 +166,7 @@ def _show(summary: TrainSummary, screen: Screen, as_json: bool, stopped: bool) -
     if as_json:
         screen.json(facts)
     else:
-        screen.result(*lines(facts))
+        screen.result(*lines(facts, screen.width))
 
 
 def _interrupted(arguments: tuple[str, ...]) -> InterruptedRunError:
