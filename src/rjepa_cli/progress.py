@@ -260,7 +260,7 @@ class ProgressReport(Metered):
                 self._screen.say(f"a problem failed: {reason}; the run continues")
         last = progress.last
         if last is not None and last.out_of_memory and self._change is None:
-            text = f"out of memory: {last.phase} of {last.rows} rows; trying fewer"
+            text = f"out of memory: {last.phase} of {count(last.rows, 'row')}; trying fewer"
             if text not in self._reported:
                 self._reported.add(text)
                 self._screen.say(text)

@@ -30,8 +30,16 @@ def rate(value: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Format a number with its noun: `1 problem`, `2,000 problems`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """Format a number with its noun: `1 problem`, `2,000 problems`, `2 batches`, `3 entries`."""
+    return f"{number:,} {noun if number == 1 else _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith(("s", "x", "z", "ch", "sh")):
+        return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"
 
 
 def number(value: float) -> str:

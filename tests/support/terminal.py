@@ -51,7 +51,5 @@ def on_terminal(
 def frames(written: str) -> list[str]:
     """The lines as they stood, each drawing of a bar anew, without what moves and colours."""
     return [
-        line.rstrip()
-        for line in re.split(r"[\r\n]+", _CONTROL.sub("", written))
-        if line.strip()
+        line.rstrip() for line in re.split(r"[\r\n]+", _CONTROL.sub("", written)) if line.strip()
     ]

@@ -230,7 +230,7 @@ class BenchProgress(Metered):
         self._work = empty.survey.work
         self._screen.say(
             f"measuring {info.name} on {info.device}: {count(self._work, 'problem')}, "
-            f"{passes} times"
+            f"{'once' if passes == 1 else f'{passes} times'}"
         )
         self._meter = Meter(self._screen, self._work * passes)
         self._meter.__enter__()

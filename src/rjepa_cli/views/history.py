@@ -56,7 +56,8 @@ def run_lines(history: list[dict[str, Any]]) -> list[str]:
 def _other_line(entry: Facts) -> str:
     kind = entry.get("kind")
     if kind == "import":
-        return f"import      {entry.get('records', 0):,} records from {entry.get('source', '?')}"
+        records = count(entry.get("records", 0), "record")
+        return f"import      {records} from {entry.get('source', '?')}"
     if kind == "merge":
         sources = ", ".join(entry.get("sources", ()))
         return f"merge       {entry.get('added', 0):,} added from {sources}"
@@ -139,8 +140,8 @@ def _run_details(run: PastRun, most: int, width: int | None) -> list[str]:
     for change in run.changes[:most]:
         at = (began + timedelta(seconds=change["at"])).strftime("%H:%M:%S")
         before, after = change["rows_before"], change["rows_after"]
-        size = f"{before} -> {after}" if before != after else f"{after}"
-        lines.append(f"  {at}  {size} rows, {change['reason']}: {change['detail']}")
+        size = f"{before} -> " if before != after else ""
+        lines.append(f"  {at}  {size}{count(after, 'row')}, {change['reason']}: {change['detail']}")
     if len(run.changes) > most:
         lines.append(f"  … and {len(run.changes) - most} more; see --limit")
     return lines

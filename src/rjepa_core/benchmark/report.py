@@ -163,7 +163,7 @@ def lines(facts: Facts, width: int | None = None) -> list[str]:
         shown = beside
     else:
         named = zip(facts["contenders"], remarks, strict=True)
-        shown += [f"{contender['name']} rows: {note}" for contender, note in named if note]
+        shown += [f"{contender['name']}: {note}" for contender, note in named if note]
     text = [
         f"{title(facts)}: {what_was_run(facts)}",
         *([f"WARNING: {facts['warning']}"] if facts["warning"] else []),

@@ -215,7 +215,7 @@ def outcome_lines(facts: Facts, planned: Facts, settings: StoreSettings) -> list
         lines.append(f"out of memory: {count(facts['out_of_memory'], 'batch')} tried again smaller")
     if "hours_whole_source" in facts:
         lines.append(
-            f"the whole source ({planned['available']:,} problems) would take "
+            f"the whole source ({count(planned['available'], 'problem')}) would take "
             f"{duration(facts['hours_whole_source'] * 3600)} at this rate"
         )
     lines.append(

@@ -16,6 +16,7 @@ import lmdb
 
 from rjepa_core.domain.identity import differences
 from rjepa_core.errors import RJepaError, StoreError, StoreLockedError
+from rjepa_core.text import count
 
 from ..directory import WriterLock
 from ..environment import Environment
@@ -256,7 +257,7 @@ class _Check:
                     name = name_key(raw_key) if raw_key != GRADES_TALLY else "tally"
                     self._damage("grade", name, str(error))
         if tally != (count, digest % 2**128) and self.broken == broken:
-            kept = "nothing" if tally is None else f"{tally[0]} grades"
+            kept = "nothing" if tally is None else f"{count(tally[0], 'grade')}"
             self._damage("grade", "tally", f"it counts {kept}, found are {count}")
 
     def _history(self) -> None:
@@ -286,7 +287,7 @@ class _Check:
         for table in ("vectors", "texts", "order", "index"):
             entries = self.txn.stat(self.environment.table(table))["entries"]
             if entries != tally.records:
-                why = f"it has {entries} entries for {tally.records} records"
+                why = f"it has {count(entries, 'entry')} for {count(tally.records, 'record')}"
                 self._damage("tally", table, why)
 
 
