@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from rjepa_core.config import as_section
 from rjepa_core.errors import SettingsError
-from rjepa_core.text import visible
+from rjepa_core.text import count, visible
 
 from . import completion
 from .options import Flag
@@ -113,7 +113,9 @@ def read_yaml(path: str) -> tuple[Tree, dict[str, int]]:
     """
     text = read_text(path, "--config")
     if len(text) > _LONGEST:
-        raise SettingsError(f"--config {path}: holds no settings, but {len(text):,} characters")
+        raise SettingsError(
+            f"--config {path}: holds no settings, but {count(len(text), 'character')}"
+        )
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()

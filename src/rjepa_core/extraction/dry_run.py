@@ -18,7 +18,7 @@ from ..ports.executor import Progress
 from ..ports.maintenance import Maintenance
 from ..ports.store import Entry, Snapshot, StoreStats
 from ..settings import STORE_DTYPES, ExtractionSettings
-from ..text import size
+from ..text import count, size
 from .work import Survey
 
 
@@ -224,7 +224,7 @@ def check_room(room: DiskRoom | None, where: str, force: bool) -> None:
         return
     still = "" if room.known else f"; even of one step each they need {size(room.least)}"
     raise NoRoomError(
-        f"{where}: {room.records:,} records of about {room.steps:.0f} steps need about "
+        f"{where}: {count(room.records, 'record')} of about {count(round(room.steps), 'step')} need about "
         f"{size(room.needed)} and the disk has {size(room.free)} free{still}; make room, use "
         "another store.path, or set run.force to begin anyway (a dry run measures the need)"
     )
