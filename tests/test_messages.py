@@ -59,6 +59,8 @@ COUNTED = re.compile(r"\bcount\(|\brate\(|\{[A-Z_]+(:,)?\}")
 SEVERAL = (
     "({len(rows) - 1} of {len(curve)} epochs",
     "over {base} rows",
+    "{sizes} rows were left out",
+    "problems.limit={4 * more}",
     ", {facts['samples']} samples each",
     "{len(steps.spans)} steps, at most {most} are taken",
     "{context:,} tokens that",

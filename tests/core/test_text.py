@@ -58,9 +58,9 @@ def test_a_wide_table_stands_in_parts() -> None:
 
 
 def test_a_long_line_goes_on_below_its_text() -> None:
-    assert hanging("name    some words that go on", 20, 8) == [
-        "name    some words",
-        "        that go on",
+    assert hanging("name    some words that go on and on", 30, 8) == [
+        "name    some words that go on",
+        "        and on",
     ]
     assert hanging("x " * 50, None, 2) == ["x " * 50]
     path = "name    /a/path/that/is/longer/than/the/line"

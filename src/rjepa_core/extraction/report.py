@@ -71,7 +71,8 @@ def plan_lines(facts: Facts) -> list[str]:
     if facts["bytes_needed"] is not None:
         lines[2] += (
             f": about {size(facts['bytes_needed'])} more (hidden size {facts['hidden_size']:,}, "
-            f"about {count(round(facts['steps_expected']), 'step')} each); {size(facts['bytes_free'])} free"
+            f"about {count(round(facts['steps_expected']), 'step')} each); "
+            f"{size(facts['bytes_free'])} free"
         )
     if facts["duplicates"]:
         lines[0] += f"; {count(facts['duplicates'], 'repeated row')} skipped"
@@ -107,8 +108,8 @@ def room_warnings(facts: Facts) -> list[str]:
     guess = ""
     if not facts["steps_known"]:
         guess = (
-            f", if records have about {count(round(facts['steps_expected']), 'step')}, which is a guess until "
-            "some are stored"
+            f", if records have about {count(round(facts['steps_expected']), 'step')}, which is a "
+            "guess until some are stored"
         )
     return [f"the store needs about {size(needed)} and the disk has {size(free)} free{guess}"]
 
