@@ -74,7 +74,7 @@ class Flag:
     metavar: str | None = None
     extra: str = ""
     commas: bool = False
-    among: tuple[str, ...] = ()
+    among: Iterable[str] = ()
 
     @property
     def parameter(self) -> str:
@@ -109,7 +109,7 @@ class Flag:
         )
 
     def _completer(self, hint: Any) -> completion.Completer | None:
-        known = self.among or choices_of(hint, self.field)
+        known = tuple(self.among) or choices_of(hint, self.field)
         if known:
             return completion.choices(known, self.commas)
         return _COMPLETED.get(self.key) or _COMPLETED.get(self.field.name)

@@ -53,8 +53,8 @@ class Outcomes:
         limit = self._spec.sampling.max_new_tokens
         if work.given is None and len(answer.ids) > limit:
             raise BackendError(
-                f"the backend broke its promise: {count(len(answer.ids), 'token')} of a completion, "
-                f"where sampling.max_new_tokens is {limit}"
+                f"the backend broke its promise: {count(len(answer.ids), 'token')} of a "
+                f"completion, where sampling.max_new_tokens is {limit}"
             )
         stops = self._spec.sampling.stop
         if work.given is None and (stop := find_stop(answer.text, stops)):
