@@ -225,8 +225,9 @@ def check_room(room: DiskRoom | None, where: str, force: bool) -> None:
     still = "" if room.known else f"; even of one step each they need {size(room.least)}"
     records = f"{count(room.records, 'record')} of about {count(round(room.steps), 'step')}"
     raise NoRoomError(
-        f"{where}: {records} need about {size(room.needed)} and the disk has {size(room.free)} free{still}; make room, use "
-        "another store.path, or set run.force to begin anyway (a dry run measures the need)"
+        f"{where}: {records} need about {size(room.needed)} and the disk has {size(room.free)} "
+        f"free{still}; make room, use another store.path, or set run.force to begin anyway "
+        "(a dry run measures the need)"
     )
 
 

@@ -242,23 +242,23 @@ class _Check:
         table = self.environment.later_table("grades")
         if table is None:
             return
-        tally, count, digest, broken = None, 0, 0, self.broken
+        tally, found, digest, broken = None, 0, 0, self.broken
         with self.txn.cursor(table) as cursor:
             for key, value in cursor:
-                self.channel.progress("grades", count)
+                self.channel.progress("grades", found)
                 raw_key = bytes(key)
                 try:
                     if raw_key == GRADES_TALLY:
                         tally = decode_grades_tally(value)
                     else:
                         decode_grade(raw_key, value)
-                        count, digest = count + 1, digest + grade_digest(raw_key, value)
+                        found, digest = found + 1, digest + grade_digest(raw_key, value)
                 except MismatchError as error:
                     name = name_key(raw_key) if raw_key != GRADES_TALLY else "tally"
                     self._damage("grade", name, str(error))
-        if tally != (count, digest % 2**128) and self.broken == broken:
-            kept = "nothing" if tally is None else f"{count(tally[0], 'grade')}"
-            self._damage("grade", "tally", f"it counts {kept}, found are {count}")
+        if tally != (found, digest % 2**128) and self.broken == broken:
+            kept = "nothing" if tally is None else count(tally[0], "grade")
+            self._damage("grade", "tally", f"it counts {kept}, found are {found}")
 
     def _history(self) -> None:
         with self.txn.cursor(self.environment.table("history")) as cursor:
