@@ -19,7 +19,7 @@ from typing import TextIO
 _PATIENCE = {"stdout": 10.0, "stderr": 1.0}
 # Columns of a terminal that does not say how many it has.
 _COLUMNS = 80
-BOLD, RED, YELLOW = "1", "31", "33"
+RED, YELLOW = "31", "33"
 
 
 def can_move_cursor() -> bool:
