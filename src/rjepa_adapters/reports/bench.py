@@ -126,7 +126,7 @@ def _timeline(
             rows.append(batch["rows"])
             speeds.append(batch["new_tokens"] / max(batch["seconds"], 1e-9))
         for made in one["decisions"]:
-            change = f"{made['rows_before']} → {made['rows_after']} rows"
+            change = f"{made['rows_before']} → {count(made['rows_after'], 'row')}"
             when = f"round {one['number'] + 1}, {duration(made['at'])}"
             changes.append(f"{when}: {change}, {made['reason']}: {made['detail']}")
         before += one["seconds"]
@@ -193,7 +193,7 @@ def _method(facts: Facts) -> Iterator[str]:
                     f"{rate(done['seconds'] / max(1, done['problems']))} s/problem"
                     for done in one["rounds"]
                 )
-                + f". Its last batches had {one['last_rows']} rows."
+                + f". Its last batches had {count(one['last_rows'], 'row')}."
             )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rjepa_core.config import unstructure
 from rjepa_core.settings import TrainSettings
+from rjepa_core.text import count
 
 from .page import render
 from .svg import CURVES, curves, scatter, shares
@@ -115,7 +116,7 @@ def _epochs(
 def _picture(picture: LatentPicture) -> tuple[Markup, str]:
     first, second = (f"{share * 100:.0f} %" for share in picture.explained)
     caption = (
-        f"{picture.name} of {len(picture.points):,} steps, on their first two principal "
+        f"{picture.name} of {count(len(picture.points), 'step')}, on their first two principal "
         f"components, which explain {first} and {second} of the variance."
     )
     return scatter(caption, picture.points, picture.positions), caption

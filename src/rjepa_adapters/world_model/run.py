@@ -18,6 +18,7 @@ from rjepa_core.domain.problem import Split
 from rjepa_core.errors import SettingsError, UsageError
 from rjepa_core.ports.world_model import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
 from rjepa_core.settings import TrainSettings
+from rjepa_core.text import count
 
 from ..reports.training import html, latent_picture
 from . import checkpoint
@@ -91,7 +92,7 @@ def _train(
         base.check(data)
     training, validation = LatentDataset(data), LatentDataset(held_out)
     watch.say(
-        f"{len(data):,} traces with {int(data.steps.sum()):,} steps to train on, "
+        f"{count(len(data), 'trace')} with {count(int(data.steps.sum()), 'step')} to train on, "
         f"{len(held_out):,} with {int(held_out.steps.sum()):,} to validate on"
     )
     verifier = None if state is None else state.verifier
@@ -286,7 +287,7 @@ def _check_same(data: Index, state: RunState, run: str) -> None:
         raise UsageError(f"{run}: was trained on another latent space: {named}")
     if len(data) != state.traces:
         raise UsageError(
-            f"{run}: was begun with {state.traces:,} traces to train on, now there are "
+            f"{run}: was begun with {count(state.traces, 'trace')} to train on, now there are "
             f"{len(data):,}; begin another run to use them"
         )
 

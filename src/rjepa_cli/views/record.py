@@ -12,6 +12,7 @@ from rjepa_core.domain.trace import RecordKey
 from rjepa_core.plugins import open_world_model
 from rjepa_core.ports.store import KeepsGrades, LatentStore
 from rjepa_core.scoring import score, wrong_step
+from rjepa_core.text import count
 
 from ..console import short_name
 
@@ -81,9 +82,10 @@ def record_lines(facts: Facts) -> list[str]:
     lines = [
         f"record   {facts['id']} ({facts['domain']}): "
         f"{layers} × {steps} × {width} {facts['dtype']}",
-        f"prompt   {facts['prompt_tokens']} tokens; |latent| {_norms(facts['prompt_norms'])}",
+        f"prompt   {count(facts['prompt_tokens'], 'token')}; "
+        f"|latent| {_norms(facts['prompt_norms'])}",
         *_indented(facts["prompt"] or facts["statement"]),
-        f"steps    {steps} by {facts['strategy']}, {facts['completion_tokens']} tokens, "
+        f"steps    {steps} by {facts['strategy']}, {count(facts['completion_tokens'], 'token')}, "
         f"finish {facts['finish_reason']}",
     ]
     largest = max((step.get("surprise", 0.0) for step in facts["steps"]), default=0.0)

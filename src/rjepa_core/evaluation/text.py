@@ -2,44 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..text import count, visible
+from ..text import count, hanging, shortened, visible
+from ..text import table as aligned
 
 Facts = Mapping[str, Any]
 LESS = "less "
-# Columns of a terminal that a table takes at most, if its names leave room for one figure.
+# Columns that a table takes at most where there is no terminal.
 _WIDTH = 118
 
 
-def lines(facts: Facts) -> Iterator[str]:
-    """What stdout shows."""
-    yield from heading(facts)
+def lines(facts: Facts, width: int | None = None) -> Iterator[str]:
+    """What stdout shows, on a terminal of a width."""
+    yield from _wrapped(heading(facts), width, 2)
     for table in facts["tables"]:
         yield ""
-        yield f"{table['title']}"
+        yield from hanging(table["title"], width, 2)
         rows = [["", *table["columns"]], *rows_of(table)]
-        for columns in _side_by_side(rows):
-            for cells in columns:
-                yield "  " + "   ".join(cells).rstrip()
-        for note in notes(table):
-            yield f"  ({note})"
+        if width is not None:
+            # A figure with its interval is kept whole, and the name beside it is not.
+            widest = max(len(cell) for row in rows for cell in row[1:])
+            rows = [[shortened(row[0], max(12, width - widest - 5)), *row[1:]] for row in rows]
+        yield from (f"  {line}" for line in aligned(rows, (width or _WIDTH) - 2, gap=3))
+        yield from _wrapped((f"  ({note})" for note in notes(table)), width, 3)
 
 
-def _side_by_side(rows: Sequence[Sequence[str]]) -> Iterator[list[list[str]]]:
-    """The cells, all of a column as wide; a wide table in several parts, each with the methods."""
-    first, *columns = ([row[i] for row in rows] for i in range(len(rows[0])))
-    widest = max(map(len, first))
-    part, width = [[cell.ljust(widest) for cell in first]], widest
-    for column in columns:
-        most = max(map(len, column))
-        if len(part) > 1 and width + 3 + most > _WIDTH:
-            yield [list(row) for row in zip(*part, strict=True)]
-            part, width = part[:1], widest
-        part.append([cell.rjust(most) for cell in column])
-        width += 3 + most
-    yield [list(row) for row in zip(*part, strict=True)]
+def _wrapped(texts: Iterable[str], width: int | None, indent: int) -> Iterator[str]:
+    return (line for text in texts for line in hanging(text, width, indent))
 
 
 def markdown(facts: Facts) -> str:

@@ -33,6 +33,7 @@ from ..ports.scheduler import Decision
 from ..ports.source import ProblemSource
 from ..ports.store import Discards, LatentStore, StoreStats
 from ..settings import DEFAULT_TEMPLATES, ExtractionSettings, PromptSettings
+from ..text import count
 from .dry_run import (
     AbsentStore,
     DiskRoom,
@@ -262,7 +263,7 @@ def open_extraction(
         stack.callback(_close, store, fresh)
         if (len(store) or next(store.failures(), None)) and not settings.run.resume:
             raise StoreExistsError(
-                f"{store.location} holds {len(store)} records; "
+                f"{store.location} holds {count(len(store), 'record')}; "
                 "set run.resume to continue it, or use another store.path"
             )
         if store.identity is not None:

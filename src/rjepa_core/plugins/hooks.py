@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -69,11 +69,14 @@ class BackendAdapter(Adapter):
             backend would do here and why.
         context: `context(model, settings)` returns `ModelInfo.context` before the LLM is loaded;
             None if unknown.
+        models: `models()` returns names of models that can be opened without a download, for a
+            shell to complete; quick, and nothing is loaded.
     """
 
     create: Callable[[ModelSettings, Any], LLMBackend]
     diagnose: Callable[[], Mapping[str, str]] | None = None
     context: Callable[[ModelSettings, Any], int | None] | None = None
+    models: Callable[[], Sequence[str]] | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -181,7 +181,7 @@ class TrainingSettings:
     """How it is trained.
 
     Attributes:
-        batch_size: traces a step of the optimiser, on all devices and accumulations together.
+        batch_size: traces per step of the optimiser, on all devices and accumulations together.
         accumulate: parts that a batch is computed in.
         num_workers: processes that read the stores; 0 reads in the training process.
         lr: highest learning rate.

@@ -12,6 +12,7 @@ from ..domain.identity import LatentSpace, check_space
 from ..domain.trace import LARGEST_SAMPLE, RecordKey
 from ..errors import UsageError
 from ..ports.store import LatentStore
+from ..text import count
 
 EMPTY_ID = "the id is empty; give a problem's id or ID#SAMPLE"
 _KEYS_SEARCHED = 20_000
@@ -112,7 +113,11 @@ def near_ids(store: LatentStore, text: str) -> str:
     """Return the end of a message: similar ids, or else the number of records."""
     keys = itertools.islice(store.keys(), _KEYS_SEARCHED)
     near = difflib.get_close_matches(text, {key.problem_id: None for key in keys}, 3)
-    return f"; did you mean {' or '.join(near)}?" if near else f"; it has {len(store):,} records"
+    return (
+        f"; did you mean {' or '.join(near)}?"
+        if near
+        else f"; it has {count(len(store), 'record')}"
+    )
 
 
 @attrs.define
