@@ -144,7 +144,7 @@ def _add_states(app: FastAPI, served: Served, limits: HttpSettings, counted: Met
         },
         "llm": None if served.encoder is None else served.encoder.info.name,
         "store": served.stored is not None,
-        "records": None if served.stored is None else len(served.stored.store),
+        "records": None if served.stored is None else served.stored.store.stats().records,
         "high_percentile": HIGH_PERCENTILE,
     }
     described = InfoOut.model_validate(facts).model_dump_json()

@@ -15,7 +15,6 @@ export function about(info) {
   }
   get("facts").replaceChildren(...facts(info).flatMap(([name, value]) => [make("dt", "", name), make("dd", "", String(value))]));
   get("own").disabled = !info.llm;
-  get("form").hidden = !info.llm;
   needs(get("needs-llm"), !info.llm, "To score texts of your own, start the service with the LLM that the world model was trained on:", command(info, LLM));
   get("picker").hidden = false;
   get("found").textContent = info.records ? `${counted(info.records, "solution")}; type to search them.` : "";

@@ -34,9 +34,9 @@ async function start() {
 }
 
 async function examples() {
+  get("examples").hidden = false;
   try {
     const found = (await ask("/examples")).examples;
-    get("examples").hidden = false;
     get("cards").replaceChildren(...found.map(card));
     get("no-examples").hidden = found.length > 0;
     get("no-examples").textContent = info.store
@@ -146,6 +146,7 @@ get("form").addEventListener("keydown", (event) => {
 get("compare").addEventListener("change", compare);
 get("past").addEventListener("change", () => { if (shown) score({ ...shown, context: context() }); });
 get("link").addEventListener("click", copy);
+get("token-row").addEventListener("submit", (event) => event.preventDefault());
 get("token").addEventListener("change", start);
 window.addEventListener("popstate", restore);
 picker(pick, (message) => say("", message));
