@@ -217,6 +217,7 @@ class TextOut(BaseModel):
         None, description="The answer that a stored problem has; left out of texts"
     )
     split: SplitName | None = Field(None, description=f"{SPLIT}; left out of texts")
+    compared: str | None = Field(None, description="What the percentiles are among, in words")
     steps: list[StepOut]
     expected: list[NearOut] = Field(description="At the worst step; the nearest first")
 

@@ -139,7 +139,7 @@ def test_the_step_of_another_problem_is_seen(real: Served, browser: Any) -> None
         for number, step in enumerate(steps, 1):
             assert f"Step {number}" in step.text
             assert "above " in step.text
-        assert "of validation’s steps" in find(browser, "#legend").text
+        assert "of the steps in solutions of 5 steps, validation" in find(browser, "#legend").text
         assert find(browser, ".lead").text.startswith(f"Step 3 of {len(STEPS)} stands out, above ")
         assert len(find_all(browser, ".expected li")) == 3
         assert "Expected at step 3 instead" in find(browser, ".expected").text
@@ -221,7 +221,7 @@ def test_what_cannot_be_compared_has_no_bar(seeded: str, browser: Any) -> None:
     assert "surprise " in step.text
     assert not find_all(browser, ".bar, .step.worst, .expected, .swatch")
     assert "too little to compare it with" in find(browser, ".lead").text
-    assert "No percentile" in find(browser, "#legend").text
+    assert "No percentage" in find(browser, "#legend").text
 
 
 def test_a_stored_solution_is_found_and_scored_by_keyboard_alone(seeded: str, browser: Any) -> None:

@@ -10,6 +10,8 @@ export function about(info) {
     ? "This world model marks the steps of a solution that it did not expect, and says how probably they are wrong."
     : "This world model marks the steps of a solution that it did not expect.";
   get("about").textContent = `${knows} ${has(info)}`;
+  get("too-little").hidden = !info.too_little;
+  get("too-little").textContent = info.too_little ? `${info.too_little[0].toUpperCase()}${info.too_little.slice(1)}.` : "";
   if (info.verifies) {
     get("meaning").textContent = "The surprise says how unexpected a step is to this world model; how probably it is wrong, and the answer right, says the verifier.";
   }

@@ -1,6 +1,6 @@
 // Scored solutions: a sentence, a bar for each step, and what was expected where one stands out.
 
-import { above, bar, counted, digits, get, make, percent, shortened } from "./dom.js";
+import { above, bar, digits, get, make, percent, shortened } from "./dom.js";
 
 const EDGES = [75, 90]; // Percentiles where the colour changes, below the one that stands out.
 let high = 95;
@@ -18,8 +18,8 @@ export function show(info, answers, solutions) {
   get("shown").hidden = false;
   document.body.classList.add("scored");
   get("shown-problem").textContent = answers[0].problem;
-  get("columns").replaceChildren(...answers.map((one, i) => column(info, one, solutions[i], answers.length > 1 ? "AB"[i] : "")));
-  legend(info, answers);
+  get("columns").replaceChildren(...answers.map((one, i) => column(one, solutions[i], answers.length > 1 ? "AB"[i] : "")));
+  legend(answers);
 }
 
 // The result in a sentence.
@@ -43,13 +43,7 @@ function capital(text) {
   return text[0].toUpperCase() + text.slice(1);
 }
 
-// What the percentiles compare with: the steps of validation, in solutions of as many steps if it had some.
-function compared(info, answer) {
-  const steps = answer.steps.length;
-  return info.quantiles?.[steps] ? `of validation’s steps in solutions of ${counted(steps, "step")}` : "of all of validation’s steps";
-}
-
-function column(info, answer, solution, name) {
+function column(answer, solution, name) {
   const found = make("section", "column", make("h2", "", name ? `Solution ${name}` : "Solution"));
   found.append(make("p", "lead", sentence(answer)));
   if (solution.foreign !== null) found.append(make("p", "foreign", foreign(answer, solution)));
@@ -63,7 +57,6 @@ function column(info, answer, solution, name) {
   if (answer.answer || answer.reference) found.append(ending(answer));
   if (answer.split) found.append(make("p", "hint", `${part(answer.split)} Mean surprise ${digits(answer.surprise)}.`));
   if (standsOut(answer) && answer.expected.length) found.append(expected(answer));
-  found.dataset.compared = compared(info, answer);
   return found;
 }
 
@@ -129,13 +122,13 @@ function expected(answer) {
   return found;
 }
 
-function legend(info, answers) {
+function legend(answers) {
   const edges = [...EDGES, high];
   if (!answers.every(known)) {
-    get("legend").replaceChildren(make("p", "hint", "No percentile: validation had too few solutions of this length to compare with."));
+    get("legend").replaceChildren(make("p", "hint", "No percentage: validation had too few solutions of this length to compare with."));
     return;
   }
   const names = [`below ${edges[0]} %`, `${edges[0]}–${edges[1]} %`, `${edges[1]}–${high} %`, `from ${high} %: stands out`];
-  const words = [...new Set(answers.map((one) => compared(info, one)))].join(", and ");
-  get("legend").replaceChildren(make("span", "", `Surprise, above … ${words}:`), ...names.map((name, i) => make("span", `swatch level-${i}`, name)));
+  const words = [...new Set(answers.map((one) => one.compared))].join(", and ");
+  get("legend").replaceChildren(make("span", "", `Bar and colour: surprise above … ${words}:`), ...names.map((name, i) => make("span", `swatch level-${i}`, name)));
 }
