@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
 import yaml
 
 from rjepa_core.config import structure, unstructure
+from rjepa_core.domain.floors import too_few_to_train
 from rjepa_core.domain.identity import differences
 from rjepa_core.domain.problem import Split
 from rjepa_core.errors import SettingsError, UsageError
 from rjepa_core.ports.world_model import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
 from rjepa_core.settings import TrainSettings
 
+from ..reports.evaluated import REPORT
 from ..reports.training import html, latent_picture
 from . import checkpoint
 from .batches import LONG, LengthBatches
@@ -49,9 +52,6 @@ _RIDGE_BATCH = 128
 _FREE = ("num_workers", "device", "checkpoint_minutes", "keep_last")
 # Kept in a run's checkpoints: its order of traces follows from them. Older runs have none.
 _LIMITS = {"long": LONG, "most_steps": MOST_STEPS}
-
-
-REPORT = "report.html"
 
 
 def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) -> TrainSummary:
@@ -93,6 +93,9 @@ def _train(
         f"{len(data):,} traces with {int(data.steps.sum()):,} steps to train on, "
         f"{len(held_out):,} with {int(held_out.steps.sum()):,} to validate on"
     )
+    too_little = too_few_to_train(_problems(data))
+    if too_little is not None and not watch.resume:
+        watch.warn(too_little)
     verifier = None if state is None else state.verifier
     if state is None and settings.model.verifies:
         verifier = verifier_facts(settings, data, held_out, base, watch)
@@ -139,6 +142,7 @@ def _train(
     finally:
         training.close()
         validation.close()
+    summary = attrs.evolve(summary, too_little=too_little)
     if processes.first:
         watch.say(trainer.chosen())
         watch.say("writing the report")
@@ -305,6 +309,10 @@ def _statistics(data: LatentDataset, settings: TrainSettings, watch: TrainWatch)
     )
 
 
+def _problems(data: Index) -> int:
+    return len(np.unique(data.problem))
+
+
 def _facts(data: Index, settings: TrainSettings) -> dict[str, Any]:
     return {
         "settings": unstructure(settings),
@@ -338,6 +346,7 @@ def _report(place: Path, settings: TrainSettings, trainer: Trainer, summary: Tra
         summary.best_epoch,
         trainer.chosen(),
         reliability,
+        summary.too_little,
     )
     path, unfinished = place / REPORT, place / f"{REPORT}.part"
     unfinished.write_text(page, encoding="utf-8")

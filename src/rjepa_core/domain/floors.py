@@ -28,3 +28,17 @@ def too_few_to_evaluate(problems: int) -> str | None:
         f"{count(problems, 'problem')} to evaluate on: figures of fewer than {FEWEST_PROBLEMS} are "
         "mostly chance, whatever their intervals say"
     )
+
+
+# Problems that speeds are measured on.
+FEWEST_MEASURED = 16
+
+
+def too_few_to_measure(problems: int) -> str | None:
+    """Return the sentence for speeds of so many problems; None if they are enough."""
+    if problems >= FEWEST_MEASURED:
+        return None
+    return (
+        f"{count(problems, 'problem')} to measure: speeds of fewer than {FEWEST_MEASURED} depend "
+        "mostly on which they are"
+    )
