@@ -41,11 +41,11 @@ def verdict(curve: Sequence[Row], best_epoch: int | None, too_little: bool = Fal
     if not curve:
         return "No epoch was finished: there is nothing to judge yet."
     chosen = [row for row in curve if row.get("epoch") == best_epoch]
-    row, where = (chosen or curve[-1:])[0], "" if chosen else " in the last epoch"
+    row, who = (chosen or curve[-1:])[0], "it" if chosen else "its last epoch"
     found = _found(row)
     if not found:
         return "What it is worth was not measured while it trained."
-    said = f"On validation{where}, it {found}"
+    said = f"On validation, {who} {found}"
     if best_epoch == 0:
         said = f"Training added nothing to the linear path that it started from. {said}"
     return f"Too little to judge by. {said}." if too_little else f"{said}."
