@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from rjepa_adapters.remote import protocol as wire
 from rjepa_core import __version__
+from rjepa_core.domain.answer import answer_of
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import StepSpan
 from rjepa_core.ports.world_model import Floats, Verification, WorldModelInfo
@@ -119,6 +120,7 @@ def text(
         problem=trace.problem.statement,
         strategy=trace.strategy,
         answer=trace.answer,
+        given=answer_of(trace),
         steps=steps,
         expected=list(expected),
         compared=_compared(info, count) if None not in places else None,

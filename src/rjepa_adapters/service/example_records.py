@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from itertools import islice, product
+from itertools import combinations, islice, product
 
 import attrs
 
@@ -71,19 +71,27 @@ def _foreign(record: LatentRecord, donor: LatentRecord) -> ForeignStep:
 
 
 def pair_in(records: Records) -> list[LatentRecord]:
-    """Two different solutions of one problem; empty if there are none."""
+    """Two different solutions of one problem, if possible one of them known to be wrong; empty if
+    there are none."""
     entries = _entries(records)
+    any_two: list[LatentRecord] = []
     for steps, part in product(_STEPS, PARTS):
         samples: dict[str, list[RecordKey]] = defaultdict(list)
         for key, entry in entries:
-            if not _fits(records, key, entry, part, steps):
-                continue
-            for other in samples[key.problem_id]:
-                found = [one for one in (_get(records, other), _get(records, key)) if one]
-                if len({fold(one.trace.completion) for one in found}) == 2:
-                    return found
-            samples[key.problem_id].append(key)
-    return []
+            if _fits(records, key, entry, part, steps):
+                samples[key.problem_id].append(key)
+        several = (keys for keys in samples.values() if len(keys) > 1)
+        for keys in islice(several, _TRIED):
+            found = [record for record in (_get(records, key) for key in keys[:_TRIED]) if record]
+            for one, other in combinations(found, 2):
+                if fold(one.trace.completion) == fold(other.trace.completion):
+                    continue
+                if _known_wrong(records, one) != _known_wrong(records, other):
+                    return [one, other]
+                any_two = any_two or [one, other]
+        if any_two:
+            break
+    return any_two
 
 
 def _entries(records: Records) -> list[tuple[RecordKey, Entry]]:
@@ -115,7 +123,7 @@ def _known_wrong(records: Records, record: LatentRecord) -> bool:
     """Whether the store says that a solution is wrong, or was damaged."""
     said, store = record.trace.metadata, records.store
     grade = store.grade(record.key) if isinstance(store, KeepsGrades) else None
-    wrong = grade is not None and grade.mark == WRONG
+    wrong = said.get("correct") == "false" or (grade is not None and grade.mark == WRONG)
     return wrong or WRONG_STEP in said or said.get(KIND, CLEAN) != CLEAN
 
 

@@ -90,19 +90,21 @@ def router(scorer: Scorer, records: Records | None, limits: HttpSettings) -> API
         if not found:
             return []
         clean = await places(request, [sequence_of(one.record, records.layer) for one in found])
-        tried = found[:_READ]
-        with_llm = await read(request, tried)
-        if with_llm is None:
+        tried, spoiled = await read(request, found[:_READ])
+        with_llm = bool(tried)
+        if not with_llm:
             tried = found
-        spoiled = with_llm or [sequence_of(one.spoiled, records.layer) for one in tried]
-        seen = _Seen(tried, await places(request, spoiled), with_llm is not None)
+            spoiled = [sequence_of(one.spoiled, records.layer) for one in found]
+        seen = _Seen(tried, await places(request, spoiled), with_llm)
         return _of_records(found, clean, seen, pair)
 
-    async def read(request: Request, found: Sequence[Candidate]) -> list[LatentSequence] | None:
-        """Have the LLM read those with a foreign step; None if there is none, or it is too slow."""
+    async def read(
+        request: Request, found: Sequence[Candidate]
+    ) -> tuple[list[Candidate], list[LatentSequence]]:
+        """Have the LLM read those with a foreign step; none if there is no LLM, or it is slow."""
         side = scorer.texts
         if side is None:
-            return None
+            return [], []
         texts = [
             Solution(
                 one.record.trace.problem.statement,
@@ -117,9 +119,13 @@ def router(scorer: Scorer, records: Records | None, limits: HttpSettings) -> API
                 request, lambda: side.submit(texts), seconds, ["/examples"] * len(texts)
             )
         except ProblemError:
-            return None
-        read = [sequence_of(one) for one in encoded if not isinstance(one, Failure)]
-        return read if len(read) == len(texts) else None
+            return [], []
+        read = [
+            (one, sequence_of(record))
+            for one, record in zip(found, encoded, strict=True)
+            if not isinstance(record, Failure) and len(record.trace.spans) == len(_steps(one))
+        ]
+        return [one for one, _ in read], [sequence for _, sequence in read]
 
     async def places(
         request: Request, sequences: Sequence[LatentSequence]
@@ -147,19 +153,18 @@ class _Seen:
         self, tried: Sequence[Candidate], places: Sequence[tuple[float, ...] | None], read: bool
     ) -> None:
         self.read, self.tried = read, len(tried)
-        found = [
-            (sum(place >= HIGH_PERCENTILE for place in row), i)
-            for i, (one, row) in enumerate(zip(tried, places, strict=True))
-            if row is not None and row[one.foreign.at] == max(row) >= HIGH_PERCENTILE
-        ]
-        # Easiest to see where no other step stands out beside it.
-        self.indices = [i for _, i in sorted(found)]
+        found = []
+        for i, (one, row) in enumerate(zip(tried, places, strict=True)):
+            if row is not None and row[one.foreign.at] == max(row) >= HIGH_PERCENTILE:
+                found.append((max(row[: one.foreign.at] + row[one.foreign.at + 1 :]), i))
+        # Easiest to see where nothing else is surprising beside it.
+        self.found = [tried[i] for _, i in sorted(found)]
 
     def note(self, part: str) -> str:
         """Say how they were made, and how often the foreign step stood out."""
-        how = "and the LLM reads it there" if self.read else "with the vector that it has at home"
+        how = "and the LLM reads it there" if self.read else "with the vector from its own solution"
         told = (
-            f"A step of another problem takes the place of one, {how}. In {len(self.indices)} of "
+            f"A step of another problem takes the place of one, {how}. In {len(self.found)} of "
             f"{self.tried} such solutions of the {part} it stands out most."
         )
         return told if self.read else f"{told} Read by an LLM, it would be harder to spot."
@@ -174,7 +179,7 @@ def _of_records(
     """The examples that a store has; of three different problems, if there are as many."""
     calm = [i for i, row in enumerate(clean) if row is not None and max(row) < HIGH_PERCENTILE]
     part = PARTS[split_of(candidates[0].record.trace.problem.statement_hash)]
-    order = [*seen.indices, *range(len(candidates))]
+    order = [*map(candidates.index, seen.found), *range(len(candidates))]
     shown = order[0]
     first = next((i for i in [*calm, *order] if i != shown), shown)
     both = next((i for i in order if i not in (first, shown)), shown)

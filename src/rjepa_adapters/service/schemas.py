@@ -213,6 +213,7 @@ class TextOut(BaseModel):
     problem: str
     strategy: str = Field(description="How the text was divided into steps")
     answer: str | None = Field(description="The final answer, as written")
+    given: str | None = Field(description="The final answer, without the words around it")
     reference: str | None = Field(
         None, description="The answer that a stored problem has; left out of texts"
     )

@@ -19,6 +19,7 @@ export function about(info) {
   get("own").disabled = !info.llm;
   needs(get("needs-llm"), !info.llm, "To score texts of your own, start the service with the LLM that the world model was trained on:", command(info, LLM));
   get("picker").hidden = false;
+  if (!info.store && !info.llm) get("intro").hidden = true;
   get("found").textContent = info.records ? `${counted(info.records, "solution")}; type to search them.` : "";
   get("picker-body").hidden = !info.store;
   needs(get("needs-store"), !info.store, "To search solutions, and to see what was expected in place of a step, start the service with a store:", command(info, STORE));
@@ -48,10 +49,15 @@ function facts(info) {
 }
 
 function command(info, missing) {
-  return `rjepa-cli serve --world-model RUN${info.store ? ` ${STORE}` : ""}${info.llm ? ` ${LLM}` : ""} ${missing}`;
+  const words = ["rjepa-cli serve", "--world-model RUN"];
+  if (info.store) words.push(STORE);
+  if (info.llm) words.push(LLM);
+  return [...words, missing];
 }
 
+// Lines are broken between options alone.
 function needs(element, hidden, words, line) {
   element.hidden = !hidden;
-  if (hidden) element.replaceChildren(`${words} `, make("code", "", line));
+  const parts = line.flatMap((part, i) => [i ? " " : "", make("span", "option", part)]);
+  if (hidden) element.replaceChildren(`${words} `, make("code", "", ...parts));
 }

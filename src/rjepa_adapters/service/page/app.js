@@ -41,7 +41,7 @@ async function examples() {
     get("no-examples").hidden = found.length > 0;
     get("no-examples").textContent = info.store
       ? "This store has no two short solutions with texts to make examples of."
-      : "There are none without stored solutions or an LLM; see below how to start the service with them.";
+      : "There are none without stored solutions or an LLM.";
   } catch (error) {
     say("", error.message);
   }

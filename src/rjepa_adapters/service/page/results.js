@@ -33,8 +33,8 @@ function sentence(answer) {
   const name = `step ${answer.worst + 1} of ${answer.steps.length}`;
   let found;
   if (!known(answer)) found = `The most surprising is ${name}; there is too little to compare it with.`;
-  else if (standsOut(answer)) found = `${capital(name)} stands out, ${above(worst.percentile)}.`;
-  else found = `No step stands out; the most surprising is ${name}, ${above(worst.percentile)}.`;
+  else if (standsOut(answer)) found = `${capital(name)} stands out, ${above(worst.percentile)} ${answer.compared}.`;
+  else found = `No step stands out; the most surprising is ${name}, ${above(worst.percentile)} ${answer.compared}.`;
   if (!verified(answer)) return found;
   return `${found} Probably wrong: ${hasWrong(answer) ? `step ${answer.wrong_step + 1}` : "none"}.`;
 }
@@ -54,7 +54,7 @@ function column(answer, solution, name) {
   const wrong = hasWrong(answer) ? answer.wrong_step : -1;
   answer.steps.forEach((step, i) => list.append(row(step, i, i === answer.worst && standsOut(answer), i === wrong, i === solution.foreign)));
   found.append(list);
-  if (answer.answer || answer.reference) found.append(ending(answer));
+  if (answer.given || answer.reference) found.append(ending(answer));
   if (answer.split) found.append(make("p", "hint", `${part(answer.split)} Mean surprise ${digits(answer.surprise)}.`));
   if (standsOut(answer) && answer.expected.length) found.append(expected(answer));
   return found;
@@ -93,16 +93,13 @@ function row(step, i, worst, wrong, isForeign) {
 }
 
 function ending(answer) {
-  const given = answer.answer ? bare(answer.answer) : null;
-  const wanted = answer.reference ? bare(answer.reference) : null;
-  const found = make("p", "answer number", "Answer given: ", make("b", "", given ?? "none found"));
-  found.append("; expected: ", wanted ? make("b", "", wanted) : "not stored");
-  if (given && wanted && same(given) === same(wanted)) found.append(" ✓ the same");
+  const { given, reference } = answer;
+  const found = make("p", "answer number", "Answer given: ", make("b", "", given || "none found"));
+  found.append("; expected: ", reference ? make("b", "", reference) : "not stored");
+  if (given && reference && same(given) === same(reference)) found.append(" ✓ the same");
   return found;
 }
 
-// `#### 1,080` and `Answer: 1,080` are 1,080.
-const bare = (answer) => answer.replace(/^\s*(#{4}|(final )?answer:)\s*/i, "").trim();
 const same = (answer) => answer.replace(/[\s,$.]+$|[\s,$]/g, "").toLowerCase();
 
 function part(split) {
