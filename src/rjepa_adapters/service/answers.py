@@ -16,10 +16,12 @@ from starlette.responses import Response
 
 from rjepa_adapters.remote import protocol as wire
 from rjepa_core import __version__
+from rjepa_core.domain.answer import answer_of
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import StepSpan
 from rjepa_core.ports.world_model import Floats, Verification, WorldModelInfo
 from rjepa_core.scoring import Judgement, percentiles, whole, wrong_step
+from rjepa_core.text import count as counted
 
 from . import problem_details as problems
 from .bodies import JSON, LatentsRequest, wants_bytes
@@ -118,10 +120,18 @@ def text(
         problem=trace.problem.statement,
         strategy=trace.strategy,
         answer=trace.answer,
+        given=answer_of(trace),
         steps=steps,
         expected=list(expected),
+        compared=_compared(info, count) if None not in places else None,
         **fields,
     )
+
+
+def _compared(info: WorldModelInfo, steps: int) -> str:
+    """Say what the percentiles of a trace of so many steps are among; see `percentile`."""
+    whose = f"of {counted(steps, 'step')}" if info.quantiles.get(steps) else "of any length"
+    return f"of the steps in solutions {whose}, validation"
 
 
 def _single(asked: LatentsRequest, rows: Sequence[R]) -> R:

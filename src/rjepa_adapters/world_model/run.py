@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
 import yaml
 
 from rjepa_core.config import structure, unstructure
+from rjepa_core.domain.floors import too_few_to_train
 from rjepa_core.domain.identity import differences
 from rjepa_core.domain.problem import Split
 from rjepa_core.errors import SettingsError, UsageError
@@ -20,6 +22,7 @@ from rjepa_core.ports.world_model import RUN_CONFIG, UNFINISHED, TrainSummary, T
 from rjepa_core.settings import TrainSettings
 from rjepa_core.text import count
 
+from ..reports.evaluated import REPORT
 from ..reports.training import html, latent_picture
 from . import checkpoint
 from .batches import LONG, LengthBatches
@@ -51,9 +54,6 @@ _RIDGE_BATCH = 128
 _FREE = ("num_workers", "device", "checkpoint_minutes", "keep_last")
 # Kept in a run's checkpoints: its order of traces follows from them. Older runs have none.
 _LIMITS = {"long": LONG, "most_steps": MOST_STEPS}
-
-
-REPORT = "report.html"
 
 
 def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) -> TrainSummary:
@@ -95,6 +95,9 @@ def _train(
         f"{count(len(data), 'trace')} with {count(int(data.steps.sum()), 'step')} to train on, "
         f"{len(held_out):,} with {int(held_out.steps.sum()):,} to validate on"
     )
+    too_little = too_few_to_train(_problems(data))
+    if too_little is not None and not watch.resume:
+        watch.warn(too_little)
     verifier = None if state is None else state.verifier
     if state is None and settings.model.verifies:
         verifier = verifier_facts(settings, data, held_out, base, watch)
@@ -141,6 +144,7 @@ def _train(
     finally:
         training.close()
         validation.close()
+    summary = attrs.evolve(summary, too_little=too_little)
     if processes.first:
         watch.say(trainer.chosen())
         watch.say("writing the report")
@@ -307,6 +311,10 @@ def _statistics(data: LatentDataset, settings: TrainSettings, watch: TrainWatch)
     )
 
 
+def _problems(data: Index) -> int:
+    return len(np.unique(data.problem))
+
+
 def _facts(data: Index, settings: TrainSettings) -> dict[str, Any]:
     return {
         "settings": unstructure(settings),
@@ -344,6 +352,7 @@ def _report(
         summary.best_epoch,
         trainer.chosen(),
         reliability,
+        summary.too_little,
     )
     path, unfinished = place / REPORT, place / f"{REPORT}.part"
     unfinished.write_text(page, encoding="utf-8")

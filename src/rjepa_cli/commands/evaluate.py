@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -143,6 +144,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
         told = screen.json(facts) if params["json"] else screen.result(*lines(facts, screen.width))
         if out is not None:
             _write(out, facts, screen)
+        _show_in_runs(facts, screen)
     if not told and out is None:
         return FAILED
     return SOME_LEFT_OUT if facts["facts"]["left_out"] else DONE
@@ -200,6 +202,24 @@ def _write(out: Path, facts: Facts, screen: Screen) -> None:
         out, {JSON_FILE: text + "\n", TABLE_FILE: markdown(facts), REPORT_FILE: html(facts)}
     )
     screen.say(f"written: {', '.join(str(out / n) for n in (JSON_FILE, TABLE_FILE, REPORT_FILE))}")
+
+
+def _show_in_runs(facts: Facts, screen: Screen) -> None:
+    """Put the evaluation into the report of each run that has one here."""
+    from rjepa_adapters.reports.evaluated import show_in_run
+
+    when = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    for name, one in facts["world_models"].items():
+        try:
+            place = show_in_run(Path(one["location"]), facts, name, when)
+        except OSError as error:
+            screen.warn(
+                f"{one['location']}: its report cannot show the evaluation: "
+                f"{error.strerror or error}"
+            )
+            continue
+        if place is not None:
+            screen.say(f"shown in: {place}")
 
 
 # Seconds without a line.

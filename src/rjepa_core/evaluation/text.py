@@ -11,6 +11,7 @@ from ..text import table as aligned
 Facts = Mapping[str, Any]
 LESS = "less "
 # Columns that a table takes at most where there is no terminal.
+AHEAD, BEHIND, SAME = "ahead", "behind", "no difference that counts"
 _WIDTH = 118
 
 
@@ -68,18 +69,22 @@ def heading(facts: Facts) -> Iterator[str]:
         yield f"in brackets: 95 % intervals of {facts['draws']:,} draws of the problems"
 
 
-def leads(facts: Facts) -> Iterator[tuple[str, list[str]]]:
+def leads(facts: Facts, of: Sequence[str] | None = None) -> Iterator[tuple[str, list[str]]]:
     """What the reader has to know first, by table: each leading figure of the world models (the
-    worst of their seeds) with the best baseline's, and what such figures can be used for."""
+    worst of their seeds) with the best baseline's, and what such figures can be used for. With `of`
+    the tables with figures of these world models alone."""
     for table in facts["tables"]:
         if table["leads"]:
-            found = [one for column in table["leads"] for one in _led(table, column)]
+            found = [one for column in table["leads"] for one in _led(table, column, of)]
+            if of is not None and not found:
+                continue
             use = table["use"]
             yield table["title"], [*found, f"What it can be used for: {use}."]
 
 
-def _led(table: Facts, column: str) -> Iterator[str]:
-    lower = column in table["lower"]
+def compared(table: Facts, column: str) -> Iterator[tuple[Facts, Facts, Facts | None]]:
+    """Yield each line of a world model (of several seeds the worst), the line of the best baseline,
+    and the difference between the two, if it is known."""
     members = {name for line in table["lines"] for name in line["of"]}
     shown = [
         line
@@ -90,23 +95,39 @@ def _led(table: Facts, column: str) -> Iterator[str]:
     baselines = [line for line in shown if line["kind"] == "baseline"]
     if not baselines:
         return
-    best = (min if lower else max)(baselines, key=lambda line: line["figures"][column]["value"])
+    better = min if column in table["lower"] else max
+    best = better(baselines, key=lambda line: line["figures"][column]["value"])
     for line in shown:
         if line["kind"] == "world model":
-            text = f"{column}: {visible(line['method'])} {figure(line['figures'][column])}, "
-            text += f"{visible(best['method'])} {figure(best['figures'][column])}"
-            yield text + _verdict(line["differences"].get(best["method"], {}).get(column), lower)
+            yield line, best, line["differences"].get(best["method"], {}).get(column)
 
 
-def _verdict(difference: Facts | None, lower: bool) -> str:
-    """Whether the world model is ahead of the best baseline."""
+def is_of(line: Facts, names: Sequence[str] | None) -> bool:
+    """Return whether a line is of one of these world models, or of several with it among them."""
+    if names is None:
+        return True
+    methods = (line["method"], *line["of"])
+    return any(one == name or one.startswith(f"{name}, ") for one in methods for name in names)
+
+
+def _led(table: Facts, column: str, of: Sequence[str] | None) -> Iterator[str]:
+    for line, best, difference in compared(table, column):
+        if not is_of(line, of):
+            continue
+        text = f"{column}: {visible(line['method'])} {figure(line['figures'][column])}, "
+        text += f"{visible(best['method'])} {figure(best['figures'][column])} (the best baseline)"
+        if told := outcome(difference, column in table["lower"]):
+            text += f": {told}, {figure(difference or {}, signed=True)}"
+        yield text
+
+
+def outcome(difference: Facts | None, lower: bool) -> str:
+    """Return whether the world model is ahead of the best baseline; empty if that is not known."""
     if difference is None or difference["low"] is None:
-        return " (the best baseline)"
+        return ""
     if difference["low"] <= 0 <= difference["high"]:
-        told = "no difference that counts"
-    else:
-        told = "ahead" if (difference["value"] < 0) == lower else "behind"
-    return f" (the best baseline): {told}, {figure(difference, signed=True)}"
+        return SAME
+    return AHEAD if (difference["value"] < 0) == lower else BEHIND
 
 
 def rows_of(table: Facts) -> list[list[str]]:

@@ -271,6 +271,7 @@ class TrainSummary:
         curve: one row of values per epoch, as in `metrics.csv`.
         report: its HTML page, if it has one.
         rank: of this process among those that trained together; rank 0 wrote the run.
+        too_little: what is to be said if it was trained on too few problems.
     """
 
     run: str
@@ -284,6 +285,7 @@ class TrainSummary:
     curve: tuple[dict[str, Any], ...] = ()
     rank: int = 0
     report: str | None = None
+    too_little: str | None = None
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from .ranking import MEASURES, RIGHT, VOTE, Order, Vote, measure_for, order_by, 
 from .run import Ranking, ScoredTrace, ScoreRunSettings, ScoreSettings, rank_all, score_all
 from .serving import Served, ServeRunSettings, ServeSettings, StoredSteps, open_served
 from .surprise import (
+    HIGH_PERCENTILE,
     MAX,
     Judgement,
     check_finite,
@@ -21,6 +22,7 @@ from .surprise import (
 from .text_encoder import Solution, TextEncoder, sequence_of
 
 __all__ = [
+    "HIGH_PERCENTILE",
     "MAX",
     "MEASURES",
     "RIGHT",

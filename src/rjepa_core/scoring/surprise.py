@@ -31,6 +31,9 @@ _BATCH, _BATCH_STEPS = 256, 16_384
 MEAN, MAX = "mean", "max"
 # Above this probability, a step is probably wrong.
 _PROBABLE = 0.5
+# From this percentile on, a step's surprise is high: worth pointing out, and asking what was
+# expected instead. By definition that is so of 5 % of validation's steps.
+HIGH_PERCENTILE = 95.0
 
 
 @attrs.frozen(eq=False)
