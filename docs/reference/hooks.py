@@ -16,6 +16,7 @@ from rjepa_core.extraction import BatchBackend
 from rjepa_core.ports import backend as llm_backend
 from rjepa_core.ports import executor, grader, maintenance, world_model
 from rjepa_core.ports import probe as memory_probe
+from rjepa_core.ports import progress as progress_bars
 from rjepa_core.ports import scheduler as batch_scheduler
 from rjepa_core.ports import source as problem_source
 from rjepa_core.ports import store as latent_store
@@ -52,6 +53,7 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
     "probe": ([memory_probe.MemoryProbe], ["probe_suite.ProbeContract"]),
     "world_model": ([world_model.WorldModel], ["world_model_suite.WorldModelContract"]),
     "grader": ([grader.Grader, grader.Submission], ["grader_suite.GraderContract"]),
+    "progress_bar": ([progress_bars.ProgressBar], []),
     # It is handed what it answers with; what it answers to is the service's own.
     "service": ([serving.Served], []),
 }

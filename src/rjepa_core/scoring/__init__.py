@@ -19,6 +19,7 @@ from .surprise import (
     wrong_step,
 )
 from .text_encoder import Solution, TextEncoder, sequence_of
+from .texts import open_encoder, rank_texts, score_text
 
 __all__ = [
     "MAX",
@@ -43,14 +44,17 @@ __all__ = [
     "judge_each",
     "measure_for",
     "named",
+    "open_encoder",
     "open_served",
     "order",
     "order_by",
     "percentiles",
     "rank_all",
+    "rank_texts",
     "reason_of",
     "score",
     "score_all",
+    "score_text",
     "sequence_of",
     "surprise_each",
     "vote",
