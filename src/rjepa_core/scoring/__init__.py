@@ -6,6 +6,7 @@ from .serving import Served, ServeRunSettings, ServeSettings, StoredSteps, open_
 from .surprise import (
     MAX,
     Judgement,
+    Scored,
     check_finite,
     check_logprobs,
     judge_each,
@@ -31,6 +32,7 @@ __all__ = [
     "Ranking",
     "ScoreRunSettings",
     "ScoreSettings",
+    "Scored",
     "ScoredTrace",
     "ServeRunSettings",
     "ServeSettings",

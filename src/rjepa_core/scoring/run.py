@@ -98,7 +98,8 @@ class Ranking:
         problem_id: of the problem.
         statement: of the problem.
         solutions: in that order.
-        scores: of each solution, by which they are ordered.
+        scores: of each solution, by which they are ordered: surprise, which has no unit, or a
+            probability, or a sum of them.
         failed: solutions that could not be scored.
         by: what they are ordered by.
         votes: for `vote`, the answers, the one with the largest weight first; their `solutions` are
