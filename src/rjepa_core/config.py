@@ -115,7 +115,7 @@ def _fill(
     cls = type(instance)
     # Defaults of one section may depend on another.
     data = getattr(cls, "with_defaults", lambda given: given)(data)
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     fields = [a for a in attrs.fields(cls) if a.init]
     known = [a.name for a in fields]
     defaults = {a.name: a.default for a in fields}

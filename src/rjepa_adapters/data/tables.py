@@ -28,9 +28,9 @@ def to_arrow(
     """Return the steps of a store as a `pyarrow.Table`, one row per step.
 
     Columns: `key`, `problem_id`, `sample`, `domain`, `step` (from 0), `steps` (S), `text`,
-    `tokens`, `thinking`, `truncated`, `answer` and `finish_reason` of the trace; `logprob` (mean of the
-    step's tokens, in nats) if the store keeps it; `grade` if it has grades; `surprise` with a world
-    model; `latent`, a list of D float32, with `latents`.
+    `tokens`, `thinking`, `truncated`, `answer` and `finish_reason` of the trace; `logprob` (mean of
+    the step's tokens, in nats) if the store keeps it; `grade` if it has grades; `surprise` with a
+    world model; `latent`, a list of D float32, with `latents`.
 
     Args:
         store: read in its order.

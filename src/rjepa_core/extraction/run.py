@@ -423,7 +423,8 @@ def resolve_extraction(
 
 
 def _asked(settings: ExtractionSettings | Mapping[str, Any]) -> ExtractionSettings:
-    return settings_of(ExtractionSettings, _with_default_templates(settings))
+    asked: ExtractionSettings = settings_of(ExtractionSettings, _with_default_templates(settings))
+    return asked
 
 
 def _with_default_templates(values: Any) -> Any:

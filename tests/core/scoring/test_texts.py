@@ -70,7 +70,7 @@ def test_a_text_scores_as_in_a_file(
     [wanted] = score_all(settings, registry())
     found = score_text(world_model, STATEMENT, SOLUTIONS[0], encoder)
     np.testing.assert_array_equal(found.surprise, wanted.surprise)
-    assert found.trace.problem == wanted.trace.problem
+    assert found.trace.problem.id == wanted.trace.problem.id
     assert found.trace.step_texts == wanted.trace.step_texts
     # By location and by name, too; and as steps.
     again = score_text(
