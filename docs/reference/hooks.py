@@ -22,6 +22,8 @@ from rjepa_core.ports import source as problem_source
 from rjepa_core.ports import store as latent_store
 from rjepa_core.scoring import serving
 
+# Special methods that a port's users call.
+SHOWN = ("__len__", "__getitem__", "__contains__", "__iter__")
 PAGE = Path(__file__).with_suffix(".md")
 
 # Of each kind of adapter: the port's classes, and the suites that test it.
@@ -174,7 +176,7 @@ def _methods(port: type) -> Iterator[str]:
         if owner.__module__.startswith("rjepa_core"):
             for name, member in vars(owner).items():
                 function = member.fget if isinstance(member, property) else member
-                if (name.startswith("_") and name != "__len__") or not inspect.isfunction(function):
+                if (name.startswith("_") and name not in SHOWN) or not inspect.isfunction(function):
                     continue
                 signature = re.sub(r"'|\bself(?:, )?", "", str(inspect.signature(function)))
                 shown = signature.partition(" -> ")[2] if isinstance(member, property) else ""

@@ -16,7 +16,48 @@ import pytest
 import rjepa_core
 
 # Exported by version 0.1.0; code written against these runs.
-OF_0_1 = ["AdapterSettings", "DataSettings", "EncodingSettings", "ExtractionSettings", "Failure", "Generation", "GivenSolution", "Grade", "GradeSummary", "Identity", "LatentRecord", "LatentSpace", "MaskerSettings", "ModelSettings", "Problem", "ProblemSettings", "PromptSettings", "RJepaError", "RecordKey", "Registry", "RunSettings", "SamplingSettings", "StepSettings", "StepSpan", "StoreSettings", "Summary", "Trace", "TrainSettings", "TrainingSettings", "UsageError", "WorldModelSettings", "grade", "hookimpl", "open_extraction", "open_store", "open_world_model", "run_extraction", "score", "summarise", "train_world_model"]
+OF_0_1 = [
+    "AdapterSettings",
+    "DataSettings",
+    "EncodingSettings",
+    "ExtractionSettings",
+    "Failure",
+    "Generation",
+    "GivenSolution",
+    "Grade",
+    "GradeSummary",
+    "Identity",
+    "LatentRecord",
+    "LatentSpace",
+    "MaskerSettings",
+    "ModelSettings",
+    "Problem",
+    "ProblemSettings",
+    "PromptSettings",
+    "RJepaError",
+    "RecordKey",
+    "Registry",
+    "RunSettings",
+    "SamplingSettings",
+    "StepSettings",
+    "StepSpan",
+    "StoreSettings",
+    "Summary",
+    "Trace",
+    "TrainSettings",
+    "TrainingSettings",
+    "UsageError",
+    "WorldModelSettings",
+    "grade",
+    "hookimpl",
+    "open_extraction",
+    "open_store",
+    "open_world_model",
+    "run_extraction",
+    "score",
+    "summarise",
+    "train_world_model",
+]
 ROOMS = "domain errors config text ports plugins extraction scoring evaluation grading training"
 # What a number is counted in, or what a text or count is of.
 UNIT = re.compile(
