@@ -36,6 +36,12 @@ def _exists(location: str) -> bool:
     return is_store(location)
 
 
+def _beside(location: str) -> str:
+    from .fetch import fetch
+
+    return str(fetch(location, "store"))
+
+
 def _open(location: str, device: str) -> WorldModel:
     from .fetch import fetch
 
@@ -50,6 +56,7 @@ def rjepa_stores() -> Iterable[StoreAdapter]:
             summary="a store on the Hugging Face Hub, hf:USER/NAME; read only",
             create=_create,
             exists=_exists,
+            beside=_beside,
         )
     ]
 

@@ -14,7 +14,7 @@ import attrs
 from ..domain.problem import Split
 from ..domain.trace import RecordKey
 from ..errors import InputError, UsageError
-from ..plugins import Registry, open_store
+from ..plugins import Registry, locate, open_store
 from ..ports.store import KeepsGrades
 from .corpus import Corpus
 from .corruption import KINDS
@@ -98,4 +98,5 @@ def damage_store(
                     failed += 1
                 else:
                     kinds[one.kind] += 1
-        return Damaged(damage_location(location, split), dict(kinds), failed)
+        beside = locate(location, registry).beside
+        return Damaged(damage_location(beside, split), dict(kinds), failed)

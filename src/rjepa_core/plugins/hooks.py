@@ -86,11 +86,14 @@ class StoreAdapter(Adapter):
             (`StoreNotFoundError`); in mode `write` it is created if it does not.
         exists: `exists(location)` returns whether a store of this kind is there.
         maintenance: `maintenance()` returns what verifies, repairs and compacts its stores.
+        beside: `beside(location)` returns a place on this machine, beside which what is made from
+            a store is kept, where that cannot be beside the location itself.
     """
 
     create: Callable[[str, StoreMode, Any], LatentStore]
     exists: Callable[[str], bool]
     maintenance: Callable[[], Maintenance] | None = None
+    beside: Callable[[str], str] | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -63,6 +63,11 @@ class StorePlace:
         settings = self.adapter.configure(options or {}, "store")
         return self.adapter.create(self.place, mode, settings)
 
+    @property
+    def beside(self) -> str:
+        """The location beside which what is made from the store is kept."""
+        return self.adapter.beside(self.place) if self.adapter.beside is not None else self.path
+
     def require(self) -> None:
         """Raise `StoreNotFoundError` unless the store exists."""
         if not self.exists:
