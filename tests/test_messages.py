@@ -12,8 +12,6 @@ FILES = sorted(
     file
     for package in ("rjepa_core", "rjepa_adapters")
     for file in (SOURCE / package).rglob("*.py")
-    # What answers HTTP requests says how its service is started.
-    if file.parent != SOURCE / "rjepa_adapters" / "service"
 )
 COMMAND_LINE = re.compile(r"(?<![\w-])--[a-z][\w-]*|rjepa-cli")
 # Commands of other programs, and where a world model comes from: `rjepa-cli plugins` shows that.

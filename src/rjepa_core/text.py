@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import textwrap
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def duration(seconds: float) -> str:
@@ -93,6 +94,32 @@ def _bytes_escape(character: str) -> str:
 def _json_escape(character: str) -> str:
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
+def html_table(title: str, rows: Mapping[str, str]) -> str:
+    """Return names and values as a table for a notebook."""
+    # Not loaded where nothing is shown.
+    from html import escape
+
+    keep = "\t\n"
+    cells = "".join(
+        f'<tr><th style="text-align:left">{escape(visible(name))}</th>'
+        f'<td style="text-align:left">{escape(visible(value, keep))}</td></tr>'
+        for name, value in rows.items()
+    )
+    return f"<table><caption>{escape(visible(title))}</caption>{cells}</table>"
+
+
+def shortened(text: str, most: int = 40) -> str:
+    """Return the beginning of a text on one line, quoted."""
+    line = " ".join(text.split())
+    return repr(line if len(line) <= most else f"{line[: most - 1]}…")
+
+
+def shape_text(array: Any) -> str:
+    """Return the dtype and shape of an array: `float16[1, 5, 576]`; of anything else its repr."""
+    shape = getattr(array, "shape", None)
+    return repr(array) if shape is None else f"{array.dtype}{list(shape)}"
 
 
 def size(count: float) -> str:

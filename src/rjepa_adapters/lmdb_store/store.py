@@ -17,7 +17,15 @@ from rjepa_core.domain.identity import Identity, check_same, known_together
 from rjepa_core.domain.latents import LatentRecord, Vectors
 from rjepa_core.domain.trace import Failure, RecordKey, check_key, check_keys
 from rjepa_core.errors import ArgumentError, StoreClosedError, StoreError, StoreNotFoundError
-from rjepa_core.ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
+from rjepa_core.ports.store import (
+    Entry,
+    LatentStore,
+    Snapshot,
+    StoreMode,
+    StoreStats,
+    check_mode,
+    json_entry,
+)
 
 from ..paths import missing_folders, remove_empty, sync_directory
 from .directory import DATA, OWN_FILES, WriterLock, make_directory, require_store
@@ -44,7 +52,7 @@ from .writer import CheckedBatch, Commits, apply_delete, require_current
 T = TypeVar("T")
 
 
-class LmdbStore:
+class LmdbStore(LatentStore):
     """A store in the directory `location`. One thread of one process writes, any may read.
 
     A handle can be pickled and survives a fork: it reopens the store for reading, even if the

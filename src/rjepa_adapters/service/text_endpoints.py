@@ -74,7 +74,9 @@ def router(
     ) -> list[LatentRecord]:
         side = scorer.texts
         if side is None:
-            raise ProblemError(problems.NO_MODEL, "start the service with --model LLM")
+            raise ProblemError(
+                problems.NO_MODEL, "the service was started without an LLM (model.name)"
+            )
         length = sum(characters_of(one) for one in texts)
         if length > limits.request_characters:
             raise ProblemError(
@@ -114,7 +116,9 @@ def router(
 
     async def look_up(request: Request, call: Callable[[Records], R]) -> R:
         if records is None:
-            raise ProblemError(problems.NO_STORE, "start the service with --store DIR")
+            raise ProblemError(
+                problems.NO_STORE, "the service was started without a store (serve.store)"
+            )
         seconds = seconds_left(request, limits.answer_seconds)
         try:
             return await in_thread(request, lambda: call(records), seconds, records.threads)
@@ -133,7 +137,11 @@ def router(
         near: list[NearOut] = []
         if expected:
             if records is None:
-                raise ProblemError(problems.NO_STORE, "start it with --store DIR", "/expected")
+                raise ProblemError(
+                    problems.NO_STORE,
+                    "the service was started without a store (serve.store)",
+                    "/expected",
+                )
             worst = (int(judged.surprise.argmax()),)
             masked = [[Job(MASKED, sequence, masked=worst)]]
             seconds = seconds_left(request, limits.answer_seconds)

@@ -20,6 +20,7 @@ from rjepa_core.settings import TrainSettings
 from rjepa_core.text import count
 from rjepa_core.training.labels import OTHER_KIND, UNGRADED, UNLABELLED
 
+from ..hub.fetch import local_run
 from . import checkpoint
 from .calibration import Judged, better_than_chance
 from .dataset import LatentDataset
@@ -60,9 +61,10 @@ class Base:
         """
         if location is None:
             return None
-        if not checkpoint.steps(Path(location)):
+        run = Path(local_run(location))
+        if not checkpoint.steps(run):
             raise UsageError(f"model.world_model: {location} holds no trained run")
-        found = find_checkpoint(Path(location), warn)
+        found = find_checkpoint(run, warn)
         return cls(location, read_state(found), found.model)
 
     @property

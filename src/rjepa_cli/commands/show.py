@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from rjepa_core.domain.trace import Failure, RecordKey
+from rjepa_core.domain.trace import Failure, RecordKey, key_named
 from rjepa_core.errors import InputError, UsageError
 from rjepa_core.extraction.history import BEGIN, KIND
 from rjepa_core.grading import summarise, summary_facts, summary_lines
 from rjepa_core.plugins import open_store
 from rjepa_core.ports.store import LatentStore
-from rjepa_core.stores import EMPTY_ID, ambiguous, near_ids, sample_named
+from rjepa_core.stores import EMPTY_ID, ambiguous, near_ids
 from rjepa_core.text import count, hanging, size
 
 from .. import completion
@@ -253,7 +253,7 @@ def _find(store: LatentStore, text: str) -> RecordKey:
     """Return the key that an ID names: a problem's first sample, or `ID#SAMPLE`; cf. `select`."""
     if not text:
         raise InputError(f"{EMPTY_ID}, or leave it out to see what {store.location} holds")
-    first, sample = RecordKey(text), sample_named(text)
+    first, sample = RecordKey(text), key_named(text)
     others = list(_samples(store, first))
     has_first = store.entry(first) is not None
     if sample is not None and store.entry(sample) is not None:

@@ -16,7 +16,7 @@ from ..domain.trace import Failure, RecordKey
 from ..errors import NoRoomError, StoreError
 from ..ports.executor import Progress
 from ..ports.maintenance import Maintenance
-from ..ports.store import Entry, Snapshot, StoreStats
+from ..ports.store import Entry, LatentStore, Snapshot, StoreStats
 from ..settings import STORE_DTYPES, ExtractionSettings
 from ..text import count, size
 from .work import Survey
@@ -61,9 +61,11 @@ def _size_of(record: LatentRecord) -> int:
     return sum(a.nbytes for a in arrays) + sum(len(t.encode("utf-8", "replace")) for t in texts)
 
 
-class AbsentStore:
+class AbsentStore(LatentStore):
     """Stands in for a store that does not exist: it holds nothing and accepts nothing."""
 
+    # Attributes in place of the port's properties.
+    location: str = ""
     identity: Identity | None = None
 
     def __init__(self, location: str) -> None:

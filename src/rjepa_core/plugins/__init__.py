@@ -12,6 +12,7 @@ from .hooks import (
     Hooks,
     NoSettings,
     ProbeAdapter,
+    ProgressAdapter,
     SchedulerAdapter,
     ServiceAdapter,
     SourceAdapter,
@@ -33,6 +34,7 @@ from .locate import (
     open_world_model,
     split_location,
 )
+from .progress import progress_bar
 from .registry import Plugin, Registry
 
 __all__ = [
@@ -49,6 +51,7 @@ __all__ = [
     "NoSettings",
     "Plugin",
     "ProbeAdapter",
+    "ProgressAdapter",
     "Registry",
     "SchedulerAdapter",
     "ServiceAdapter",
@@ -66,5 +69,6 @@ __all__ = [
     "open_store",
     "open_stored_traces",
     "open_world_model",
+    "progress_bar",
     "split_location",
 ]

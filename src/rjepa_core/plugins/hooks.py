@@ -14,6 +14,7 @@ from ..ports.executor import Executor
 from ..ports.grader import Grader
 from ..ports.maintenance import Maintenance
 from ..ports.probe import MemoryProbe
+from ..ports.progress import ProgressBar
 from ..ports.scheduler import BatchScheduler
 from ..ports.source import ProblemSource
 from ..ports.store import LatentStore, StoreMode
@@ -88,11 +89,14 @@ class StoreAdapter(Adapter):
             (`StoreNotFoundError`); in mode `write` it is created if it does not.
         exists: `exists(location)` returns whether a store of this kind is there.
         maintenance: `maintenance()` returns what verifies, repairs and compacts its stores.
+        beside: `beside(location)` returns a place on this machine, beside which what is made from
+            a store is kept, where that cannot be beside the location itself.
     """
 
     create: Callable[[str, StoreMode, Any], LatentStore]
     exists: Callable[[str], bool]
     maintenance: Callable[[], Maintenance] | None = None
+    beside: Callable[[str], str] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -192,6 +196,18 @@ class GraderAdapter(Adapter):
     create: Callable[[Any], Grader]
 
 
+@attrs.frozen(kw_only=True)
+class ProgressAdapter(Adapter):
+    """What shows how far a long call is, where its caller asks for that.
+
+    Attributes:
+        create: `create()` returns a bar that shows nothing yet; raises `UsageError` where it cannot
+            work, for want of a library, say.
+    """
+
+    create: Callable[[], ProgressBar]
+
+
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -232,6 +248,10 @@ class Hooks:
         """Graders: whether an answer is right."""
 
     @hookspec
+    def rjepa_progress_bars(self) -> Iterable[ProgressAdapter]:  # type: ignore[empty-body]
+        """Progress bars for calls from Python."""
+
+    @hookspec
     def rjepa_services(self) -> Iterable[ServiceAdapter]:  # type: ignore[empty-body]
         """Services, through which other programs use a world model."""
 
@@ -245,6 +265,7 @@ KINDS: Mapping[type[Adapter], str] = {
     ProbeAdapter: "probe",
     WorldModelAdapter: "world_model",
     GraderAdapter: "grader",
+    ProgressAdapter: "progress_bar",
     ServiceAdapter: "service",
 }
 

@@ -63,6 +63,11 @@ class StorePlace:
         settings = self.adapter.configure(options or {}, "store")
         return self.adapter.create(self.place, mode, settings)
 
+    @property
+    def beside(self) -> str:
+        """The location beside which what is made from the store is kept."""
+        return self.adapter.beside(self.place) if self.adapter.beside is not None else self.path
+
     def require(self) -> None:
         """Raise `StoreNotFoundError` unless the store exists."""
         if not self.exists:
@@ -104,7 +109,7 @@ def open_store(
     """Open a store by its location: a path (LMDB), or `NAME:PLACE` for another adapter.
 
     Args:
-        path: a string, or a path of `pathlib`.
+        path: a string, or a path of `pathlib`; `hf:USER/NAME` for one on the Hugging Face Hub.
         mode: `read`, or `write` to be its only writer, creating it if necessary.
         registry: finds the adapter.
         options: settings of the adapter, by name.
@@ -216,13 +221,25 @@ def open_stored_traces(problems: ProblemSettings, registry: Registry) -> LatentS
 
 
 def open_world_model(
-    location: str, device: str = "auto", registry: Registry | None = None
+    location: str | PathLike[str], device: str = "auto", registry: Registry | None = None
 ) -> WorldModel:
     """Open a trained world model: a run's folder, or another location that an adapter knows.
 
+    Args:
+        location: a run's folder, the address of a service (`http://…`), or `hf:USER/NAME` on the
+            Hugging Face Hub.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ….
+        registry: finds the adapter.
+
+    Returns:
+        A world model, which takes float32 latents [S, D] per trace; to be closed by the caller.
+
     Raises:
+        ArgumentError: the location is neither a string nor a path.
         InputError: no adapter knows the location.
+        UsageError: it cannot be opened: no checkpoint is whole, or there is no such device.
     """
+    location = path_text(location, "location")
     adapters = (registry or Registry()).each(WorldModelAdapter)
     adapter = next((a for a in adapters if a.claims(location)), None)
     if adapter is None:

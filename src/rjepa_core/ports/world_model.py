@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import attrs
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..domain.identity import LatentSpace
 from ..errors import InputError, UnsupportedError
-from ..text import count
+from ..text import count, html_table, shape_text
 
 Floats = NDArray[np.float32]
 
@@ -50,10 +50,10 @@ class LatentSequence:
         logprobs: float32 [S], mean log-probability (nats) of each step's tokens; None if not known.
     """
 
-    latents: Floats
-    prompt: Floats
+    latents: Floats = attrs.field(repr=shape_text)
+    prompt: Floats = attrs.field(repr=shape_text)
     domain: str = ""
-    logprobs: Floats | None = None
+    logprobs: Floats | None = attrs.field(default=None, repr=shape_text)
 
 
 @attrs.frozen(eq=False)
@@ -104,6 +104,34 @@ class WorldModelInfo:
     configuration: Mapping[str, Any] = attrs.field(factory=dict)
     verifies: bool = False
     needs_logprobs: bool = False
+
+
+class ShownWorldModel:
+    """What a world model that inherits from this has in a notebook: a short repr, and `with`."""
+
+    def __repr__(self: Any) -> str:
+        facts = _facts(self.info)
+        return f"<{type(self).__name__} {self.info.location}: {', '.join(facts.values())}>"
+
+    def _repr_html_(self: Any) -> str:
+        return html_table(f"World model {self.info.location}", _facts(self.info))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self: Any, *exception: object) -> None:
+        self.close()
+
+
+def _facts(info: WorldModelInfo) -> dict[str, str]:
+    kind = f"{info.network} {info.objective}".strip()
+    targets = {TargetSpace.LLM: "the LLM's space", TargetSpace.MODEL: "a space of its own"}
+    return {
+        "objective": f"{kind}{', a verifier' if info.verifies else ''}",
+        "layer": f"layer {', '.join(map(str, info.space.layers))}",
+        "predictions": f"[S, {info.target_size}] in {targets[info.target_space]}",
+        "horizon": f"up to {count(info.horizon, 'step')} ahead",
+    }
 
 
 class WorldModel(Protocol):

@@ -7,6 +7,7 @@ from .surprise import (
     HIGH_PERCENTILE,
     MAX,
     Judgement,
+    Scored,
     check_finite,
     check_logprobs,
     judge_each,
@@ -20,6 +21,7 @@ from .surprise import (
     wrong_step,
 )
 from .text_encoder import Solution, TextEncoder, sequence_of
+from .texts import open_encoder, rank_texts, score_text
 
 __all__ = [
     "HIGH_PERCENTILE",
@@ -32,6 +34,7 @@ __all__ = [
     "Ranking",
     "ScoreRunSettings",
     "ScoreSettings",
+    "Scored",
     "ScoredTrace",
     "ServeRunSettings",
     "ServeSettings",
@@ -45,14 +48,17 @@ __all__ = [
     "judge_each",
     "measure_for",
     "named",
+    "open_encoder",
     "open_served",
     "order",
     "order_by",
     "percentiles",
     "rank_all",
+    "rank_texts",
     "reason_of",
     "score",
     "score_all",
+    "score_text",
     "sequence_of",
     "surprise_each",
     "vote",

@@ -75,6 +75,16 @@ def score(
 ) -> Iterator[Scored]:
     """Yield surprise and verdict of stored records, in the order of the keys.
 
+    Args:
+        store: whose records are scored.
+        keys: of the records.
+        world_model: of the store's latent space.
+        context: which steps a step is predicted from: all others, or the past alone.
+
+    Returns:
+        An iterator: of each record its surprise, float32 [S] (mean squared error in the target
+        space, no unit), its percentiles (0 to 100) among those of validation, and the verdict.
+
     Raises:
         IdentityError: the store is of another latent space than the world model.
         UsageError: it has no log-probabilities, and the world model needs them.
