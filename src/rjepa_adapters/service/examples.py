@@ -27,8 +27,8 @@ from .records import Records
 from .scorer import SURPRISE, Job, Scorer, in_thread, results_of, run_each, seconds_left
 from .settings import HttpSettings
 
-# So many with a foreign step are read by the LLM, if there is one.
-_READ = 8
+# So many with a foreign step are read by the LLM, if there is one, and if it takes no longer.
+_READ, _READ_SECONDS = 6, 12.0
 Name = Literal["clean", "foreign", "compare"]
 _TITLES: dict[Name, str] = {
     "clean": "A clean solution",
@@ -113,7 +113,7 @@ def router(scorer: Scorer, records: Records | None, limits: HttpSettings) -> API
             )
             for one in found
         ]
-        seconds = seconds_left(request, limits.answer_seconds) / 2
+        seconds = min(_READ_SECONDS, seconds_left(request, limits.answer_seconds) / 2)
         try:
             encoded = await results_of(
                 request, lambda: side.submit(texts), seconds, ["/examples"] * len(texts)
