@@ -34,6 +34,7 @@ def test_what_can_be_shown_is_quoted_as_usual() -> None:
         (3, "entry", "3 entries"),
         (1, "entry", "1 entry"),
         (2, "day", "2 days"),
+        (3, "epoch", "3 epochs"),
         (2000, "hidden state", "2,000 hidden states"),
         (2, "loss", "2 losses"),
     ],
