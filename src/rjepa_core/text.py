@@ -110,7 +110,7 @@ def html_table(title: str, rows: Mapping[str, str]) -> str:
     return f"<table><caption>{escape(visible(title))}</caption>{cells}</table>"
 
 
-def shortened(text: str, most: int = 40) -> str:
+def excerpt(text: str, most: int = 40) -> str:
     """Return the beginning of a text on one line, quoted."""
     line = " ".join(text.split())
     return repr(line if len(line) <= most else f"{line[: most - 1]}…")

@@ -62,8 +62,9 @@ ROOMS = "domain errors config text ports plugins extraction scoring evaluation g
 # What a number is counted in, or what a text or count is of.
 UNIT = re.compile(
     r"second|hour|minute|byte|token|step|epoch|share|probabilit|weight|nats|rate|ratio|likeliest"
-    r"|temperature|percent|norm|width|takes the|strength|number|disk|spread|mean|mass|0 to 1"
-    r"|0 always|largest|dropout|in the blocks|dimensions|validation value|AdamW|learning|lr`"
+    r"|temperature|rises to 1|percent|norm|width|takes the|strength|number|disk|spread|mean"
+    r"|mass|0 to 1|0 always|largest|dropout|in the blocks|dimensions|validation value|AdamW"
+    r"|learning|lr`"
 )
 
 

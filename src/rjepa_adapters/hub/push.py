@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import warnings
 from pathlib import Path
+from typing import cast
 
 from rjepa_core.config import path_text
 from rjepa_core.errors import InputError, UnsupportedError
@@ -88,7 +89,7 @@ def _stage(
 ) -> Kind:
     """Put what is uploaded into a folder, and return its kind."""
     if hasattr(what, "read_latents"):
-        _stage_store(what, repo_id, folder, registry)
+        _stage_store(cast(LatentStore, what), repo_id, folder, registry)
         return "store"
     location = what.info.location if hasattr(what, "info") else path_text(what, "what")
     if is_store(location, registry):

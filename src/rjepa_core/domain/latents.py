@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import ArgumentError
 from ..settings import STORE_DTYPES
-from ..text import count, html_table, shape_text, shortened
+from ..text import count, excerpt, html_table, shape_text
 from .identity import Identity
 from .trace import NOT_FINITE, OUT_OF_RANGE, RecordKey, Trace, check_key
 
@@ -54,7 +54,7 @@ class LatentRecord:
 
     def __repr__(self) -> str:
         answer = self.trace.answer
-        end = "" if answer is None else f", answer {shortened(answer)}"
+        end = "" if answer is None else f", answer {excerpt(answer)}"
         return (
             f"LatentRecord({str(self.key)!r}: {count(self.latents.shape[1], 'step')}, latents "
             f"{shape_text(self.latents)}{end})"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError
-from ..text import count, shape_text, shortened
+from ..text import count, excerpt, shape_text
 from .problem import GivenSolution, Problem
 
 FinishReason = Literal["stop", "length", "given"]
@@ -157,10 +157,10 @@ class Completion:
             none, so that a strategy cuts the text.
     """
 
-    prompt_text: str = attrs.field(repr=shortened)
+    prompt_text: str = attrs.field(repr=excerpt)
     prompt_ids: TokenIds = attrs.field(repr=shape_text)
     statement_span: tuple[int, int]
-    text: str = attrs.field(repr=shortened)
+    text: str = attrs.field(repr=excerpt)
     ids: TokenIds = attrs.field(repr=shape_text)
     offsets: Offsets = attrs.field(repr=shape_text)
     finish_reason: FinishReason
@@ -200,7 +200,7 @@ class Trace:
     metadata: Mapping[str, str] = attrs.field(factory=dict)
 
     def __repr__(self) -> str:
-        answer = "" if self.answer is None else f", answer {shortened(self.answer)}"
+        answer = "" if self.answer is None else f", answer {excerpt(self.answer)}"
         return (
             f"Trace({str(self.key)!r}: {count(len(self.spans), 'step')}, "
             f"{count(len(self.completion_ids), 'token')}, {self.finish_reason}{answer})"

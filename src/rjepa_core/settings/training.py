@@ -209,8 +209,7 @@ class TrainingSettings:
         detection: weight of naming a step that was replaced by another trace's, by its surprise.
         variance: weight of the term that keeps each dimension's spread (`ema`).
         sigreg: weight of the isotropic-Gaussian regulariser (`sigreg`).
-        momentum: share that the averaged encoder keeps of itself per step, at the start (`ema`);
-            it rises to 1. 1 never moves it.
+        momentum: of the averaged encoder at the start (`ema`); it rises to 1. 1 never moves it.
         precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the device computes in it.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ….
         compile: use `torch.compile`.
