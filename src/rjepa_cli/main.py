@@ -19,6 +19,7 @@ from .wording import Wording
 
 # name: (module, one line for --help). The module holds a click command named `command`.
 COMMANDS = {
+    "demo": ("rjepa_cli.commands.demo", "A tour of a few minutes, on a CPU."),
     "extract": ("rjepa_cli.commands.extract", "Extract step latents from problems into a store."),
     "show": ("rjepa_cli.commands.show", "Show what a store holds, or one of its records."),
     "store": (
@@ -63,6 +64,7 @@ RESUMABLE = ("extract", "train")
 
 EPILOG = """\b
 Examples:
+  rjepa-cli demo
   rjepa-cli extract --problems demo --model smollm2 --store runs/first
   rjepa-cli extract --problems gsm8k.jsonl --model Qwen/Qwen3-8B-AWQ --store s1 --dry-run
   rjepa-cli show runs/first

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rjepa_core.domain.identity import check_space
-from rjepa_core.errors import UsageError
+from rjepa_core.errors import InputError, UsageError
+from rjepa_core.plugins import Registry, locate_world_model
 from rjepa_core.ports.world_model import TrainWatch
 from rjepa_core.settings import TrainSettings
 from rjepa_core.text import count
@@ -52,16 +53,20 @@ class Base:
 
     @classmethod
     def named(cls, location: str | None, warn: Callable[[str], None]) -> Base | None:
-        """The run of that name; None for none.
+        """The run there, or the pretrained one of that name; None for none.
 
         Raises:
             UsageError: it is no run.
         """
         if location is None:
             return None
-        if not checkpoint.steps(Path(location)):
+        try:
+            place = Path(locate_world_model(location, Registry())[1])
+        except InputError:
+            place = Path(location)
+        if not checkpoint.steps(place):
             raise UsageError(f"model.world_model: {location} holds no trained run")
-        found = find_checkpoint(Path(location), warn)
+        found = find_checkpoint(place, warn)
         return cls(location, read_state(found), found.model)
 
     @property

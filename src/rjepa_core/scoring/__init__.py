@@ -5,9 +5,11 @@ from .run import Ranking, ScoredTrace, ScoreRunSettings, ScoreSettings, rank_all
 from .serving import Served, ServeRunSettings, ServeSettings, StoredSteps, open_served
 from .surprise import (
     MAX,
+    Comparison,
     Judgement,
     check_finite,
     check_logprobs,
+    comparison,
     judge_each,
     named,
     order,
@@ -25,6 +27,7 @@ __all__ = [
     "MEASURES",
     "RIGHT",
     "VOTE",
+    "Comparison",
     "Judgement",
     "Order",
     "Ranking",
@@ -40,6 +43,7 @@ __all__ = [
     "Vote",
     "check_finite",
     "check_logprobs",
+    "comparison",
     "judge_each",
     "measure_for",
     "named",
