@@ -129,7 +129,7 @@ class _Tour:
             stats, key = it.store.stats(), next(iter(it.store.keys()))
             record = it.store.get(key)
             model, width = it.info.name, record.latents.shape[-1]
-        took = f" in {duration(done.seconds)}" if it.before.missing else ", the first time"
+        took = f" in {duration(done.seconds)}" if it.before.missing else " (kept from the first time)"
         yield from textwrap.wrap(
             f"{model} worked on {count(stats.records, 'problem')}{took}: "
             f"{count(stats.steps, 'step')}, each kept as a vector of {width} numbers.",
