@@ -74,7 +74,8 @@ def write_card(work: Path) -> None:
     text = json.dumps(facts, indent=1) + "\n"
     (RUN / "evaluation.json").write_text(text, encoding="utf-8")
     begin, end = "<!-- figures -->", "<!-- end of figures -->"
-    found = markdown(facts).replace("### ", "#### ")
+    # The leading figures; all of them are in the file.
+    found = markdown(facts).partition("### ")[0].strip()
     card = CARD.read_text(encoding="utf-8")
     pattern = re.compile(f"{begin}.*{end}", re.S)
     CARD.write_text(pattern.sub(lambda _: f"{begin}\n{found}\n{end}", card), encoding="utf-8")

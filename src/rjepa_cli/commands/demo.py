@@ -129,7 +129,9 @@ class _Tour:
             stats, key = it.store.stats(), next(iter(it.store.keys()))
             record = it.store.get(key)
             model, width = it.info.name, record.latents.shape[-1]
-        took = f" in {duration(done.seconds)}" if it.before.missing else " (kept from the first time)"
+        took = (
+            f" in {duration(done.seconds)}" if it.before.missing else " (kept from the first time)"
+        )
         yield from textwrap.wrap(
             f"{model} worked on {count(stats.records, 'problem')}{took}: "
             f"{count(stats.steps, 'step')}, each kept as a vector of {width} numbers.",
@@ -212,13 +214,13 @@ class _Tour:
         for line, what in (
             (f"rjepa-cli show {store} demo-04 --world-model {WORLD_MODEL}", "one record, scored"),
             (
-                f"rjepa-cli serve --world-model {WORLD_MODEL} --model {MODEL} --store {store}",
+                f"rjepa-cli serve --world-model {WORLD_MODEL} --model {MODEL} \\\n"
+                f"      --store {store}",
                 "the same as a page (pip install 'rjepa[serve]')",
             ),
             ("rjepa-cli extract --help", "your own problems, your own model"),
         ):
-            yield f"  {line}"
-            yield f"      {what}"
+            yield from f"  {line}\n      {what}".splitlines()
 
     def _free(self, name: str) -> str:
         """A folder that is not there yet: a run is never replaced."""
