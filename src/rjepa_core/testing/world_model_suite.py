@@ -275,7 +275,7 @@ class PretrainedRunContract(WorldModelContract):
 
     adapter: ClassVar[PretrainedRunAdapter]
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def world_model(self) -> Iterator[WorldModel]:
         model = open_world_model(self.adapter.name, "cpu")
         yield model
