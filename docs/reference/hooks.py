@@ -54,6 +54,8 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
     "source": ([problem_source.ProblemSource], ["source_suite.SourceContract"]),
     "probe": ([memory_probe.MemoryProbe], ["probe_suite.ProbeContract"]),
     "world_model": ([world_model.WorldModel], ["world_model_suite.WorldModelContract"]),
+    # What it names is opened by the adapter of a world model.
+    "pretrained_run": ([], ["world_model_suite.PretrainedRunContract"]),
     "grader": ([grader.Grader, grader.Submission], ["grader_suite.GraderContract"]),
     "progress_bar": ([progress_bars.ProgressBar], []),
     # It is handed what it answers with; what it answers to is the service's own.

@@ -21,6 +21,7 @@ from .wording import Wording
 
 # name: (module, one line for --help). The module holds a click command named `command`.
 COMMANDS = {
+    "demo": ("rjepa_cli.commands.demo", "A tour of a few minutes, on a CPU."),
     "extract": ("rjepa_cli.commands.extract", "Extract step latents from problems into a store."),
     "show": ("rjepa_cli.commands.show", "Show what a store holds, or one of its records."),
     "store": (
@@ -75,6 +76,7 @@ RESUMABLE = ("extract", "train")
 
 EPILOG = """\b
 Examples:
+  rjepa-cli demo
   rjepa-cli extract --problems demo --model smollm2 --store runs/first
   rjepa-cli extract --problems a.jsonl --model smollm2 --store s1 --dry-run
   rjepa-cli show runs/first

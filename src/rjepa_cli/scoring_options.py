@@ -111,6 +111,8 @@ def solution_facts(scored: ScoredTrace) -> dict[str, Any]:
         "largest": _short(whole(scored.surprise, MAX)),
         "worst": int(scored.surprise.argmax()),
     }
+    if (among := scored.compared) is not None:
+        facts["compared_with"] = {"steps": among.steps, "solutions": among.traces}
     if scored.verdict is not None:
         facts |= {
             "right": _short(scored.verdict.right),

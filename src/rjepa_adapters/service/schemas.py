@@ -296,6 +296,9 @@ class InfoOut(BaseModel):
     target_space: Literal["llm", "model"]
     objective: str
     quantiles: dict[str, list[float]]
+    compared: dict[str, int] = Field(description="Validation traces behind each of the quantiles")
+    problems: int | None = Field(description="How many it was trained on, if it is known")
+    too_little: str | None = Field(description="What is to be said if these were too few")
     network: str
     seed: int | None
     verifies: bool = Field(description="Whether it is a verifier, which says what is wrong")

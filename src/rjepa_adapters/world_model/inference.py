@@ -75,6 +75,8 @@ class JepaWorldModel(ShownWorldModel):
             target_space=TargetSpace.MODEL if model.own_targets else TargetSpace.LLM,
             objective=settings.model.objective,
             quantiles={int(steps): values for steps, values in state.quantiles.items()},
+            compared={int(steps): traces for steps, traces in state.compared.items()},
+            problems=state.problems,
             horizon=MOST_STEPS,
             seed=settings.training.seed,
             network=model.network,

@@ -126,7 +126,9 @@ def _train(
             quantiles = prepare(network, training, validation, quantiles, device)
     # Only now may the folder hold a run.
     processes.meet()
-    facts = {**_facts(data, settings), "limits": limits}
+    known_state = state if base is None else base.state
+    compared = _lengths(held_out) if known_state is None else known_state.compared
+    facts = {**_facts(data, settings), "limits": limits, "compared": dict(compared)}
     if verifier is not None:
         facts["verifier"] = unstructure(verifier)
     trainer = Trainer(
@@ -315,12 +317,21 @@ def _problems(data: Index) -> int:
     return len(np.unique(data.problem))
 
 
+def _lengths(held_out: Index) -> dict[str, int]:
+    """How many traces have so many steps, of those whose surprise is compared with; 0: all."""
+    steps = held_out.steps[right_ones(held_out)]
+    lengths, traces = np.unique(steps, return_counts=True)
+    counted = {str(one): int(many) for one, many in zip(lengths, traces, strict=True)}
+    return {"0": len(steps), **counted}
+
+
 def _facts(data: Index, settings: TrainSettings) -> dict[str, Any]:
     return {
         "settings": unstructure(settings),
         "space": data.space.to_json(),
         "domains": list(data.domains),
         "traces": len(data),
+        "problems": _problems(data),
     }
 
 

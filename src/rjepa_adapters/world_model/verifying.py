@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rjepa_core.domain.identity import check_space
-from rjepa_core.errors import UsageError
+from rjepa_core.errors import InputError, UsageError
 from rjepa_core.evaluation.statistics import auroc
+from rjepa_core.plugins import Registry, locate_world_model
 from rjepa_core.ports.world_model import TrainWatch
 from rjepa_core.settings import TrainSettings
 from rjepa_core.text import count
@@ -54,17 +55,20 @@ class Base:
 
     @classmethod
     def named(cls, location: str | None, warn: Callable[[str], None]) -> Base | None:
-        """The run of that name; None for none.
+        """The run there, or the pretrained one of that name; None for none.
 
         Raises:
             UsageError: it is no run.
         """
         if location is None:
             return None
-        run = Path(local_run(location))
-        if not checkpoint.steps(run):
+        try:
+            place = Path(local_run(locate_world_model(location, Registry())[1]))
+        except InputError:
+            place = Path(location)
+        if not checkpoint.steps(place):
             raise UsageError(f"model.world_model: {location} holds no trained run")
-        found = find_checkpoint(run, warn)
+        found = find_checkpoint(place, warn)
         return cls(location, read_state(found), found.model)
 
     @property

@@ -105,7 +105,7 @@ def _details(plugin: Plugin, detail: bool, verbose: bool) -> list[str]:
         return lines + plugin.details.rstrip().splitlines() if verbose else lines
     lines = []
     for adapter in plugin.adapters:
-        lines.append(f"  {_kind(adapter):<11} {adapter.name:<12} {adapter.summary}".rstrip())
+        lines.append(f"  {_kind(adapter):<14} {adapter.name:<13} {adapter.summary}".rstrip())
         if detail:
             lines += [_setting_line(setting) for setting in settings_of(adapter)]
     return lines

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from ..config import settings_of
+from ..domain.floors import too_few_to_evaluate
 from ..domain.problem import Split
 from ..errors import UsageError
 from ..plugins import Registry, open_store, progress_bar
@@ -213,11 +214,16 @@ class _Evaluator:
         return self._refused.attempt(make, lambda: [one for part in data.parts() for one in part])
 
     def _facts(self, standards: Standards) -> dict[str, Any]:
+        problems = len(self._corpus.statements(self._split))
+        if self._asked.limit is not None:
+            problems = min(problems, self._asked.limit)
         return {
             "training_traces": standards.sequences,
             "training_steps": standards.steps,
             "limit": self._asked.limit,
             "labelled": self._asked.labelled,
+            "problems": problems,
+            "too_little": too_few_to_evaluate(problems),
             "left_out": {str(key): reason for key, reason in self._refused.reasons.items()},
         }
 

@@ -63,6 +63,12 @@ def heading(facts: Facts) -> Iterator[str]:
         f"{count(known['training_traces'], 'training trace')} "
         f"({count(known['training_steps'], 'step')})"
     )
+    for sentence in (
+        known.get("too_little"),
+        *dict.fromkeys(one.get("too_little") for one in facts["world_models"].values()),
+    ):
+        if sentence:
+            yield f"too little: {sentence}"
     if left_out := known.get("left_out"):
         yield visible(f"{count(len(left_out), 'record')} left out: {', '.join(left_out)}"[:300])
     if facts["draws"]:

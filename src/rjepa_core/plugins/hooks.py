@@ -165,6 +165,18 @@ class WorldModelAdapter(Adapter):
     train: Callable[[str, TrainSettings, TrainWatch], TrainSummary] | None = None
 
 
+@attrs.frozen(kw_only=True)
+class PretrainedRunAdapter(Adapter):
+    """A trained world model that a distribution carries, found by its name.
+
+    Attributes:
+        location: `location()` returns the place that a world-model adapter opens, such as the
+            folder of a run inside the distribution.
+    """
+
+    location: Callable[[], str]
+
+
 def nothing_to_check(settings: Any) -> None:
     """Accept any settings: the check of a service that can only find out by starting."""
 
@@ -228,6 +240,10 @@ class Hooks:
         """World models: runs on disk, services."""
 
     @hookspec
+    def rjepa_pretrained_runs(self) -> Iterable[PretrainedRunAdapter]:  # type: ignore[empty-body]
+        """Trained world models that come with a distribution, by name."""
+
+    @hookspec
     def rjepa_schedulers(self) -> Iterable[SchedulerAdapter]:  # type: ignore[empty-body]
         """Batch schedulers."""
 
@@ -264,6 +280,7 @@ KINDS: Mapping[type[Adapter], str] = {
     SourceAdapter: "source",
     ProbeAdapter: "probe",
     WorldModelAdapter: "world_model",
+    PretrainedRunAdapter: "pretrained_run",
     GraderAdapter: "grader",
     ProgressAdapter: "progress_bar",
     ServiceAdapter: "service",

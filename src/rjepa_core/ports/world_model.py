@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from ..domain.floors import too_few_to_train
 from ..domain.identity import LatentSpace
 from ..errors import InputError, UnsupportedError
 from ..text import count, html_table, shape_text
@@ -82,6 +83,9 @@ class WorldModelInfo:
         objective: the objective it was trained with.
         quantiles: the 101 percentiles, 0 to 100, of the surprise of validation steps, by the number
             of steps S of their traces; key 0 is for all traces.
+        compared: of how many traces each of `quantiles` is, by the same keys; empty if it is not
+            known.
+        problems: how many it was trained on; None if it is not known.
         horizon: how many steps ahead `predict` can be asked for at most.
         network: what predicts; `linear` and `perceptron` are baselines of everything else.
         seed: the seed it was trained with; None if there was none.
@@ -98,12 +102,19 @@ class WorldModelInfo:
     target_space: TargetSpace
     objective: str
     quantiles: Mapping[int, tuple[float, ...]] = attrs.field(factory=dict)
+    compared: Mapping[int, int] = attrs.field(factory=dict, kw_only=True)
+    problems: int | None = attrs.field(default=None, kw_only=True)
     horizon: int = 1
     network: str = ""
     seed: int | None = None
     configuration: Mapping[str, Any] = attrs.field(factory=dict)
     verifies: bool = False
     needs_logprobs: bool = False
+
+    @property
+    def too_little(self) -> str | None:
+        """What is to be said of a world model that was trained on too few problems."""
+        return None if self.problems is None else too_few_to_train(self.problems)
 
 
 class ShownWorldModel:

@@ -22,7 +22,16 @@ from ..ports.world_model import Context, Floats, LatentSequence, Verification, W
 from ..settings import AdapterSettings, ModelSettings, ProblemSettings
 from ..stores import layer_in
 from .ranking import MEASURES, RIGHT, VOTE, Vote, measure_for, order_by
-from .surprise import MEAN, check_logprobs, in_batches, judge_each, percentiles, reason_of
+from .surprise import (
+    MEAN,
+    Comparison,
+    check_logprobs,
+    comparison,
+    in_batches,
+    judge_each,
+    percentiles,
+    reason_of,
+)
 from .text_encoder import Solution, TextEncoder, open_text_encoder, sequence_of
 
 _TEXTS = 64
@@ -82,12 +91,14 @@ class ScoredTrace:
         trace: with its texts.
         surprise: float32 [S].
         percentiles, verdict: as in `Scored`.
+        compared: what the percentiles are among; None if there are none.
     """
 
     trace: Trace
     surprise: Floats
     percentiles: tuple[float, ...] | None
     verdict: Verification | None = None
+    compared: Comparison | None = None
 
 
 @attrs.frozen(eq=False)
@@ -299,7 +310,8 @@ def score_pairs(
                 )
             else:
                 places = percentiles(world_model.info, one.surprise)
-                yield ScoredTrace(trace, one.surprise, places, one.verdict)
+                among = comparison(world_model.info, len(one.surprise))
+                yield ScoredTrace(trace, one.surprise, places, one.verdict, among)
 
 
 def _close_after(
