@@ -20,8 +20,7 @@ from rjepa_core.domain.answer import answer_of
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import StepSpan
 from rjepa_core.ports.world_model import Floats, Verification, WorldModelInfo
-from rjepa_core.scoring import Judgement, percentiles, whole, wrong_step
-from rjepa_core.text import count as counted
+from rjepa_core.scoring import Judgement, comparison, percentiles, whole, wrong_step
 
 from . import problem_details as problems
 from .bodies import JSON, LatentsRequest, wants_bytes
@@ -97,6 +96,7 @@ def text(
     fields = verdict_fields(judged.verdict)
     wrong = [{"wrong": value} for value in fields.pop("wrong", ())] or [{}] * count
     places = percentiles(info, surprise) or [None] * count
+    compared = comparison(info, count)
     # An imported record may have vectors only.
     texts, spans = trace.step_texts or [""] * count, trace.spans or [StepSpan(0, 0)] * count
     steps = [
@@ -123,15 +123,9 @@ def text(
         given=answer_of(trace),
         steps=steps,
         expected=list(expected),
-        compared=_compared(info, count) if None not in places else None,
+        compared=None if compared is None else str(compared),
         **fields,
     )
-
-
-def _compared(info: WorldModelInfo, steps: int) -> str:
-    """Say what the percentiles of a trace of so many steps are among; see `percentile`."""
-    whose = f"of {counted(steps, 'step')}" if info.quantiles.get(steps) else "of any length"
-    return f"of the steps in solutions {whose}, validation"
 
 
 def _single(asked: LatentsRequest, rows: Sequence[R]) -> R:
