@@ -1,7 +1,7 @@
 """Shows attrs classes in the API reference as they are called: an extension for Griffe.
 
 Griffe reads the source and knows dataclasses only. Here a class decorated by attrs gets the
-`__init__` that attrs makes of its fields, and of `a, b: text` in a docstring each name its own line.
+`__init__` that attrs makes of its fields; each name of `a, b: text` in a docstring gets a line.
 """
 
 from __future__ import annotations
