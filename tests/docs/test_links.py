@@ -23,6 +23,8 @@ PAGES = [
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+# Flags of adapters, which a command has once the adapter is chosen.
+_OF_ADAPTERS = set(re.findall(r"`(--[\w-]+)`", (DOCS / "reference/settings.md").read_text()))
 _DOTTED = re.compile(r"`(rjepa_(?:core|adapters|cli)(?:\.\w+)+)`")
 
 
@@ -100,7 +102,7 @@ def _command(words: list[str]) -> tuple[set[str], list[str]] | None:
             return None
     if command is None:
         return None
-    options = {"--help"}
+    options = {"--help", *_OF_ADAPTERS}
     for parameter in command.get_params(click.Context(command)):
         options |= {*parameter.opts, *parameter.secondary_opts}
     return options, words
