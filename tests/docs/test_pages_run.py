@@ -105,7 +105,7 @@ def test_measure_your_machine() -> None:
     page = Page("how-to/measure-your-machine.md")
     write_solutions(Path("gsm8k_train.jsonl"), 6)
     [command] = commands(page)
-    table = run_command(command, {**SEEDED, "--limit 16": "--limit 4 --sizes 2,4"})
+    table = run_command(command, {**SEEDED, "--limit 16": "--limit 4 --sizes 1,2"})
     assert command.shown[2].split() == table.splitlines()[2].split()
     assert Path("docs/benchmarks/smollm2-cpu/bench.html").exists()
     page.finish()
