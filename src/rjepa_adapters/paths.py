@@ -6,8 +6,8 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rjepa_core.errors import DiskFullError, RJepaError, UsageError
@@ -36,6 +36,19 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def missing_folders(location: str | Path) -> list[Path]:
+    """Return the folders that a new folder's making would make, the deepest first."""
+    path = Path(location).absolute()
+    return [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders, the deepest first, as far as they are empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
 MARK = ".rjepa-unfinished"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -57,10 +70,12 @@ def unfinished(target: str, last: str) -> Iterator[Path]:
     path = _check_target(target)
     inside = path.exists()
     part = path / MARK if inside else path.with_name(f".{path.name}{MARK}")
+    made = missing_folders(part.parent)
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         lock = _make(part, target)
     except OSError as error:
+        remove_empty(made)
         raise _write_error(error, target) from error
     try:
         try:
@@ -79,6 +94,8 @@ def unfinished(target: str, last: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(part, ignore_errors=True)
         os.close(lock)
+        # Empty only if the block failed.
+        remove_empty(made)
 
 
 def _check_target(target: str) -> Path:

@@ -21,6 +21,7 @@ from rjepa_core.settings import ExtractionSettings, StoreSettings
 from rjepa_core.text import visible
 
 from .config import gather
+from .help import OTHER, GroupedCommand, write_groups
 from .options import DEFAULTS, FLAGS, GROUPS, Flag, flags_of
 
 SECTIONS: tuple[tuple[str, type[Adapter]], ...] = (
@@ -43,7 +44,7 @@ class Chosen:
     arguments: tuple[str, ...] = ()
 
 
-class ExtractCommand(click.Command):
+class ExtractCommand(GroupedCommand):
     """A command whose options depend on the adapters that its arguments name."""
 
     def make_context(
@@ -53,20 +54,20 @@ class ExtractCommand(click.Command):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        preview = super().make_context(
-            info_name,
-            list(args),
-            parent,
-            resilient_parsing=True,
-            ignore_unknown_options=True,
-            allow_extra_args=True,
-            **extra,
-        )
-        chosen = _choose(preview, for_help="--help" in args or "-h" in args)
+        # Shell completion asks for a context of half a command line, and for any error of its own.
+        completing = bool(extra.get("resilient_parsing"))
+        lenient = {
+            "resilient_parsing": True,
+            "ignore_unknown_options": True,
+            "allow_extra_args": True,
+        }
+        preview = super().make_context(info_name, list(args), parent, **(extra | lenient))
+        chosen = _choose(preview, lenient=completing or "--help" in args or "-h" in args)
         chosen.arguments = tuple(args)
         ready = _ReadyCommand(
             self.name,
             params=[*self.params, *(flag.option() for flag in chosen.flags)],
+            groups=self.groups,
             callback=self.callback,
             help=self.help,
             epilog=self.epilog,
@@ -75,41 +76,34 @@ class ExtractCommand(click.Command):
         return ready.make_context(info_name, args, parent, obj=chosen, **extra)
 
 
-class _ReadyCommand(click.Command):
+class _ReadyCommand(GroupedCommand):
     """The command with all its options; help is grouped by section, then by adapter."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         chosen = ctx.find_object(Chosen)
         assert chosen is not None
         flags = {flag.parameter: flag for flag in (*FLAGS, *chosen.flags)}
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            line = parameter.get_help_record(ctx)
-            if line is not None:
-                flag = flags.get(parameter.name or "")
-                groups.setdefault(_group(parameter, flag, chosen), []).append(line)
-        order = [*GROUPS.values(), *sorted(set(groups) - {*GROUPS.values(), "Other"}), "Other"]
-        for title in order:
-            if title in groups:
-                with formatter.section(title):
-                    formatter.write_dl(groups[title])
+        lines = [
+            (self._group(parameter, flags.get(parameter.name or ""), chosen), line)
+            for parameter in self.get_params(ctx)
+            if (line := parameter.get_help_record(ctx)) is not None
+        ]
+        write_groups(formatter, lines, list(GROUPS.values()))
         if chosen.trouble:
             with formatter.section("Not shown"):
                 formatter.write_text(visible(chosen.trouble))
 
-
-def _group(parameter: click.Parameter, flag: Flag | None, chosen: Chosen) -> str:
-    if flag is None:
-        special = {"field": "problems", "prompt_template": "prompt"}
-        return GROUPS.get(special.get(parameter.name or "", ""), "Other")
-    section = flag.key.partition(".")[0]
-    if section in GROUPS:
-        return GROUPS[section]
-    return visible(f"{section.capitalize()} ({chosen.names[section]})")
+    def _group(self, parameter: click.Parameter, flag: Flag | None, chosen: Chosen) -> str:
+        if flag is None:
+            return self.title_of(parameter) or OTHER
+        section = flag.key.partition(".")[0]
+        if section in GROUPS:
+            return GROUPS[section]
+        return visible(f"{section.capitalize()} ({chosen.names[section]})")
 
 
-def _choose(ctx: click.Context, for_help: bool) -> Chosen:
-    """Find the adapters that arguments and YAML file name; for help, as far as possible."""
+def _choose(ctx: click.Context, lenient: bool) -> Chosen:
+    """Find the adapters that arguments and YAML file name; if lenient, as far as possible."""
     registry = Registry()
     names = dict(DEFAULTS)
     chosen = Chosen(registry, names, [])
@@ -119,7 +113,7 @@ def _choose(ctx: click.Context, for_help: bool) -> Chosen:
         for section, kind in SECTIONS:
             sections.append((section, registry.find(kind, names[section]).settings))
     except RJepaError as error:
-        if not for_help:
+        if not lenient:
             raise
         chosen.trouble = str(error)
     taken = [parameter.opts[0] for parameter in ctx.command.params]

@@ -14,8 +14,9 @@ from click.core import ParameterSource
 
 from rjepa_core.config import as_section
 from rjepa_core.errors import SettingsError
-from rjepa_core.text import visible
+from rjepa_core.text import count, visible
 
+from . import completion
 from .options import Flag
 from .wording import wording
 
@@ -112,7 +113,9 @@ def read_yaml(path: str) -> tuple[Tree, dict[str, int]]:
     """
     text = read_text(path, "--config")
     if len(text) > _LONGEST:
-        raise SettingsError(f"--config {path}: holds no settings, but {len(text):,} characters")
+        raise SettingsError(
+            f"--config {path}: holds no settings, but {count(len(text), 'character')}"
+        )
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -223,7 +226,10 @@ def config_options(example: str) -> tuple[click.Option, click.Option]:
     """Return `--config` and `--set`, with an example of what to set."""
     return (
         click.Option(
-            ["--config"], metavar="FILE", help="YAML file of settings; --set and flags override it"
+            ["--config"],
+            metavar="FILE",
+            help="YAML file of settings; --set and flags override it",
+            shell_complete=completion.files,
         ),
         click.Option(["--set"], multiple=True, metavar="KEY=VALUE", help=f"{example}. Repeatable"),
     )

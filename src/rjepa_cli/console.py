@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO, cast
 
 from rjepa_core.errors import StoreError
 from rjepa_core.extraction.history import OUTPUT
@@ -25,8 +25,12 @@ from rjepa_core.text import size as size
 from rjepa_core.text import visible as visible
 from rjepa_core.text import visible_json as visible_json
 
-from .streams import LastingStream, lasting
+from .streams import YELLOW, LastingStream, can_move_cursor, lasting
 from .wording import wording
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
 
 _LONGEST_NAME, _TAIL = 80, 16
 
@@ -65,6 +69,8 @@ class Screen:
         self._captured = _Capture(self.err)
         self._handler = _LogHandler(self)
         self._seen: set[str] = set()
+        self._spinner: Progress | None = None
+        self._busy_with = ""
         # Warnings may come from other threads, which have no click context.
         self._wording = wording()
 
@@ -73,21 +79,73 @@ class Screen:
         """Whether stderr is a terminal."""
         return self.err.isatty()
 
+    @property
+    def animated(self) -> bool:
+        """Whether stderr is a terminal on which a line can be drawn anew."""
+        return self.terminal and can_move_cursor()
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal that stdout is; None if it is not a terminal."""
+        return self.out.columns()
+
+    def console(self) -> Console:
+        """Return what draws on stderr."""
+        from rich.console import Console
+
+        return Console(file=cast("TextIO", self.err), width=self.err.columns())
+
+    def busy(self, text: str) -> None:
+        """Say what is being done; until the next line a terminal shows that it goes on."""
+        metered = self.write_line != self._print
+        if metered or not self.animated:
+            self.say(f"{text} …")
+            return
+        self.settle()
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.table import Column
+
+        console = self.console()
+        cut = Column(no_wrap=True, overflow="ellipsis")
+        self._spinner = Progress(
+            SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
+            TextColumn("{task.description} …", markup=False, table_column=cut),
+            TimeElapsedColumn(),
+            console=console,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            transient=True,
+        )
+        self._spinner.add_task(visible(text, keep=""), total=None)
+        self._busy_with = text
+        self._spinner.start()
+
+    def settle(self) -> None:
+        """End what `busy` shows; its text stays as a line."""
+        spinner, self._spinner = self._spinner, None
+        if spinner is not None:
+            spinner.stop()
+            self._print(visible(f"{self._busy_with} …"))
+
     def say(self, text: str) -> None:
         """Write a line to stderr."""
+        self.settle()
         self.write_line(visible(text))
 
     def warn(self, text: str) -> None:
         """Write a warning to stderr, once."""
         if text not in self._seen:
             self._seen.add(text)
-            self.say(f"rjepa-cli: warning: {self._wording(text)}")
+            self.settle()
+            head = self.err.styled("warning:", YELLOW)
+            self.write_line(f"rjepa-cli: {head} {visible(self._wording(text))}")
 
     def result(self, *lines: str) -> bool:
         """Write the command's result to stdout, line by line; return whether it was delivered."""
         return self._deliver("\n".join(map(visible, lines)))
 
     def _deliver(self, text: str) -> bool:
+        self.settle()
         self.out.line(text)
         if not self.out.lost or self.out.reader_gone or self._only_output:
             return True
@@ -134,6 +192,7 @@ class Screen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.settle()
         sys.stdout, sys.stderr = self.out, self.err
         logging.getLogger().removeHandler(self._handler)
         for name, level in self._levels.items():

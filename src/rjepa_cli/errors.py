@@ -13,7 +13,7 @@ from rjepa_core.extraction import report as endings
 from rjepa_core.extraction.report import FAILED, INTERRUPTED, USAGE
 from rjepa_core.text import shell_word, visible
 
-from .streams import lasting
+from .streams import RED, lasting
 from .wording import Wording
 
 
@@ -44,7 +44,7 @@ def exit_code(
     if text is None:
         where = "above" if debug else _keep_traceback(error)
         text = f"unexpected {_first_line(error)}; the traceback is {where}"
-    say(f"error: {text}")
+    say(text, head="error: ")
     return code
 
 
@@ -96,9 +96,10 @@ def _keep_traceback(error: BaseException) -> str:
     return f"in {file.name} (or use --debug)"
 
 
-def say(text: str) -> None:
-    """Write a line to stderr, with the command's name in front."""
-    lasting("stderr").line("rjepa-cli: " + visible(text))
+def say(text: str, head: str = "") -> None:
+    """Write a line to stderr, with the command's name and perhaps a coloured word in front."""
+    stream = lasting("stderr")
+    stream.line("rjepa-cli: " + (stream.styled(head, RED) if head else "") + visible(text))
 
 
 def resume_command(arguments: Sequence[str], command: str = "extract") -> str:

@@ -5,10 +5,12 @@ The library is not imported before a command is called, so that `--help` is inst
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -19,6 +21,7 @@ from .wording import Wording
 
 # name: (module, one line for --help). The module holds a click command named `command`.
 COMMANDS = {
+    "demo": ("rjepa_cli.commands.demo", "A tour of a few minutes, on a CPU."),
     "extract": ("rjepa_cli.commands.extract", "Extract step latents from problems into a store."),
     "show": ("rjepa_cli.commands.show", "Show what a store holds, or one of its records."),
     "store": (
@@ -58,13 +61,24 @@ COMMANDS = {
     ),
 }
 
+TITLES = {
+    "Make latents": ("extract", "show", "store", "grade"),
+    "Learn from them": ("damage", "train", "evaluate"),
+    "Use what was learned": ("score", "rank", "serve"),
+    "This installation": ("demo", "bench", "plugins", "doctor"),
+}
+
+# The shell's request for what a word could become, as click names it.
+COMPLETION = "_RJEPA_CLI_COMPLETE"
+
 # Commands that have `--resume`.
 RESUMABLE = ("extract", "train")
 
 EPILOG = """\b
 Examples:
+  rjepa-cli demo
   rjepa-cli extract --problems demo --model smollm2 --store runs/first
-  rjepa-cli extract --problems gsm8k.jsonl --model Qwen/Qwen3-8B-AWQ --store s1 --dry-run
+  rjepa-cli extract --problems a.jsonl --model smollm2 --store s1 --dry-run
   rjepa-cli show runs/first
   rjepa-cli store verify runs/first
   rjepa-cli train --store runs/first --out runs/world-model
@@ -89,6 +103,7 @@ class Cli(LazyGroup):
     """All commands; whatever ends one becomes an exit code."""
 
     table = COMMANDS
+    titles = TITLES
 
     def main(
         self,
@@ -100,6 +115,11 @@ class Cli(LazyGroup):
     ) -> NoReturn:
         """Run a command and exit with its exit code; an error is one line on stderr."""
         arguments = list(sys.argv[1:] if args is None else args)
+        if COMPLETION in os.environ:
+            # Whatever goes wrong must not be written between the words of a command.
+            with suppress(Exception):
+                super().main(arguments, prog_name, COMPLETION, obj=Wording())
+            sys.exit(1)
         take_over()
         wording = Wording()
         try:
@@ -127,7 +147,7 @@ def _checked_output(code: int) -> int:
     from .errors import say
 
     if out.given:
-        say(f"error: stdout: {out.reason}; what belongs there is not whole")
+        say(f"stdout: {out.reason}; what belongs there is not whole", head="error: ")
         return code or FAILED
     say("warning: stdout is closed; what belongs there is lost")
     return code

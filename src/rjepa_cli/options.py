@@ -10,6 +10,12 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import attrs
 import click
 
+from rjepa_core.plugins import (
+    BackendAdapter,
+    ExecutorAdapter,
+    GraderAdapter,
+    SchedulerAdapter,
+)
 from rjepa_core.settings import (
     AdapterSettings,
     EncodingSettings,
@@ -22,6 +28,28 @@ from rjepa_core.settings import (
     StepSettings,
     StoreSettings,
 )
+
+from . import completion
+
+# What a shell completes for a setting, by its full key or by the last part of it.
+_COMPLETED: Mapping[str, completion.Completer] = {
+    "store.path": completion.stores,
+    "stores": completion.stores,
+    "store": completion.stores,
+    "world_model": completion.runs,
+    "world_models": completion.runs,
+    "model.name": completion.models,
+    "backend.name": completion.adapters(BackendAdapter),
+    "scheduler.name": completion.adapters(SchedulerAdapter),
+    "executor.name": completion.adapters(ExecutorAdapter),
+    "grader.name": completion.adapters(GraderAdapter),
+    "problems.sources": completion.problems,
+    "problems.traces": completion.traces,
+    "labelled": completion.files,
+    "token_file": completion.files,
+    "prompt.thinking": completion.choices(("on", "off")),
+    "device": completion.choices(("auto", "cpu", "cuda")),
+}
 
 
 @attrs.frozen
@@ -36,6 +64,7 @@ class Flag:
         metavar: what help shows for the value; derived from the type by default.
         extra: appended to the setting's description.
         commas: whether a repeatable flag also takes several values separated by commas.
+        among: the values there are, where the settings class does not say them.
     """
 
     name: str
@@ -45,6 +74,7 @@ class Flag:
     metavar: str | None = None
     extra: str = ""
     commas: bool = False
+    among: Iterable[str] = ()
 
     @property
     def parameter(self) -> str:
@@ -75,7 +105,14 @@ class Flag:
             multiple=is_list(hint),
             default=None,
             help=text,
+            shell_complete=self._completer(hint),
         )
+
+    def _completer(self, hint: Any) -> completion.Completer | None:
+        known = tuple(self.among) or choices_of(hint, self.field)
+        if known:
+            return completion.choices(known, self.commas)
+        return _COMPLETED.get(self.key) or _COMPLETED.get(self.field.name)
 
 
 def flags_of(sections: Iterable[tuple[str, type[Any]]], taken: Iterable[str]) -> list[Flag]:

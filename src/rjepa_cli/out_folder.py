@@ -6,12 +6,13 @@ import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+from rjepa_adapters.paths import missing_folders, remove_empty
 from rjepa_core.errors import DiskFullError, RJepaError, UsageError
 
 _UNFINISHED = ".rjepa-unfinished"
@@ -155,6 +156,17 @@ def new_reports(out: str | None, names: Sequence[str]) -> Path | None:
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror}") from None
     return place
+
+
+@contextmanager
+def report_folder(out: str | None, names: Sequence[str]) -> Iterator[Path | None]:
+    """Create the folder for reports, as `new_reports` does; if the block fails it is not left."""
+    made = missing_folders(out) if out else []
+    try:
+        yield new_reports(out, names)
+    except BaseException:
+        remove_empty(made)
+        raise
 
 
 def write_reports(place: Path, texts: Mapping[str, str]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TextIO, cast
+from typing import TYPE_CHECKING, Any, Self
+
+import attrs
 
 from rjepa_core.extraction.report import progress_facts
 from rjepa_core.ports.executor import Progress
@@ -24,6 +26,23 @@ _SECONDS_BETWEEN_LINES = 30.0
 _SECONDS_BETWEEN_UPDATES = 0.1
 _SHORT = 5.0
 _QUARTERS = 4
+_BAR_WIDTH = 20
+
+
+@attrs.frozen
+class Status:
+    """How work goes on.
+
+    Attributes:
+        rest: rates and counts; a narrow terminal shows as much of it as fits.
+        left: the time left, which is always shown; empty if it is unknown.
+    """
+
+    rest: str = ""
+    left: str = ""
+
+    def __str__(self) -> str:
+        return ", ".join(filter(None, (self.rest, self.left)))
 
 
 class Meter:
@@ -60,14 +79,17 @@ class Meter:
         self._last_line = self._short - _SECONDS_BETWEEN_LINES
         if self._bar is not None:
             task = self._bar.task_ids[0]
-            self._bar.update(task, completed=0, total=total or None, status="", count="")
+            self._bar.update(task, completed=0, total=total or None, count="", left="", rest="")
 
-    def show(self, done: int, status: Callable[[], str]) -> None:
+    def show(self, done: int, status: Callable[[], Status]) -> None:
         """Show how much is done; `status` is called only if it is shown."""
         count = f"{done:,}/{self._total:,}" if self._total else f"{done:,}"
         if self._bar is not None:
             task = self._bar.task_ids[0]
-            self._bar.update(task, completed=done, status=visible(status()), count=count)
+            now = status()
+            self._bar.update(
+                task, completed=done, count=count, left=visible(now.left), rest=visible(now.rest)
+            )
             return
         quarter = _QUARTERS * done // self._total if self._total else 0
         late = self.seconds - self._last_line >= _SECONDS_BETWEEN_LINES
@@ -79,7 +101,8 @@ class Meter:
     def __enter__(self) -> Self:
         self.began = time.monotonic()
         self._last_line = self._short - _SECONDS_BETWEEN_LINES
-        if self._screen.terminal:
+        self._screen.settle()
+        if self._screen.animated:
             self._start_bar()
         return self
 
@@ -94,23 +117,28 @@ class Meter:
             self._screen.write_line = self._line_before
 
     def _start_bar(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bar
+        from rich.table import Column
 
-        console = Console(file=cast("TextIO", self._screen.err))
+        console = self._screen.console()
+        # Whatever the width, these columns keep theirs, and the last one takes what is left.
+        kept: dict[str, Any] = {"markup": False, "table_column": Column(no_wrap=True)}
+        rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
         self._bar = Bar(
             SpinnerColumn("dots" if console.encoding.startswith("utf") else "line"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[count]}"),
-            TextColumn("{task.fields[status]}", markup=False),
+            BarColumn(bar_width=_BAR_WIDTH),
+            TextColumn("{task.fields[count]}", **kept),
+            TextColumn("{task.fields[left]}", **kept),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[rest]}", markup=False, table_column=rest),
             console=console,
             redirect_stdout=False,
             redirect_stderr=False,
             transient=not self._stays,
+            expand=True,
         )
-        self._bar.add_task("", total=self._total or None, status="starting", count="")
+        self._bar.add_task("", total=self._total or None, count="", left="", rest="starting")
         self._line_before = self._screen.write_line
         self._screen.write_line = lambda text: console.print(
             text, markup=False, highlight=False, soft_wrap=True
@@ -170,12 +198,12 @@ class ToolMeter(Metered):
         self._shown = now
         self._meter.show(progress.done, lambda: self._status(progress.done, total))
 
-    def _status(self, done: int, total: int) -> str:
+    def _status(self, done: int, total: int) -> Status:
         per_second = (done - self._before) / max(self._meter.seconds, 1e-9)
         if per_second <= 0:
-            return self._phase
-        left = f", {duration((total - done) / per_second)} left" if total > done else ""
-        return f"{self._phase}, {rate(per_second)} records/s{left}"
+            return Status(self._phase)
+        left = f"{duration((total - done) / per_second)} left" if total > done else ""
+        return Status(f"{self._phase}, {rate(per_second)} records/s", left)
 
 
 class ProgressReport(Metered):
@@ -204,7 +232,7 @@ class ProgressReport(Metered):
         self._change = decision
         self._screen.say(f"{time.strftime('%H:%M:%S')}  batch size {decision}")
 
-    def status(self) -> str:
+    def status(self) -> Status:
         """Return rates, failures, what is in flight and the time left."""
         progress = self.latest
         facts = progress_facts(progress, self.seconds)
@@ -220,9 +248,9 @@ class ProgressReport(Metered):
             if self._change is not None and held.rows:
                 in_rows += f" ({change_words(self._change)})"
             parts.insert(2, f"{in_rows} in flight")
-        if facts["done_per_second"] and left > 0:
-            parts.append(f"{duration(left / facts['done_per_second'])} left")
-        return ", ".join(parts)
+        known = facts["done_per_second"] and left > 0
+        time_left = f"{duration(left / facts['done_per_second'])} left" if known else ""
+        return Status(", ".join(parts), time_left)
 
     def _report_trouble(self, progress: Progress) -> None:
         """Show the first failure of each kind, and batches that did not fit, as they happen."""
@@ -232,7 +260,7 @@ class ProgressReport(Metered):
                 self._screen.say(f"a problem failed: {reason}; the run continues")
         last = progress.last
         if last is not None and last.out_of_memory and self._change is None:
-            text = f"out of memory: {last.phase} of {last.rows} rows; trying fewer"
+            text = f"out of memory: {last.phase} of {count(last.rows, 'row')}; trying fewer"
             if text not in self._reported:
                 self._reported.add(text)
                 self._screen.say(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,14 @@ from rjepa_core.scoring import (
 )
 from rjepa_core.settings import ModelSettings
 
-from .config import CONFIG_OPTIONS, FIELD, gather
+from .completion import files
+from .config import CONFIG_OPTIONS, FIELD, JSON, gather
+from .help import OUTPUT
 from .options import FLAGS, Flag
 from .out_folder import NewFile
 from .streams import LastingStream
 
+Facts = dict[str, Any]
 DONE, SOME_FAILED = 0, 3
 # What they do when a signal arrives.
 DROPPING = "leaving no half file"
@@ -41,8 +44,19 @@ SCORE_FLAGS = (
     *(flag for flag in FLAGS if flag.name in ("--dtype", "--domain", "--keep-notes", "--backend")),
 )
 RANK_FLAGS = (*SCORE_FLAGS, Flag("--by", f"{_KEY}by", ScoreSettings))
-OUT = click.Option(["--out"], metavar="FILE", help="Write the JSON Lines there, not to stdout")
-OTHER_OPTIONS = (OUT, FIELD, *CONFIG_OPTIONS)
+GROUPS = {
+    "Input": ["--field", "--domain", "--keep-notes", "--limit"],
+    "Surprise": ["--world-model", "--context", "--by"],
+    "Model": ["--model", "--device", "--dtype", "--backend"],
+    OUTPUT: ["--plot"],
+}
+OUT = click.Option(
+    ["--out"],
+    metavar="FILE",
+    help="Write the JSON Lines there, not to stdout",
+    shell_complete=files,
+)
+OTHER_OPTIONS = (OUT, FIELD, *CONFIG_OPTIONS, JSON)
 
 
 def read_settings(ctx: click.Context, flags: tuple[Flag, ...], file: str) -> ScoreRunSettings:
@@ -59,6 +73,18 @@ def lines_to(out: str | None, stdout: LastingStream) -> Iterator[LastingStream |
         return
     with NewFile(Path(out), f"--out {out}") as file:
         yield file
+
+
+@contextmanager
+def rows_to(
+    out: str | None, stdout: LastingStream, gathered: list[Facts] | None
+) -> Iterator[Callable[[Facts], None]]:
+    """Open where the rows go, each as a line of JSON; without `--out` they may be gathered."""
+    if out is None and gathered is not None:
+        yield gathered.append
+        return
+    with lines_to(out, stdout) as lines:
+        yield lambda facts: lines.line(as_line(facts))
 
 
 def as_line(facts: Any) -> str:
@@ -85,6 +111,8 @@ def solution_facts(scored: ScoredTrace) -> dict[str, Any]:
         "largest": _short(whole(scored.surprise, MAX)),
         "worst": int(scored.surprise.argmax()),
     }
+    if (among := scored.compared) is not None:
+        facts["compared_with"] = {"steps": among.steps, "solutions": among.traces}
     if scored.verdict is not None:
         facts |= {
             "right": _short(scored.verdict.right),

@@ -17,6 +17,14 @@ from typing import TextIO
 
 # Seconds to wait for a non-blocking stream that is full before a text is dropped.
 _PATIENCE = {"stdout": 10.0, "stderr": 1.0}
+# Columns of a terminal that does not say how many it has.
+_COLUMNS = 80
+RED, YELLOW = "31", "33"
+
+
+def can_move_cursor() -> bool:
+    """Return whether terminals understand more than text here: not with `TERM=dumb`."""
+    return os.environ.get("TERM", "") not in ("", "dumb", "unknown")
 
 
 class LastingStream(io.TextIOBase):
@@ -112,6 +120,23 @@ class LastingStream(io.TextIOBase):
             return self._stream is not None and self._stream.isatty()
         except (OSError, ValueError):
             return False
+
+    def columns(self) -> int | None:
+        """Return the width of the terminal; None if it is not one. `COLUMNS` overrides it."""
+        if not self.isatty():
+            return None
+        with suppress(ValueError):
+            if (asked := int(os.environ.get("COLUMNS", ""))) > 0:
+                return asked
+        try:
+            return os.get_terminal_size(self.fileno()).columns or _COLUMNS
+        except (OSError, ValueError):
+            return _COLUMNS
+
+    def styled(self, text: str, style: str) -> str:
+        """Return text in a colour where the stream shows colours."""
+        shows = self.isatty() and can_move_cursor() and not os.environ.get("NO_COLOR")
+        return f"\x1b[{style}m{text}\x1b[0m" if shows else text
 
     def fileno(self) -> int:
         if self._stream is None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import collections.abc
 import difflib
 import enum
+import functools
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import date
 from typing import (
     TYPE_CHECKING,
@@ -51,10 +52,71 @@ def structure(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
     """
     if not isinstance(data, Mapping):
         raise SettingsError(f"{where or cls.__name__}: expected a section with keys, got {data!r}")
+    instance = cls.__new__(cls)
+    _fill(instance, _UNCHECKED.get(cls, cls.__init__), data, where, _convert)
+    return instance
+
+
+def checked(section: str = "") -> Callable[[type[T]], type[T]]:
+    """Return a class decorator: a settings class that converts and refuses arguments as `structure`
+    does, with the same messages.
+
+    What text stands for is not guessed, as it is for a command line: it is no number, and a text
+    alone is one item of a list, commas included.
+
+    Args:
+        section: put in front of the settings' names in messages.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        plain = _UNCHECKED[cls] = cls.__init__
+
+        @functools.wraps(plain)
+        def init(self: Any, *unnamed: Any, **given: Any) -> None:
+            if unnamed:
+                first = attrs.fields(cls)[0].name  # type: ignore[arg-type]
+                raise SettingsError(
+                    f"{section or cls.__name__}: settings are given by name: "
+                    f"{cls.__name__}({first}={unnamed[0]!r:.40})"
+                )
+            _fill(self, plain, given, section, _convert_argument)
+
+        cls.__init__ = init  # type: ignore[method-assign]
+        return cls
+
+    return decorate
+
+
+# What `checked` put its own in place of.
+_UNCHECKED: dict[type[Any], Callable[..., None]] = {}
+_Convert = Callable[[Any, Any, str], Any]
+
+
+def settings_of(cls: type[T], given: T | Mapping[str, Any], name: str = "settings") -> T:
+    """Return settings that a function was given, as an instance or as sections and keys.
+
+    Raises:
+        ArgumentError: they are neither.
+        SettingsError: as `structure`.
+    """
+    if isinstance(given, cls):
+        return given
+    if not isinstance(given, Mapping):
+        raise ArgumentError(
+            f"{name}: got {given!r:.80}, expected {cls.__name__}, or its keys and values"
+        )
+    return structure(cls, given)
+
+
+def _fill(
+    instance: Any, init: Callable[..., None], data: Mapping[str, Any], where: str, convert: _Convert
+) -> None:
+    """Initialise an instance of a settings class with values that were converted."""
+    cls = type(instance)
     # Defaults of one section may depend on another.
     data = getattr(cls, "with_defaults", lambda given: given)(data)
-    hints = get_type_hints(cls)
-    fields = [a for a in attrs.fields(cls) if a.init]  # type: ignore[arg-type]
+    hints = _hints(cls)  # type: ignore[arg-type]
+    fields = [a for a in attrs.fields(cls) if a.init]
     known = [a.name for a in fields]
     defaults = {a.name: a.default for a in fields}
     values: dict[str, Any] = {}
@@ -62,10 +124,10 @@ def structure(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
     for key, value in data.items():
         path = _join(where, str(key))
         if key == "options" and "options" in known:
-            options.update(value or {})
+            options.update(convert(hints[key], value or {}, path))
         elif key in known:
             value = _with_default_name(hints[key], defaults[key], value)
-            values[key] = _convert(hints[key], value, path)
+            values[key] = convert(hints[key], value, path)
         elif "options" in known:
             options[str(key)] = value
         else:
@@ -76,11 +138,16 @@ def structure(cls: type[T], data: Mapping[str, Any], where: str = "") -> T:
         if field.default is attrs.NOTHING and field.name not in values:
             values[field.name] = _missing(hints[field.name], field.name, options, where)
     try:
-        return cls(**values)
+        init(instance, **values)
     except SettingsError:
         raise
     except (ValueError, TypeError) as error:
         raise SettingsError(explain(error, where)) from None
+
+
+@functools.cache
+def _hints(cls: Hashable) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def unstructure(settings: Any) -> dict[str, Any]:
@@ -100,7 +167,14 @@ def unstructure(settings: Any) -> dict[str, Any]:
 
 def as_section(cls: type[Any], value: Any) -> Any:
     """Expand the short form of a section: `backend: template` means `backend: {name: template}`,
-    and None an empty section."""
+    and None an empty section.
+
+    It is that of the only required setting, or of the one that the class names in `SHORT`.
+    """
+    value = _path_as_text(value)
+    several: str | None = getattr(cls, "SHORT", None)
+    if several is not None and isinstance(value, str | list | tuple):
+        return {several: [value] if isinstance(value, str) else list(value)}
     if isinstance(value, str):
         required = [a.name for a in attrs.fields(cls) if a.default is attrs.NOTHING]
         if len(required) == 1:
@@ -219,6 +293,22 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     return _scalar(hint, value, path)
 
 
+def _convert_argument(hint: Any, value: Any, path: str) -> Any:
+    """Convert an argument of a settings class: text is taken for nothing but text."""
+    args = get_args(hint)
+    if not isinstance(value, str) or hint in (Any, str):
+        return _convert(hint, value, path)
+    if get_origin(hint) in (tuple, list, collections.abc.Sequence):
+        return _convert(hint, [value], path)
+    if get_origin(hint) in (Union, types.UnionType):
+        if str in args:
+            return value
+        hint = next(a for a in args if a is not type(None))
+    if hint in (int, float, bool):
+        raise SettingsError(f"{path}: expected {_WANTED[hint]}, got {value!r}")
+    return _convert(hint, value, path)
+
+
 def _convert_union(args: tuple[Any, ...], value: Any, path: str) -> Any:
     is_none = value is None or (isinstance(value, str) and value.lower() in ("none", "null", ""))
     if is_none and type(None) in args:
@@ -251,6 +341,8 @@ _WANTED = {int: "a whole number", float: "a number", str: "text", bool: "true or
 
 def _scalar(hint: Any, value: Any, path: str) -> Any:
     hint = str if hint is Verbatim else hint
+    if hint is str:
+        value = _path_as_text(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is bool and isinstance(value, str) and value.lower() in _TRUE + _FALSE:
         return value.lower() in _TRUE
@@ -290,15 +382,18 @@ def _plain(value: Any) -> Any:
     return value.value if isinstance(value, enum.Enum) else value
 
 
+def _path_as_text(value: Any) -> Any:
+    """Return the text of a path object, anything else unchanged."""
+    return value.__fspath__() if hasattr(type(value), "__fspath__") else value
+
+
 def path_text(path: str | PathLike[str], name: str = "path") -> str:
     """Return a path as text; `name` is the argument's name, for the message.
 
     Raises:
         ArgumentError: it is neither a string nor an `os.PathLike` of one.
     """
-    text = path
-    if not isinstance(path, str) and hasattr(type(path), "__fspath__"):
-        text = path.__fspath__()
+    text: Any = _path_as_text(path)
     if not isinstance(text, str):
         raise ArgumentError(f"{name}: got {path!r:.80}, expected a string or a path")
     return text

@@ -15,7 +15,7 @@ class ArgumentError(UsageError, ValueError):
     """A call from Python got an invalid argument; the message names it."""
 
 
-class SettingsError(UsageError):
+class SettingsError(UsageError, ValueError):
     """A setting is unknown, of the wrong type or out of range; the message names its full key."""
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def duration(seconds: float) -> str:
@@ -28,8 +31,16 @@ def rate(value: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Format a number with its noun: `1 problem`, `2,000 problems`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    """Format a number with its noun: `1 problem`, `2,000 problems`, `2 batches`, `3 entries`."""
+    return f"{number:,} {noun if number == 1 else _plural(noun)}"
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith(("s", "x", "z", "ch", "sh")) and not noun.endswith("epoch"):
+        return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in "aeiou":
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"
 
 
 def number(value: float) -> str:
@@ -85,6 +96,32 @@ def _json_escape(character: str) -> str:
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
 
 
+def html_table(title: str, rows: Mapping[str, str]) -> str:
+    """Return names and values as a table for a notebook."""
+    # Not loaded where nothing is shown.
+    from html import escape
+
+    keep = "\t\n"
+    cells = "".join(
+        f'<tr><th style="text-align:left">{escape(visible(name))}</th>'
+        f'<td style="text-align:left">{escape(visible(value, keep))}</td></tr>'
+        for name, value in rows.items()
+    )
+    return f"<table><caption>{escape(visible(title))}</caption>{cells}</table>"
+
+
+def excerpt(text: str, most: int = 40) -> str:
+    """Return the beginning of a text on one line, quoted."""
+    line = " ".join(text.split())
+    return repr(line if len(line) <= most else f"{line[: most - 1]}…")
+
+
+def shape_text(array: Any) -> str:
+    """Return the dtype and shape of an array: `float16[1, 5, 576]`; of anything else its repr."""
+    shape = getattr(array, "shape", None)
+    return repr(array) if shape is None else f"{array.dtype}{list(shape)}"
+
+
 def size(count: float) -> str:
     """Format a number of bytes in a suitable unit."""
     for unit in ("B", "kB", "MB", "GB"):
@@ -92,3 +129,61 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:,.1f} TB"
+
+
+def table(
+    rows: Sequence[Sequence[str]],
+    width: int | None = None,
+    kept: int = 1,
+    gap: int = 2,
+    left: Sequence[int] = (0,),
+) -> list[str]:
+    """Return rows of cells as lines with aligned columns.
+
+    Args:
+        rows: all of the same length; the first holds the headings.
+        width: of a line; a wider table is cut into parts that stand one below the other.
+        kept: number of first columns that each part repeats.
+        gap: spaces between columns.
+        left: columns that are aligned to the left; others are to the right.
+    """
+    columns = [[row[i] for row in rows] for i in range(len(rows[0]))]
+    widths = [max(map(len, column)) for column in columns]
+    parts: list[list[int]] = [[]]
+    for i in range(kept, len(columns)):
+        taken = sum(widths[j] + gap for j in (*range(kept), *parts[-1], i)) - gap
+        if parts[-1] and width is not None and taken > width:
+            parts.append([])
+        parts[-1].append(i)
+    return [
+        (" " * gap)
+        .join(
+            row[i].ljust(widths[i]) if i in left else row[i].rjust(widths[i])
+            for i in (*range(kept), *part)
+        )
+        .rstrip()
+        for part in parts
+        for row in rows
+    ]
+
+
+def hanging(line: str, width: int | None, indent: int) -> list[str]:
+    """Return a line cut at spaces into lines of a width, all but the first indented."""
+    if width is None or len(line) <= width:
+        return [line]
+    if max(map(len, line.split())) > width - indent:
+        # A long path, which the terminal cuts: a line break of ours would be copied with it.
+        return [line]
+    return textwrap.wrap(
+        line,
+        max(width, indent + 20),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def shortened(text: str, width: int) -> str:
+    """Return a text without its middle if it is longer than a width."""
+    half = (width - 1) // 2
+    return text if len(text) <= width else f"{text[: width - 1 - half]}…{text[-half:]}"

@@ -98,6 +98,29 @@ def test_a_table_a_part(whole: tuple[Result, Path]) -> None:
     assert "encoding" in result.stderr
 
 
+def test_the_report_of_the_run_shows_the_evaluation(made: Path, evaluate: Invoke) -> None:
+    report = made / "wm" / "report.html"
+    report.write_text("<!DOCTYPE html>\n<html><h1>wm</h1><h2>Training</h2></html>\n")
+    try:
+        for _ in range(2):
+            result = evaluate("--parts", "prediction")
+            assert result.exit_code == 0, result.stderr
+            assert "shown in: wm/report.html" in result.stderr
+        text = report.read_text()
+        assert text.count("<h2>Evaluation</h2>") == 1
+        assert text.index("predicting steps, ") < text.index("<h2>Training</h2>")
+        # What cannot be written is said, and the figures are there all the same.
+        report.with_name("report.html.part").mkdir()
+        result = evaluate("--parts", "prediction")
+        assert result.exit_code == 0
+        assert "its report cannot show the evaluation: Is a directory" in result.stderr
+        assert "from the past alone" in result.stdout
+        assert report.read_text() == text
+    finally:
+        report.unlink()
+        report.with_name("report.html.part").rmdir()
+
+
 def test_the_page_is_whole_and_fetches_nothing(whole: tuple[Result, Path]) -> None:
     _, out = whole
     text = (out / "evaluation.html").read_text()

@@ -119,7 +119,7 @@ def test_bench_on_a_full_disk(invoke: Invoke, home: Path) -> None:
     assert result.exit_code == 1
     assert "s/problem" in result.stdout, "the result is told"
     assert only_line(result.stderr).startswith("--out out/bench.json: no room is left")
-    assert os.listdir("out") == []
+    assert not os.path.exists("out")
     assert invoke(*words).exit_code == 0
     assert sorted(os.listdir("out")) == ["bench.html", "bench.json"]
 

@@ -267,7 +267,7 @@ def test_a_run_without_an_end_is_told_as_one(extract: Invoke, invoke: Invoke) ->
 
 def test_the_surprise_of_each_step(home: Path, invoke: Invoke) -> None:
     """A real run, however short; the bars are as long as the numbers."""
-    store = make_store(home / "t", [2 + i % 3 for i in range(60)])
+    store = make_store(home / "t", [2 + i % 3 for i in range(300)])
     small = ("model.width=16", "model.depth=1", "model.predictor_width=16")
     sets = [word for one in small for word in ("--set", one)]
     words = ("--store", store, "--out", "wm", "--epochs", "1", *sets)
@@ -282,6 +282,7 @@ def test_the_surprise_of_each_step(home: Path, invoke: Invoke) -> None:
     text = invoke("show", store, name, "--world-model", "wm").stdout
     assert text.count("surprise ") == len(steps)
     assert text.count("<- the most surprising") == 1
+    assert "percent  of the steps in solutions of any length, validation, 3" in text
     missing = invoke("show", store, "--world-model", "wm")
     assert missing.exit_code == 2
     assert "name a record, too" in missing.stderr

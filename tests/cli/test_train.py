@@ -292,7 +292,7 @@ def test_progress_on_a_run_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None
         now[0] += 10
         last = TrainProgress(5, 10, 601, 1000, 6464, 1.0, 1e-3)
         report(last)
-        assert report.status(last) == "epoch 6/10, loss 1.5, 640 samples/s, 40 s left at most"
+        assert str(report.status(last)) == "epoch 6/10, loss 1.5, 640 samples/s, 40 s left at most"
 
 
 def test_long_curves_are_thinned() -> None:

@@ -9,10 +9,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from pages import Command, File, follow, parts
+from pages import Command, File, Page, follow, parts
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "tutorial" / "a-backend-plugin.md").read_text(encoding="utf-8")
+PAGE = Page("tutorial/a-backend-plugin.md")
 # Those that make an environment.
 FIRST = 3
 TESTS = "test_parrot.py"
@@ -44,6 +44,7 @@ def test_followed_with_what_is_installed(tmp_path: Path) -> None:
     }
     given = follow(PAGE, tmp_path, environment, leave_out=FIRST)
     assert len(given) >= 8
+    PAGE.finish()
     assert (site / "rjepa_parrot.py").exists()
 
 

@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 import pytest
 from engines import seeded
-from pages import File, follow, parts
+from pages import File, Page, follow, parts
 
 from rjepa_adapters.schedulers.fixed import FixedScheduler, FixedSettings
 from rjepa_core.domain.problem import GivenSolution
@@ -26,9 +26,8 @@ from rjepa_core.testing.backend_suite import BackendContract
 from rjepa_core.testing.scheduler_suite import CountingSink
 from rjepa_core.testing.seeded import hidden_states
 
-HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
-SESSION_PAGE = (HOW_TO / "fill-the-session-port.md").read_text(encoding="utf-8")
-QUEUE_PAGE = (HOW_TO / "queue-runs.md").read_text(encoding="utf-8")
+SESSION_PAGE = Page("how-to/fill-the-session-port.md")
+QUEUE_PAGE = Page("how-to/queue-runs.md")
 NOTHING_HEAVY = ["--problems", "demo", "--backend", "seeded", "--model", "trial", "--layer", "-1"]
 
 _module: dict[str, Any] = {}
@@ -160,7 +159,10 @@ def night(place: Path, environment: dict[str, str], *arguments: str) -> int:
 
 
 def test_the_queue_as_the_page_shows_it(tmp_path: Path, environment: dict[str, str]) -> None:
-    assert len(follow(QUEUE_PAGE, tmp_path, environment)) == 2
+    page = Page("how-to/queue-runs.md")
+    assert len(follow(page, tmp_path, environment)) == 2
+    page.take("bash")  # the Slurm script, below
+    page.finish()
     assert (tmp_path / "world-model" / "checkpoints").is_dir()
 
 
@@ -204,7 +206,11 @@ def test_it_gives_up_after_two_more(tmp_path: Path, environment: dict[str, str])
     assert (shim / "calls").read_text().split() == ["call"] * 3
 
 
+def test_the_session_is_all_of_its_page() -> None:
+    SESSION_PAGE.finish()
+
+
 def test_slurm_script_is_a_shell_script() -> None:
-    block = QUEUE_PAGE.split("```bash\n#!/bin/bash\n#SBATCH")[1].split("```")[0]
-    checked = subprocess.run(["bash", "-n"], input="#SBATCH" + block, text=True)
+    _, script = Page("how-to/queue-runs.md").take("bash")
+    checked = subprocess.run(["bash", "-n"], input=script, text=True)
     assert checked.returncode == 0

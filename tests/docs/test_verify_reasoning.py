@@ -15,14 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from evaluation_stores import solution
-from pages import Command, check_shown, parts
+from pages import Command, Page, check_shown, parts, run_command
 from services import client, opened, running
 
-from rjepa_cli.main import main
-
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "verify-reasoning.md"
+PAGE = Page("how-to/verify-reasoning.md")
 SMALL = "--set model.width=16 --set model.heads=2 --set model.depth=1 --epochs 1"
 INSTEAD = {
     "--problems problems.jsonl --samples 8 --model smollm2": (
@@ -57,17 +54,8 @@ def write_problems(name: str, count: int, first: int = 0) -> None:
 
 
 def run(command: Command) -> str:
-    """Do a command of the page in this process; what it printed."""
-    line = command.line
-    for theirs, ours in INSTEAD.items():
-        if theirs in line:
-            line = line.replace(theirs, ours)
-            break
-    words = shlex.split(line)
-    assert words[0] == "rjepa-cli", line
-    result = CliRunner().invoke(main, words[1:])
-    assert result.exit_code == 0, f"{line}\n{result.output}"
-    return result.stdout
+    theirs = next((one for one in INSTEAD if one in command.line), "")
+    return run_command(command, {theirs: INSTEAD[theirs]} if theirs else {})
 
 
 def rows_of(name: str) -> list[dict[str, Any]]:
@@ -80,8 +68,9 @@ def test_the_page_from_problems_to_the_best_answer(
     monkeypatch.chdir(tmp_path)
     write_problems("problems.jsonl", 60)
     write_problems("new.jsonl", 4, first=1000)
-    text = PAGE.read_text(encoding="utf-8")
-    commands = [part for part in parts(text) if isinstance(part, Command)]
+    text = PAGE.text
+    assert all("answer" in json.loads(row) for row in PAGE.take("json"))
+    commands = [part for part in parts(PAGE) if isinstance(part, Command)]
     *told, serve, ask = commands
     assert len(told) == 9
     for command in told:
@@ -99,7 +88,7 @@ def test_the_page_from_problems_to_the_best_answer(
         assert row["answer"] == row["votes"][0]["answer"]
         assert set(re.findall(r"^\| `(\w+)`", text, re.M)) <= set(row)
 
-    [code] = re.findall(r"```python\n(.*?)```", text, re.S)
+    [code] = PAGE.take("python")
     printed = StringIO()
     monkeypatch.setattr(sys, "stdout", printed)
     exec(code, {})
@@ -125,3 +114,4 @@ def test_the_page_from_problems_to_the_best_answer(
         assert answer.status_code == 200, answer.text
         facts = answer.json()
     assert [vote["answer"] for vote in facts["votes"]] in (["10", "7"], ["7", "10"])
+    PAGE.finish()

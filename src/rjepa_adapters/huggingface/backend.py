@@ -23,6 +23,7 @@ from rjepa_core.errors import SettingsError
 from rjepa_core.extraction import BatchBackend, end_at_stop
 from rjepa_core.ports.backend import ModelInfo, Refused, Session, SessionSpec
 from rjepa_core.settings import EncodingSettings, SamplingSettings
+from rjepa_core.text import count
 
 from .checkpoints import context_of
 from .fused.decoder import Decoder
@@ -107,7 +108,7 @@ class HuggingFaceBackend(BatchBackend):
         except SettingsError as error:
             return Refused(TEMPLATE, str(error))
         new = sampling.max_new_tokens
-        what = f"the prompt's {len(one.ids)} tokens and {new} new ones"
+        what = f"the prompt's {count(len(one.ids), 'token')} and {new} new ones"
         return self._refuse(len(one.ids) + new, what) or one
 
     def stop_finder(self, sampling: SamplingSettings) -> StopFinder | None:
@@ -148,7 +149,7 @@ class HuggingFaceBackend(BatchBackend):
             tokens = len(read.prompt_ids) + len(read.ids)
             answers.append(
                 self._refuse_control(prompt)
-                or self._refuse(tokens, f"prompt and solution, {tokens} tokens,")
+                or self._refuse(tokens, f"prompt and solution, {count(tokens, 'token')},")
                 or read
             )
         return answers

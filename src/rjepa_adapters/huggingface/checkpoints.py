@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import hashlib
 import importlib.util
 import json
@@ -18,11 +17,11 @@ import torch
 from rjepa_core.errors import BackendError, RJepaError, UsageError
 
 from .library_log import collect_unconverted
+from .names import SMOLLM2, did_you_mean
 from .placement import is_out_of_memory
 from .settings import HuggingFaceSettings
 from .weights import check_filled, refuse_unconverted, stored_elements, weight_files
 
-SMOLLM2 = "smollm2"
 # Prefix of the name of a shape: an architecture with random weights, for timing alone.
 SHAPE = "shape:"
 # The settings of a LoRA adapter, alone or beside a model's weights.
@@ -76,7 +75,7 @@ def find_checkpoint(name: str) -> ModelFiles:
         return _in_folder(name, path)
     parts = name.split("/")
     if name.startswith((".", "/", "~", "\\")) or len(parts) > 2 or not all(parts):
-        raise UsageError(f"model.name: no such folder: {name}")
+        raise UsageError(f"model.name: no such folder: {name}{did_you_mean(name)}")
     return ModelFiles(name, name)
 
 
@@ -282,8 +281,6 @@ def _why_not(checkpoint: ModelFiles, error: Exception) -> str:
         line = f"{type(error).__name__}: {line}"
     if checkpoint.folder:
         return f"{checkpoint.location} cannot be loaded: {line}"
-    near = difflib.get_close_matches(checkpoint.location.lower(), [SMOLLM2], 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
     if "connect" in line or "offline" in line.lower():
         line = "the hub cannot be reached"
-    return f"there is no folder {checkpoint.location}, and from the hub: {line}{hint}"
+    return f"there is no folder {checkpoint.location}, and from the hub: {line}"

@@ -11,7 +11,8 @@ import torch
 from rjepa_core.errors import UsageError
 
 from .awq import awq_path
-from .checkpoints import SMOLLM2, find_checkpoint
+from .checkpoints import find_checkpoint
+from .names import SMOLLM2
 
 
 def diagnose() -> Mapping[str, str]:

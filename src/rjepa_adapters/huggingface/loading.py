@@ -23,6 +23,7 @@ from .checkpoints import (
 )
 from .library_log import relay_messages
 from .lora import adapted_content, adapter_folder, base_of, merge_adapter, tokenizer_files_of
+from .names import refuse_near_miss
 from .placement import (
     Loaded,
     check_placement,
@@ -48,7 +49,7 @@ def load(model: ModelSettings, settings: HuggingFaceSettings) -> Loaded:
 
         with relay_messages():
             return load_shape(model, settings, device)
-    checkpoint = find_checkpoint(model.name)
+    checkpoint = _found(model.name, settings)
     with relay_messages():
         adapter = adapter_folder(checkpoint, settings)
         if adapter is None:
@@ -74,7 +75,7 @@ def context(model: ModelSettings, settings: HuggingFaceSettings) -> int | None:
     pick_device(model.device)
     if model.name.startswith(SHAPE):
         return None
-    place = find_checkpoint(model.name)
+    place = _found(model.name, settings)
     with relay_messages():
         adapter = adapter_folder(place, settings)
         if adapter is not None:
@@ -84,6 +85,14 @@ def context(model: ModelSettings, settings: HuggingFaceSettings) -> int | None:
 
             return context_in(place.folder / place.gguf_file)
         return context_of(config_of(place, settings))
+
+
+def _found(name: str, settings: HuggingFaceSettings) -> ModelFiles:
+    """Return the location of a model; the hub is not asked for what is nearly a name known here."""
+    found = find_checkpoint(name)
+    if found.folder is None and settings.revision is None:
+        refuse_near_miss(name)
+    return found
 
 
 def _load(

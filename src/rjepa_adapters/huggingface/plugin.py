@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rjepa_core.plugins import BackendAdapter, hookimpl
@@ -36,6 +36,12 @@ def _diagnose() -> Mapping[str, str]:
     return diagnose()
 
 
+def _models() -> Sequence[str]:
+    from .names import known_models
+
+    return known_models()
+
+
 @hookimpl
 def rjepa_backends() -> Iterable[BackendAdapter]:
     return [
@@ -46,5 +52,6 @@ def rjepa_backends() -> Iterable[BackendAdapter]:
             create=_create,
             diagnose=_diagnose,
             context=_context,
+            models=_models,
         )
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,9 +17,17 @@ from rjepa_core.domain.identity import Identity, check_same, known_together
 from rjepa_core.domain.latents import LatentRecord, Vectors
 from rjepa_core.domain.trace import Failure, RecordKey, check_key, check_keys
 from rjepa_core.errors import ArgumentError, StoreClosedError, StoreError, StoreNotFoundError
-from rjepa_core.ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
+from rjepa_core.ports.store import (
+    Entry,
+    LatentStore,
+    Snapshot,
+    StoreMode,
+    StoreStats,
+    check_mode,
+    json_entry,
+)
 
-from ..paths import sync_directory
+from ..paths import missing_folders, remove_empty, sync_directory
 from .directory import DATA, OWN_FILES, WriterLock, make_directory, require_store
 from .environment import Environment
 from .format.record import EncodedRecord
@@ -44,7 +52,7 @@ from .writer import CheckedBatch, Commits, apply_delete, require_current
 T = TypeVar("T")
 
 
-class LmdbStore:
+class LmdbStore(LatentStore):
     """A store in the directory `location`. One thread of one process writes, any may read.
 
     A handle can be pickled and survives a fork: it reopens the store for reading, even if the
@@ -68,7 +76,7 @@ class LmdbStore:
         self._location = location = path_text(location, "location")
         self._closed = False
         self._lock: WriterLock | None = None
-        self._made = not os.path.lexists(location)
+        self._made = missing_folders(location) if mode == "write" else []
         if mode == "write":
             self._path = make_directory(location).absolute()
             self._lock = WriterLock(self._path)
@@ -116,7 +124,7 @@ class LmdbStore:
         self._location = state["location"]
         self._closed = state["closed"]
         self._lock = None
-        self._made = False
+        self._made = []
         self._path = require_store(self._location)
         if not self._closed:
             self._open()
@@ -303,9 +311,7 @@ class LmdbStore:
         # Before the lock is released, so that no other writer can have begun the store.
         for name in OWN_FILES:
             (self._path / name).unlink(missing_ok=True)
-        if self._made:
-            with suppress(OSError):
-                self._path.rmdir()
+        remove_empty(self._made)
         self._closed = True
         self._commits.stop()
         self._finalizer()

@@ -23,6 +23,7 @@ from rjepa_core.ports.world_model import (
     Context,
     Floats,
     LatentSequence,
+    ShownWorldModel,
     TargetSpace,
     Verification,
     check_ahead,
@@ -63,7 +64,7 @@ def on_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-class RemoteWorldModel:
+class RemoteWorldModel(ShownWorldModel):
     """A `rjepa_core.ports.world_model.WorldModel` over HTTP.
 
     A token, if the service needs one, is read from the environment variable RJEPA_TOKEN.

@@ -290,6 +290,8 @@ def info_from_json(facts: Mapping[str, Any], location: str) -> WorldModelInfo:
         objective=str(facts["objective"]),
         quantiles={int(key): tuple(values) for key, values in facts["quantiles"].items()},
         # Older services do not say.
+        compared={int(key): int(one) for key, one in facts.get("compared", {}).items()},
+        problems=facts.get("problems"),
         network=str(facts.get("network", "")),
         seed=facts.get("seed"),
         verifies=bool(facts.get("verifies", False)),
@@ -310,6 +312,9 @@ def info_to_json(info: WorldModelInfo) -> dict[str, Any]:
         "target_space": info.target_space.value,
         "objective": info.objective,
         "quantiles": {str(key): list(values) for key, values in info.quantiles.items()},
+        "compared": {str(key): one for key, one in info.compared.items()},
+        "problems": info.problems,
+        "too_little": info.too_little,
         "network": info.network,
         "seed": info.seed,
         "verifies": info.verifies,

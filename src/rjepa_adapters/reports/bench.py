@@ -17,6 +17,7 @@ from rjepa_core.benchmark.report import (
     title,
     what_was_run,
 )
+from rjepa_core.domain.floors import too_few_to_measure
 from rjepa_core.text import count, duration, rate, size
 
 from .page import render
@@ -25,6 +26,14 @@ from .svg import Bar, bars, levels
 Row = Mapping[str, Any]
 Figure = tuple[Markup, str]
 _MOST_DECISIONS = 40
+_MEASURES = (
+    ("rows", "traces that the LLM works on at a time; or the scheduler that chose how many"),
+    ("s/problem", "wall-clock seconds for a problem: generated, cut into steps, encoded"),
+    ("token/s", "generated tokens per second of that"),
+    ("peak memory", "most memory that the process held, the model included"),
+    ("speed-up", "how many times as fast as the size that it is compared with"),
+    ("hours", "a projection to that many problems at the same speed"),
+)
 _ROUNDS = ("rows", "round", "place in it", "seconds", "problems", "new tokens", "batches", "peak")
 
 
@@ -38,6 +47,8 @@ def html(facts: Facts) -> str:
         interrupted=INTERRUPTED if facts["interrupted"] else "",
         what=what_was_run(facts),
         when=datetime.fromisoformat(facts["started"]).strftime("%Y-%m-%d %H:%M %Z"),
+        too_little=[one for one in [too_few_to_measure(facts["problems"]["count"])] if one],
+        measures=_MEASURES,
         columns=columns(facts),
         contenders=[
             {"chosen": _chosen(facts, one), "cells": cells(one), "remark": remark(one)}
@@ -126,7 +137,7 @@ def _timeline(
             rows.append(batch["rows"])
             speeds.append(batch["new_tokens"] / max(batch["seconds"], 1e-9))
         for made in one["decisions"]:
-            change = f"{made['rows_before']} → {made['rows_after']} rows"
+            change = f"{made['rows_before']} → {count(made['rows_after'], 'row')}"
             when = f"round {one['number'] + 1}, {duration(made['at'])}"
             changes.append(f"{when}: {change}, {made['reason']}: {made['detail']}")
         before += one["seconds"]
@@ -193,7 +204,7 @@ def _method(facts: Facts) -> Iterator[str]:
                     f"{rate(done['seconds'] / max(1, done['problems']))} s/problem"
                     for done in one["rounds"]
                 )
-                + f". Its last batches had {one['last_rows']} rows."
+                + f". Its last batches had {count(one['last_rows'], 'row')}."
             )
 
 

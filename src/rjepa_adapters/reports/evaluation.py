@@ -8,12 +8,14 @@ from typing import Any
 from markupsafe import Markup
 
 from rjepa_core.evaluation.text import LESS, figure, heading, leads, notes, rows_of
+from rjepa_core.evaluation.verdict import measures, too_little, verdicts
 
 from .page import render
 from .svg import Bar, bars
 
 Facts = Mapping[str, Any]
-_LABEL = 260
+# With more tables than these they are folded.
+_OPEN = 8
 
 
 def html(facts: Facts) -> str:
@@ -22,6 +24,10 @@ def html(facts: Facts) -> str:
         "evaluation.html",
         heading="What the world model is worth",
         wide=True,
+        verdicts=verdicts(facts),
+        too_little=too_little(facts),
+        measures=measures(facts),
+        folded=len(facts["tables"]) > _OPEN,
         lines=list(heading(facts)),
         leads=[{"title": title, "items": items} for title, items in leads(facts)],
         sections=[
@@ -37,13 +43,32 @@ def html(facts: Facts) -> str:
     )
 
 
+def section(facts: Facts, world_model: str, when: str) -> str:
+    """Return the part of an evaluation about one world model, for the report of its run.
+
+    Args:
+        facts: of an `Evaluation`.
+        world_model: its name in the tables.
+        when: it was evaluated.
+    """
+    return render(
+        "evaluation_section.html",
+        when=when,
+        split=facts["split"],
+        verdicts=verdicts(facts, [world_model]),
+        too_little=too_little(facts),
+        measures=measures(facts),
+        leads=[{"title": title, "items": items} for title, items in leads(facts, [world_model])],
+    )
+
+
 def _charts(table: Facts) -> Iterator[tuple[Markup, str]]:
     for column in table["leads"] or table["columns"]:
         found = [_bar(line, column) for line in table["lines"] if column in line["figures"]]
         shown = [bar for bar in found if bar is not None]
         if shown:
             caption = f"{column}; the dashed line is chance."
-            yield bars(caption, shown, _LABEL, table["chance"][column]), caption
+            yield bars(caption, shown, table["chance"][column]), caption
 
 
 def _bar(line: Facts, column: str) -> Bar | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rjepa_core.ports.world_model import Verification
 from rjepa_core.scoring import ScoredTrace, wrong_step
+from rjepa_core.text import count
 
 from .svg import svg, text
 
@@ -60,7 +61,7 @@ def picture(scored: Sequence[ScoredTrace]) -> str:
             parts.append(_cell(_LABEL + step * _CELL, y, share, value, step == worst))
         if one.verdict is not None:
             parts += _verdict(one.verdict, y + _ROW)
-    title = f"Surprise of the steps of {len(scored)} solutions"
+    title = f"Surprise of the steps of {count(len(scored), 'solution')}"
     return f"{svg(title, width, height, parts, _STYLE)}\n"
 
 

@@ -1,6 +1,7 @@
 """Draw charts as SVG: bars with ranges, levels over time, curves over epochs, a scatter.
 
-Colours come from the page's style sheet, by class.
+Colours come from the page's style sheet, by class. A chart is so narrow that its text can be read
+on a phone, where it is drawn smaller than it says here.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from numpy.typing import NDArray
 
 from rjepa_core.text import rate, visible
 
-WIDTH = 720
+WIDTH = 480
 # Lines and positions that the style sheet has colours for.
 CURVES, POSITIONS = 6, 8
 _TICKS = 4
-# Of `bars`: width of labels and values, height of a bar, gap between two.
-_LABEL, _VALUE, _BAR, _GAP = 90, 190, 22, 10
+# Of `bars`: width of values, height of a label, of a bar, gap between two.
+_VALUE, _LABEL, _BAR, _GAP = 200, 20, 16, 12
 # Height of a plot with axes, and its margins: left, right, top, bottom.
-_LEVELS = (150, 56, 10, 12, 26)
-_CURVES = (220, 64, 12, 30, 30)
-_LEGEND = 160
+_LEVELS = (170, 56, 10, 12, 26)
+_CURVES = (240, 64, 14, 12, 30)
+_LEGEND = 140
+# About the width of a character, and the height of a line of a legend.
+_CHARACTER, _LINE = 7.6, 20
 
 
 @attrs.frozen
@@ -50,39 +53,42 @@ class Bar:
     bad: bool = False
 
 
-def bars(title: str, rows: Sequence[Bar], label: int = _LABEL, mark: float | None = None) -> Markup:
-    """Draw horizontal bars from 0.
+def bars(title: str, rows: Sequence[Bar], mark: float | None = None) -> Markup:
+    """Draw horizontal bars from 0, each below its label.
 
     Args:
         title: what is plotted, as the image's accessible name.
         rows: the bars.
-        label: width of the labels, of 720 in all.
         mark: a value at which a line is drawn from top to bottom.
     """
-    height = _GAP + len(rows) * (_BAR + _GAP)
+    each = _LABEL + _BAR + _GAP
+    height = len(rows) * each
     top = max([max(row.value, row.most or 0.0) for row in rows] + [mark or 0.0], default=0.0) or 1.0
-    scale = (WIDTH - label - _VALUE) / top
+    left = 1
+    scale = (WIDTH - left - _VALUE) / top
     parts = []
     for i, row in enumerate(rows):
-        y, middle = _GAP + i * (_BAR + _GAP), _GAP + i * (_BAR + _GAP) + _BAR / 2
+        y, middle = i * each + _LABEL, i * each + _LABEL + _BAR / 2
         kind = "bar bad" if row.bad else "bar chosen" if row.chosen else "bar"
         width = max(1.0, row.value * scale)
-        parts.append(text(label - 10, middle, row.label, "end", "chosen" if row.chosen else ""))
         parts.append(
-            f'<rect class="{kind}" x="{label}" y="{y}" width="{width:.1f}" height="{_BAR}" rx="2"/>'
+            text(left + 4, y - _LABEL / 2, row.label, "start", "chosen" if row.chosen else "")
+        )
+        parts.append(
+            f'<rect class="{kind}" x="{left}" y="{y}" width="{width:.1f}" height="{_BAR}" rx="2"/>'
         )
         end = width
         if row.least is not None and row.most is not None and row.most > row.least:
-            a, b = label + row.least * scale, label + row.most * scale
+            a, b = left + row.least * scale, left + row.most * scale
             end = max(end, row.most * scale)
             parts.append(
                 f'<path class="range" d="M{a:.1f} {middle}H{b:.1f}M{a:.1f} {middle - 5}v10'
                 f'M{b:.1f} {middle - 5}v10"/>'
             )
-        parts.append(text(label + end + 8, middle, row.text, "start", "bad" if row.bad else ""))
-    parts.append(f'<path class="axis" d="M{label} 0V{height}"/>')
+        parts.append(text(left + end + 8, middle, row.text, "start", "bad" if row.bad else ""))
+    parts.append(f'<path class="axis" d="M{left} 0V{height}"/>')
     if mark is not None:
-        parts.append(f'<path class="mark" d="M{label + mark * scale:.1f} 0V{height}"/>')
+        parts.append(f'<path class="mark" d="M{left + mark * scale:.1f} 0V{height}"/>')
     return svg(title, WIDTH, height, parts)
 
 
@@ -133,6 +139,9 @@ def curves(
         series: at most six, each as long as `across`; None and non-finite values are left out.
     """
     height, left, right, top, bottom = _CURVES
+    legend = _legend(list(series), left)
+    lines = 1 + max((line for _, line in legend), default=0)
+    top, height = top + lines * _LINE, height + lines * _LINE
     values = [v for line in series.values() for v in line if _finite(v)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     # Begin at 0 if that is near.
@@ -152,7 +161,6 @@ def curves(
         parts.append(text(left - 8, y, f"{tick:.4g}", "end"))
     for x in sorted({first, (first + last) // 2, last}):
         parts.append(text(at(x, ticks[0])[0], height - 12, f"{x:g}", "middle"))
-    offset = float(left)
     for i, (name, line) in enumerate(series.items()):
         points = [at(x, v) for x, v in zip(across, line, strict=True) if _finite(v)]
         path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
@@ -161,10 +169,22 @@ def curves(
         if len(points) == 1:
             x, y = points[0]
             parts.append(f'<circle class="dot c{i % CURVES}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>')
-        parts.append(f'<path class="line c{i % CURVES}" d="M{offset:.0f} 12h16"/>')
-        parts.append(text(offset + 22, 12, name, "start"))
-        offset += 40 + 7.2 * len(name)
+        offset, y = legend[i][0], 10 + _LINE * legend[i][1]
+        parts.append(f'<path class="line c{i % CURVES}" d="M{offset:.0f} {y}h16"/>')
+        parts.append(text(offset + 22, y, name, "start"))
     return svg(title, WIDTH, height, parts)
+
+
+def _legend(names: Sequence[str], left: float) -> list[tuple[float, int]]:
+    """Return where each name of a legend begins, and in which of its lines."""
+    found, offset, line = [], left, 0
+    for name in names:
+        width = 40 + _CHARACTER * len(name)
+        if offset > left and offset + width > WIDTH:
+            offset, line = left, line + 1
+        found.append((offset, line))
+        offset += width
+    return found
 
 
 def shares(title: str, points: Sequence[tuple[float, float, int]]) -> Markup:

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from rjepa_core.config import unstructure
 from rjepa_core.settings import TrainSettings
+from rjepa_core.text import count
+from rjepa_core.training.verdict import measures, verdict
 
+from .evaluated import EVALUATION
 from .page import render
 from .svg import CURVES, curves, scatter, shares
 
@@ -37,6 +40,7 @@ def html(
     best_epoch: int | None = None,
     chosen: str = "",
     reliability: Mapping[str, Sequence[Bin]] | None = None,
+    too_little: str | None = None,
 ) -> str:
     """Return the page.
 
@@ -48,12 +52,17 @@ def html(
         best_epoch: marked in the table of epochs.
         chosen: which epoch was chosen, and why.
         reliability: of a verifier: predicted and observed shares, by what is predicted.
+        too_little: what is to be said if it was trained on too few problems.
     """
     columns, epochs, best = _epochs(curve, best_epoch)
     return render(
         "training.html",
         heading=f"World model {name}: {settings.model.objective}",
         wide=False,
+        verdict=verdict(curve, best_epoch, too_little is not None),
+        too_little=[] if too_little is None else [too_little],
+        measures=measures(curve),
+        evaluation=EVALUATION,
         chosen=chosen,
         charts=list(_curves(curve)),
         columns=columns,
@@ -115,7 +124,7 @@ def _epochs(
 def _picture(picture: LatentPicture) -> tuple[Markup, str]:
     first, second = (f"{share * 100:.0f} %" for share in picture.explained)
     caption = (
-        f"{picture.name} of {len(picture.points):,} steps, on their first two principal "
+        f"{picture.name} of {count(len(picture.points), 'step')}, on their first two principal "
         f"components, which explain {first} and {second} of the variance."
     )
     return scatter(caption, picture.points, picture.positions), caption

@@ -13,6 +13,7 @@ from attrs import validators as v
 from rjepa_core.plugins import SchedulerAdapter, hookimpl
 from rjepa_core.ports.backend import InFlight, Observation, Room
 from rjepa_core.ports.scheduler import Decision
+from rjepa_core.text import count
 
 from .hill_climb import Climb
 from .ladder import Ladder
@@ -181,7 +182,7 @@ class AdaptiveScheduler:
             self._climb.ran_out(self._most_by_ceiling())
         self._measuring = Measuring()
         unit = "tokens" if self._in_tokens else "rows"
-        detail = f"{seen.rows} rows of {load:.0f} {unit} did not fit"
+        detail = f"{count(seen.rows, 'row')} of {load:.0f} {unit} did not fit"
         if explained:
             detail += f"; {self._memory.detail}"
         elif math.isfinite(self._ceiling.limit):
@@ -238,7 +239,7 @@ class AdaptiveScheduler:
         if after != before:
             less = "out of memory" if seen.out_of_memory else "memory pressure"
             reason = less if after < before else "room again"
-            detail = f"{before} -> {after} tokens of an encoding batch"
+            detail = f"{before} -> {count(after, 'token')} of an encoding batch"
             if reason == "memory pressure":
                 detail += f"; {pressure}"
             self._changes.append(Decision(rows, rows, reason, detail))

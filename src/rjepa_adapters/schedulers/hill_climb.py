@@ -6,6 +6,8 @@ import math
 
 import attrs
 
+from rjepa_core.text import count
+
 from .ladder import Ladder
 from .speed_model import Gain, Speeds
 
@@ -140,7 +142,8 @@ class Climb:
             wait = self._fail(larger, gain)
             return Move(
                 "not faster",
-                f"{self._compare(gain, larger, smaller)}; next try in {wait} batches or more",
+                f"{self._compare(gain, larger, smaller)}; next try in "
+                f"{count(wait, 'batch')} or more",
             )
         if not better:
             return self._down(larger, smaller, gain)
@@ -162,12 +165,14 @@ class Climb:
         if self._speeds.collapsed(home):
             self._speeds.forget_before(home, 3)
             if (down := self._half(home)) < home:
-                return self._try(down, f"{home} rows became slower; is a smaller size faster?")
+                return self._try(
+                    down, f"{count(home, 'row')} became slower; is a smaller size faster?"
+                )
         if self._survey and self._survey >= home:
             self._survey = None
         due = self._survey or (self._rival() if self._now >= self._next_look else home)
         if due < home:
-            return self._try(due, f"is a larger size than {due} rows worth it?")
+            return self._try(due, f"is a larger size than {count(due, 'row')} worth it?")
         if self._now < self._next_up:
             return None
         up = self._ladder.floor(min(2 * home, most))
@@ -176,7 +181,7 @@ class Climb:
             up = self._ladder.between(home, failed) or failed
         if up <= home or up > most or not self._retries.due(up, self._now):
             return None
-        return self._try(up, f"{home} rows went well")
+        return self._try(up, f"{count(home, 'row')} went well")
 
     def _rival(self) -> int:
         """Return the smaller size that is most likely as fast as the present one."""
@@ -202,7 +207,7 @@ class Climb:
         slower = "slower" if gain.mean < 0 else "not faster"
         return Move(
             slower,
-            f"{self._compare(gain, larger, smaller)}; next try in {wait} batches or more",
+            f"{self._compare(gain, larger, smaller)}; next try in {count(wait, 'batch')} or more",
         )
 
     def _fail(self, larger: int, gain: Gain) -> int:
@@ -225,7 +230,8 @@ class Climb:
     def _compare(self, gain: Gain, larger: int, smaller: int) -> str:
         speeds = [self._speeds.typical(size) or 0.0 for size in (larger, smaller)]
         return (
-            f"{larger} rows {speeds[0]:.3g} token/s, {smaller} rows {speeds[1]:.3g}; "
+            f"{count(larger, 'row')} {speeds[0]:.3g} token/s, "
+            f"{count(smaller, 'row')} {speeds[1]:.3g}; "
             f"{gain.ratio - 1:+.0%} as far as can be told"
         )
 

@@ -16,10 +16,11 @@ from starlette.responses import Response
 
 from rjepa_adapters.remote import protocol as wire
 from rjepa_core import __version__
+from rjepa_core.domain.answer import answer_of
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import StepSpan
 from rjepa_core.ports.world_model import Floats, Verification, WorldModelInfo
-from rjepa_core.scoring import Judgement, percentiles, whole, wrong_step
+from rjepa_core.scoring import Judgement, comparison, percentiles, whole, wrong_step
 
 from . import problem_details as problems
 from .bodies import JSON, LatentsRequest, wants_bytes
@@ -95,6 +96,7 @@ def text(
     fields = verdict_fields(judged.verdict)
     wrong = [{"wrong": value} for value in fields.pop("wrong", ())] or [{}] * count
     places = percentiles(info, surprise) or [None] * count
+    compared = comparison(info, count)
     # An imported record may have vectors only.
     texts, spans = trace.step_texts or [""] * count, trace.spans or [StepSpan(0, 0)] * count
     steps = [
@@ -118,8 +120,10 @@ def text(
         problem=trace.problem.statement,
         strategy=trace.strategy,
         answer=trace.answer,
+        given=answer_of(trace),
         steps=steps,
         expected=list(expected),
+        compared=None if compared is None else str(compared),
         **fields,
     )
 

@@ -6,25 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
-import fastapi_offline
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from rjepa_adapters.remote.protocol import info_to_json
-from rjepa_core.scoring import Served
+from rjepa_core.scoring import HIGH_PERCENTILE, Served
 
 from . import answers as describing
 from . import edge as metrics
-from . import latent_endpoints, text_endpoints
+from . import examples, latent_endpoints, pages, text_endpoints
 from . import problem_details as problems
 from .bodies import Bodies
 from .edge import Edge, Hosts, Metrics
@@ -33,9 +28,6 @@ from .records import Records
 from .schemas import InfoOut, StateOut
 from .scorer import GoneError, Scorer
 from .settings import HttpSettings
-
-_PAGE = Path(str(files(__package__))) / "page"
-_SWAGGER = Path(fastapi_offline.__file__).parent / "static"
 
 
 def make_app(served: Served, limits: HttpSettings, token: str | None = None) -> ASGIApp:
@@ -50,6 +42,7 @@ def make_app(served: Served, limits: HttpSettings, token: str | None = None) -> 
         app.state.scorer = scorer
         app.include_router(latent_endpoints.router(scorer, bodies, limits))
         app.include_router(text_endpoints.router(scorer, records, bodies, limits))
+        app.include_router(examples.router(scorer, records, limits))
         try:
             yield
         finally:
@@ -68,7 +61,7 @@ def make_app(served: Served, limits: HttpSettings, token: str | None = None) -> 
     app.openapi = described  # type: ignore[method-assign]
     _add_problems(app)
     _add_states(app, served, limits, counted)
-    _add_pages(app)
+    pages.add(app)
     return Edge(app, counted, Hosts(limits, token is not None), token)
 
 
@@ -90,6 +83,8 @@ def _add_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404 and pages.wants_html(request):
+            return pages.not_found()
         kind = problems.BAD_METHOD if error.status_code == 405 else problems.NOT_FOUND
         answer = problems.response(ProblemError(kind, str(error.detail)))
         answer.headers.update(error.headers or {})
@@ -149,6 +144,8 @@ def _add_states(app: FastAPI, served: Served, limits: HttpSettings, counted: Met
         },
         "llm": None if served.encoder is None else served.encoder.info.name,
         "store": served.stored is not None,
+        "records": None if served.stored is None else served.stored.store.stats().records,
+        "high_percentile": HIGH_PERCENTILE,
     }
     described = InfoOut.model_validate(facts).model_dump_json()
 
@@ -161,26 +158,3 @@ def _add_states(app: FastAPI, served: Served, limits: HttpSettings, counted: Met
     )
     async def info() -> Response:
         return Response(described, media_type="application/json")
-
-
-def _add_pages(app: FastAPI) -> None:
-    @app.get("/", include_in_schema=False)
-    async def page() -> Response:
-        return FileResponse(_PAGE / "index.html")
-
-    app.mount("/page", StaticFiles(directory=_PAGE), name="page")
-    app.mount("/docs/assets", StaticFiles(directory=_SWAGGER), name="docs")
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return get_swagger_ui_html(
-            openapi_url="/openapi.json",
-            title="R-JEPA: endpoints",
-            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
-            swagger_css_url="/docs/assets/swagger-ui.css",
-            swagger_favicon_url="/docs/assets/favicon.png",
-        )
-
-    @app.get(problems.PAGE, include_in_schema=False)
-    async def kinds() -> Response:
-        return PlainTextResponse(problems.page())

@@ -22,7 +22,7 @@ from .settings import HttpSettings
 
 _LOG = logging.getLogger(__name__)
 # Open without a token: they reveal nothing about the model.
-OPEN_PATHS = ("/", "/health", "/ready", problems.PAGE)
+OPEN_PATHS = ("/", "/favicon.ico", "/health", "/ready", problems.PAGE)
 OPEN_FOLDERS = ("/page/",)
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "

@@ -75,10 +75,10 @@ NO_MODEL = ProblemKind(
     "no-model",
     404,
     "No LLM is loaded",
-    "Texts can be scored if the service is started with `--model`.",
+    "Texts can be scored if the service is started with an LLM (`model.name`).",
 )
 NO_STORE = ProblemKind(
-    "no-store", 404, "No store is open", "Start the service with `--store` to use records."
+    "no-store", 404, "No store is open", "Start the service with a store (`serve.store`)."
 )
 NO_VERIFIER = ProblemKind(
     "no-verifier",

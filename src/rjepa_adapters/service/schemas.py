@@ -17,6 +17,8 @@ ContextName = Literal["others", "past"]
 By = Literal["mean", "max", "right", "vote"]
 # Type of the error that says which step of a solution is not a text.
 NO_STEP = "no_step"
+SplitName = Literal["train", "validation", "test"]
+SPLIT = "Part of the split that the problem's statement puts it into"
 T = TypeVar("T")
 # Only the first error is reported, so stop there: there may be millions.
 Listed = Annotated[list[T], FailFast()]
@@ -122,6 +124,14 @@ class RecordIn(Strict):
     sample: int = Field(0, ge=0, le=2**31 - 1)
     context: ContextName = "others"
     expected: int = Field(0, ge=0, le=20)
+    foreign_at: int | None = Field(
+        None, ge=0, description="Put a step of another record in the place of this one, from 0"
+    )
+    foreign_problem_id: str | None = Field(
+        None, min_length=1, max_length=1000, description="The record that the step is taken from"
+    )
+    foreign_sample: int = Field(0, ge=0, le=2**31 - 1)
+    foreign_step: int = Field(0, ge=0, description="Its index there")
 
 
 _OF_VERIFIERS = "left out if there is no verifier, or no log-probabilities that it needs"
@@ -190,6 +200,7 @@ class NearOut(BaseModel):
     problem: str
     step: int
     distance: float
+    split: SplitName = Field(description=SPLIT)
 
 
 class TextOut(BaseModel):
@@ -202,6 +213,12 @@ class TextOut(BaseModel):
     problem: str
     strategy: str = Field(description="How the text was divided into steps")
     answer: str | None = Field(description="The final answer, as written")
+    given: str | None = Field(description="The final answer, without the words around it")
+    reference: str | None = Field(
+        None, description="The answer that a stored problem has; left out of texts"
+    )
+    split: SplitName | None = Field(None, description=f"{SPLIT}; left out of texts")
+    compared: str | None = Field(None, description="What the percentiles are among, in words")
     steps: list[StepOut]
     expected: list[NearOut] = Field(description="At the worst step; the nearest first")
 
@@ -248,13 +265,15 @@ class RecordOut(BaseModel):
     problem: str
     solution: str
     steps: int
+    split: SplitName | None = Field(default=None, description=SPLIT)
 
 
 class RecordsOut(BaseModel):
     """Some records of the store."""
 
     records: list[RecordOut]
-    total: int
+    total: int = Field(description="Records of the store, or of those searched that match")
+    searched: int | None = Field(default=None, description="Records that were searched")
 
 
 class LimitsOut(BaseModel):
@@ -277,6 +296,9 @@ class InfoOut(BaseModel):
     target_space: Literal["llm", "model"]
     objective: str
     quantiles: dict[str, list[float]]
+    compared: dict[str, int] = Field(description="Validation traces behind each of the quantiles")
+    problems: int | None = Field(description="How many it was trained on, if it is known")
+    too_little: str | None = Field(description="What is to be said if these were too few")
     network: str
     seed: int | None
     verifies: bool = Field(description="Whether it is a verifier, which says what is wrong")
@@ -284,6 +306,8 @@ class InfoOut(BaseModel):
     limits: LimitsOut
     llm: str | None = Field(description="The LLM that texts are encoded with")
     store: bool = Field(description="Whether there is a store with records")
+    records: int | None = Field(description="How many it had at the start")
+    high_percentile: float = Field(description="From this percentile on, a surprise is high")
 
 
 class StateOut(BaseModel):

@@ -8,9 +8,9 @@ from typing import Annotated, Any, TypeVar, cast
 from fastapi import APIRouter, Query, Request, Response
 
 from rjepa_adapters.sources.solutions import drop_notes
-from rjepa_core.domain.answer import answer_of
+from rjepa_core.domain.answer import answer_of, reference_answer
 from rjepa_core.domain.latents import LatentRecord
-from rjepa_core.domain.problem import GivenSolution
+from rjepa_core.domain.problem import GivenSolution, split_of
 from rjepa_core.domain.trace import Failure, RecordKey
 from rjepa_core.errors import StoreError, UsageError
 from rjepa_core.ports.world_model import Context, LatentSequence
@@ -31,7 +31,7 @@ from .answers import READS, body
 from .answers import answers as may_answer
 from .bodies import Bodies
 from .problem_details import ProblemError
-from .records import MOST_SKIPPED, Records
+from .records import MOST_SKIPPED, ForeignStep, Records
 from .schemas import (
     By,
     NearOut,
@@ -74,7 +74,9 @@ def router(
     ) -> list[LatentRecord]:
         side = scorer.texts
         if side is None:
-            raise ProblemError(problems.NO_MODEL, "start the service with --model LLM")
+            raise ProblemError(
+                problems.NO_MODEL, "the service was started without an LLM (model.name)"
+            )
         length = sum(characters_of(one) for one in texts)
         if length > limits.request_characters:
             raise ProblemError(
@@ -114,7 +116,9 @@ def router(
 
     async def look_up(request: Request, call: Callable[[Records], R]) -> R:
         if records is None:
-            raise ProblemError(problems.NO_STORE, "start the service with --store DIR")
+            raise ProblemError(
+                problems.NO_STORE, "the service was started without a store (serve.store)"
+            )
         seconds = seconds_left(request, limits.answer_seconds)
         try:
             return await in_thread(request, lambda: call(records), seconds, records.threads)
@@ -133,13 +137,18 @@ def router(
         near: list[NearOut] = []
         if expected:
             if records is None:
-                raise ProblemError(problems.NO_STORE, "start it with --store DIR", "/expected")
+                raise ProblemError(
+                    problems.NO_STORE,
+                    "the service was started without a store (serve.store)",
+                    "/expected",
+                )
             worst = (int(judged.surprise.argmax()),)
             masked = [[Job(MASKED, sequence, masked=worst)]]
             seconds = seconds_left(request, limits.answer_seconds)
             [[predicted]] = await run_each(request, scorer, masked, seconds, [pointer])
             near = await look_up(
-                request, lambda store: store.nearest(predicted[0], expected, record.trace)
+                request,
+                lambda store: store.nearest(predicted[0], expected, record.trace, worst[0]),
             )
         return answers.text(record, judged, info, near)
 
@@ -235,9 +244,20 @@ def router(
             str | None, Query(max_length=5000, description="Start after this `problem_id`…")
         ] = None,
         sample: Annotated[int, Query(ge=0, le=2**31 - 1, description="… and `sample`")] = 0,
+        search: Annotated[
+            str | None,
+            Query(
+                max_length=1000,
+                description="Only records that hold all these words in id, problem or solution; "
+                "`after` is not used then",
+            ),
+        ] = None,
     ) -> Response:
         last_seen = None if after is None else RecordKey(after, sample)
-        page = await look_up(request, lambda store: store.page(count, first, last_seen))
+        if search is not None and search.strip():
+            page = await look_up(request, lambda store: store.search(search, count, first))
+        else:
+            page = await look_up(request, lambda store: store.page(count, first, last_seen))
         return answers.json_response(page)
 
     @endpoints.post(
@@ -250,15 +270,30 @@ def router(
     async def score_record(request: Request) -> Response:
         async with bodies.body(request, RecordIn) as content:
             asked = await bodies.model(request, content, RecordIn)
+        foreign = _foreign(asked)
         record, sequence = await look_up(
-            request, lambda store: store.get(asked.problem_id, asked.sample, limits.steps)
+            request, lambda store: store.get(asked.problem_id, asked.sample, limits.steps, foreign)
         )
         answer = await explain(
             request, record, sequence, Context(asked.context), asked.expected, "/problem_id"
         )
+        problem = record.trace.problem
+        answer.reference = reference_answer(problem.answer)
+        answer.split = split_of(problem.statement_hash).value
         return answers.json_response(answer)
 
     return endpoints
+
+
+def _foreign(asked: RecordIn) -> ForeignStep | None:
+    if asked.foreign_at is None:
+        return None
+    if asked.foreign_problem_id is None:
+        raise ProblemError(
+            problems.BAD_BODY, "is missing: where the step is from", "/foreign_problem_id"
+        )
+    key = RecordKey(asked.foreign_problem_id, asked.foreign_sample)
+    return ForeignStep(key, asked.foreign_step, asked.foreign_at)
 
 
 def _verdict(judged: Judgement, answer: str | None) -> dict[str, Any]:

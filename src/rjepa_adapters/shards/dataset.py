@@ -16,8 +16,9 @@ from rjepa_core.ports.maintenance import Report, ToolProgress, ignore
 from rjepa_core.ports.store import KeepsGrades, LatentStore
 from rjepa_core.stores import chunked
 
+from ..optional import import_optional
 from ..paths import unfinished
-from .manifest import CopyReport, check_exportable, import_optional
+from .manifest import CopyReport, check_exportable
 from .table import arrow_schema, to_row
 
 _BATCH = 64

@@ -23,6 +23,7 @@ from rjepa_core.ports.store import KeepsGrades, LatentStore
 from rjepa_core.settings import STORE_DTYPES
 from rjepa_core.stores import chunked
 
+from ..optional import import_optional
 from ..paths import unfinished
 from .manifest import (
     FAILURES,
@@ -30,7 +31,6 @@ from .manifest import (
     MANIFEST,
     CopyReport,
     check_exportable,
-    import_optional,
     write_manifest,
 )
 from .table import arrow_schema, tensor_name, to_row

@@ -19,6 +19,7 @@ from rjepa_core.ports.maintenance import Report, ToolProgress, ignore
 from rjepa_core.ports.store import KeepsGrades, LatentStore
 from rjepa_core.settings import STORE_DTYPES
 
+from ..optional import import_optional
 from .manifest import (
     FAILURES,
     GRADES,
@@ -26,7 +27,6 @@ from .manifest import (
     check_bytes,
     check_counts,
     check_files,
-    import_optional,
     read_manifest,
 )
 from .table import from_row

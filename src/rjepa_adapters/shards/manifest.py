@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -195,21 +194,6 @@ def check_exportable(store: LatentStore, per_shard: int) -> Identity:
     if store.identity is None:
         raise UsageError(f"{store.location}: it was never written to; there is nothing to export")
     return store.identity
-
-
-def import_optional(module: str, purpose: str) -> Any:
-    """Import and return an optional module.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        name = module.partition(".")[0]
-        raise UsageError(
-            f"{purpose} needs {name}, which is not installed; pip install 'rjepa[data]'"
-        ) from error
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rjepa_core import text as words
 from rjepa_core.domain.answer import marked_answer
 from rjepa_core.domain.problem import GivenSolution
 
@@ -200,7 +201,8 @@ def _own_labels(record: Record, count: int) -> list[str] | None:
         value = record.values[field]
         if isinstance(value, list):
             if len(value) != count:
-                raise record.error(f"field {field!r} has {len(value)} labels for {count} solutions")
+                labels, solutions = words.count(len(value), "label"), words.count(count, "solution")
+                raise record.error(f"field {field!r} has {labels} for {solutions}")
             texts = [scalar_text(item) or "" for item in value]
             return [_TRUTH.get(text.lower(), text) for text in texts]
     return None

@@ -67,8 +67,8 @@ class LengthBatches(Sampler[list[int]]):
 
     Args:
         steps: int32 [N], steps of each trace.
-        batch_size: traces a step of the optimiser, at most; of traces of more than `long` steps as
-            many fewer as they are longer, one at least.
+        batch_size: traces per step of the optimiser, at most; of traces of more than `long`
+            steps as many fewer as they are longer, one at least.
         seed: of the order.
         accumulate: parts that a batch comes in, one behind the other; a batch of fewer traces has
             fewer. `Rows.last` marks the part after which the optimiser moves.

@@ -149,7 +149,8 @@ def read(place: Path, vet: Vet = lambda state, shapes, place: None) -> Checkpoin
         raise DamagedCheckpointError(
             f"{place}: is of format {version!r:.20}, this version reads {VERSION}"
         )
-    model = _tensors(run, place / MODEL, named[MODEL], lambda shapes: vet(state, shapes, place))
+    kept = _tensors(run, place / MODEL, named[MODEL], lambda shapes: vet(state, shapes, place))
+    model = {k: v.float() if v.dtype == torch.float16 else v for k, v in kept.items()}
     return Checkpoint(place, model, state)
 
 

@@ -19,6 +19,7 @@ from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry, open_store
 from rjepa_core.ports.store import Snapshot
 from rjepa_core.settings import DataSettings
+from rjepa_core.text import count
 from rjepa_core.training.labels import OTHER_KIND, REASONS, UNGRADED, UNLABELLED, label_of
 
 from .spaces import check_distinct, choose_layer
@@ -309,7 +310,7 @@ def _nothing_left(data: DataSettings, split: Split | None, found: _Found) -> str
     if found.taken["short"] == found.total:
         only = "only one-step traces" if found.longest <= 1 else f"at most {found.longest} steps"
         return (
-            f"{where}: {only} in {found.total:,} records, and data.min_steps asks for "
+            f"{where}: {only} in {count(found.total, 'record')}, and data.min_steps asks for "
             f"{data.min_steps}; a step is predicted from other steps: extract longer solutions, or "
             "cut them finer (steps.strategy)"
         )
@@ -336,4 +337,4 @@ def _nothing_left(data: DataSettings, split: Split | None, found: _Found) -> str
         advice = f"add a store with labelled or damaged solutions of the {part} part"
     if len(found.statements) == 1 and found.total > 1:
         advice = "all records have the same statement: import them again with their problems"
-    return f"{where}: nothing is left of {found.total:,} records: {took}; {advice}"
+    return f"{where}: nothing is left of {count(found.total, 'record')}: {took}; {advice}"

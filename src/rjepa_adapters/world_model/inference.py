@@ -16,6 +16,7 @@ from rjepa_core.ports.world_model import (
     Context,
     Floats,
     LatentSequence,
+    ShownWorldModel,
     TargetSpace,
     Verification,
     WorldModelInfo,
@@ -41,7 +42,7 @@ from .run_state import check_fits, check_values, read_state
 _STEPS = 8192
 
 
-class JepaWorldModel:
+class JepaWorldModel(ShownWorldModel):
     """Fills `rjepa_core.ports.world_model.WorldModel` from a run's best checkpoint.
 
     Args:
@@ -74,6 +75,8 @@ class JepaWorldModel:
             target_space=TargetSpace.MODEL if model.own_targets else TargetSpace.LLM,
             objective=settings.model.objective,
             quantiles={int(steps): values for steps, values in state.quantiles.items()},
+            compared={int(steps): traces for steps, traces in state.compared.items()},
+            problems=state.problems,
             horizon=MOST_STEPS,
             seed=settings.training.seed,
             network=model.network,

@@ -19,7 +19,7 @@ from .normalise import Standardiser
 from .objectives import Losses, Objective
 from .verifier import Logits, Verifier
 
-_STATISTICS = "statistics."
+STATISTICS = "statistics."
 
 
 _VERIFIER = "verifier."
@@ -154,7 +154,7 @@ class Network(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """Everything by name, as a checkpoint keeps it."""
         names = ("step_mean", "step_std", "prompt_mean", "prompt_std", "target_std")
-        return {**self.state_dict(), **{_STATISTICS + name: getattr(self, name) for name in names}}
+        return {**self.state_dict(), **{STATISTICS + name: getattr(self, name) for name in names}}
 
     @classmethod
     def plain(
@@ -178,13 +178,13 @@ class Network(nn.Module):
     ) -> Network:
         """Inverse of `tensors`; of a `fresh` verifier, they are those of the world model alone."""
         kept = {
-            key.removeprefix(_STATISTICS): value
+            key.removeprefix(STATISTICS): value
             for key, value in tensors.items()
-            if key.startswith(_STATISTICS)
+            if key.startswith(STATISTICS)
         }
         arrays = {k: np.asarray(v.numpy()) for k, v in kept.items() if k != "target_std"}
         network = cls(settings, Standardiser.from_tensors(arrays), domains, verifier)
-        weights = {k: v for k, v in tensors.items() if not k.startswith(_STATISTICS)}
+        weights = {k: v for k, v in tensors.items() if not k.startswith(STATISTICS)}
         if fresh:
             own = network.state_dict()
             weights = {

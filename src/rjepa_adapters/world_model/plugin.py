@@ -18,7 +18,8 @@ def _open(location: str, device: str) -> WorldModel:
     return JepaWorldModel(location, device, lambda line: warnings.warn(line, stacklevel=2))
 
 
-def _claims(location: str) -> bool:
+def claims(location: str) -> bool:
+    """Return whether a folder is that of a run."""
     place = Path(location)
     return (place / "config.yaml").is_file() or (place / "checkpoints").is_dir()
 
@@ -36,7 +37,7 @@ def rjepa_world_models() -> Iterable[WorldModelAdapter]:
             name="jepa",
             summary="predicts masked steps from the visible ones; trained here, kept in a folder",
             open=_open,
-            claims=_claims,
+            claims=claims,
             train=_train,
         )
     ]

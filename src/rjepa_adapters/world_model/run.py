@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
 import yaml
 
 from rjepa_core.config import structure, unstructure
+from rjepa_core.domain.floors import too_few_to_train
 from rjepa_core.domain.identity import differences
 from rjepa_core.domain.problem import Split
 from rjepa_core.errors import SettingsError, UsageError
 from rjepa_core.ports.world_model import RUN_CONFIG, UNFINISHED, TrainSummary, TrainWatch
 from rjepa_core.settings import TrainSettings
+from rjepa_core.text import count
 
+from ..reports.evaluated import REPORT
 from ..reports.training import html, latent_picture
 from . import checkpoint
 from .batches import LONG, LengthBatches
@@ -50,9 +54,6 @@ _RIDGE_BATCH = 128
 _FREE = ("num_workers", "device", "checkpoint_minutes", "keep_last")
 # Kept in a run's checkpoints: its order of traces follows from them. Older runs have none.
 _LIMITS = {"long": LONG, "most_steps": MOST_STEPS}
-
-
-REPORT = "report.html"
 
 
 def train(run: str, settings: TrainSettings, watch: TrainWatch | None = None) -> TrainSummary:
@@ -91,9 +92,12 @@ def _train(
         base.check(data)
     training, validation = LatentDataset(data), LatentDataset(held_out)
     watch.say(
-        f"{len(data):,} traces with {int(data.steps.sum()):,} steps to train on, "
+        f"{count(len(data), 'trace')} with {count(int(data.steps.sum()), 'step')} to train on, "
         f"{len(held_out):,} with {int(held_out.steps.sum()):,} to validate on"
     )
+    too_little = too_few_to_train(_problems(data))
+    if too_little is not None and not watch.resume:
+        watch.warn(too_little)
     verifier = None if state is None else state.verifier
     if state is None and settings.model.verifies:
         verifier = verifier_facts(settings, data, held_out, base, watch)
@@ -122,7 +126,9 @@ def _train(
             quantiles = prepare(network, training, validation, quantiles, device)
     # Only now may the folder hold a run.
     processes.meet()
-    facts = {**_facts(data, settings), "limits": limits}
+    known_state = state if base is None else base.state
+    compared = _lengths(held_out) if known_state is None else known_state.compared
+    facts = {**_facts(data, settings), "limits": limits, "compared": dict(compared)}
     if verifier is not None:
         facts["verifier"] = unstructure(verifier)
     trainer = Trainer(
@@ -140,6 +146,7 @@ def _train(
     finally:
         training.close()
         validation.close()
+    summary = attrs.evolve(summary, too_little=too_little)
     if processes.first:
         watch.say(trainer.chosen())
         watch.say("writing the report")
@@ -286,7 +293,7 @@ def _check_same(data: Index, state: RunState, run: str) -> None:
         raise UsageError(f"{run}: was trained on another latent space: {named}")
     if len(data) != state.traces:
         raise UsageError(
-            f"{run}: was begun with {state.traces:,} traces to train on, now there are "
+            f"{run}: was begun with {count(state.traces, 'trace')} to train on, now there are "
             f"{len(data):,}; begin another run to use them"
         )
 
@@ -306,12 +313,25 @@ def _statistics(data: LatentDataset, settings: TrainSettings, watch: TrainWatch)
     )
 
 
+def _problems(data: Index) -> int:
+    return len(np.unique(data.problem))
+
+
+def _lengths(held_out: Index) -> dict[str, int]:
+    """How many traces have so many steps, of those whose surprise is compared with; 0: all."""
+    steps = held_out.steps[right_ones(held_out)]
+    lengths, traces = np.unique(steps, return_counts=True)
+    counted = {str(one): int(many) for one, many in zip(lengths, traces, strict=True)}
+    return {"0": len(steps), **counted}
+
+
 def _facts(data: Index, settings: TrainSettings) -> dict[str, Any]:
     return {
         "settings": unstructure(settings),
         "space": data.space.to_json(),
         "domains": list(data.domains),
         "traces": len(data),
+        "problems": _problems(data),
     }
 
 
@@ -343,6 +363,7 @@ def _report(
         summary.best_epoch,
         trainer.chosen(),
         reliability,
+        summary.too_little,
     )
     path, unfinished = place / REPORT, place / f"{REPORT}.part"
     unfinished.write_text(page, encoding="utf-8")

@@ -20,7 +20,7 @@ from rjepa_core.settings import TrainSettings
 
 from .checkpoint import MODEL, STATE, Checkpoint, DamagedCheckpointError, Shapes, shapes_of
 from .logs import Standing
-from .network import Network, VerifierFacts
+from .network import STATISTICS, Network, VerifierFacts
 
 _PERCENTILES = 101
 _count = v.and_(v.instance_of(int), v.ge(0))
@@ -49,6 +49,8 @@ class RunState:
         quantiles: of validation's surprise, by number of steps as text.
         limits: of the order of its traces, by name; a run of an older version has none.
         verifier: what a verifier's settings leave open; None where it is none.
+        problems: how many the model is trained on; an older run does not say.
+        compared: traces behind each of `quantiles`, by the same keys; an older run does not say.
     """
 
     settings: TrainSettings
@@ -61,6 +63,10 @@ class RunState:
         factory=dict, validator=v.deep_mapping(v.instance_of(str), _count)
     )
     verifier: VerifierFacts | None = None
+    problems: int | None = attrs.field(default=None, validator=v.optional(_count))
+    compared: Mapping[str, int] = attrs.field(
+        factory=dict, validator=v.deep_mapping(v.matches_re("[0-9]{1,9}"), _count)
+    )
 
     def __attrs_post_init__(self) -> None:
         if (self.verifier is not None) != self.settings.model.verifies:
@@ -119,6 +125,10 @@ def check_fits(state: Mapping[str, Any], shapes: Shapes, place: Path) -> None:
             raise DamagedCheckpointError(f"{where}: {name} is missing")
         if name not in expected:
             raise DamagedCheckpointError(f"{where}: {name!r:.100} is no tensor of the model")
+        # Weights may be kept in half the space; statistics differ by more than float16 holds.
+        half = ("F16", expected[name][1])
+        if shapes[name] == half and expected[name][0] == "F32" and not name.startswith(STATISTICS):
+            continue
         if shapes[name] != expected[name]:
             raise DamagedCheckpointError(
                 f"{where}: {name} is {_of(shapes[name])}, where its settings ask for "

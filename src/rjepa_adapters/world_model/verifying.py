@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rjepa_core.domain.identity import check_space
-from rjepa_core.errors import UsageError
+from rjepa_core.errors import InputError, UsageError
 from rjepa_core.evaluation.statistics import auroc
+from rjepa_core.plugins import Registry, locate_world_model
 from rjepa_core.ports.world_model import TrainWatch
 from rjepa_core.settings import TrainSettings
 from rjepa_core.text import count
 from rjepa_core.training.labels import OTHER_KIND, UNGRADED, UNLABELLED
 
+from ..hub.fetch import local_run
 from . import checkpoint
 from .calibration import Judged, better_than_chance
 from .dataset import LatentDataset
@@ -53,16 +55,20 @@ class Base:
 
     @classmethod
     def named(cls, location: str | None, warn: Callable[[str], None]) -> Base | None:
-        """The run of that name; None for none.
+        """The run there, or the pretrained one of that name; None for none.
 
         Raises:
             UsageError: it is no run.
         """
         if location is None:
             return None
-        if not checkpoint.steps(Path(location)):
+        try:
+            place = Path(local_run(locate_world_model(location, Registry())[1]))
+        except InputError:
+            place = Path(location)
+        if not checkpoint.steps(place):
             raise UsageError(f"model.world_model: {location} holds no trained run")
-        found = find_checkpoint(Path(location), warn)
+        found = find_checkpoint(place, warn)
         return cls(location, read_state(found), found.model)
 
     @property

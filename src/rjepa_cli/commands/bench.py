@@ -20,12 +20,14 @@ from rjepa_core.plugins import Registry
 from rjepa_core.settings import DEFAULT_TEMPLATES
 from rjepa_core.text import count, duration
 
+from ..completion import choices, folders
 from ..config import DEBUG, FIELD, JSON, Given, Tree, config_options, gather
 from ..console import Screen
 from ..errors import InterruptedRunError
+from ..help import GroupedCommand
 from ..options import FLAGS, Flag
-from ..out_folder import new_reports, write_reports
-from ..progress import Meter, Metered
+from ..out_folder import report_folder, write_reports
+from ..progress import Meter, Metered, Status
 from ..signals import Interrupts
 from ..wording import Wording
 from .doctor import machine_facts
@@ -34,6 +36,7 @@ DONE, FAILED, NOTHING_FITS = 0, 1, 3
 JSON_FILE, REPORT_FILE = "bench.json", "bench.html"
 # Default number of problems; a whole source would take days.
 _LIMIT = 16
+_SHAPES = ("qwen3-8b", "qwen3-0.6b", "smollm2-135m")
 _SHARED = (
     "--problems",
     "--domain",
@@ -66,17 +69,28 @@ OTHER_OPTIONS = (
     click.Option(
         ["--shape"],
         metavar="NAME",
-        help="In place of --model: this architecture with RANDOM WEIGHTS (qwen3-8b, qwen3-0.6b, "
-        "smollm2-135m). Times and memory are the real model's, texts are noise",
+        help=f"In place of --model: this architecture with RANDOM WEIGHTS ({', '.join(_SHAPES)}). "
+        "Times and memory are the real model's, texts are noise",
+        shell_complete=choices(_SHAPES),
     ),
     click.Option(["--awq"], is_flag=True, help="Pack the --shape to AWQ 4-bit"),
     click.Option(
-        ["--out"], metavar="DIR", help=f"Write {JSON_FILE} and {REPORT_FILE}, a report, there"
+        ["--out"],
+        metavar="DIR",
+        help=f"Write {JSON_FILE} and {REPORT_FILE}, a report, there",
+        shell_complete=folders,
     ),
     *config_options("Any setting, an adapter's too: scheduler.max_batch_size=32"),
     JSON,
     DEBUG,
 )
+_GROUPS = {
+    "Problems": ["--problems", "--field", "--domain", "--limit"],
+    "Model": ["--model", "--shape", "--awq", "--device", "--dtype", "--backend", "--thinking"],
+    "Sampling": ["--max-new-tokens", "--temperature", "--top-p", "--top-k", "--seed"],
+    "Vectors": ["--layer", "--logprobs"],
+    "What is measured": ["--sizes", "--rounds", "--total"],
+}
 EPILOG = """\b
 Examples:
   rjepa-cli bench --problems gsm8k.jsonl --model Qwen/Qwen3-8B-AWQ --out bench
@@ -89,7 +103,11 @@ Examples:
 
 
 @click.command(
-    "bench", params=[*(flag.option() for flag in BENCH_FLAGS), *OTHER_OPTIONS], epilog=EPILOG
+    "bench",
+    cls=GroupedCommand,
+    groups=_GROUPS,
+    params=[*(flag.option() for flag in BENCH_FLAGS), *OTHER_OPTIONS],
+    epilog=EPILOG,
 )
 @click.pass_context
 def command(ctx: click.Context, /, **params: Any) -> int:
@@ -103,14 +121,19 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     tree = gather(ctx, BenchRunSettings, BENCH_FLAGS, given, defaults=_defaults())
     settings = structure(BenchRunSettings, tree)
     screen = Screen()
-    out = new_reports(params["out"], (JSON_FILE, REPORT_FILE))
+    with report_folder(params["out"], (JSON_FILE, REPORT_FILE)) as out:
+        return _measured(settings, screen, out, params["json"])
+
+
+def _measured(settings: BenchRunSettings, screen: Screen, out: Path | None, as_json: bool) -> int:
+    """Measure, show and write the results; return the exit code."""
     facts = _measure(settings, screen)
     if facts is not None:
         facts["recommendation"] = _in_flags(facts["recommendation"])
     if facts is None:
         raise InterruptedRunError("interrupted before anything was measured")
     # The result comes first, in case the files cannot be written: it took long to get.
-    delivered = screen.json(facts) if params["json"] else screen.result(*lines(facts))
+    delivered = screen.json(facts) if as_json else screen.result(*lines(facts, screen.width))
     if out is not None:
         _write(out, facts, screen)
     if facts["interrupted"]:
@@ -169,7 +192,7 @@ def _measure(settings: BenchRunSettings, screen: Screen) -> Facts | None:
                 result = run_bench(
                     settings,
                     Registry(),
-                    say=lambda text: screen.say(f"{text} …"),
+                    say=screen.busy,
                     opened=opened,
                     report=progress,
                     kept=kept,
@@ -207,7 +230,7 @@ class BenchProgress(Metered):
         self._work = empty.survey.work
         self._screen.say(
             f"measuring {info.name} on {info.device}: {count(self._work, 'problem')}, "
-            f"{passes} times"
+            f"{'once' if passes == 1 else f'{passes} times'}"
         )
         self._meter = Meter(self._screen, self._work * passes)
         self._meter.__enter__()
@@ -222,12 +245,12 @@ class BenchProgress(Metered):
             done = self._passed * self._work + progress.done
             self._meter.show(done, lambda: self._status(progress))
 
-    def _status(self, progress: RoundProgress) -> str:
+    def _status(self, progress: RoundProgress) -> Status:
         name = progress.name
         rows = count(int(name), "row") if name.isdigit() else name
         left = self._left(progress)
-        time_left = f", about {duration(left)} left" if left is not None and left >= 1 else ""
-        return f"round {progress.round + 1} of {self._rounds}, {rows}{time_left}"
+        time_left = f"about {duration(left)} left" if left is not None and left >= 1 else ""
+        return Status(f"round {progress.round + 1} of {self._rounds}, {rows}", time_left)
 
     def _left(self, progress: RoundProgress) -> float | None:
         """Return the seconds left, assuming the mean time for contenders not measured yet."""

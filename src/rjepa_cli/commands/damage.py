@@ -14,9 +14,11 @@ from rjepa_core.plugins import Registry
 from rjepa_core.settings import ModelSettings
 from rjepa_core.text import count, shell_word
 
+from ..completion import stores
 from ..config import CONFIG_OPTIONS, JSON, gather
 from ..console import Screen
 from ..errors import InterruptedRunError
+from ..help import GroupedCommand
 from ..options import FLAGS, Flag
 from ..signals import Interrupts
 from .evaluate import Stages
@@ -32,28 +34,36 @@ DAMAGE_FLAGS = (
         metavar="KIND,…",
         extra=f"Of {', '.join(KINDS)}",
         commas=True,
+        among=KINDS,
     ),
     Flag("--seed", "damage.seed", DamageSettings),
     Flag("--model", "model.name", ModelSettings, metavar="NAME"),
     Flag("--device", "damage.device", DamageSettings),
     *(flag for flag in FLAGS if flag.name in ("--backend", "--scheduler")),
 )
+_GROUPS = {
+    "What is damaged": ["--split", "--problems", "--kinds", "--seed"],
+    "Model": ["--model", "--device", "--backend", "--scheduler"],
+}
 EPILOG = """\b
 Examples:
   rjepa-cli damage runs/gsm8k --model smollm2
-  rjepa-cli damage runs/gsm8k --model smollm2 --split validation --problems 100
+  rjepa-cli damage runs/gsm8k --model smollm2 --split validation --problems 99
   rjepa-cli train --objective verifier --store runs/gsm8k.damage-train \\
       --store runs/gsm8k.damage-validation --out runs/verifier
 
 \b
-Exit codes: 0 all are encoded; 3 some could not be; 130 interrupted: the same command goes on.
+Exit codes: 0 all are encoded; 3 some could not be; 130 interrupted: the same
+command goes on.
 """
 
 
 @click.command(
     "damage",
+    cls=GroupedCommand,
+    groups=_GROUPS,
     params=[
-        click.Argument(["store"], metavar="STORE"),
+        click.Argument(["store"], metavar="STORE", shell_complete=stores),
         *(flag.option() for flag in DAMAGE_FLAGS),
         JSON,
         *CONFIG_OPTIONS,
@@ -74,7 +84,7 @@ def command(ctx: click.Context, /, store: str, **params: Any) -> int:
         try:
             with Stages(screen, interrupts) as stages:
                 watch = EvaluationWatch(
-                    say=lambda text: screen.say(f"{text} …"),
+                    say=screen.busy,
                     warn=screen.warn,
                     report=stages.report,
                     encode=stages.encode,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import click
 
 from rjepa_core.plugins import BackendAdapter, Registry, find_probe
-from rjepa_core.text import size
+from rjepa_core.text import hanging, size
 
 from ..console import Screen
+from ..help import GroupedCommand
+from ..offers import Offer, extras, plugins, version_of
 
 _DISTRIBUTIONS = (
     "rjepa",
@@ -37,13 +40,18 @@ Examples:
 """
 
 
-@click.command("doctor", epilog=EPILOG)
+@click.command("doctor", cls=GroupedCommand, epilog=EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
 def command(as_json: bool) -> int:
-    """Show versions, devices, free memory, threads, and what each backend would do here and why."""
+    """Show versions, devices, free memory, threads, and what each backend would do here and why.
+
+    Every extra and plugin of this project is listed, with the command that installs it.
+    """
     screen = Screen(only_output=True)
     with screen:
+        if screen.animated:
+            screen.busy("looking at this machine")
         registry = Registry()
         facts: Facts = {
             "python": platform.python_version(),
@@ -53,20 +61,15 @@ def command(as_json: bool) -> int:
         }
         facts["devices"] = [_device(device, registry) for device in facts["devices"]]
         facts["backends"] = _diagnoses(registry)
+        facts["extras"] = [_offer_facts(offer) for offer in extras()]
+        facts["plugins"] = [_offer_facts(offer) for offer in plugins()]
         facts["failed_plugins"] = {p.entry: p.error for p in registry.plugins() if p.error}
     if as_json:
         screen.json(facts)
     else:
-        screen.result(*_lines(facts))
+        lines = _lines(facts)
+        screen.result(*(part for line in lines for part in hanging(line, screen.width, 14)))
     return 0
-
-
-def version_of(distribution: str) -> str | None:
-    """Return a distribution's version; None if it is not installed."""
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
 
 
 def machine_facts() -> Facts:
@@ -121,6 +124,10 @@ def _device(device: Facts, registry: Registry) -> Facts:
     }
 
 
+def _offer_facts(offer: Offer) -> Facts:
+    return {**attrs.asdict(offer), "installed": not offer.missing}
+
+
 def _diagnoses(registry: Registry) -> Facts:
     diagnoses: Facts = {}
     for adapter in registry.each(BackendAdapter):
@@ -131,6 +138,18 @@ def _diagnoses(registry: Registry) -> Facts:
         except Exception as error:
             diagnoses[adapter.name] = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
     return diagnoses
+
+
+def _offer_lines(kind: str, offers: list[Facts]) -> Iterator[str]:
+    """Yield a line for each extra or plugin, and below it what is missing and how to get it."""
+    for offer in offers:
+        state = offer["version"] or "installed"
+        if not offer["installed"]:
+            lacking = [name for name in offer["missing"] if name != offer["name"]]
+            state = f"lacks {', '.join(lacking)}" if lacking else "not installed"
+        yield f"{kind:<13} {offer['name']}: {offer['what']}; {state}"
+        if not offer["installed"]:
+            yield f"{'':<15} {offer['get']}"
 
 
 def _lines(facts: Facts) -> list[str]:
@@ -153,6 +172,8 @@ def _lines(facts: Facts) -> list[str]:
     for name, topics in facts["backends"].items():
         lines.append(f"backend       {name}")
         lines += [f"  {topic:<11} {text}" for topic, text in topics.items()]
+    lines += _offer_lines("extra", facts["extras"])
+    lines += _offer_lines("plugin", facts["plugins"])
     for entry, error in facts["failed_plugins"].items():
         lines.append(f"plugin        {entry} failed to load: {error}")
     return lines

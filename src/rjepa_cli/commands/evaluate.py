@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +23,14 @@ from rjepa_core.ports.maintenance import ToolProgress
 from rjepa_core.settings import ModelSettings
 from rjepa_core.text import count, duration
 
+from ..completion import files, folders
 from ..config import CONFIG_OPTIONS, JSON, gather
 from ..console import Screen
 from ..errors import InterruptedRunError
+from ..help import OUTPUT, GroupedCommand
 from ..options import FLAGS, Flag
-from ..out_folder import NewFile, new_reports, write_reports
-from ..progress import Meter, Metered, ProgressReport
+from ..out_folder import NewFile, report_folder, write_reports
+from ..progress import Meter, Metered, ProgressReport, Status
 from ..signals import Interrupts
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ EVALUATE_FLAGS = (
         metavar="PART,…",
         extra=f"Of {', '.join(PARTS)}",
         commas=True,
+        among=PARTS,
     ),
     Flag(
         "--damage",
@@ -63,6 +67,7 @@ EVALUATE_FLAGS = (
         metavar="KIND,…",
         extra=f"Of {', '.join(KINDS)}",
         commas=True,
+        among=KINDS,
     ),
     Flag("--damaged", f"{_KEY}damaged", EvaluateSettings),
     Flag("--limit", f"{_KEY}limit", EvaluateSettings),
@@ -76,35 +81,49 @@ OTHER_OPTIONS = (
         ["--out"],
         metavar="DIR",
         help=f"Write {JSON_FILE}, {TABLE_FILE} and {REPORT_FILE}, a report, there",
+        shell_complete=folders,
     ),
     click.Option(
         ["--predictions"],
         metavar="FILE",
         help="Write all predictions there, as safetensors; they are held in memory until then",
+        shell_complete=files,
     ),
     *CONFIG_OPTIONS,
     JSON,
 )
+_GROUPS = {
+    "Input": ["--world-model", "--store", "--labelled", "--split", "--limit"],
+    "What is measured": ["--parts", "--damage", "--damaged", "--draws", "--seed"],
+    OUTPUT: ["--predictions"],
+    "Model": ["--model", "--device", "--backend", "--scheduler"],
+}
 EPILOG = """\b
 Examples:
-  rjepa-cli evaluate --world-model runs/wm --store runs/gsm8k --split validation \\
-      --parts prediction
-  rjepa-cli evaluate --world-model runs/wm --store runs/gsm8k --model smollm2 \\
-      --labelled solutions.jsonl --split test --out report
+  rjepa-cli evaluate --world-model runs/wm --store runs/gsm8k \\
+      --split validation --parts prediction
+  rjepa-cli evaluate --world-model runs/wm --store runs/gsm8k \\
+      --model smollm2 --labelled solutions.jsonl --split test --out report
   rjepa-cli evaluate --world-model runs/frozen-0 --world-model runs/frozen-1 \\
-      --world-model runs/linear --store runs/gsm8k   (side by side; the worst of the seeds)
+      --world-model runs/linear --store runs/gsm8k
+                            (side by side; the worst of the seeds)
 
 \b
 Solutions are encoded once, with --model, into stores beside --store:
-  runs/gsm8k.damage-test         damaged and harmlessly edited ones, and clean ones where the
-                                 store keeps no log-probabilities
-  runs/gsm8k.labelled-solutions  those of --labelled solutions.jsonl
-Interrupted, the same command goes on; once they are whole, --model may be left out.
+  runs/gsm8k.damage-test        damaged and harmlessly edited ones, clean ones
+                                where the store keeps no log-probabilities
+  runs/gsm8k.labelled-solutions those of --labelled solutions.jsonl
+Interrupted, the same command goes on; once they are whole, --model may
+be left out.
 """
 
 
 @click.command(
-    "evaluate", params=[*(flag.option() for flag in EVALUATE_FLAGS), *OTHER_OPTIONS], epilog=EPILOG
+    "evaluate",
+    cls=GroupedCommand,
+    groups=_GROUPS,
+    params=[*(flag.option() for flag in EVALUATE_FLAGS), *OTHER_OPTIONS],
+    epilog=EPILOG,
 )
 @click.pass_context
 def command(ctx: click.Context, /, **params: Any) -> int:
@@ -120,11 +139,12 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     tree = gather(ctx, EvaluateRunSettings, EVALUATE_FLAGS)
     settings = structure(EvaluateRunSettings, tree)
     screen = Screen()
-    out = new_reports(params["out"], (JSON_FILE, TABLE_FILE, REPORT_FILE))
-    facts = _evaluate(settings, screen, params["predictions"])
-    told = screen.json(facts) if params["json"] else screen.result(*lines(facts))
-    if out is not None:
-        _write(out, facts, screen)
+    with report_folder(params["out"], (JSON_FILE, TABLE_FILE, REPORT_FILE)) as out:
+        facts = _evaluate(settings, screen, params["predictions"])
+        told = screen.json(facts) if params["json"] else screen.result(*lines(facts, screen.width))
+        if out is not None:
+            _write(out, facts, screen)
+        _show_in_runs(facts, screen)
     if not told and out is None:
         return FAILED
     return SOME_LEFT_OUT if facts["facts"]["left_out"] else DONE
@@ -142,7 +162,7 @@ def _evaluate(settings: EvaluateRunSettings, screen: Screen, predictions: str | 
         try:
             with Stages(screen, interrupts) as stages:
                 watch = EvaluationWatch(
-                    say=lambda text: screen.say(f"{text} …"),
+                    say=screen.busy,
                     warn=screen.warn,
                     report=stages.report,
                     encode=stages.encode,
@@ -182,6 +202,24 @@ def _write(out: Path, facts: Facts, screen: Screen) -> None:
         out, {JSON_FILE: text + "\n", TABLE_FILE: markdown(facts), REPORT_FILE: html(facts)}
     )
     screen.say(f"written: {', '.join(str(out / n) for n in (JSON_FILE, TABLE_FILE, REPORT_FILE))}")
+
+
+def _show_in_runs(facts: Facts, screen: Screen) -> None:
+    """Put the evaluation into the report of each run that has one here."""
+    from rjepa_adapters.reports.evaluated import show_in_run
+
+    when = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    for name, one in facts["world_models"].items():
+        try:
+            place = show_in_run(Path(one["location"]), facts, name, when)
+        except OSError as error:
+            screen.warn(
+                f"{one['location']}: its report cannot show the evaluation: "
+                f"{error.strerror or error}"
+            )
+            continue
+        if place is not None:
+            screen.say(f"shown in: {place}")
 
 
 # Seconds without a line.
@@ -230,8 +268,8 @@ class Stages(Metered):
             self._meter = None
 
 
-def _status(progress: ToolProgress, seconds: float) -> str:
+def _status(progress: ToolProgress, seconds: float) -> Status:
     left = progress.total - progress.done
     if not progress.done or left <= 0:
-        return progress.phase
-    return f"{progress.phase}, {duration(left * seconds / progress.done)} left"
+        return Status(progress.phase)
+    return Status(progress.phase, f"{duration(left * seconds / progress.done)} left")

@@ -29,6 +29,7 @@ from rjepa_core.settings import ExtractionSettings, StoreSettings
 from rjepa_core.text import shell_word
 
 from ..adapter_flags import Chosen, ExtractCommand
+from ..completion import files
 from ..config import DEBUG, FIELD, JSON, PRINT_CONFIG, config_options, gather, to_yaml
 from ..console import Screen
 from ..errors import InterruptedRunError, resume_command
@@ -45,6 +46,7 @@ OTHER_OPTIONS = (
         metavar="[DOMAIN=]FILE",
         help="Text with {statement} once in it; without DOMAIN for every domain that has no "
         "template of its own (code has one). Repeatable",
+        shell_complete=files,
     ),
     *config_options("Any setting, an adapter's too: backend.my_option=3"),
     click.Option(
@@ -64,24 +66,30 @@ OTHER_OPTIONS = (
     JSON,
     DEBUG,
 )
+_GROUPS = {
+    "Problems": ["--field"],
+    "Prompt": ["--prompt-template"],
+    "Run": ["--dry-run", "--grade"],
+}
 EPILOG = """\b
 Examples:
   rjepa-cli extract --problems demo --model smollm2 --store runs/demo
   rjepa-cli extract --problems gsm8k.jsonl --problems math.jsonl \\
       --model Qwen/Qwen3-8B-AWQ --store runs/qwen --batch-size 8 --resume
-  rjepa-cli extract --traces solutions.jsonl --model smollm2 --store runs/given
+  rjepa-cli extract --traces given.jsonl --model smollm2 --store runs/given
   rjepa-cli extract --traces runs/given --layer -2 --layer -8 \\
       --model smollm2 --store runs/two-layers
-  rjepa-cli extract --config extract.yaml --set scheduler.batch_size=16 --dry-run
-  rjepa-cli extract --problems gsm8k.jsonl --samples 8 --temperature 0.7 --grade \\
-      --model Qwen/Qwen3-8B-AWQ --store runs/samples
-  rjepa-cli extract --backend seeded --help      (the flags of another adapter)
+  rjepa-cli extract --config run.yaml --set scheduler.batch_size=16 --dry-run
+  rjepa-cli extract --problems gsm8k.jsonl --samples 8 --temperature 0.7 \\
+      --model Qwen/Qwen3-8B-AWQ --store runs/samples --grade
+  rjepa-cli extract --backend seeded --help     (the flags of another adapter)
 """
 
 
 @click.command(
     "extract",
     cls=ExtractCommand,
+    groups=_GROUPS,
     params=[*(flag.option() for flag in FLAGS), *OTHER_OPTIONS],
     epilog=EPILOG,
 )
@@ -99,7 +107,10 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     wording(ctx).learn({"name another place": "--store", "a smaller batch size": "--batch-size"})
     settings, plain = resolve_extraction(tree, chosen.registry)
     if params["print_config"]:
-        click.echo(to_yaml(plain).rstrip())
+        if params["json"]:
+            Screen(only_output=True).json(plain)
+        else:
+            click.echo(to_yaml(plain).rstrip())
         return 0
     screen = Screen()
     if params["dry_run"]:
@@ -119,7 +130,7 @@ def run(
     with screen, Interrupts() as interrupts, _grader(grader_name, registry) as grader:
         try:
             with (
-                open_extraction(settings, registry, lambda text: screen.say(f"{text} …")) as it,
+                open_extraction(settings, registry, screen.busy) as it,
                 screen.noted(it.store.add_history),
             ):
                 planned = _show_plan(it, settings, screen)
@@ -191,7 +202,7 @@ def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as
     """Run one batch without storing it, and show what the whole run would take (`--dry-run`)."""
     with (
         screen,
-        open_extraction(settings, registry, lambda text: screen.say(f"{text} …"), dry=True) as it,
+        open_extraction(settings, registry, screen.busy, dry=True) as it,
     ):
         planned = _show_plan(it, settings, screen)
         facts = report.forecast(it, it.trial())

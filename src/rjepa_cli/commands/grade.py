@@ -20,9 +20,11 @@ from rjepa_core.plugins import Registry, locate
 from rjepa_core.settings import AdapterSettings
 from rjepa_core.text import count, shell_word
 
+from ..completion import stores
 from ..config import CONFIG_OPTIONS, JSON, gather
 from ..console import Screen
 from ..errors import InterruptedRunError
+from ..help import GroupedCommand
 from ..options import Flag
 from ..progress import ToolMeter
 from ..signals import Interrupts
@@ -40,6 +42,9 @@ GRADE_FLAGS = (
 AGAIN = click.Option(["--again"], is_flag=True, help="Grade all of it anew")
 OTHER_OPTIONS = (AGAIN, JSON, *CONFIG_OPTIONS)
 
+_GROUPS = {
+    "Grades": ["--grader", "--again"],
+}
 EPILOG = """\b
 Examples:
   rjepa-cli grade runs/qwen
@@ -48,14 +53,17 @@ Examples:
   rjepa-cli grade runs/qwen --json | jq .accuracy
 
 \b
-Exit codes: 0 graded, whatever the grades; 130 interrupted: the same command goes on.
+Exit codes: 0 graded, whatever the grades; 130 interrupted: the same command
+goes on.
 """
 
 
 @click.command(
     "grade",
+    cls=GroupedCommand,
+    groups=_GROUPS,
     params=[
-        click.Argument(["store"], metavar="STORE"),
+        click.Argument(["store"], metavar="STORE", shell_complete=stores),
         *(flag.option() for flag in GRADE_FLAGS),
         *OTHER_OPTIONS,
     ],

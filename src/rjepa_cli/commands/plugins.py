@@ -8,11 +8,14 @@ from typing import Any, get_type_hints
 
 import attrs
 import click
+from click.shell_completion import CompletionItem
 
 from rjepa_core.errors import UnknownAdapterError
 from rjepa_core.plugins import KINDS, Adapter, Plugin, Registry
+from rjepa_core.text import hanging, table
 
 from ..console import Screen
+from ..help import GroupedCommand
 from ..options import default_text, describe, type_text
 
 Facts = dict[str, Any]
@@ -27,8 +30,15 @@ Examples:
 """
 
 
-@click.command("plugins", epilog=EPILOG)
-@click.argument("name", metavar="[NAME]", required=False)
+def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of an adapter or a plugin."""
+    plugins = Registry().plugins()
+    known = {a.name for p in plugins for a in p.adapters} | {p.entry for p in plugins}
+    return [CompletionItem(name) for name in sorted(known) if name.startswith(incomplete)]
+
+
+@click.command("plugins", cls=GroupedCommand, epilog=EPILOG)
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=_names)
 @click.option("--verbose", is_flag=True, help="Show the traceback of what failed to load.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
@@ -52,7 +62,8 @@ def command(name: str | None, verbose: bool, as_json: bool) -> int:
         shown += [row, *_details(plugin, detail=name is not None, verbose=verbose)]
     if any(plugin.state == "failed" for plugin in plugins) and not verbose:
         shown.append("--verbose shows the traceback of what failed to load")
-    screen.result(*shown or ["no plugins found: is rjepa installed?"])
+    shown = shown or ["no plugins found: is rjepa installed?"]
+    screen.result(*(part for line in shown for part in _fitted(line, screen.width)))
     return 0
 
 
@@ -79,11 +90,13 @@ def _table(plugins: Sequence[Plugin]) -> list[str]:
         return []
     rows = [("plugin", "version", "distribution", "state")]
     rows += [(p.entry, p.version or "-", p.distribution, _STATES[p.state]) for p in plugins]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    return [
-        "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), row[3]])
-        for row in rows
-    ]
+    return table(rows, left=range(4))
+
+
+def _fitted(line: str, width: int | None) -> list[str]:
+    """Return a line cut to a width, its summary or description below where it begins."""
+    indent = len(line) - len(line.lstrip())
+    return hanging(line, width, {0: 2, 2: 27}.get(indent, indent + 2))
 
 
 def _details(plugin: Plugin, detail: bool, verbose: bool) -> list[str]:
@@ -92,7 +105,7 @@ def _details(plugin: Plugin, detail: bool, verbose: bool) -> list[str]:
         return lines + plugin.details.rstrip().splitlines() if verbose else lines
     lines = []
     for adapter in plugin.adapters:
-        lines.append(f"  {_kind(adapter):<11} {adapter.name:<12} {adapter.summary}".rstrip())
+        lines.append(f"  {_kind(adapter):<14} {adapter.name:<13} {adapter.summary}".rstrip())
         if detail:
             lines += [_setting_line(setting) for setting in settings_of(adapter)]
     return lines

@@ -10,17 +10,19 @@ from rjepa_core.plugins import Registry
 from rjepa_core.scoring import VOTE, Ranking, rank_all, score_all
 from rjepa_core.text import count
 
+from ..completion import traces
 from ..console import Screen
+from ..help import GroupedCommand
 from ..scoring_options import (
     DONE,
     DROPPING,
+    GROUPS,
     OTHER_OPTIONS,
     RANK_FLAGS,
     SOME_FAILED,
-    as_line,
     failed_facts,
-    lines_to,
     read_settings,
+    rows_to,
     solution_facts,
     step_facts,
 )
@@ -29,14 +31,20 @@ from ..signals import Interrupts
 EPILOG = """\b
 Examples:
   rjepa-cli rank runs/samples --world-model runs/wm
-  rjepa-cli rank solutions.jsonl --world-model runs/wm --model smollm2 --by max
+  rjepa-cli rank given.jsonl --world-model runs/wm --model smollm2 --by max
   rjepa-cli rank runs/samples --world-model runs/verifier --by vote
 """
 
 
 @click.command(
     "rank",
-    params=[click.Argument(["file"]), *(flag.option() for flag in RANK_FLAGS), *OTHER_OPTIONS],
+    cls=GroupedCommand,
+    groups=GROUPS,
+    params=[
+        click.Argument(["file"], shell_complete=traces),
+        *(flag.option() for flag in RANK_FLAGS),
+        *OTHER_OPTIONS,
+    ],
     epilog=EPILOG,
 )
 @click.pass_context
@@ -51,14 +59,19 @@ def command(ctx: click.Context, /, file: str, **params: Any) -> int:
     """
     settings = read_settings(ctx, RANK_FLAGS, file)
     screen = Screen(only_output=True)
+    gathered: list[dict[str, Any]] | None = [] if params["json"] else None
+    out = params["out"]
     with screen, Interrupts(DROPPING):
-        scored = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
+        scored = score_all(settings, Registry(), screen.busy)
         rankings = rank_all(scored, settings.score.by)
-        with lines_to(params["out"], screen.out) as lines:
+        with rows_to(out, screen.out, gathered) as put:
             for ranking in rankings:
-                lines.line(as_line(_facts(ranking)))
+                put(_facts(ranking))
     solutions = sum(len(ranking.solutions) for ranking in rankings)
     failed = sum(len(ranking.failed) for ranking in rankings)
+    if gathered is not None:
+        rows = {"out": out} if out is not None else {"problems": gathered}
+        screen.json({"ranked": solutions, "failed": failed, **rows})
     more = f", {failed:,} could not be" if failed else ""
     if not screen.out.lost:
         screen.say(

@@ -13,18 +13,20 @@ from rjepa_core.plugins import Registry
 from rjepa_core.scoring import ScoredTrace, score_all
 from rjepa_core.text import count
 
+from ..completion import files, traces
 from ..console import Screen
+from ..help import GroupedCommand
 from ..out_folder import NewFile
 from ..scoring_options import (
     DONE,
     DROPPING,
+    GROUPS,
     OTHER_OPTIONS,
     SCORE_FLAGS,
     SOME_FAILED,
-    as_line,
     failed_facts,
-    lines_to,
     read_settings,
+    rows_to,
     solution_facts,
     step_facts,
 )
@@ -32,21 +34,27 @@ from ..signals import Interrupts
 
 PLOTTED = 40
 PLOT = click.Option(
-    ["--plot"], metavar="FILE.svg", help=f"Draw the steps of the first {PLOTTED} solutions"
+    ["--plot"],
+    metavar="FILE.svg",
+    help=f"Draw the steps of the first {PLOTTED} solutions",
+    shell_complete=files,
 )
 EPILOG = """\b
 Examples:
   rjepa-cli score runs/gsm8k --world-model runs/wm --limit 10
-  rjepa-cli score solutions.jsonl --world-model runs/wm --model smollm2 --plot steps.svg
-  rjepa-cli score runs/gsm8k --world-model runs/verifier    (and which step is wrong)
-  rjepa-cli score runs/gsm8k --world-model http://127.0.0.1:8100 --out scores.jsonl
+  rjepa-cli score given.jsonl --world-model runs/wm --model smollm2 \\
+      --plot steps.svg
+  rjepa-cli score runs/gsm8k --world-model runs/verifier  (and wrong steps)
+  rjepa-cli score runs/gsm8k --world-model http://127.0.0.1:8100 --out s.jsonl
 """
 
 
 @click.command(
     "score",
+    cls=GroupedCommand,
+    groups=GROUPS,
     params=[
-        click.Argument(["file"]),
+        click.Argument(["file"], shell_complete=traces),
         *(flag.option() for flag in SCORE_FLAGS),
         PLOT,
         *OTHER_OPTIONS,
@@ -65,27 +73,32 @@ def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -
     settings = read_settings(ctx, SCORE_FLAGS, file)
     screen = Screen(only_output=True)
     drawn: list[ScoredTrace] = []
+    gathered: list[dict[str, Any]] | None = [] if params["json"] else None
+    out = params["out"]
     succeeded = failed = 0
     if plot is not None:
         _check_plot(plot)
     with screen, Interrupts(DROPPING):
-        scored = score_all(settings, Registry(), lambda text: screen.say(f"{text} …"))
-        with lines_to(params["out"], screen.out) as lines:
+        scored = score_all(settings, Registry(), screen.busy)
+        with rows_to(out, screen.out, gathered) as put:
             for item in scored:
                 if isinstance(item, Failure):
                     failed += 1
-                    lines.line(as_line(failed_facts(item)))
+                    put(failed_facts(item))
                 else:
                     succeeded += 1
                     if plot is not None and len(drawn) < PLOTTED:
                         drawn.append(item)
-                    lines.line(as_line(solution_facts(item) | {"steps": step_facts(item)}))
+                    put(solution_facts(item) | {"steps": step_facts(item)})
                 drawing = plot is not None and len(drawn) < PLOTTED
-                if lines is screen.out and screen.out.lost and not drawing:
+                if out is None and screen.out.lost and not drawing:
                     # There is no reader for the rest.
                     break
         if plot is not None:
             _draw(plot, drawn)
+    if gathered is not None:
+        rows = {"out": out} if out is not None else {"solutions": gathered}
+        screen.json({"scored": succeeded, "failed": failed, **rows})
     if not screen.out.lost:
         screen.say(
             f"{count(succeeded, 'solution')} scored"

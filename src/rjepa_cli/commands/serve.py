@@ -18,14 +18,17 @@ from rjepa_core.scoring import (
 )
 from rjepa_core.settings import ModelSettings
 
-from ..config import CONFIG_OPTIONS, gather
+from ..config import CONFIG_OPTIONS, JSON, gather
 from ..console import Screen
+from ..help import GroupedCommand
 from ..options import FLAGS, Flag, flags_of
 from ..signals import hangup_as_term
 from ..wording import wording
 
 DONE = 0
 _KEY = "serve."
+# What a service says of the address it listens on.
+_SERVING = "serving "
 SERVE_FLAGS = (
     Flag("--world-model", f"{_KEY}world_model", ServeSettings, metavar="RUN"),
     Flag("--model", "model.name", ModelSettings, metavar="NAME", extra="Needed to score texts"),
@@ -33,13 +36,36 @@ SERVE_FLAGS = (
     Flag("--device", f"{_KEY}device", ServeSettings),
     *(flag for flag in FLAGS if flag.name in ("--dtype", "--backend")),
 )
+_GROUPS = {
+    "What is served": ["--world-model", "--store", "--names"],
+    "Model": ["--model", "--device", "--dtype", "--backend"],
+    "Listening": ["--host", "--port", "--token-file"],
+    "Batches": ["--batch-tokens", "--batch-wait-ms", "--batch-texts", "--queue", "--text-queue"],
+    "Limits of a request": [
+        "--body-bytes",
+        "--steps",
+        "--sequences",
+        "--characters",
+        "--request-characters",
+        "--pending-bytes",
+    ],
+    "Limits of a connection": [
+        "--header-seconds",
+        "--body-seconds",
+        "--answer-seconds",
+        "--idle-seconds",
+        "--connections",
+        "--client-share",
+        "--stop-seconds",
+    ],
+}
 EPILOG = """\b
 Examples:
   rjepa-cli serve --world-model runs/wm
   rjepa-cli serve --world-model runs/wm --model smollm2 --store runs/gsm8k
   curl -s localhost:8100/score_text -H 'content-type: application/json' \\
-      -d '{"problem": "Ann has 3 boxes of 12 eggs and uses 6. How many are left?",
-           "solution": "Ann has 3*12 = 36 eggs.\\nShe has 36-6 = 30 eggs left."}'
+      -d '{"problem": "Ann had 3 boxes of 12 eggs, used 6. How many remain?",
+           "solution": "There are 3*12 = 36 eggs.\\n36-6 = 30 are left."}'
 
 \b
 The page is at / and the endpoints are described at /docs. SIGTERM or Ctrl-C
@@ -55,7 +81,7 @@ def service_flags() -> list[Flag]:
     return flags_of([("service", adapter.settings)], [flag.name for flag in SERVE_FLAGS])
 
 
-class _ServeCommand(click.Command):
+class _ServeCommand(GroupedCommand):
     """A command that makes its service's flags when they are needed."""
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -66,7 +92,8 @@ class _ServeCommand(click.Command):
 @click.command(
     "serve",
     cls=_ServeCommand,
-    params=[*(flag.option() for flag in SERVE_FLAGS), *CONFIG_OPTIONS],
+    groups=_GROUPS,
+    params=[*(flag.option() for flag in SERVE_FLAGS), *CONFIG_OPTIONS, JSON],
     epilog=EPILOG,
 )
 @click.pass_context
@@ -82,7 +109,7 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     service = registry.find(ServiceAdapter, settings.service.name)
     options = service.configure(settings.service.options, "service")
     service.check(options)
-    with screen, open_served(settings, registry, lambda text: screen.say(f"{text} …")) as it:
+    with screen, open_served(settings, registry, screen.busy) as it:
         if it.stored is not None:
             for line in named(it.stored.nearest.refused, "its steps are not searched"):
                 screen.warn(line)
@@ -90,7 +117,14 @@ def command(ctx: click.Context, /, **params: Any) -> int:
                 check_logprobs(it.stored.store, it.world_model.info)
             except UsageError as error:
                 screen.warn(f"{named_flags(str(error))}; its records are scored without verdicts")
+
+        def said(text: str) -> None:
+            screen.say(named_flags(text))
+            if params["json"] and (address := text.removeprefix(_SERVING)) != text:
+                asked = {key: params[key] for key in ("world_model", "model", "store")}
+                screen.json({"address": address, **asked})
+
         with hangup_as_term():
-            service.serve(it, options, lambda text: screen.say(named_flags(text)))
+            service.serve(it, options, said)
         screen.say("stopped; all that was accepted is answered")
     return DONE

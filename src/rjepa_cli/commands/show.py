@@ -7,16 +7,18 @@ from typing import Any
 
 import click
 
-from rjepa_core.domain.trace import Failure, RecordKey
+from rjepa_core.domain.trace import Failure, RecordKey, key_named
 from rjepa_core.errors import InputError, UsageError
 from rjepa_core.extraction.history import BEGIN, KIND
 from rjepa_core.grading import summarise, summary_facts, summary_lines
 from rjepa_core.plugins import open_store
 from rjepa_core.ports.store import LatentStore
-from rjepa_core.stores import EMPTY_ID, ambiguous, near_ids, sample_named
-from rjepa_core.text import count, size
+from rjepa_core.stores import EMPTY_ID, ambiguous, near_ids
+from rjepa_core.text import count, hanging, size
 
+from .. import completion
 from ..console import Screen, short_name
+from ..help import GroupedCommand
 from ..views.history import history_view, run_lines
 from ..views.record import add_scores, record_facts, record_lines
 from .store.named_identity import MARK
@@ -24,25 +26,31 @@ from .store.named_identity import MARK
 # With more records than this, domains are taken from the run history rather than counted.
 _COUNT_DOMAINS_UP_TO = 1000
 _IDS_SHOWN = 5
+# Where the texts begin beside their names.
+_INDENT, _RECORD_INDENT = 12, 9
 _LARGEST_GAP_SEARCHED = 1000
 Facts = dict[str, Any]
 
+_GROUPS = {
+    "What is shown": ["--failures", "--history", "--world-model", "--limit"],
+}
 EPILOG = """\b
 Examples:
   rjepa-cli show runs/demo
   rjepa-cli show runs/demo --limit 20
-  rjepa-cli show runs/demo gsm8k-17         (a problem: its prompt, steps, norms)
-  rjepa-cli show runs/demo gsm8k-17#2       (its sample 2)
-  rjepa-cli show runs/demo gsm8k-17 --world-model runs/wm   (how surprising each step is)
+  rjepa-cli show runs/demo gsm8k-17      (a problem: its prompt, steps, norms)
+  rjepa-cli show runs/demo gsm8k-17#2    (its sample 2)
+  rjepa-cli show runs/demo gsm8k-17 --world-model runs/wm
+                                         (how surprising each step is)
   rjepa-cli show runs/demo --failures
-  rjepa-cli show runs/demo --history        (runs, changes of batch size, a plot of each)
+  rjepa-cli show runs/demo --history     (runs, and changes of batch size)
   rjepa-cli show runs/demo --json
 """
 
 
-@click.command("show", epilog=EPILOG)
-@click.argument("store", metavar="STORE")
-@click.argument("id", metavar="[ID]", required=False)
+@click.command("show", cls=GroupedCommand, groups=_GROUPS, epilog=EPILOG)
+@click.argument("store", metavar="STORE", shell_complete=completion.stores)
+@click.argument("id", metavar="[ID]", required=False, shell_complete=completion.ids)
 @click.option("--failures", is_flag=True, help="List what failed, with reasons.")
 @click.option("--history", is_flag=True, help="Show each run: when, what, and rows over time.")
 @click.option(
@@ -50,6 +58,7 @@ Examples:
     metavar="RUN",
     help="With an ID: the surprise of each of its steps to this trained world model, and with a "
     "verifier how probably it is wrong.",
+    shell_complete=completion.runs,
 )
 @click.option("--limit", type=click.IntRange(min=0), help="How many to list.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -70,15 +79,19 @@ def command(
     names the former and a#01 the latter.
     """
     screen = Screen(only_output=True)
+    indent = _INDENT
     with screen:
+        if world_model is not None and screen.animated:
+            screen.busy(f"loading {world_model}")
         opened = open_store(store)
         try:
             if id is not None:
                 facts, lines = _record(opened, id, world_model)
+                indent = _RECORD_INDENT
             elif world_model is not None:
                 raise UsageError("--world-model: name a record, too: show STORE ID --world-model …")
             elif history:
-                facts, lines = history_view(opened, limit)
+                facts, lines = history_view(opened, limit, screen.width)
             elif failures:
                 facts, lines = _failures(opened, limit)
             else:
@@ -88,7 +101,8 @@ def command(
     if as_json:
         screen.json(facts)
     else:
-        screen.result(*lines)
+        fitted = (part for line in lines for part in hanging(line, screen.width, indent))
+        screen.result(*fitted)
     return 0
 
 
@@ -239,7 +253,7 @@ def _find(store: LatentStore, text: str) -> RecordKey:
     """Return the key that an ID names: a problem's first sample, or `ID#SAMPLE`; cf. `select`."""
     if not text:
         raise InputError(f"{EMPTY_ID}, or leave it out to see what {store.location} holds")
-    first, sample = RecordKey(text), sample_named(text)
+    first, sample = RecordKey(text), key_named(text)
     others = list(_samples(store, first))
     has_first = store.entry(first) is not None
     if sample is not None and store.entry(sample) is not None:

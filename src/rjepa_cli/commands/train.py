@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from rjepa_core.config import structure
+from rjepa_core.config import structure, unstructure
 from rjepa_core.errors import UnsupportedError, UsageError
 from rjepa_core.plugins import Registry, WorldModelAdapter
 from rjepa_core.ports.world_model import (
@@ -23,12 +23,14 @@ from rjepa_core.text import duration, rate
 from rjepa_core.training import DEFAULT_TRAINER
 from rjepa_core.training.report import epoch_line, facts_of, lines
 
+from ..completion import runs
 from ..config import DEBUG, JSON, PRINT_CONFIG, config_options, gather
 from ..config_comments import commented
 from ..console import Screen
 from ..errors import InterruptedRunError, resume_command
+from ..help import GroupedCommand
 from ..options import Flag
-from ..progress import Meter, Metered
+from ..progress import Meter, Metered, Status
 from ..signals import Interrupts
 
 DONE = 0
@@ -46,7 +48,12 @@ TRAIN_FLAGS = (
     Flag("--workers", "training.num_workers", TrainingSettings),
 )
 OTHER_OPTIONS = (
-    click.Option(["--out"], metavar="RUN", help="Folder of the run, created if necessary"),
+    click.Option(
+        ["--out"],
+        metavar="RUN",
+        help="Folder of the run, created if necessary",
+        shell_complete=runs,
+    ),
     click.Option(
         ["--resume"], is_flag=True, help="Continue the run in --out with its own settings"
     ),
@@ -55,10 +62,16 @@ OTHER_OPTIONS = (
     JSON,
     DEBUG,
 )
+_GROUPS = {
+    "Latents": ["--store", "--layer"],
+    "World model": ["--objective"],
+    "Training": ["--epochs", "--batch-size", "--lr", "--seed", "--device", "--workers"],
+    "Run": ["--out", "--resume"],
+}
 EPILOG = """\b
 Examples:
   rjepa-cli train --store runs/first --out runs/world-model
-  rjepa-cli train --store runs/a --store runs/b --out runs/ema --objective ema --epochs 50
+  rjepa-cli train --store runs/a --store runs/b --out runs/ema --objective ema
   rjepa-cli train --store runs/first --out runs/wide --config train.yaml \\
       --set training.lr=3e-4 --set model.width=512
   rjepa-cli train --objective verifier --store runs/first.damage-train \\
@@ -68,7 +81,7 @@ Examples:
 """
 
 
-class _TrainCommand(click.Command):
+class _TrainCommand(GroupedCommand):
     """A command that keeps its arguments, to show the command that resumes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -79,6 +92,7 @@ class _TrainCommand(click.Command):
 @click.command(
     "train",
     cls=_TrainCommand,
+    groups=_GROUPS,
     params=[*(flag.option() for flag in TRAIN_FLAGS), *OTHER_OPTIONS],
     epilog=EPILOG,
 )
@@ -101,7 +115,10 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     config = str(begun) if begun and begun.is_file() else None
     settings = structure(TrainSettings, gather(ctx, TrainSettings, TRAIN_FLAGS, config=config))
     if params["print_config"]:
-        click.echo(commented(settings))
+        if params["json"]:
+            Screen(only_output=True).json(unstructure(settings))
+        else:
+            click.echo(commented(settings))
         return DONE
     return _train(ctx, settings, Screen())
 
@@ -149,7 +166,7 @@ def _show(summary: TrainSummary, screen: Screen, as_json: bool, stopped: bool) -
     if as_json:
         screen.json(facts)
     else:
-        screen.result(*lines(facts))
+        screen.result(*lines(facts, screen.width))
 
 
 def _interrupted(arguments: tuple[str, ...]) -> InterruptedRunError:
@@ -199,16 +216,16 @@ class TrainProgressReport(Metered):
             self._meter.restart(progress.steps)
         self._meter.show(progress.step, lambda: self.status(progress))
 
-    def status(self, progress: TrainProgress) -> str:
+    def status(self, progress: TrainProgress) -> Status:
         """Return epoch, mean loss of the last steps, samples per second and time left."""
         assert self._first is not None
         loss = sum(self._losses) / len(self._losses)
         parts = [f"epoch {progress.epoch + 1}/{progress.epochs}", f"loss {loss:.4g}"]
-        seconds = self._meter.seconds
+        seconds, time_left = self._meter.seconds, ""
         done = progress.step - self._first.step
         if done and seconds:
             parts.append(f"{rate((progress.samples - self._first.samples) / seconds)} samples/s")
             left = (progress.steps - progress.step) * seconds / done
             if left >= 1:
-                parts.append(f"{duration(left)} left at most")
-        return ", ".join(parts)
+                time_left = f"{duration(left)} left at most"
+        return Status(", ".join(parts), time_left)

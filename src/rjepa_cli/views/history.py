@@ -19,7 +19,9 @@ _CHANGES_SHOWN = 20
 Facts = dict[str, Any]
 
 
-def history_view(store: LatentStore, limit: int | None) -> tuple[Facts, list[str]]:
+def history_view(
+    store: LatentStore, limit: int | None, width: int | None = None
+) -> tuple[Facts, list[str]]:
     """Return the runs, as facts and as lines, with a plot and at most `limit` changes each."""
     history = store.history()
     runs = past_runs(history)
@@ -32,7 +34,7 @@ def history_view(store: LatentStore, limit: int | None) -> tuple[Facts, list[str
         return facts, ["no runs yet"]
     lines = [_other_line(entry) for entry in facts["other"]]
     for run in runs:
-        lines += _run_details(run, _CHANGES_SHOWN if limit is None else limit)
+        lines += _run_details(run, _CHANGES_SHOWN if limit is None else limit, width)
     return facts, lines
 
 
@@ -54,7 +56,8 @@ def run_lines(history: list[dict[str, Any]]) -> list[str]:
 def _other_line(entry: Facts) -> str:
     kind = entry.get("kind")
     if kind == "import":
-        return f"import      {entry.get('records', 0):,} records from {entry.get('source', '?')}"
+        records = count(entry.get("records", 0), "record")
+        return f"import      {records} from {entry.get('source', '?')}"
     if kind == "merge":
         sources = ", ".join(entry.get("sources", ()))
         return f"merge       {entry.get('added', 0):,} added from {sources}"
@@ -112,7 +115,7 @@ def _facts(run: PastRun) -> Facts:
     }
 
 
-def _run_details(run: PastRun, most: int) -> list[str]:
+def _run_details(run: PastRun, most: int, width: int | None) -> list[str]:
     lines = [_head(run)]
     entry, asked = run.entry, run.asked
     if asked is not None:
@@ -131,13 +134,14 @@ def _run_details(run: PastRun, most: int) -> list[str]:
             ("rows", [float(point.rows) for point in run.points]),
             ("token/s", [point.tokens_per_second for point in run.points]),
         ):
-            lines += [f"            {line}" for line in chart(title, ends, values)]
+            columns = _WIDTH if width is None else max(10, min(_WIDTH, width - _BESIDE))
+            lines += [f"            {line}" for line in chart(title, ends, values, columns)]
     began = datetime.fromisoformat(run.started)
     for change in run.changes[:most]:
         at = (began + timedelta(seconds=change["at"])).strftime("%H:%M:%S")
         before, after = change["rows_before"], change["rows_after"]
-        size = f"{before} -> {after}" if before != after else f"{after}"
-        lines.append(f"  {at}  {size} rows, {change['reason']}: {change['detail']}")
+        size = f"{before} -> " if before != after else ""
+        lines.append(f"  {at}  {size}{count(after, 'row')}, {change['reason']}: {change['detail']}")
     if len(run.changes) > most:
         lines.append(f"  … and {len(run.changes) - most} more; see --limit")
     return lines
@@ -145,6 +149,8 @@ def _run_details(run: PastRun, most: int) -> list[str]:
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT = 60, 3
+# What stands beside a chart: its indent, its axis, what is plotted and over how long.
+_BESIDE = 46
 
 
 def chart(

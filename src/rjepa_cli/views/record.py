@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from rjepa_core.domain.floors import FEWEST_COMPARED
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.trace import RecordKey
 from rjepa_core.plugins import open_world_model
 from rjepa_core.ports.store import KeepsGrades, LatentStore
-from rjepa_core.scoring import score, wrong_step
+from rjepa_core.scoring import Comparison, comparison, score, wrong_step
+from rjepa_core.text import count
 
 from ..console import short_name
+from .bars import bar
 
 Facts = dict[str, Any]
 
@@ -81,11 +84,14 @@ def record_lines(facts: Facts) -> list[str]:
     lines = [
         f"record   {facts['id']} ({facts['domain']}): "
         f"{layers} × {steps} × {width} {facts['dtype']}",
-        f"prompt   {facts['prompt_tokens']} tokens; |latent| {_norms(facts['prompt_norms'])}",
+        f"prompt   {count(facts['prompt_tokens'], 'token')}; "
+        f"|latent| {_norms(facts['prompt_norms'])}",
         *_indented(facts["prompt"] or facts["statement"]),
-        f"steps    {steps} by {facts['strategy']}, {facts['completion_tokens']} tokens, "
+        f"steps    {steps} by {facts['strategy']}, {count(facts['completion_tokens'], 'token')}, "
         f"finish {facts['finish_reason']}",
     ]
+    if "compared_with" in facts:
+        lines.append(compared_line(facts["compared_with"]))
     largest = max((step.get("surprise", 0.0) for step in facts["steps"]), default=0.0)
     for number, step in enumerate(facts["steps"], 1):
         where = "thinking, " if step["thinking"] else ""
@@ -137,10 +143,6 @@ def _indented(text: str, by: int = 9) -> list[str]:
     return [" " * by + line for line in text.strip().replace("\r\n", "\n").split("\n")]
 
 
-_WIDTH = 24
-_PARTS = " ▏▎▍▌▋▊▉█"
-
-
 def add_scores(facts: dict[str, Any], store: LatentStore, key: RecordKey, world_model: str) -> None:
     """Add each step's surprise, its percentile in validation, and a verifier's verdict to facts."""
     opened = open_world_model(world_model)
@@ -149,6 +151,8 @@ def add_scores(facts: dict[str, Any], store: LatentStore, key: RecordKey, world_
     finally:
         opened.close()
     facts["world_model"] = world_model
+    compared = comparison(opened.info, len(facts["steps"]))
+    facts["compared_with"] = compared_facts(compared)
     for number, step in enumerate(facts["steps"]):
         step["surprise"] = float(f"{scored.surprise[number]:.4g}")
         if scored.percentiles is not None:
@@ -160,19 +164,34 @@ def add_scores(facts: dict[str, Any], store: LatentStore, key: RecordKey, world_
         facts["wrong_step"] = wrong_step(scored.verdict)
 
 
+def compared_facts(compared: Comparison | None) -> Facts | None:
+    """Return what percentiles are among as JSON values; `steps` is null for all lengths."""
+    if compared is None:
+        return None
+    return {"steps": compared.steps, "solutions": compared.traces, "text": str(compared)}
+
+
+def compared_line(compared: Facts | None) -> str:
+    """Return what the percentages are of, or why there are none."""
+    if compared is None:
+        few = f"fewer than {FEWEST_COMPARED} solutions of validation to compare with"
+        return f"percent  none: the world model has {few}"
+    return f"percent  {compared['text']}"
+
+
 def surprise_line(step: Mapping[str, Any], largest: float) -> str:
-    """Return a bar, the number, and the percentage of validation steps with less surprise."""
-    bar = _bar(step["surprise"] / largest if largest > 0 else 0.0)
+    """Return a bar, the number, and the percentage of steps with less surprise."""
+    shown = bar(step["surprise"] / largest if largest > 0 else 0.0)
     place = step.get("surprise_percentile")
-    among = f", above {place} % of validation's steps" if place is not None else ""
+    among = f", above {place} %" if place is not None else ""
     most = "  <- the most surprising" if step["surprise"] == largest else ""
-    return f"surprise {step['surprise']:<6} {bar}{among}{most}".rstrip()
+    return f"surprise {step['surprise']:<6} {shown}{among}{most}".rstrip()
 
 
 def wrong_line(wrong: float, marked: bool) -> str:
     """Return the probability that a step is wrong, with a bar."""
     mark = "  <- probably wrong" if marked else ""
-    return f"wrong    {percent(wrong):<6} {_bar(wrong)}{mark}".rstrip()
+    return f"wrong    {percent(wrong):<6} {bar(wrong)}{mark}".rstrip()
 
 
 def percent(share: float) -> str:
@@ -181,9 +200,3 @@ def percent(share: float) -> str:
     if rounded in (0, 100) and share not in (0.0, 1.0):
         return "< 1 %" if rounded == 0 else "> 99 %"
     return f"{rounded} %"
-
-
-def _bar(share: float) -> str:
-    eighths = round(share * _WIDTH * 8)
-    bar = _PARTS[8] * (eighths // 8) + (_PARTS[eighths % 8] if eighths % 8 else "")
-    return f"{bar:<{_WIDTH}}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from ..text import count
 from .results import BenchResult, Measured
 
 # Two figures that differ by no more than this share count as equal.
@@ -142,11 +143,13 @@ def _doubts(result: BenchResult, chosen: Measured | None) -> tuple[str, ...]:
                 "weighs less. A larger problems.limit shows it."
             )
         if contender.failed and not contender.out_of_memory:
-            failed = f"{contender.failed} of {contender.problems} problems failed"
+            failed = f"{contender.failed} of {count(contender.problems, 'problem')} failed"
             doubts.append(f"With {_rows(contender)} {failed}.")
     if result.left_out:
         sizes = ", ".join(map(str, result.left_out))
-        doubts.append(f"{sizes} rows were left out: {result.survey.work} problems never fill them.")
+        doubts.append(
+            f"{sizes} rows were left out: {count(result.survey.work, 'problem')} never fill them."
+        )
     return tuple(doubts)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ import attrs
 
 from ..config import unstructure
 from ..ports.backend import RANDOM, ModelInfo
-from ..text import count, rate, size, visible
+from ..text import count, hanging, rate, size, table, visible
 from .advice import Advice
 from .results import BenchResult, Measured, Round, Spread
 
@@ -153,21 +153,28 @@ def spread_text(spread: Mapping[str, float], rounds: int) -> str:
     return f"{median} ({low}–{high})"
 
 
-def lines(facts: Facts) -> list[str]:
+def lines(facts: Facts, width: int | None = None) -> list[str]:
     """Return the table, the advice and the doubts as lines of text."""
     rows = [columns(facts), *(cells(contender) for contender in facts["contenders"])]
-    remarks = ["", *(remark(contender) for contender in facts["contenders"])]
+    shown = table(rows, width)
+    remarks = [remark(contender) for contender in facts["contenders"]]
+    beside = [f"{line}  {note}".rstrip() for line, note in zip(shown, ["", *remarks], strict=False)]
+    if len(shown) == len(rows) and (width is None or max(map(len, beside)) <= width):
+        shown = beside
+    else:
+        named = zip(facts["contenders"], remarks, strict=True)
+        shown += [f"{contender['name']}: {note}" for contender, note in named if note]
     text = [
         f"{title(facts)}: {what_was_run(facts)}",
         *([f"WARNING: {facts['warning']}"] if facts["warning"] else []),
         *([INTERRUPTED] if facts["interrupted"] else []),
         "",
-        *(f"{line}  {note}".rstrip() for line, note in zip(aligned(rows), remarks, strict=True)),
+        *shown,
         "",
         facts["recommendation"]["sentence"],
         *(f"note: {doubt}" for doubt in facts["recommendation"]["doubts"]),
     ]
-    return [visible(line) for line in text]
+    return [line for one in text for line in hanging(visible(one), width, 2)]
 
 
 def title(facts: Facts) -> str:
@@ -190,15 +197,3 @@ def what_was_run(facts: Facts) -> str:
         f"{count(facts['problems']['count'], 'problem')}, at most {tokens:,} new tokens, "
         f"{count(rounds, 'round')}{several}"
     )
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return rows with aligned columns, the first to the left and the others to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

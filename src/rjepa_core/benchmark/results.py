@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 from attrs import validators as v
 
+from ..config import checked
 from ..extraction import Survey
 from ..ports.backend import ModelInfo
 from ..ports.scheduler import Decision
@@ -30,6 +31,7 @@ def _check_sizes(_: object, __: object, sizes: tuple[int, ...]) -> None:
         raise ValueError(f"sizes must differ, got {', '.join(map(str, sizes))}")
 
 
+@checked("bench")
 @attrs.frozen(kw_only=True)
 class BenchSettings:
     """What is compared.
@@ -47,6 +49,7 @@ class BenchSettings:
     total: int = attrs.field(default=AUDIT_PROBLEMS, validator=v.and_(v.instance_of(int), v.ge(1)))
 
 
+@checked()
 @attrs.frozen(kw_only=True)
 class BenchRunSettings(ExtractionSettings):
     """All of one measurement: the extraction to time, and what to compare.

@@ -31,6 +31,7 @@ from ..ports.backend import LLMBackend, SessionSpec
 from ..ports.executor import Progress
 from ..ports.probe import MemoryProbe
 from ..ports.scheduler import BatchScheduler, Decision
+from ..text import count
 from .results import BenchResult, BenchRunSettings, Measured, MeasuredBatch, Round
 
 FIXED = "fixed"
@@ -110,7 +111,8 @@ def run_bench(
     contenders = [c for c in contenders if c.size not in left_out]
     if contenders[0].size is None:
         raise SettingsError(
-            f"bench.sizes: {survey.work} problems never fill {min(left_out)} rows; "
+            f"bench.sizes: {count(survey.work, 'problem')} never fill "
+            f"{count(min(left_out), 'row')}; "
             "raise problems.limit, or name smaller sizes"
         )
     say(f"loading {settings.model.name}")

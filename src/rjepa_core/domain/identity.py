@@ -191,7 +191,14 @@ def differences(ours: Compared, theirs: Compared) -> list[tuple[str, str, str]]:
     """
     a, b = _by_key(ours), _by_key(theirs)
     pairs = [(key, a.get(key, "-"), b.get(key, "-")) for key in {**a, **b}]
-    return [(k, x, y) for k, x, y in pairs if x is not None and y is not None and x != y]
+    return [(k, x, y) for k, x, y in pairs if x is not None and y is not None and not _same(x, y)]
+
+
+def _same(one: str, other: str) -> bool:
+    """Return whether two texts of settings say the same: so do `1` and `1.0`."""
+    if one == other or "-" in (one, other):
+        return one == other
+    return bool(json.loads(one) == json.loads(other))
 
 
 def unknown(ours: Compared, theirs: Compared) -> list[str]:

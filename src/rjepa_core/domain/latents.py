@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import ArgumentError
 from ..settings import STORE_DTYPES
+from ..text import count, excerpt, html_table, shape_text
 from .identity import Identity
 from .trace import NOT_FINITE, OUT_OF_RANGE, RecordKey, Trace, check_key
 
@@ -30,12 +31,12 @@ class Encoding:
         logprobs: float32 [S], mean token log-probability (nats) of each step, or None.
     """
 
-    latents: NDArray[np.float32]
-    prompt_latent: NDArray[np.float32]
-    logprobs: NDArray[np.float32] | None = None
+    latents: NDArray[np.float32] = attrs.field(repr=shape_text)
+    prompt_latent: NDArray[np.float32] = attrs.field(repr=shape_text)
+    logprobs: NDArray[np.float32] | None = attrs.field(default=None, repr=shape_text)
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class LatentRecord:
     """A trace's latents as stored.
 
@@ -50,6 +51,23 @@ class LatentRecord:
     latents: Vectors
     prompt_latent: Vectors
     logprobs: NDArray[np.float32] | None = None
+
+    def __repr__(self) -> str:
+        answer = self.trace.answer
+        end = "" if answer is None else f", answer {excerpt(answer)}"
+        return (
+            f"LatentRecord({str(self.key)!r}: {count(self.latents.shape[1], 'step')}, latents "
+            f"{shape_text(self.latents)}{end})"
+        )
+
+    def _repr_html_(self) -> str:
+        trace = self.trace
+        rows = {"problem": trace.problem.statement, "latents": shape_text(self.latents)}
+        for number, text in enumerate(trace.step_texts):
+            known = "" if self.logprobs is None else f" ({self.logprobs[number]:.2f} nats a token)"
+            rows[f"step {number}"] = f"{text.strip()}{known}"
+        rows["answer"] = trace.answer or "none"
+        return html_table(f"Record {self.key}", rows)
 
     @property
     def key(self) -> RecordKey:

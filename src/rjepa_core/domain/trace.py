@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError
+from ..text import count, excerpt, shape_text
 from .problem import GivenSolution, Problem
 
 FinishReason = Literal["stop", "length", "given"]
@@ -39,6 +40,17 @@ class RecordKey:
         if self.sample == 0 and "#" not in self.problem_id:
             return self.problem_id
         return f"{self.problem_id}#{self.sample}"
+
+
+def key_named(text: str) -> RecordKey | None:
+    """Return the key that a text of the form `ID#SAMPLE` names; leading zeros are ignored."""
+    problem_id, sign, sample = text.rpartition("#")
+    digits = sample.lstrip("0") or sample[:1]
+    if not (
+        sign and digits.isascii() and digits.isdecimal() and len(digits) <= len(str(LARGEST_SAMPLE))
+    ):
+        return None
+    return RecordKey(problem_id, int(digits)) if int(digits) <= LARGEST_SAMPLE else None
 
 
 def check_key(key: object, name: str = "key") -> None:
@@ -145,17 +157,17 @@ class Completion:
             none, so that a strategy cuts the text.
     """
 
-    prompt_text: str
-    prompt_ids: TokenIds
+    prompt_text: str = attrs.field(repr=excerpt)
+    prompt_ids: TokenIds = attrs.field(repr=shape_text)
     statement_span: tuple[int, int]
-    text: str
-    ids: TokenIds
-    offsets: Offsets
+    text: str = attrs.field(repr=excerpt)
+    ids: TokenIds = attrs.field(repr=shape_text)
+    offsets: Offsets = attrs.field(repr=shape_text)
     finish_reason: FinishReason
     step_starts: tuple[int, ...] | None = None
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Trace:
     """A completion cut into steps, with all that is needed to encode it again in any layer.
 
@@ -186,6 +198,13 @@ class Trace:
     strategy: str
     finish_reason: FinishReason
     metadata: Mapping[str, str] = attrs.field(factory=dict)
+
+    def __repr__(self) -> str:
+        answer = "" if self.answer is None else f", answer {excerpt(self.answer)}"
+        return (
+            f"Trace({str(self.key)!r}: {count(len(self.spans), 'step')}, "
+            f"{count(len(self.completion_ids), 'token')}, {self.finish_reason}{answer})"
+        )
 
     @property
     def key(self) -> RecordKey:

@@ -14,7 +14,7 @@ import attrs
 from ..domain.problem import Split
 from ..domain.trace import RecordKey
 from ..errors import InputError, UsageError
-from ..plugins import Registry, open_store
+from ..plugins import Registry, locate, open_store
 from ..ports.store import KeepsGrades
 from ..text import count
 from .corpus import Corpus
@@ -103,7 +103,7 @@ def damage_store(
                     kinds[one.kind] += 1
             chosen = {RecordKey(one.row.problem.id) for one in planned}
             others = sum(key not in chosen for key in sibling.keys())  # noqa: SIM118
-        place = damage_location(location, split)
+        place = damage_location(locate(location, registry).beside, split)
         if others:
             watch.warn(
                 f"{place} also holds {count(others, 'solution')} of an earlier choice of problems, "

@@ -127,7 +127,9 @@ class _Part:
         if all(method.model is None for method in able):
             return None
         if not counted.any():
-            self._watch.warn(f"prediction: no trace has a step to predict {ahead:,} steps ahead")
+            self._watch.warn(
+                f"prediction: no trace has a step to predict {count(ahead, 'step')} ahead"
+            )
             return None
         build = TableBuilder(self._resampler, lower=(ERROR,))
         sizes: dict[str, Ints] = {}

@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..ports.source import SourceRow
 from ..ports.store import KeepsGrades, LatentStore
 from ..stores import layer_in
+from ..text import count
 from .corpus import Corpus, Sample, read
 from .correctness import is_wrong
 from .corruption import EDITS, KINDS, Clean, Donors, Edit, steps_of
@@ -276,8 +277,8 @@ class Readings:
         wrong = sum(bool(is_wrong(sample)) for sample in samples)
         if not 0 < wrong < len(samples):
             raise InputError(
-                f"{self.asked.labelled}: {wrong:,} of {len(samples):,} solutions that can be used "
-                "are labelled wrong; both right and wrong ones are needed"
+                f"{self.asked.labelled}: {wrong:,} of {count(len(samples), 'solution')} that can "
+                "be used are labelled wrong; both right and wrong ones are needed"
             )
         notes = ["fitted on one half of the problems, tested on the other"]
         if len(good) < len(wanted):

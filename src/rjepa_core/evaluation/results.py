@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from .statistics import Drawn, Estimate, Figure, Resampler
+from .text import lines, markdown
 
 
 @attrs.frozen
@@ -106,6 +107,12 @@ class Evaluation:
             if table.name == name:
                 return table
         raise KeyError(name)
+
+    def __str__(self) -> str:
+        return "\n".join(lines(self.to_json()))
+
+    def _repr_markdown_(self) -> str:
+        return markdown(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; None where a figure has no value."""

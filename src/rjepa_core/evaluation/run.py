@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from ..config import settings_of
+from ..domain.floors import too_few_to_evaluate
 from ..domain.problem import Split
 from ..errors import UsageError
-from ..plugins import Registry, open_store
+from ..plugins import Registry, open_store, progress_bar
 from ..ports.world_model import Context, WorldModel
 from ..scoring import named
 from .corpus import Corpus, Sample
@@ -21,7 +23,15 @@ from .probe import COUNTS, ProbeData, probe_tables
 from .progress import EvaluationWatch
 from .readings import Readings
 from .results import Evaluation, Table
-from .settings import CORRECTNESS, DAMAGE, PARTS, PREDICTION, PROBE, EvaluateRunSettings
+from .settings import (
+    CORRECTNESS,
+    DAMAGE,
+    PARTS,
+    PREDICTION,
+    PROBE,
+    EvaluateRunSettings,
+    EvaluateSettings,
+)
 from .siblings import Siblings, closing
 from .targets import Standards
 from .world_models import (
@@ -35,29 +45,40 @@ from .world_models import (
 
 
 def evaluate(
-    settings: EvaluateRunSettings,
+    settings: EvaluateRunSettings | EvaluateSettings | Mapping[str, Any],
     registry: Registry | None = None,
     watch: EvaluationWatch | None = None,
     kept: Kept | None = None,
+    progress: bool | str = False,
 ) -> Evaluation:
-    """Compare world models with their baselines.
+    """Compare world models with their baselines: what `rjepa-cli evaluate` does.
 
     Memory grows with the split that is evaluated, not with the stores.
 
     Args:
-        settings: of the evaluation.
+        settings: of the evaluation; what is evaluated alone, where no LLM is needed; or sections
+            and keys as in YAML.
         registry: finds the adapters.
         watch: told what goes on.
         kept: is given the predictions of the part `prediction`; they take memory.
+        progress: whether a bar is shown, or the name of the adapter that shows it.
+
+    Returns:
+        Tables of figures with 95 % intervals; shown as text when printed.
 
     Raises:
         UsageError: anything that the user can mend: no world model, stores of another latent space,
             nothing in the split, an LLM that is needed and was not named.
     """
     registry, watch = registry or Registry(), watch or EvaluationWatch()
+    if isinstance(settings, EvaluateSettings):
+        settings = EvaluateRunSettings(evaluate=settings)
+    settings = settings_of(EvaluateRunSettings, settings)
     parts = _parts(settings)
     asked = settings.evaluate
     with ExitStack() as stack:
+        if progress:
+            watch = watch.shown_on(stack.enter_context(progress_bar(progress, registry)))
         models = stack.enter_context(opened_world_models(asked, registry))
         stores = [
             stack.enter_context(closing(open_store(path, "read", registry)))
@@ -193,11 +214,16 @@ class _Evaluator:
         return self._refused.attempt(make, lambda: [one for part in data.parts() for one in part])
 
     def _facts(self, standards: Standards) -> dict[str, Any]:
+        problems = len(self._corpus.statements(self._split))
+        if self._asked.limit is not None:
+            problems = min(problems, self._asked.limit)
         return {
             "training_traces": standards.sequences,
             "training_steps": standards.steps,
             "limit": self._asked.limit,
             "labelled": self._asked.labelled,
+            "problems": problems,
+            "too_little": too_few_to_evaluate(problems),
             "left_out": {str(key): reason for key, reason in self._refused.reasons.items()},
         }
 

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 from attrs import validators as v
 
+from ..config import checked
 from ..domain.problem import Split
 from ..settings import AdapterSettings, ModelSettings
 from .corruption import KINDS
@@ -37,6 +38,7 @@ def _of(*names: str) -> Any:
     return check
 
 
+@checked("evaluate")
 @attrs.frozen(kw_only=True)
 class EvaluateSettings:
     """What is evaluated.
@@ -78,6 +80,7 @@ class EvaluateSettings:
     device: str = "auto"
 
 
+@checked("damage")
 @attrs.frozen(kw_only=True)
 class DamageSettings:
     """Which solutions are damaged, for a verifier to learn from.
@@ -101,6 +104,7 @@ class DamageSettings:
     device: str = "auto"
 
 
+@checked()
 @attrs.frozen(kw_only=True)
 class DamageRunSettings:
     """All that a store's solutions are damaged by.
@@ -117,6 +121,7 @@ class DamageRunSettings:
     scheduler: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="adaptive"))
 
 
+@checked()
 @attrs.frozen(kw_only=True)
 class EvaluateRunSettings:
     """All of one evaluation.

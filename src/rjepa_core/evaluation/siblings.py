@@ -77,7 +77,7 @@ class Siblings:
             UsageError: some are missing, and no LLM was named.
             IdentityError: the sibling, or the LLM, is of another latent space.
         """
-        location = damage_location(path, split)
+        location = damage_location(locate(path, self.registry).beside, split)
         lacking = self._lacking(location, Worklist([Rows(rows)], given=True), check=False)
         if lacking:
             self._encode(
@@ -93,7 +93,7 @@ class Siblings:
         """
         file, limit = self.settings.evaluate.labelled, self.settings.evaluate.limit
         assert file is not None
-        location = labelled_location(path, file)
+        location = labelled_location(locate(path, self.registry).beside, file)
         sources = open_sources(ProblemSettings(traces=(file,), limit=limit), self.registry)
         work = Worklist(sources, limit=limit, given=True)
         work.survey()

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..text import count, visible
+from ..text import count, hanging, shortened, visible
+from ..text import table as aligned
 
 Facts = Mapping[str, Any]
 LESS = "less "
-# Columns of a terminal that a table takes at most, if its names leave room for one figure.
+# Columns that a table takes at most where there is no terminal.
+AHEAD, BEHIND, SAME = "ahead", "behind", "no difference that counts"
 _WIDTH = 118
 
 
-def lines(facts: Facts) -> Iterator[str]:
-    """What stdout shows."""
-    yield from heading(facts)
+def lines(facts: Facts, width: int | None = None) -> Iterator[str]:
+    """What stdout shows, on a terminal of a width."""
+    yield from _wrapped(heading(facts), width, 2)
     for table in facts["tables"]:
         yield ""
-        yield f"{table['title']}"
+        yield from hanging(table["title"], width, 2)
         rows = [["", *table["columns"]], *rows_of(table)]
-        for columns in _side_by_side(rows):
-            for cells in columns:
-                yield "  " + "   ".join(cells).rstrip()
-        for note in notes(table):
-            yield f"  ({note})"
+        if width is not None:
+            # A figure with its interval is kept whole, and the name beside it is not.
+            widest = max(len(cell) for row in rows for cell in row[1:])
+            rows = [[shortened(row[0], max(12, width - widest - 5)), *row[1:]] for row in rows]
+        yield from (f"  {line}" for line in aligned(rows, (width or _WIDTH) - 2, gap=3))
+        yield from _wrapped((f"  ({note})" for note in notes(table)), width, 3)
 
 
-def _side_by_side(rows: Sequence[Sequence[str]]) -> Iterator[list[list[str]]]:
-    """The cells, all of a column as wide; a wide table in several parts, each with the methods."""
-    first, *columns = ([row[i] for row in rows] for i in range(len(rows[0])))
-    widest = max(map(len, first))
-    part, width = [[cell.ljust(widest) for cell in first]], widest
-    for column in columns:
-        most = max(map(len, column))
-        if len(part) > 1 and width + 3 + most > _WIDTH:
-            yield [list(row) for row in zip(*part, strict=True)]
-            part, width = part[:1], widest
-        part.append([cell.rjust(most) for cell in column])
-        width += 3 + most
-    yield [list(row) for row in zip(*part, strict=True)]
+def _wrapped(texts: Iterable[str], width: int | None, indent: int) -> Iterator[str]:
+    return (line for text in texts for line in hanging(text, width, indent))
 
 
 def markdown(facts: Facts) -> str:
@@ -71,24 +63,34 @@ def heading(facts: Facts) -> Iterator[str]:
         f"{count(known['training_traces'], 'training trace')} "
         f"({count(known['training_steps'], 'step')})"
     )
+    for sentence in (
+        known.get("too_little"),
+        *dict.fromkeys(one.get("too_little") for one in facts["world_models"].values()),
+    ):
+        if sentence:
+            yield f"too little: {sentence}"
     if left_out := known.get("left_out"):
         yield visible(f"{count(len(left_out), 'record')} left out: {', '.join(left_out)}"[:300])
     if facts["draws"]:
         yield f"in brackets: 95 % intervals of {facts['draws']:,} draws of the problems"
 
 
-def leads(facts: Facts) -> Iterator[tuple[str, list[str]]]:
+def leads(facts: Facts, of: Sequence[str] | None = None) -> Iterator[tuple[str, list[str]]]:
     """What the reader has to know first, by table: each leading figure of the world models (the
-    worst of their seeds) with the best baseline's, and what such figures can be used for."""
+    worst of their seeds) with the best baseline's, and what such figures can be used for. With `of`
+    the tables with figures of these world models alone."""
     for table in facts["tables"]:
         if table["leads"]:
-            found = [one for column in table["leads"] for one in _led(table, column)]
+            found = [one for column in table["leads"] for one in _led(table, column, of)]
+            if of is not None and not found:
+                continue
             use = table["use"]
             yield table["title"], [*found, f"What it can be used for: {use}."]
 
 
-def _led(table: Facts, column: str) -> Iterator[str]:
-    lower = column in table["lower"]
+def compared(table: Facts, column: str) -> Iterator[tuple[Facts, Facts, Facts | None]]:
+    """Yield each line of a world model (of several seeds the worst), the line of the best baseline,
+    and the difference between the two, if it is known."""
     members = {name for line in table["lines"] for name in line["of"]}
     shown = [
         line
@@ -99,23 +101,39 @@ def _led(table: Facts, column: str) -> Iterator[str]:
     baselines = [line for line in shown if line["kind"] == "baseline"]
     if not baselines:
         return
-    best = (min if lower else max)(baselines, key=lambda line: line["figures"][column]["value"])
+    better = min if column in table["lower"] else max
+    best = better(baselines, key=lambda line: line["figures"][column]["value"])
     for line in shown:
         if line["kind"] == "world model":
-            text = f"{column}: {visible(line['method'])} {figure(line['figures'][column])}, "
-            text += f"{visible(best['method'])} {figure(best['figures'][column])}"
-            yield text + _verdict(line["differences"].get(best["method"], {}).get(column), lower)
+            yield line, best, line["differences"].get(best["method"], {}).get(column)
 
 
-def _verdict(difference: Facts | None, lower: bool) -> str:
-    """Whether the world model is ahead of the best baseline."""
+def is_of(line: Facts, names: Sequence[str] | None) -> bool:
+    """Return whether a line is of one of these world models, or of several with it among them."""
+    if names is None:
+        return True
+    methods = (line["method"], *line["of"])
+    return any(one == name or one.startswith(f"{name}, ") for one in methods for name in names)
+
+
+def _led(table: Facts, column: str, of: Sequence[str] | None) -> Iterator[str]:
+    for line, best, difference in compared(table, column):
+        if not is_of(line, of):
+            continue
+        text = f"{column}: {visible(line['method'])} {figure(line['figures'][column])}, "
+        text += f"{visible(best['method'])} {figure(best['figures'][column])} (the best baseline)"
+        if told := outcome(difference, column in table["lower"]):
+            text += f": {told}, {figure(difference or {}, signed=True)}"
+        yield text
+
+
+def outcome(difference: Facts | None, lower: bool) -> str:
+    """Return whether the world model is ahead of the best baseline; empty if that is not known."""
     if difference is None or difference["low"] is None:
-        return " (the best baseline)"
+        return ""
     if difference["low"] <= 0 <= difference["high"]:
-        told = "no difference that counts"
-    else:
-        told = "ahead" if (difference["value"] < 0) == lower else "behind"
-    return f" (the best baseline): {told}, {figure(difference, signed=True)}"
+        return SAME
+    return AHEAD if (difference["value"] < 0) == lower else BEHIND
 
 
 def rows_of(table: Facts) -> list[list[str]]:

@@ -146,6 +146,8 @@ def facts_of(models: Mapping[str, WorldModel]) -> dict[str, Any]:
             "seed": model.info.seed,
             "target_space": model.info.target_space.value,
             "latent_space": model.info.space.fingerprint,
+            "problems": model.info.problems,
+            "too_little": model.info.too_little,
         }
         for name, model in models.items()
     }

@@ -6,7 +6,7 @@ from .engine import Engine, open_engine, session_spec
 from .loop import extract
 from .outcomes import Outcomes, check_stops, end_at_stop
 from .queue import Pending
-from .run import Extraction, Summary, open_extraction, resolve_extraction, run_extraction
+from .run import Extraction, Summary, open_extraction, resolve_extraction, run_extraction, run_shown
 from .run_identity import as_stored, identity_of, resolve_layers, today
 from .work import Survey, Worklist, remaining
 
@@ -37,6 +37,7 @@ __all__ = [
     "resolve_layers",
     "room_after_trial",
     "run_extraction",
+    "run_shown",
     "session_spec",
     "today",
 ]

@@ -16,9 +16,9 @@ from ..domain.trace import Failure, RecordKey
 from ..errors import NoRoomError, StoreError
 from ..ports.executor import Progress
 from ..ports.maintenance import Maintenance
-from ..ports.store import Entry, Snapshot, StoreStats
+from ..ports.store import Entry, LatentStore, Snapshot, StoreStats
 from ..settings import STORE_DTYPES, ExtractionSettings
-from ..text import size
+from ..text import count, size
 from .work import Survey
 
 
@@ -61,9 +61,11 @@ def _size_of(record: LatentRecord) -> int:
     return sum(a.nbytes for a in arrays) + sum(len(t.encode("utf-8", "replace")) for t in texts)
 
 
-class AbsentStore:
+class AbsentStore(LatentStore):
     """Stands in for a store that does not exist: it holds nothing and accepts nothing."""
 
+    # Attributes in place of the port's properties.
+    location: str = ""
     identity: Identity | None = None
 
     def __init__(self, location: str) -> None:
@@ -223,10 +225,11 @@ def check_room(room: DiskRoom | None, where: str, force: bool) -> None:
     if room is None or room.least <= room.free or force:
         return
     still = "" if room.known else f"; even of one step each they need {size(room.least)}"
+    records = f"{count(room.records, 'record')} of about {count(round(room.steps), 'step')}"
     raise NoRoomError(
-        f"{where}: {room.records:,} records of about {room.steps:.0f} steps need about "
-        f"{size(room.needed)} and the disk has {size(room.free)} free{still}; make room, use "
-        "another store.path, or set run.force to begin anyway (a dry run measures the need)"
+        f"{where}: {records} need about {size(room.needed)} and the disk has {size(room.free)} "
+        f"free{still}; make room, use another store.path, or set run.force to begin anyway "
+        "(a dry run measures the need)"
     )
 
 

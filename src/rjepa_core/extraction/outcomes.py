@@ -25,6 +25,7 @@ from ..domain.trace import (
 from ..errors import BackendError, UnsupportedError
 from ..ports.backend import ModelInfo, Refused, SessionSpec
 from ..settings import SamplingSettings
+from ..text import count
 
 
 class Outcomes:
@@ -52,8 +53,8 @@ class Outcomes:
         limit = self._spec.sampling.max_new_tokens
         if work.given is None and len(answer.ids) > limit:
             raise BackendError(
-                f"the backend broke its promise: {len(answer.ids)} tokens of a completion, where "
-                f"sampling.max_new_tokens is {limit}"
+                f"the backend broke its promise: {count(len(answer.ids), 'token')} of a "
+                f"completion, where sampling.max_new_tokens is {limit}"
             )
         stops = self._spec.sampling.stop
         if work.given is None and (stop := find_stop(answer.text, stops)):

@@ -71,7 +71,8 @@ def plan_lines(facts: Facts) -> list[str]:
     if facts["bytes_needed"] is not None:
         lines[2] += (
             f": about {size(facts['bytes_needed'])} more (hidden size {facts['hidden_size']:,}, "
-            f"about {facts['steps_expected']:.0f} steps each); {size(facts['bytes_free'])} free"
+            f"about {count(round(facts['steps_expected']), 'step')} each); "
+            f"{size(facts['bytes_free'])} free"
         )
     if facts["duplicates"]:
         lines[0] += f"; {count(facts['duplicates'], 'repeated row')} skipped"
@@ -107,8 +108,8 @@ def room_warnings(facts: Facts) -> list[str]:
     guess = ""
     if not facts["steps_known"]:
         guess = (
-            f", if records have about {facts['steps_expected']:.0f} steps, which is a guess until "
-            "some are stored"
+            f", if records have about {count(round(facts['steps_expected']), 'step')}, which is a "
+            "guess until some are stored"
         )
     return [f"the store needs about {size(needed)} and the disk has {size(free)} free{guess}"]
 
@@ -215,7 +216,7 @@ def outcome_lines(facts: Facts, planned: Facts, settings: StoreSettings) -> list
         lines.append(f"out of memory: {count(facts['out_of_memory'], 'batch')} tried again smaller")
     if "hours_whole_source" in facts:
         lines.append(
-            f"the whole source ({planned['available']:,} problems) would take "
+            f"the whole source ({count(planned['available'], 'problem')}) would take "
             f"{duration(facts['hours_whole_source'] * 3600)} at this rate"
         )
     lines.append(

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from ..config import as_section, structure, unstructure
+from ..config import as_section, settings_of, structure, unstructure
 from ..domain.identity import Identity, check_same
 from ..domain.trace import Work
 from ..errors import SettingsError, StoreExistsError
@@ -25,14 +25,17 @@ from ..plugins import (
     find_store,
     open_sources,
     open_stored_traces,
+    progress_bar,
 )
 from ..ports.backend import ModelInfo
 from ..ports.executor import Ending, Executor, Progress, Watch
 from ..ports.maintenance import Maintenance
+from ..ports.progress import ProgressBar
 from ..ports.scheduler import Decision
 from ..ports.source import ProblemSource
 from ..ports.store import Discards, LatentStore, StoreStats
 from ..settings import DEFAULT_TEMPLATES, ExtractionSettings, PromptSettings
+from ..text import count
 from .dry_run import (
     AbsentStore,
     DiskRoom,
@@ -209,7 +212,7 @@ class Extraction:
 
 @contextmanager
 def open_extraction(
-    settings: ExtractionSettings,
+    settings: ExtractionSettings | Mapping[str, Any],
     registry: Registry | None = None,
     say: Callable[[str], None] = lambda line: None,
     dry: bool = False,
@@ -223,7 +226,7 @@ def open_extraction(
     before the run begins.
 
     Args:
-        settings: of the run.
+        settings: of the run, or its sections and keys as in YAML.
         registry: finds the adapters.
         say: called with messages about progress.
         dry: only for `Extraction.trial`: the store is read, never created or changed.
@@ -234,6 +237,7 @@ def open_extraction(
         UsageError: anything that the user can fix before hours are spent.
     """
     registry = registry or Registry()
+    settings = _asked(settings)
     with ExitStack() as stack:
         check_engine(settings, registry)
         executor_adapter = registry.find(ExecutorAdapter, settings.executor.name)
@@ -262,7 +266,7 @@ def open_extraction(
         stack.callback(_close, store, fresh)
         if (len(store) or next(store.failures(), None)) and not settings.run.resume:
             raise StoreExistsError(
-                f"{store.location} holds {len(store)} records; "
+                f"{store.location} holds {count(len(store), 'record')}; "
                 "set run.resume to continue it, or use another store.path"
             )
         if store.identity is not None:
@@ -303,13 +307,51 @@ def open_extraction(
 
 
 def run_extraction(
-    settings: ExtractionSettings,
+    settings: ExtractionSettings | Mapping[str, Any],
     registry: Registry | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
+    progress: bool | str = False,
 ) -> Summary:
-    """Open an extraction, run it and close it: problems in, stored latents out."""
-    with open_extraction(settings, registry) as extraction:
-        return extraction.run(report)
+    """Open an extraction, run it and close it: problems in, stored latents out.
+
+    An interrupt commits what is finished; the same call with `run.resume` goes on from there.
+
+    Args:
+        settings: of the run, or its sections and keys as in YAML.
+        registry: finds the adapters.
+        report: called after each step of the session, with the counts of this run.
+        progress: whether a bar is shown, or the name of the adapter that shows it.
+
+    Returns:
+        What was done: numbers of records, failures and tokens, and seconds.
+
+    Raises:
+        UsageError: anything that the user can fix before hours are spent; nothing was written.
+        DiskFullError: the disk is full; what was committed is kept.
+        BackendError: the LLM cannot go on.
+    """
+    registry = registry or Registry()
+    with (
+        progress_bar(progress, registry) as bar,
+        open_extraction(settings, registry) as extraction,
+    ):
+        return run_shown(extraction, bar, report)
+
+
+def run_shown(
+    extraction: Extraction,
+    bar: ProgressBar,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Summary:
+    """Run an opened extraction, and show how far it is."""
+
+    def on_report(progress: Progress) -> None:
+        failed = f"{count(progress.failures, 'failure')}" if progress.failures else ""
+        done = progress.records + progress.failures
+        bar.show("extracting", done, extraction.before.missing, failed)
+        report(progress)
+
+    return extraction.run(on_report)
 
 
 def check_samples(settings: ExtractionSettings) -> None:
@@ -378,6 +420,11 @@ def resolve_extraction(
         own = adapter.configure(getattr(settings, section).options, section)
         plain[section].update(unstructure(own))
     return settings, plain
+
+
+def _asked(settings: ExtractionSettings | Mapping[str, Any]) -> ExtractionSettings:
+    asked: ExtractionSettings = settings_of(ExtractionSettings, _with_default_templates(settings))
+    return asked
 
 
 def _with_default_templates(values: Any) -> Any:

@@ -33,8 +33,8 @@ def resolve_layers(layers: tuple[int, ...], info: ModelInfo) -> tuple[int, ...]:
     for layer in layers:
         if not -total <= layer < total:
             raise SettingsError(
-                f"encoding.layers: {info.name} has no layer {layer}; it has {total} hidden states, "
-                f"0 to {total - 1} or -{total} to -1"
+                f"encoding.layers: {info.name} has no layer {layer}; it has "
+                f"{count(total, 'hidden state')}, 0 to {total - 1} or -{total} to -1"
             )
     absolute = tuple(layer % total for layer in layers)
     if len(set(absolute)) < len(absolute):

@@ -19,6 +19,7 @@ from ..ports.grader import Grader, Submission
 from ..ports.maintenance import Report, ToolProgress, ignore
 from ..ports.store import KeepsGrades, LatentStore
 from ..settings import AdapterSettings
+from ..text import count
 
 CODE_DOMAIN = "code"
 DEFAULT_GRADER = "math"
@@ -199,4 +200,4 @@ def _shortened(answer: str | None) -> str | None:
 
 def grade_line(entry: Mapping[str, Any]) -> str:
     """An entry of the run history that a grading left."""
-    return f"{entry.get('records', 0):,} records by {entry.get('grader', '?')}"
+    return f"{count(entry.get('records', 0), 'record')} by {entry.get('grader', '?')}"

@@ -87,7 +87,15 @@ class _Samples:
 
 
 def summarise(store: LatentStore, draws: int = _DRAWS) -> GradeSummary | None:
-    """What the grades of a store come to; None where it has none."""
+    """What the grades of a store come to; None where it has none.
+
+    Args:
+        store: whose committed grades are counted.
+        draws: of the bootstrap over problems, for the 95 % intervals.
+
+    Raises:
+        StoreClosedError: the store is closed.
+    """
     if not isinstance(store, KeepsGrades):
         return None
     found = summarise_grades(store.grades(), len(store), draws)

@@ -11,7 +11,9 @@ from .hooks import (
     GraderAdapter,
     Hooks,
     NoSettings,
+    PretrainedRunAdapter,
     ProbeAdapter,
+    ProgressAdapter,
     SchedulerAdapter,
     ServiceAdapter,
     SourceAdapter,
@@ -22,17 +24,20 @@ from .hooks import (
 )
 from .locate import (
     DEFAULT_STORE,
+    PRETRAINED,
     StorePlace,
     find_probe,
     find_store,
     is_store,
     locate,
+    locate_world_model,
     open_sources,
     open_store,
     open_stored_traces,
     open_world_model,
     split_location,
 )
+from .progress import progress_bar
 from .registry import Plugin, Registry
 
 __all__ = [
@@ -41,6 +46,7 @@ __all__ = [
     "HOOKS_VERSION",
     "KINDS",
     "KIND_HOOKS",
+    "PRETRAINED",
     "Adapter",
     "BackendAdapter",
     "ExecutorAdapter",
@@ -48,7 +54,9 @@ __all__ = [
     "Hooks",
     "NoSettings",
     "Plugin",
+    "PretrainedRunAdapter",
     "ProbeAdapter",
+    "ProgressAdapter",
     "Registry",
     "SchedulerAdapter",
     "ServiceAdapter",
@@ -62,9 +70,11 @@ __all__ = [
     "hookspec",
     "is_store",
     "locate",
+    "locate_world_model",
     "open_sources",
     "open_store",
     "open_stored_traces",
     "open_world_model",
+    "progress_bar",
     "split_location",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -14,6 +14,7 @@ from ..ports.executor import Executor
 from ..ports.grader import Grader
 from ..ports.maintenance import Maintenance
 from ..ports.probe import MemoryProbe
+from ..ports.progress import ProgressBar
 from ..ports.scheduler import BatchScheduler
 from ..ports.source import ProblemSource
 from ..ports.store import LatentStore, StoreMode
@@ -69,11 +70,14 @@ class BackendAdapter(Adapter):
             backend would do here and why.
         context: `context(model, settings)` returns `ModelInfo.context` before the LLM is loaded;
             None if unknown.
+        models: `models()` returns names of models that can be opened without a download, for a
+            shell to complete; quick, and nothing is loaded.
     """
 
     create: Callable[[ModelSettings, Any], LLMBackend]
     diagnose: Callable[[], Mapping[str, str]] | None = None
     context: Callable[[ModelSettings, Any], int | None] | None = None
+    models: Callable[[], Sequence[str]] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -85,11 +89,14 @@ class StoreAdapter(Adapter):
             (`StoreNotFoundError`); in mode `write` it is created if it does not.
         exists: `exists(location)` returns whether a store of this kind is there.
         maintenance: `maintenance()` returns what verifies, repairs and compacts its stores.
+        beside: `beside(location)` returns a place on this machine, beside which what is made from
+            a store is kept, where that cannot be beside the location itself.
     """
 
     create: Callable[[str, StoreMode, Any], LatentStore]
     exists: Callable[[str], bool]
     maintenance: Callable[[], Maintenance] | None = None
+    beside: Callable[[str], str] | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -158,6 +165,18 @@ class WorldModelAdapter(Adapter):
     train: Callable[[str, TrainSettings, TrainWatch], TrainSummary] | None = None
 
 
+@attrs.frozen(kw_only=True)
+class PretrainedRunAdapter(Adapter):
+    """A trained world model that a distribution carries, found by its name.
+
+    Attributes:
+        location: `location()` returns the place that a world-model adapter opens, such as the
+            folder of a run inside the distribution.
+    """
+
+    location: Callable[[], str]
+
+
 def nothing_to_check(settings: Any) -> None:
     """Accept any settings: the check of a service that can only find out by starting."""
 
@@ -189,6 +208,18 @@ class GraderAdapter(Adapter):
     create: Callable[[Any], Grader]
 
 
+@attrs.frozen(kw_only=True)
+class ProgressAdapter(Adapter):
+    """What shows how far a long call is, where its caller asks for that.
+
+    Attributes:
+        create: `create()` returns a bar that shows nothing yet; raises `UsageError` where it cannot
+            work, for want of a library, say.
+    """
+
+    create: Callable[[], ProgressBar]
+
+
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
@@ -207,6 +238,10 @@ class Hooks:
     @hookspec
     def rjepa_world_models(self) -> Iterable[WorldModelAdapter]:  # type: ignore[empty-body]
         """World models: runs on disk, services."""
+
+    @hookspec
+    def rjepa_pretrained_runs(self) -> Iterable[PretrainedRunAdapter]:  # type: ignore[empty-body]
+        """Trained world models that come with a distribution, by name."""
 
     @hookspec
     def rjepa_schedulers(self) -> Iterable[SchedulerAdapter]:  # type: ignore[empty-body]
@@ -229,6 +264,10 @@ class Hooks:
         """Graders: whether an answer is right."""
 
     @hookspec
+    def rjepa_progress_bars(self) -> Iterable[ProgressAdapter]:  # type: ignore[empty-body]
+        """Progress bars for calls from Python."""
+
+    @hookspec
     def rjepa_services(self) -> Iterable[ServiceAdapter]:  # type: ignore[empty-body]
         """Services, through which other programs use a world model."""
 
@@ -241,7 +280,9 @@ KINDS: Mapping[type[Adapter], str] = {
     SourceAdapter: "source",
     ProbeAdapter: "probe",
     WorldModelAdapter: "world_model",
+    PretrainedRunAdapter: "pretrained_run",
     GraderAdapter: "grader",
+    ProgressAdapter: "progress_bar",
     ServiceAdapter: "service",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,13 @@ from ..ports.source import ProblemSource
 from ..ports.store import LatentStore, StoreMode, check_mode
 from ..ports.world_model import WorldModel
 from ..settings import ProblemSettings, StoreSettings
-from .hooks import ProbeAdapter, SourceAdapter, StoreAdapter, WorldModelAdapter
+from .hooks import (
+    PretrainedRunAdapter,
+    ProbeAdapter,
+    SourceAdapter,
+    StoreAdapter,
+    WorldModelAdapter,
+)
 from .registry import STORE_NAME, Registry
 
 if TYPE_CHECKING:
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
 
 
 DEFAULT_STORE = "lmdb"
+# The pretrained world models of this project, and the distributions that carry them.
+PRETRAINED = {"gsm8k-smollm2": "rjepa-smollm2-gsm8k"}
 
 
 @attrs.frozen
@@ -62,6 +71,11 @@ class StorePlace:
         check_mode(mode)
         settings = self.adapter.configure(options or {}, "store")
         return self.adapter.create(self.place, mode, settings)
+
+    @property
+    def beside(self) -> str:
+        """The location beside which what is made from the store is kept."""
+        return self.adapter.beside(self.place) if self.adapter.beside is not None else self.path
 
     def require(self) -> None:
         """Raise `StoreNotFoundError` unless the store exists."""
@@ -104,7 +118,7 @@ def open_store(
     """Open a store by its location: a path (LMDB), or `NAME:PLACE` for another adapter.
 
     Args:
-        path: a string, or a path of `pathlib`.
+        path: a string, or a path of `pathlib`; `hf:USER/NAME` for one on the Hugging Face Hub.
         mode: `read`, or `write` to be its only writer, creating it if necessary.
         registry: finds the adapter.
         options: settings of the adapter, by name.
@@ -215,23 +229,81 @@ def open_stored_traces(problems: ProblemSettings, registry: Registry) -> LatentS
     return None
 
 
-def open_world_model(
-    location: str, device: str = "auto", registry: Registry | None = None
-) -> WorldModel:
-    """Open a trained world model: a run's folder, or another location that an adapter knows.
+def locate_world_model(
+    location: str | PathLike[str], registry: Registry
+) -> tuple[WorldModelAdapter, str]:
+    """Return the adapter for a trained world model, and the place that it opens.
+
+    Args:
+        location: a run's folder, another location that an adapter knows, or the name of a
+            pretrained run.
+        registry: finds the adapters.
 
     Raises:
+        ArgumentError: the location is neither a string nor a path.
         InputError: no adapter knows the location.
+        UsageError: it names both a pretrained run and a folder here; or its package is missing.
     """
-    adapters = (registry or Registry()).each(WorldModelAdapter)
-    adapter = next((a for a in adapters if a.claims(location)), None)
-    if adapter is None:
-        known = ", ".join(a.name for a in adapters) or "none"
-        raise InputError(
-            f"{location}: there is no trained world model: neither the folder of a run nor "
-            f"anything else that {known} can open"
+    location = path_text(location, "location")
+    pretrained = {one.name: one for one in registry.each(PretrainedRunAdapter)}
+    here = _claiming(location, registry)
+    if location not in pretrained:
+        if here is None:
+            raise _no_world_model(location, list(pretrained), registry)
+        return here, location
+    if here is not None:
+        raise UsageError(
+            f"{location}: is a pretrained world model and a run here, too; the run is ./{location}"
         )
-    return adapter.open(location, device)
+    place = registry.find(PretrainedRunAdapter, location).location()
+    if (adapter := _claiming(place, registry)) is None:
+        raise _no_world_model(place, [], registry)
+    return adapter, place
+
+
+def _claiming(location: str, registry: Registry) -> WorldModelAdapter | None:
+    return next((a for a in registry.each(WorldModelAdapter) if a.claims(location)), None)
+
+
+def _no_world_model(location: str, pretrained: list[str], registry: Registry) -> UsageError:
+    if location in PRETRAINED:
+        package = PRETRAINED[location]
+        return UsageError(
+            f"{location}: this world model comes with a package that is not installed; "
+            f"run: pip install {package} (from a checkout: pip install ./plugins/{package})"
+        )
+    names = sorted({*pretrained, *PRETRAINED})
+    near = difflib.get_close_matches(location, names, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    known = ", ".join(a.name for a in registry.each(WorldModelAdapter)) or "none"
+    return InputError(
+        f"{location}: there is no trained world model: neither the folder of a run nor "
+        f"anything else that {known} can open, nor the name of a pretrained one{hint}"
+    )
+
+
+def open_world_model(
+    location: str | PathLike[str], device: str = "auto", registry: Registry | None = None
+) -> WorldModel:
+    """Open a trained world model.
+
+    Args:
+        location: a run's folder, the address of a service (`http://…`), `hf:USER/NAME` on the
+            Hugging Face Hub, or the name of a pretrained run.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ….
+        registry: finds the adapter.
+
+    Returns:
+        A world model, which takes float32 latents [S, D] per trace; to be closed by the caller.
+
+    Raises:
+        ArgumentError: the location is neither a string nor a path.
+        InputError: no adapter knows the location.
+        UsageError: it cannot be opened: no checkpoint is whole, there is no such device, the name
+            is ambiguous, or the package that carries the run is missing.
+    """
+    adapter, place = locate_world_model(location, registry or Registry())
+    return adapter.open(place, device)
 
 
 def find_probe(registry: Registry, device: str) -> MemoryProbe | None:

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import attrs
 
+from ..text import count
 from .backend import InFlight, Observation, Room
 
 
@@ -43,8 +44,10 @@ class Decision:
 
     def __str__(self) -> str:
         if self.rows_before == self.rows_after:
-            return f"{self.rows_after} rows, {self.reason}: {self.detail}"
-        return f"{self.rows_before} -> {self.rows_after} rows, {self.reason}: {self.detail}"
+            return f"{count(self.rows_after, 'row')}, {self.reason}: {self.detail}"
+        return (
+            f"{self.rows_before} -> {count(self.rows_after, 'row')}, {self.reason}: {self.detail}"
+        )
 
 
 @runtime_checkable

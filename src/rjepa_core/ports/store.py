@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Literal, Protocol, Self, get_args, runtime_checkable
 
 import attrs
 import numpy as np
@@ -16,6 +16,7 @@ from ..domain.identity import Identity
 from ..domain.latents import LatentRecord, Vectors
 from ..domain.trace import Failure, RecordKey
 from ..errors import ArgumentError
+from . import views
 
 StoreMode = Literal["read", "write"]
 
@@ -215,6 +216,55 @@ class LatentStore(RecordSink, Protocol):
     def stats(self) -> StoreStats:
         """Return counts of what is committed."""
         ...
+
+    def __getitem__(self, key: RecordKey | str) -> LatentRecord:
+        """Return a committed record, given its key or the key's text.
+
+        `store["ID"]` is the first sample of the problem `ID`, `store["ID#2"]` its sample 2, as
+        `str(record.key)` has it: iteration, `in` and this agree. An adapter that inherits from this
+        class has this method and those below, written on the ones above.
+
+        Raises:
+            KeyError: there is none; the message names similar ones.
+            ArgumentError: it is no key.
+            DamagedRecordError: it does not match its checksum.
+        """
+        return self.get(views.find(self, key))
+
+    def __contains__(self, item: object) -> bool:
+        """Return whether a committed record is there, given it, its key or the key's text."""
+        return views.contains(self, item)
+
+    def __iter__(self) -> Iterator[LatentRecord]:
+        """Yield the committed records in the store's order; the caller owns their arrays."""
+        return views.records(self)
+
+    def arrays(
+        self, layer: int | None = None, keys: Iterable[RecordKey | str] | RecordKey | None = None
+    ) -> views.StepArrays:
+        """Return the step latents of one layer in memory: 4 × D bytes per step.
+
+        Args:
+            layer: as an absolute index; None if the store holds one alone.
+            keys: of the records, in this order; None for all, in the store's order.
+
+        Raises:
+            ArgumentError: the store holds no such layer, or several and none was named.
+            KeyError: there is no such record.
+        """
+        return views.arrays(self, layer, keys)
+
+    def __repr__(self) -> str:
+        return views.shown(self)
+
+    def _repr_html_(self) -> str:
+        return views.shown_html(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Commit and release the store, even if the commit fails.

@@ -8,15 +8,16 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from ..domain.floors import too_few_to_train
 from ..domain.identity import LatentSpace
 from ..errors import InputError, UnsupportedError
-from ..text import count
+from ..text import count, html_table, shape_text
 
 Floats = NDArray[np.float32]
 
@@ -50,10 +51,10 @@ class LatentSequence:
         logprobs: float32 [S], mean log-probability (nats) of each step's tokens; None if not known.
     """
 
-    latents: Floats
-    prompt: Floats
+    latents: Floats = attrs.field(repr=shape_text)
+    prompt: Floats = attrs.field(repr=shape_text)
     domain: str = ""
-    logprobs: Floats | None = None
+    logprobs: Floats | None = attrs.field(default=None, repr=shape_text)
 
 
 @attrs.frozen(eq=False)
@@ -82,6 +83,9 @@ class WorldModelInfo:
         objective: the objective it was trained with.
         quantiles: the 101 percentiles, 0 to 100, of the surprise of validation steps, by the number
             of steps S of their traces; key 0 is for all traces.
+        compared: of how many traces each of `quantiles` is, by the same keys; empty if it is not
+            known.
+        problems: how many it was trained on; None if it is not known.
         horizon: how many steps ahead `predict` can be asked for at most.
         network: what predicts; `linear` and `perceptron` are baselines of everything else.
         seed: the seed it was trained with; None if there was none.
@@ -98,12 +102,47 @@ class WorldModelInfo:
     target_space: TargetSpace
     objective: str
     quantiles: Mapping[int, tuple[float, ...]] = attrs.field(factory=dict)
+    compared: Mapping[int, int] = attrs.field(factory=dict, kw_only=True)
+    problems: int | None = attrs.field(default=None, kw_only=True)
     horizon: int = 1
     network: str = ""
     seed: int | None = None
     configuration: Mapping[str, Any] = attrs.field(factory=dict)
     verifies: bool = False
     needs_logprobs: bool = False
+
+    @property
+    def too_little(self) -> str | None:
+        """What is to be said of a world model that was trained on too few problems."""
+        return None if self.problems is None else too_few_to_train(self.problems)
+
+
+class ShownWorldModel:
+    """What a world model that inherits from this has in a notebook: a short repr, and `with`."""
+
+    def __repr__(self: Any) -> str:
+        facts = _facts(self.info)
+        return f"<{type(self).__name__} {self.info.location}: {', '.join(facts.values())}>"
+
+    def _repr_html_(self: Any) -> str:
+        return html_table(f"World model {self.info.location}", _facts(self.info))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self: Any, *exception: object) -> None:
+        self.close()
+
+
+def _facts(info: WorldModelInfo) -> dict[str, str]:
+    kind = f"{info.network} {info.objective}".strip()
+    targets = {TargetSpace.LLM: "the LLM's space", TargetSpace.MODEL: "a space of its own"}
+    return {
+        "objective": f"{kind}{', a verifier' if info.verifies else ''}",
+        "layer": f"layer {', '.join(map(str, info.space.layers))}",
+        "predictions": f"[S, {info.target_size}] in {targets[info.target_space]}",
+        "horizon": f"up to {count(info.horizon, 'step')} ahead",
+    }
 
 
 class WorldModel(Protocol):
@@ -271,6 +310,7 @@ class TrainSummary:
         curve: one row of values per epoch, as in `metrics.csv`.
         report: its HTML page, if it has one.
         rank: of this process among those that trained together; rank 0 wrote the run.
+        too_little: what is to be said if it was trained on too few problems.
     """
 
     run: str
@@ -284,6 +324,7 @@ class TrainSummary:
     curve: tuple[dict[str, Any], ...] = ()
     rank: int = 0
     report: str | None = None
+    too_little: str | None = None
 
 
 @attrs.frozen

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import attrs
 import numpy as np
@@ -104,16 +105,18 @@ class NearestSteps:
 
     def find(self, prediction: Floats, count: int) -> list[Near]:
         """Return the `count` steps nearest to a prediction [E], the nearest first."""
-        if not len(self) or count < 1:
-            return []
+        return list(islice(self.by_distance(prediction), max(0, count)))
+
+    def by_distance(self, prediction: Floats) -> Iterator[Near]:
+        """Yield all steps, the nearest to a prediction [E] first."""
+        if not len(self):
+            return
         wanted = prediction.astype(np.float32)
         products = _in_parts(self._targets, lambda part: part @ wanted)
         distances = (self._squares - 2 * products + wanted @ wanted) / len(wanted)
-        nearest = np.argsort(distances, kind="stable")[:count]
-        return [
-            Near(self._keys[self._records[i]], int(self._steps[i]), max(0.0, float(distances[i])))
-            for i in nearest
-        ]
+        for i in np.argsort(distances, kind="stable"):
+            key, step = self._keys[self._records[i]], int(self._steps[i])
+            yield Near(key, step, max(0.0, float(distances[i])))
 
 
 def _in_parts(

@@ -46,8 +46,13 @@ class Order:
     votes: tuple[Vote, ...] = ()
 
 
-def measure_for(info: WorldModelInfo, by: str | None) -> str:
+def measure_for(info: WorldModelInfo, by: str | None, name: str = "by") -> str:
     """Return what solutions are ordered by; by default `right` for a verifier, else `mean`.
+
+    Args:
+        info: of the world model.
+        by: what was asked for.
+        name: of the argument or setting, for the message.
 
     Raises:
         UsageError: there is no such measure, or it needs a verifier.
@@ -55,10 +60,10 @@ def measure_for(info: WorldModelInfo, by: str | None) -> str:
     if by is None:
         return RIGHT if info.verifies else MEAN
     if by not in MEASURES:
-        raise ArgumentError(f"by: got {by!r}, expected one of {', '.join(MEASURES)}")
+        raise ArgumentError(f"{name}: got {by!r}, expected one of {', '.join(MEASURES)}")
     if by in (RIGHT, VOTE) and not info.verifies:
         raise UsageError(
-            f"score.by: {by} needs a verifier, and {info.location} is none (objective "
+            f"{name}: {by} needs a verifier, and {info.location} is none (objective "
             f"{info.objective}); name a verifier, or take {MEAN} or {MAX}"
         )
     return by

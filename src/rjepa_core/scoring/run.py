@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
+from typing import Any
 
 import attrs
 from attrs import validators as v
 
+from ..config import checked, settings_of
 from ..domain.answer import answer_of
 from ..domain.problem import GivenSolution
 from ..domain.trace import DAMAGED, NOT_FINITE, NOT_SCORED, Failure, RecordKey, Trace, Work
@@ -20,12 +22,22 @@ from ..ports.world_model import Context, Floats, LatentSequence, Verification, W
 from ..settings import AdapterSettings, ModelSettings, ProblemSettings
 from ..stores import layer_in
 from .ranking import MEASURES, RIGHT, VOTE, Vote, measure_for, order_by
-from .surprise import MEAN, check_logprobs, in_batches, judge_each, percentiles, reason_of
+from .surprise import (
+    MEAN,
+    Comparison,
+    check_logprobs,
+    comparison,
+    in_batches,
+    judge_each,
+    percentiles,
+    reason_of,
+)
 from .text_encoder import Solution, TextEncoder, open_text_encoder, sequence_of
 
 _TEXTS = 64
 
 
+@checked("score")
 @attrs.frozen(kw_only=True)
 class ScoreSettings:
     """What is scored.
@@ -53,6 +65,7 @@ class ScoreSettings:
     encode_tokens: int = attrs.field(default=4096, validator=v.and_(v.instance_of(int), v.ge(1)))
 
 
+@checked()
 @attrs.frozen(kw_only=True)
 class ScoreRunSettings:
     """All of one scoring.
@@ -78,12 +91,14 @@ class ScoredTrace:
         trace: with its texts.
         surprise: float32 [S].
         percentiles, verdict: as in `Scored`.
+        compared: what the percentiles are among; None if there are none.
     """
 
     trace: Trace
     surprise: Floats
     percentiles: tuple[float, ...] | None
     verdict: Verification | None = None
+    compared: Comparison | None = None
 
 
 @attrs.frozen(eq=False)
@@ -94,7 +109,8 @@ class Ranking:
         problem_id: of the problem.
         statement: of the problem.
         solutions: in that order.
-        scores: of each solution, by which they are ordered.
+        scores: of each solution, by which they are ordered: surprise, which has no unit, or a
+            probability, or a sum of them.
         failed: solutions that could not be scored.
         by: what they are ordered by.
         votes: for `vote`, the answers, the one with the largest weight first; their `solutions` are
@@ -111,7 +127,7 @@ class Ranking:
 
 
 def score_all(
-    settings: ScoreRunSettings,
+    settings: ScoreRunSettings | Mapping[str, Any],
     registry: Registry | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[ScoredTrace | Failure]:
@@ -122,7 +138,8 @@ def score_all(
     Raises:
         UsageError: anything that the user can fix.
     """
-    registry, asked = registry or Registry(), settings.score
+    registry, settings = registry or Registry(), settings_of(ScoreRunSettings, settings)
+    asked = settings.score
     if not asked.world_model:
         raise UsageError("score.world_model: none is named; name a trained run")
     [location] = settings.problems.traces
@@ -143,11 +160,11 @@ def score_all(
                 )
         world_model = open_world_model(asked.world_model, asked.device, registry)
         stack.callback(world_model.close)
-        measure_for(world_model.info, asked.by)
+        measure_for(world_model.info, asked.by, "score.by")
         context = Context(asked.context)
         if store is not None:
             pairs = _records(store, world_model, asked.limit)
-            return _close_after(stack, _score(pairs, world_model, context))
+            return _close_after(stack, score_pairs(pairs, world_model, context))
         assert work is not None
         assert settings.model is not None
         say(f"loading {settings.model.name}")
@@ -158,7 +175,7 @@ def score_all(
             model, settings.backend, world_model.info, registry, asked.encode_tokens
         )
         stack.callback(encoder.close)
-        return _close_after(stack, _score(_encode(work, encoder), world_model, context))
+        return _close_after(stack, score_pairs(encode_work(work, encoder), world_model, context))
     except BaseException:
         stack.close()
         raise
@@ -247,7 +264,8 @@ def _pair(store: LatentStore, key: RecordKey, entry: Entry, layer: int) -> _Pair
     return record.trace, sequence_of(record, layer)
 
 
-def _encode(work: Iterable[Work], encoder: TextEncoder) -> Iterator[list[_Pair | Failure]]:
+def encode_work(work: Iterable[Work], encoder: TextEncoder) -> Iterator[list[_Pair | Failure]]:
+    """Yield given solutions encoded, in batches and in order, or why one could not be."""
     waiting = iter(work)
     while batch := list(islice(waiting, _TEXTS)):
         texts = []
@@ -268,11 +286,12 @@ def _encode(work: Iterable[Work], encoder: TextEncoder) -> Iterator[list[_Pair |
         yield pairs
 
 
-def _score(
+def score_pairs(
     batches: Iterator[list[_Pair | Failure]],
     world_model: WorldModel,
     context: Context,
 ) -> Iterator[ScoredTrace | Failure]:
+    """Yield the surprise and verdict of each sequence, or why it could not be scored."""
     for batch in batches:
         sequences = [item[1] for item in batch if not isinstance(item, Failure)]
         found = iter(judge_each(world_model, sequences, context))
@@ -291,7 +310,8 @@ def _score(
                 )
             else:
                 places = percentiles(world_model.info, one.surprise)
-                yield ScoredTrace(trace, one.surprise, places, one.verdict)
+                among = comparison(world_model.info, len(one.surprise))
+                yield ScoredTrace(trace, one.surprise, places, one.verdict, among)
 
 
 def _close_after(

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 import attrs
 from attrs import validators as v
 
+from ..config import checked
 from ..domain.identity import known_together
 from ..errors import UsageError
 from ..plugins import Registry, open_store, open_world_model
@@ -19,6 +20,7 @@ from .neighbours import NearestSteps
 from .text_encoder import TextEncoder, open_text_encoder
 
 
+@checked("serve")
 @attrs.frozen(kw_only=True)
 class ServeSettings:
     """What is served.
@@ -39,6 +41,7 @@ class ServeSettings:
     encode_tokens: int = attrs.field(default=4096, validator=v.and_(v.instance_of(int), v.ge(1)))
 
 
+@checked()
 @attrs.frozen(kw_only=True)
 class ServeRunSettings:
     """All of one service.

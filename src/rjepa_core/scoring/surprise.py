@@ -9,6 +9,7 @@ from typing import TypeVar
 import attrs
 import numpy as np
 
+from ..domain.floors import FEWEST_COMPARED
 from ..domain.trace import RecordKey
 from ..errors import ArgumentError, InputError, NotFiniteError, UsageError
 from ..ports.store import LatentStore
@@ -21,6 +22,7 @@ from ..ports.world_model import (
     WorldModelInfo,
 )
 from ..stores import layer_in
+from ..text import count
 from .text_encoder import sequence_of
 
 T = TypeVar("T")
@@ -31,6 +33,9 @@ _BATCH, _BATCH_STEPS = 256, 16_384
 MEAN, MAX = "mean", "max"
 # Above this probability, a step is probably wrong.
 _PROBABLE = 0.5
+# From this percentile on, a step's surprise is high: worth pointing out, and asking what was
+# expected instead. By definition that is so of 5 % of validation's steps.
+HIGH_PERCENTILE = 95.0
 
 
 @attrs.frozen(eq=False)
@@ -53,8 +58,8 @@ class Scored:
     Attributes:
         key: of the record.
         surprise: float32 [S], one per step.
-        percentiles: [S], percentage of validation steps with less surprise, in traces of as many
-            steps; None if there is nothing to compare with (see `percentile`).
+        percentiles: [S], percentage of validation steps with less surprise; None if there is
+            nothing to compare with (see `comparison`).
         verdict: None if the world model is no verifier.
     """
 
@@ -71,6 +76,16 @@ def score(
     context: Context = Context.OTHERS,
 ) -> Iterator[Scored]:
     """Yield surprise and verdict of stored records, in the order of the keys.
+
+    Args:
+        store: whose records are scored.
+        keys: of the records.
+        world_model: of the store's latent space.
+        context: which steps a step is predicted from: all others, or the past alone.
+
+    Returns:
+        An iterator: of each record its surprise, float32 [S] (mean squared error in the target
+        space, no unit), its percentiles (0 to 100) among those of validation, and the verdict.
 
     Raises:
         IdentityError: the store is of another latent space than the world model.
@@ -139,14 +154,47 @@ def percentiles(info: WorldModelInfo, surprise: Floats) -> tuple[float, ...] | N
 def percentile(info: WorldModelInfo, steps: int, surprise: float) -> float | None:
     """Return the percentile, 0 to 100, of a step's surprise among those of validation.
 
-    It is compared with traces of as many steps, or with all if validation had none of that length.
-    The result is None if the world model has no quantiles, and for the only step of a trace, which
-    has no others to be predicted from, if validation had no such traces.
+    The result is None if there is nothing to compare with (see `comparison`).
     """
-    values = info.quantiles.get(steps) or (info.quantiles.get(0) if steps > 1 else None)
-    if not values:
+    found = comparison(info, steps)
+    if found is None:
         return None
-    return 100.0 * bisect.bisect_left(values, surprise) / len(values)
+    return 100.0 * bisect.bisect_left(found.values, surprise) / len(found.values)
+
+
+@attrs.frozen
+class Comparison:
+    """The steps of validation that percentiles of a trace are among.
+
+    Attributes:
+        steps: of the traces that they are of; None for traces of all lengths.
+        traces: how many these are; None if the world model does not know.
+        values: their percentiles.
+    """
+
+    steps: int | None
+    traces: int | None
+    values: tuple[float, ...] = attrs.field(repr=False)
+
+    def __str__(self) -> str:
+        whose = "of any length" if self.steps is None else f"of {count(self.steps, 'step')}"
+        many = "" if self.traces is None else f", {self.traces:,} of them"
+        return f"of the steps in solutions {whose}, validation{many}"
+
+
+def comparison(info: WorldModelInfo, steps: int) -> Comparison | None:
+    """Return what the steps of a trace are compared with: traces of as many steps, or all if
+    validation had too few of that length.
+
+    The result is None if it had too few at all (`FEWEST_COMPARED`), if the world model has no
+    quantiles, and for the only step of a trace, which has no others to be predicted from, if
+    validation had too few such traces.
+    """
+    for key in (steps, 0) if steps > 1 else (steps,):
+        values, traces = info.quantiles.get(key), info.compared.get(key)
+        if values and (traces is None or traces >= FEWEST_COMPARED):
+            return Comparison(key or None, traces, values)
+    return None
 
 
 # Number of records that are named individually.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Self
 
 import attrs
 import numpy as np
@@ -114,6 +115,12 @@ class TextEncoder:
     def close(self) -> None:
         """Release the LLM."""
         self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
 
 def sequence_of(record: LatentRecord, layer: int = 0) -> LatentSequence:

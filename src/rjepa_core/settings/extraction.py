@@ -7,16 +7,16 @@ are `options`, a mapping that `structure` turns into the adapter's class once th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import ml_dtypes
 import numpy as np
 from attrs import validators as v
 
-from ..config import Verbatim
+from ..config import Verbatim, checked
 from .strategies import (
     KEEP,
     KNOWN_STRATEGIES,
@@ -82,6 +82,7 @@ def _not_empty(_: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...
         raise ValueError(f"{attribute.name} must name at least one")
 
 
+@checked("model")
 @attrs.frozen(kw_only=True)
 class ModelSettings:
     """The LLM.
@@ -99,6 +100,7 @@ class ModelSettings:
     )
 
 
+@checked("problems")
 @attrs.frozen(kw_only=True)
 class ProblemSettings:
     """Where the problems come from.
@@ -114,6 +116,9 @@ class ProblemSettings:
         options: settings of the source adapters.
     """
 
+    # `problems: demo` means `problems: {sources: demo}`.
+    SHORT: ClassVar[str] = "sources"
+
     sources: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
     traces: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
     domain: str | None = None
@@ -124,6 +129,7 @@ class ProblemSettings:
     options: Mapping[str, Any] = attrs.field(factory=dict)
 
 
+@checked("prompt")
 @attrs.frozen(kw_only=True)
 class PromptSettings:
     """How a problem is posed.
@@ -144,6 +150,7 @@ class PromptSettings:
     date: str | None = attrs.field(default=None, validator=v.optional(_day))
 
 
+@checked("sampling")
 @attrs.frozen(kw_only=True)
 class SamplingSettings:
     """How completions are drawn.
@@ -167,6 +174,7 @@ class SamplingSettings:
     stop: tuple[Verbatim, ...] = attrs.field(default=(), converter=_as_tuple, validator=_texts)
 
 
+@checked("encoding")
 @attrs.frozen(kw_only=True)
 class EncodingSettings:
     """Which vectors are kept.
@@ -195,6 +203,7 @@ class _Strategy:
             _one_of(*self.options)(settings, attribute, value)
 
 
+@checked("steps")
 @attrs.frozen(kw_only=True)
 class StepSettings:
     """How a completion is cut into steps.
@@ -238,6 +247,7 @@ class StepSettings:
         return theirs if same else self
 
 
+@checked()
 @attrs.frozen(kw_only=True)
 class AdapterSettings:
     """An adapter's name and its own settings as given.
@@ -253,6 +263,7 @@ class AdapterSettings:
     options: Mapping[str, Any] = attrs.field(factory=dict)
 
 
+@checked("run")
 @attrs.frozen(kw_only=True)
 class RunSettings:
     """How far a run goes, and when it commits; none of it changes what is stored.
@@ -272,6 +283,7 @@ class RunSettings:
     force: bool = False
 
 
+@checked("store")
 @attrs.frozen(kw_only=True)
 class StoreSettings:
     """The store.
@@ -296,16 +308,44 @@ def _store(value: StoreSettings | object) -> StoreSettings:
     return value if isinstance(value, StoreSettings) else StoreSettings(path=str(value))
 
 
+def _problems(
+    value: ProblemSettings | str | Sequence[str] | Mapping[str, Any],
+) -> ProblemSettings:
+    """Return problem settings; `checked` has converted them, and this says what may be given."""
+    assert isinstance(value, ProblemSettings)
+    return value
+
+
+@checked()
 @attrs.frozen(kw_only=True)
 class ExtractionSettings:
     """All of one extraction: problems in, stored latents out.
 
-    `model` and `store` may be given as a name and a path alone.
+    Each section may be given as an instance, or as a mapping of its keys. `model`, `problems`,
+    `backend`, `scheduler` and `executor` may be a name alone, `store` a path alone:
+    `ExtractionSettings(model="smollm2", problems="demo", store="runs/first")`.
+
+    Attributes:
+        model: the LLM.
+        store: where the records go.
+        problems: what is solved, or the solutions that are encoded.
+        prompt: how a problem is posed.
+        sampling: how completions are drawn.
+        steps: how a completion is cut into steps.
+        encoding: which vectors are kept.
+        backend: the adapter that runs the LLM.
+        scheduler: the adapter that decides how many rows run at a time.
+        executor: the adapter that the loop runs in.
+        run: how far the run goes.
+
+    Raises:
+        SettingsError: a setting is unknown, of the wrong type or out of range; the message names
+            its full key, as on the command line.
     """
 
     model: ModelSettings = attrs.field(converter=_model)
     store: StoreSettings = attrs.field(converter=_store)
-    problems: ProblemSettings = attrs.field(factory=ProblemSettings)
+    problems: ProblemSettings = attrs.field(factory=ProblemSettings, converter=_problems)
     prompt: PromptSettings = attrs.field(factory=PromptSettings)
     sampling: SamplingSettings = attrs.field(factory=SamplingSettings)
     steps: StepSettings = attrs.field(factory=StepSettings)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from attrs import validators as v
 
-from ..config import unknown_key
+from ..config import checked, unknown_key
 from ..errors import SettingsError
 
 # What a world model predicts; the other objective is a verifier's.
@@ -45,6 +45,7 @@ def _masks(_: object, attribute: attrs.Attribute[Any], value: Mapping[str, float
         raise ValueError(f"{attribute.name} must give one of the masks a weight above 0")
 
 
+@checked("model")
 @attrs.frozen(kw_only=True)
 class WorldModelSettings:
     """The world model.
@@ -149,6 +150,7 @@ class WorldModelSettings:
         return own and self.linear_path and self.ridge != 0
 
 
+@checked("masker")
 @attrs.frozen(kw_only=True)
 class MaskerSettings:
     """Which steps are hidden while training.
@@ -176,12 +178,13 @@ class MaskerSettings:
             raise ValueError(f"min_ratio must be at most max_ratio, {self.max_ratio}")
 
 
+@checked("training")
 @attrs.frozen(kw_only=True)
 class TrainingSettings:
     """How it is trained.
 
     Attributes:
-        batch_size: traces a step of the optimiser, on all devices and accumulations together.
+        batch_size: traces per step of the optimiser, on all devices and accumulations together.
         accumulate: parts that a batch is computed in.
         num_workers: processes that read the stores; 0 reads in the training process.
         lr: highest learning rate.
@@ -249,6 +252,7 @@ class TrainingSettings:
             raise ValueError("regression and contrastive must not both be 0")
 
 
+@checked("data")
 @attrs.frozen(kw_only=True)
 class DataSettings:
     """What it is trained on.
@@ -263,6 +267,9 @@ class DataSettings:
         right_steps: take the steps of a solution for right whose answer is right (graded, or
             labelled correct); `false` leaves it open.
     """
+
+    # `data: runs/first` means `data: {stores: runs/first}`.
+    SHORT: ClassVar[str] = "stores"
 
     stores: tuple[str, ...] = attrs.field(default=(), converter=_several)
     layer: int | None = None
@@ -295,9 +302,24 @@ _OF_A_VERIFIER: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+@checked()
 @attrs.frozen(kw_only=True)
 class TrainSettings:
-    """All of one training run."""
+    """All of one training run.
+
+    Each section may be given as an instance, or as a mapping of its keys:
+    `TrainSettings(data={"stores": "runs/first"}, training={"max_epochs": 3})`.
+
+    Attributes:
+        model: the world model.
+        masker: which steps are hidden while training.
+        training: how it is trained.
+        data: what it is trained on.
+
+    Raises:
+        SettingsError: a setting is unknown, of the wrong type or out of range; the message names
+            its full key, as on the command line.
+    """
 
     model: WorldModelSettings = attrs.field(factory=WorldModelSettings)
     masker: MaskerSettings = attrs.field(factory=MaskerSettings)

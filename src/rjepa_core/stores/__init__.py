@@ -2,7 +2,7 @@
 
 from .merge import MergeReport, Winner, chunked, merge
 from .prompt_check import check_prompts_alike, compared, different_problems, traces_with_ids
-from .select import EMPTY_ID, Selection, ambiguous, layer_in, near_ids, sample_named, select
+from .select import EMPTY_ID, Selection, ambiguous, layer_in, near_ids, select
 
 __all__ = [
     "EMPTY_ID",
@@ -17,7 +17,6 @@ __all__ = [
     "layer_in",
     "merge",
     "near_ids",
-    "sample_named",
     "select",
     "traces_with_ids",
 ]

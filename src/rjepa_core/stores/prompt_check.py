@@ -11,6 +11,7 @@ from ..domain.identity import unknown
 from ..domain.trace import TokenIds, Trace
 from ..errors import IdentityError
 from ..ports.store import LatentStore
+from ..text import count
 
 # Number of problems whose prompts are compared, and of keys searched for them.
 _PROMPTS, _KEYS_SEARCHED = 16, 1000
@@ -70,4 +71,5 @@ def compared(one: TokenIds, other: TokenIds) -> str:
     """Describe a difference: `93 tokens there and 99 here, different from token 12 on`."""
     same = min(len(one), len(other))
     first = next((i for i in range(same) if one[i] != other[i]), same)
-    return f"{len(one)} tokens there and {len(other)} here, different from token {first + 1} on"
+    there = count(len(one), "token")
+    return f"{there} there and {len(other)} here, different from token {first + 1} on"

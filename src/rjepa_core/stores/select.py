@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import itertools
 from collections.abc import Iterable, Sequence, Set
 
 import attrs
 
 from ..domain.identity import LatentSpace, check_space
-from ..domain.trace import LARGEST_SAMPLE, RecordKey
+from ..domain.trace import RecordKey, key_named
 from ..errors import UsageError
 from ..ports.store import LatentStore
+from ..ports.views import near_ids as near_ids
 
 EMPTY_ID = "the id is empty; give a problem's id or ID#SAMPLE"
-_KEYS_SEARCHED = 20_000
-_MOST_DIGITS = len(str(LARGEST_SAMPLE))
 _NAMES_SHOWN = 5
 
 
@@ -79,15 +76,6 @@ def select(store: LatentStore, ids: Iterable[str] = (), reasons: Iterable[str] =
     return Selection(tuple(records), tuple(failures))
 
 
-def sample_named(text: str) -> RecordKey | None:
-    """Return the key that a text of the form `ID#SAMPLE` names; leading zeros are ignored."""
-    problem_id, sign, sample = text.rpartition("#")
-    digits = sample.lstrip("0") or sample[:1]
-    if not (sign and digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS):
-        return None
-    return RecordKey(problem_id, int(digits)) if int(digits) <= LARGEST_SAMPLE else None
-
-
 def ambiguous(
     store: LatentStore, text: str, problem: Sequence[RecordKey], sample: RecordKey
 ) -> UsageError:
@@ -108,13 +96,6 @@ def ambiguous(
     )
 
 
-def near_ids(store: LatentStore, text: str) -> str:
-    """Return the end of a message: similar ids, or else the number of records."""
-    keys = itertools.islice(store.keys(), _KEYS_SEARCHED)
-    near = difflib.get_close_matches(text, {key.problem_id: None for key in keys}, 3)
-    return f"; did you mean {' or '.join(near)}?" if near else f"; it has {len(store):,} records"
-
-
 @attrs.define
 class _Named:
     """The keys that texts name, collected from all keys of a store.
@@ -132,7 +113,7 @@ class _Named:
 
     def __attrs_post_init__(self) -> None:
         for text in self.texts:
-            if (key := sample_named(text)) is not None:
+            if (key := key_named(text)) is not None:
                 self._by_key.setdefault(key, []).append(text)
 
     def match(self, key: RecordKey) -> bool:

@@ -31,7 +31,15 @@ from ..errors import (
     StoreNotFoundError,
 )
 from ..plugins import StoreAdapter, hookimpl
-from ..ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
+from ..ports.store import (
+    Entry,
+    LatentStore,
+    Snapshot,
+    StoreMode,
+    StoreStats,
+    check_mode,
+    json_entry,
+)
 from .memory_snapshot import MemorySnapshot, State, entry_of
 
 
@@ -74,7 +82,7 @@ def forget(location: str) -> None:
     _places.pop(location, None)
 
 
-class MemoryStore:
+class MemoryStore(LatentStore):
     """A `LatentStore` in memory. Records are copied on writing and reading."""
 
     def __init__(

@@ -12,11 +12,15 @@ Each failure names the broken promise.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import ClassVar
+
 import attrs
 import numpy as np
 import pytest
 
 from ..errors import InputError, UnsupportedError
+from ..plugins import PretrainedRunAdapter, Registry, open_world_model
 from ..ports.world_model import Context, LatentSequence, TargetSpace, WorldModel
 from .promises import close, raises
 
@@ -264,3 +268,22 @@ class WorldModelContract:
             return
         back = world_model.unstandardise(world_model.targets(given)[0])
         close(back, given[0].latents, "unstandardise() leads back to the latents", 1e-3, 1e-3)
+
+
+class PretrainedRunContract(WorldModelContract):
+    """Inherit and set `adapter`, the descriptor of a pretrained run in an installed plugin."""
+
+    adapter: ClassVar[PretrainedRunAdapter]
+
+    @pytest.fixture
+    def world_model(self) -> Iterator[WorldModel]:
+        model = open_world_model(self.adapter.name, "cpu")
+        yield model
+        model.close()
+
+    def test_it_is_found_by_its_name(self) -> None:
+        found = Registry().find(PretrainedRunAdapter, self.adapter.name)
+        assert found.location() == self.adapter.location(), "the name leads to the same place"
+
+    def test_it_says_what_surprises(self, world_model: WorldModel) -> None:
+        assert world_model.info.quantiles, "its surprise can be compared with validation's"

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from ..ports.world_model import TrainSummary
-from ..text import count, duration, number, shell_word
+from ..text import count, duration, hanging, number, shell_word, table
 
 Facts = dict[str, Any]
 _MOST_ROWS, _MOST_COLUMNS, _MOST_VALUES = 24, 9, 6
@@ -31,9 +31,10 @@ def facts_of(summary: TrainSummary, interrupted: bool = False) -> Facts:
     return facts
 
 
-def lines(facts: Facts) -> list[str]:
+def lines(facts: Facts, width: int | None = None) -> list[str]:
     """Return a table of the epochs, with the best one marked, and the paths of the results."""
-    shown = [*_table(facts["curve"], facts["best_epoch"]), ending_line(facts)]
+    shown = _table(facts["curve"], facts["best_epoch"], width)
+    shown += hanging(ending_line(facts), width, 2)
     if facts["best"] is not None:
         epoch = facts["best_epoch"]
         shown.append(f"best: {f'epoch {epoch}' if epoch else 'the start'}, {facts['best']:.4g}")
@@ -82,12 +83,12 @@ def curve_rows(curve: Sequence[Facts], best: int) -> list[list[str]]:
     return rows
 
 
-def _table(curve: Sequence[Facts], best: int) -> list[str]:
+def _table(curve: Sequence[Facts], best: int, width: int | None) -> list[str]:
     rows = curve_rows(curve, best)
     if not rows:
         return []
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    shown = [_line(row, widths) for row in rows]
+    # The mark and the epoch stand in each part of a table that is too wide.
+    shown = table(rows, width, kept=2, left=())
     if len(rows) - 1 < len(curve):
         shown.append(f"({len(rows) - 1} of {len(curve)} epochs; all are in metrics.csv)")
     return [*shown, ""]
@@ -109,10 +110,6 @@ def _cell(name: str, value: Any) -> str:
     if value is None:
         return "-"
     return str(int(value)) if name == "epoch" else number(value)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _plain(value: Any) -> Any:

@@ -109,3 +109,37 @@ def test_a_verifiers_reliability() -> None:
     drawn = [s for s in root.iter(f"{SVG}svg") if "Probability" in (s.get("aria-label") or "")]
     assert [len(list(one.iter(f"{SVG}circle"))) for one in drawn] == [2, 0]
     assert "1,200" in [one.text for one in drawn[0].iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize(
+    ("row", "best", "said"),
+    [
+        ({"val_top1_past": 0.826, "val_error_past": 0.361}, 1, "finds 83 % of the next steps"),
+        ({"val_top1_past": 0.826, "val_error_past": None}, 0, "Training added nothing"),
+        ({"val_auroc_steps": 0.709, "val_auroc_answers": 0.65}, 1, "wrong step from a right one"),
+        ({"loss": 1.0, "val_top1_past": float("nan")}, 1, "was not measured"),
+    ],
+)
+def test_the_verdict_comes_first(row: dict[str, float], best: int, said: str) -> None:
+    curve = [{"epoch": 1, **row}]
+    text, _ = page(html("run", curve, TrainSettings(), best_epoch=best))
+    assert text.index("<h1>") < text.index(said) < text.index("<h2>Training</h2>")
+    assert 'class="loud"' not in text
+    # Settings are folded.
+    settings = text.index("training.max_epochs")
+    assert text.rindex("<summary>Settings</summary>", 0, settings) > text.rindex(
+        "</details>", 0, settings
+    )
+
+
+def test_values_of_the_curve_are_explained() -> None:
+    curve = [{"epoch": 1, "val_mrr_past": 0.5, "something": 1.0}]
+    text, _ = page(html("run", curve, TrainSettings()))
+    assert "<dt>val_mrr_past</dt><dd>mean of 1 / rank" in text
+    assert "<dt>something</dt>" not in text
+
+
+def test_a_run_on_too_little_says_so() -> None:
+    text, _ = page(html("run", CURVE, TrainSettings(), best_epoch=4, too_little="3 <problems>"))
+    assert '<p class="loud">3 &lt;problems&gt;.</p>' in text
+    assert "Too little to judge by." in text or "was not measured" in text

@@ -14,12 +14,21 @@ from served_process import ServedProcess, serving
 from services import client, make_trained, opened, running
 
 from rjepa_adapters.remote.client import RemoteWorldModel
+from rjepa_core.scoring import surprise
 from rjepa_core.scoring.serving import Served
 from rjepa_core.testing.world_model_suite import sequences
 
 MIB = 1024**2
 # What a service may grow by under abuse: allocators keep some of what they once had.
 GROWTH = 48 * MIB
+
+
+@pytest.fixture(scope="session", autouse=True)
+def a_few_are_enough() -> Iterator[None]:
+    """The store is small: a surprise is compared with what there is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(surprise, "FEWEST_COMPARED", 1)
+        yield
 
 
 @pytest.fixture(scope="session")

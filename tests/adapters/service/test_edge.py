@@ -26,6 +26,9 @@ def test_the_page_needs_no_other_host(caller: httpx2.Client) -> None:
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     named = re.findall(r'(?:src|href)="(/[^"#]*)"', page.text)
+    # The script's own modules.
+    script = caller.get("/page/app.js").text
+    named += [f"/page/{name}" for name in re.findall(r'from "\./([^"]+)"', script)]
     assert {"/page/style.css", "/page/app.js"} <= set(named)
     texts = [page.text]
     for path in named:
@@ -36,8 +39,47 @@ def test_the_page_needs_no_other_host(caller: httpx2.Client) -> None:
     docs = caller.get("/docs").text
     for path in re.findall(r'(?:src|href)="(/[^"#]*)"', docs):
         assert caller.get(path).status_code == 200, path
-    for text in (page.text, caller.get("/page/style.css").text, docs):
+    for text in (*texts, docs):
         assert not OUTSIDE.search(text)
+
+
+@pytest.mark.parametrize(
+    ("accept", "html"),
+    [
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
+        ("TEXT/HTML", True),
+        ("application/json;q=0.5, text/html", True),
+        ("application/json", False),
+        ("application/json, text/html;q=0.9", False),
+        ("application/problem+json, text/html;q=0.1", False),
+        ("text/html;q=0, */*", False),
+        ("text/html;q=x", False),
+        ("*/*", False),
+        ("", False),
+    ],
+)
+def test_what_is_not_there_is_a_page_to_a_browser(
+    caller: httpx2.Client, accept: str, html: bool
+) -> None:
+    for path in ("/nothing", "/page/nothing.js", "/a/b?c=d"):
+        found = caller.get(path, headers={"accept": accept})
+        if not html:
+            problem(found, 404, "not-found")
+            continue
+        assert found.status_code == 404
+        assert found.headers["content-type"].startswith("text/html")
+        assert "default-src 'none'" in found.headers["content-security-policy"]
+        assert not OUTSIDE.search(found.text)
+        for asset in re.findall(r'(?:src|href)="(/[^"#]*)"', found.text):
+            assert caller.get(asset).status_code == 200, asset
+
+
+def test_the_icon(caller: httpx2.Client) -> None:
+    for path in ("/favicon.ico", "/page/icon.svg"):
+        icon = caller.get(path)
+        assert icon.status_code == 200
+        assert icon.headers["content-type"] == "image/svg+xml"
+    assert '<link rel="icon" href="/page/icon.svg"' in caller.get("/").text
 
 
 def test_problems_are_listed(caller: httpx2.Client) -> None:
@@ -119,7 +161,7 @@ def test_without_the_token_no_body_is_read(trained: tuple[str, str]) -> None:
 def test_a_token(trained: tuple[str, str]) -> None:
     with opened(trained[1]) as served, running(served, token="word") as address:
         with client(address) as caller:
-            for path in ("/", "/page/app.js", "/health", "/ready", "/problems"):
+            for path in ("/", "/page/app.js", "/favicon.ico", "/health", "/ready", "/problems"):
                 assert caller.get(path).status_code == 200
             for path in ("/info", "/metrics", "/openapi.json", "/docs", "/records", "/nothing"):
                 answer = caller.get(path)

@@ -57,6 +57,61 @@ def test_what_is_no_page(caller: httpx2.Client) -> None:
         problem(caller.get(f"/records?{query}"), 422, "bad-body")
 
 
+def test_records_are_found_by_id_and_by_words(caller: httpx2.Client) -> None:
+    everything = caller.get("/records?count=100").json()["records"]
+
+    def found(words: str, **query: object) -> tuple[list[str], dict[str, Any]]:
+        params = {"search": words, **{key: str(value) for key, value in query.items()}}
+        answer = caller.get("/records", params=params)
+        assert answer.status_code == 200, answer.text
+        facts: dict[str, Any] = answer.json()
+        return [one["problem_id"] for one in facts["records"]], facts
+
+    for words in ("ROWS of", "  case   7? ", "22 seats", "q1", "#### 9"):
+        # A text of the record has all the words.
+        wanted = {
+            one["problem_id"]
+            for one in everything
+            if all(
+                word in " ".join((one["problem_id"], one["problem"], one["solution"])).casefold()
+                for word in words.casefold().split()
+            )
+        }
+        ids, facts = found(words, count=100)
+        assert set(ids) == wanted
+        assert facts["total"] == len(wanted)
+        assert facts["searched"] == len(everything)
+        pages = [found(words, count=7, first=first)[0] for first in range(0, 60, 7)]
+        assert [one for page in pages for one in page] == ids
+    # A record's own name comes first.
+    assert found("q1")[0][0] == "q1"
+    assert found("nobody")[1]["total"] == 0
+    assert found("q1")[1]["records"][0]["split"] in ("train", "validation", "test")
+    problem(caller.get("/records?search=q&first=999000"), 422, "bad-body")
+    problem(caller.get("/records?search=" + "x" * 1001), 422, "bad-body")
+
+
+def test_a_search_reads_a_store_once(tmp_path: Path) -> None:
+    identity = sample_identity(width=2)
+    store = LmdbStore(str(tmp_path / "s"), "write", LmdbSettings())
+    store.begin(identity)
+    store.write([sample_record(identity, f"p-{i:04}", steps=1) for i in range(2000)])
+    store.commit()
+    records: Any = Records(SimpleNamespace(store=store))  # type: ignore[arg-type]
+    assert records.search("p-1999", 5).records[0].problem_id == "p-1999"
+    began = time.monotonic()
+    for i in range(20):
+        assert records.search(f"p-1{i:03}", 5).total == 1
+    assert time.monotonic() - began < 1
+    # What is added later is found, too.
+    store.write([sample_record(identity, "later", steps=1)])
+    store.commit()
+    assert records.search("later", 5).total == 1
+    store.delete([RecordKey("p-0007")])
+    assert records.search("p-0007", 5).total == 0
+    store.close()
+
+
 def test_a_large_store_is_not_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     identity = sample_identity(width=2)
     store = LmdbStore(str(tmp_path / "s"), "write", LmdbSettings())

@@ -12,7 +12,9 @@ import pytest
 from evaluation_stores import solution, statement
 from services import client, opened, problem, running
 
+from rjepa_core.domain.problem import split_of, statement_hash
 from rjepa_core.domain.trace import RecordKey
+from rjepa_core.ports.world_model import Context
 from rjepa_core.scoring.serving import Served
 from rjepa_core.scoring.surprise import score
 from rjepa_core.scoring.text_encoder import sequence_of
@@ -86,6 +88,55 @@ def test_what_was_expected_are_the_stored_steps_nearest(
     trace = store.get(RecordKey(near["problem_id"], near["sample"])).trace
     assert near["text"] == trace.step_texts[near["step"]]
     assert near["problem"] == trace.problem.statement
+
+
+@pytest.mark.parametrize("pasted", ["  {}", "{}\n", "WORDS", "{} !"])
+def test_neighbours_are_never_of_the_same_problem(
+    caller: httpx2.Client, served: Served, pasted: str
+) -> None:
+    """However the problem is spaced or spelled; of several samples, too."""
+    assert served.stored is not None
+    for number in (3, 8, 14):
+        record = served.stored.store.get(RecordKey(f"q{number}"))
+        statement = record.trace.problem.statement
+        spelled = statement.upper().replace(" ", "\n") if pasted == "WORDS" else None
+        body = {"problem": spelled or pasted.format(statement), "expected": 20}
+        body["solution"] = record.trace.completion
+        found = caller.post("/score_text", json=body).json()
+        of_record = caller.post("/score_record", json={"problem_id": f"q{number}", "expected": 20})
+        for near in [*found["expected"], *of_record.json()["expected"]]:
+            assert near["problem"] != statement
+            assert near["problem_id"] != f"q{number}"
+            assert near["split"] == split_of(statement_hash(near["problem"])).value
+        texts = [near["text"].strip() for near in found["expected"]]
+        assert len(texts) == len(set(texts)) == 20
+
+
+def test_a_foreign_step_is_put_into_a_record(caller: httpx2.Client, served: Served) -> None:
+    assert served.stored is not None
+    store, model = served.stored.store, served.world_model
+    own, donor = store.get(RecordKey("q3")), store.get(RecordKey("q8"))
+    body = {"problem_id": "q3", "foreign_at": 1, "foreign_problem_id": "q8", "foreign_step": 0}
+    found = caller.post("/score_record", json=body).json()
+    assert found["steps"][1]["text"] == donor.trace.step_texts[0]
+    assert found["steps"][0]["text"] == own.trace.step_texts[0]
+    sequence = sequence_of(own)
+    sequence.latents[1] = sequence_of(donor).latents[0]
+    wanted = model.surprise([sequence], Context.OTHERS)[0]
+    np.testing.assert_allclose([s["surprise"] for s in found["steps"]], wanted, rtol=1e-4)
+    # The store is as it was.
+    np.testing.assert_array_equal(store.get(RecordKey("q3")).latents, own.latents)
+    for wrong, pointer in (
+        ({"foreign_at": 99}, "/foreign_at"),
+        ({"foreign_step": 99}, "/foreign_step"),
+        ({"foreign_problem_id": "nobody"}, "/foreign_problem_id"),
+    ):
+        answer = caller.post("/score_record", json={**body, **wrong})
+        assert answer.json()["pointer"] == pointer
+        assert answer.status_code in (404, 422)
+    del body["foreign_problem_id"]
+    facts = problem(caller.post("/score_record", json=body), 422, "bad-body")
+    assert facts["pointer"] == "/foreign_problem_id"
 
 
 def test_solutions_are_ranked_by_their_surprise(caller: httpx2.Client) -> None:

@@ -27,6 +27,7 @@ from rjepa_adapters.world_model import checkpoint as files
 from rjepa_adapters.world_model.inference import JepaWorldModel, device_of, find_checkpoint
 from rjepa_adapters.world_model.run import train
 from rjepa_core.config import structure, unstructure
+from rjepa_core.domain import floors
 from rjepa_core.errors import DiskFullError, UsageError
 from rjepa_core.plugins.locate import open_store
 from rjepa_core.ports.world_model import LatentSequence, TrainSummary, TrainWatch, WorldModel
@@ -118,6 +119,31 @@ def test_a_run_says_what_it_did(trained: tuple[str, TrainSummary]) -> None:
     assert set(info.quantiles) >= {0, 2, 3, 4, 5}
     assert all(len(values) == 101 for values in info.quantiles.values())
     assert list(info.quantiles[0]) == sorted(info.quantiles[0])
+    assert set(info.compared) == set(info.quantiles)
+    assert info.compared[0] == sum(many for steps, many in info.compared.items() if steps)
+    assert summary.too_little == info.too_little is not None
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_run_on_too_little_warns_of_that_alone_and_once(
+    store: str, tmp_path: Path, objective: str
+) -> None:
+    """Not of a collapse: a batch of few rows has few dimensions."""
+    said: list[str] = []
+    settings = settings_of(store, model={"objective": objective}, max_epochs=2)
+    train(str(tmp_path / "r"), settings, TrainWatch(warn=said.append))
+    [line] = said
+    assert "problems to train on: from fewer than 200" in line
+
+
+def test_a_run_on_enough_warns_of_nothing(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(floors, "FEWEST_PROBLEMS", 50)
+    said: list[str] = []
+    settings = settings_of(store, max_epochs=1)
+    summary = train(str(tmp_path / "r"), settings, TrainWatch(warn=said.append))
+    assert (said, summary.too_little) == ([], None)
 
 
 def test_the_loss_goes_down_where_there_is_something_to_learn(store: str, tmp_path: Path) -> None:

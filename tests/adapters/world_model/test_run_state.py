@@ -205,8 +205,9 @@ MODELS: dict[str, Callable[[Tensors], object]] = {
     "is missing": lambda t: t.pop(NORM),
     "no tensor of the model": lambda t: t.update(more=torch.ones(3)),
     "no statistics": lambda t: t.pop(MEAN),
-    "F16 [16], where its settings ask for F32": lambda t: some(t, NORM, torch.ones(16).half()),
-    "I64": lambda t: some(t, NORM, torch.ones(16).long()),
+    "I64 [16], where its settings ask for F32": lambda t: some(t, NORM, torch.ones(16).long()),
+    "F16 [4, 4]": lambda t: some(t, NORM, torch.ones(4, 4).half()),
+    f"{STD} is F16": lambda t: some(t, STD, t[STD].half()),
     "[4, 4]": lambda t: some(t, NORM, torch.ones(4, 4)),
     f"{NORM} has a value that is not finite": lambda t: t[NORM].fill_(float("nan")),
     f"{MEAN} has a value that is not finite": lambda t: t[MEAN].fill_(float("inf")),
@@ -219,6 +220,21 @@ MODELS: dict[str, Callable[[Tensors], object]] = {
 def test_a_model_of_another_kind_is_one_line(run: Path, said: str) -> None:
     rewrite(run, model=MODELS[said])
     assert said in refusal(run)
+
+
+def test_weights_may_be_kept_in_half_the_space(run: Path) -> None:
+    width = JepaWorldModel(str(run), "cpu").info.hidden_size
+    values = np.random.default_rng(0).standard_normal((4, width)).astype(np.float32)
+    given = [LatentSequence(values[1:], values[0])]
+    whole = JepaWorldModel(str(run), "cpu").surprise(given)
+
+    def halve(tensors: Tensors) -> None:
+        for name, values in tensors.items():
+            if not name.startswith("statistics."):
+                tensors[name] = values.half()
+
+    rewrite(run, model=halve)
+    np.testing.assert_allclose(JepaWorldModel(str(run), "cpu").surprise(given), whole, rtol=1e-2)
 
 
 def many_keys(place: Path) -> None:

@@ -39,3 +39,12 @@ def test_a_wide_table_is_shown_in_parts() -> None:
 def test_a_long_name_leaves_room_for_one_figure_a_part() -> None:
     rows = [line for line in lines(facts(3, "n" * 150)) if "nnn" in line]
     assert [row.count("0.500") for row in rows] == [1, 1, 1]
+
+
+def test_too_little_is_said_at_the_head_and_once() -> None:
+    known = facts(1)
+    known["facts"]["too_little"] = "3 problems to evaluate on: too few"
+    one = {"location": "r", "objective": "frozen", "too_little": "9 problems to train on: too few"}
+    known["world_models"] = {"a": one, "b": one}
+    shown = [line for line in lines(known) if line.startswith("too little: ")]
+    assert [line.split()[2] for line in shown] == ["3", "9"]

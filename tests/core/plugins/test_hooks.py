@@ -32,8 +32,9 @@ def test_it_is_current(writer: ModuleType) -> None:
 
 def test_every_kind_has_a_port_and_a_suite(writer: ModuleType) -> None:
     assert set(writer.PORTS) == set(KINDS.values())
-    for ports, suites in writer.PORTS.values():
-        assert ports
+    for kind, (ports, suites) in writer.PORTS.items():
+        # A pretrained run is opened by the adapter of a world model.
+        assert ports or kind == "pretrained_run"
         for suite in suites:
             module, _, name = suite.partition(".")
             contract = getattr(importlib.import_module(f"rjepa_core.testing.{module}"), name)

@@ -10,14 +10,22 @@ from typing import Any
 
 import pytest
 
-from rjepa_core.errors import ArgumentError, UnknownAdapterError
-from rjepa_core.plugins.hooks import GROUP, StoreAdapter, hookimpl
+from rjepa_core.errors import ArgumentError, UnknownAdapterError, UsageError
+from rjepa_core.plugins.hooks import (
+    GROUP,
+    PretrainedRunAdapter,
+    StoreAdapter,
+    WorldModelAdapter,
+    hookimpl,
+)
 from rjepa_core.plugins.locate import (
+    PRETRAINED,
     StorePlace,
     find_store,
     is_store,
     locate,
     open_store,
+    open_world_model,
     split_location,
 )
 from rjepa_core.plugins.registry import Registry
@@ -113,3 +121,43 @@ def test_a_directory_may_look_like_a_name_and_a_place(
     assert not is_store("hf:owner/name", Registry())
     with pytest.raises(UnknownAdapterError, match=r"unknown store 'my_runs'; .*: \./my_runs:3$"):
         locate("my_runs:3")
+
+
+def carries(monkeypatch: pytest.MonkeyPatch, *names: str) -> Registry:
+    """A kind of world model that lives at `place-…`, and pretrained ones of these names there."""
+    module = ModuleType("carries_a_run")
+    kind = WorldModelAdapter(
+        name="kind",
+        open=lambda place, device: (place, device),  # type: ignore[arg-type,return-value]
+        claims=lambda place: place.startswith("place-") or place == "both",
+    )
+    runs = [PretrainedRunAdapter(name=n, location=lambda n=n: f"place-of-{n}") for n in names]  # type: ignore[misc]
+    module.rjepa_world_models = hookimpl(lambda: [kind], specname="rjepa_world_models")  # type: ignore[attr-defined]
+    module.rjepa_pretrained_runs = hookimpl(lambda: runs, specname="rjepa_pretrained_runs")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return Registry([EntryPoint("carrier", module.__name__, GROUP)])
+
+
+def test_a_pretrained_world_model_is_opened_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = carries(monkeypatch, "mine", "both")
+    assert open_world_model("mine", "cpu", registry) == ("place-of-mine", "cpu")
+    assert open_world_model("place-x", "cpu", registry) == ("place-x", "cpu")
+    with pytest.raises(UsageError, match=r"both: is a pretrained .* the run is \./both"):
+        open_world_model("both", "cpu", registry)
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_missing_package_is_named_with_its_command(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    with pytest.raises(UsageError, match=f"run: pip install {PRETRAINED[name]} "):
+        open_world_model(name, "cpu", carries(monkeypatch))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("gsm8k-smolm2", "did you mean 'gsm8k-smollm2'"), ("minne", "'mine'"), ("runs/wm", "nor")],
+)
+def test_a_near_miss_is_told(monkeypatch: pytest.MonkeyPatch, name: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=f"{name}: there is no trained world model.*{hint}"):
+        open_world_model(name, "cpu", carries(monkeypatch, "mine"))

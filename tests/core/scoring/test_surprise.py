@@ -12,6 +12,7 @@ import pytest
 from latent_stores import make_store
 
 from rjepa_core import RecordKey, open_store
+from rjepa_core.domain.floors import FEWEST_COMPARED
 from rjepa_core.errors import IdentityError
 from rjepa_core.ports.world_model import (
     Context,
@@ -20,7 +21,7 @@ from rjepa_core.ports.world_model import (
     TargetSpace,
     WorldModelInfo,
 )
-from rjepa_core.scoring.surprise import percentile, score
+from rjepa_core.scoring.surprise import comparison, percentile, score
 from rjepa_core.testing.samples import sample_identity
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -74,6 +75,26 @@ def test_percentiles_are_those_of_traces_as_long() -> None:
     assert percentile(INFO, 4, 5.0) == pytest.approx(100 * 5 / 101)
     assert percentile(INFO, 3, 1e9) == 100.0
     assert percentile(attrs.evolve(INFO, quantiles={}), 3, 1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("compared", "steps", "said"),
+    [
+        ({}, 3, "of the steps in solutions of 3 steps, validation"),
+        ({0: 90, 3: FEWEST_COMPARED}, 3, "of the steps in solutions of 3 steps, validation, 20 of"),
+        ({0: 90, 3: FEWEST_COMPARED - 1}, 3, "solutions of any length, validation, 90 of them"),
+        ({0: 90, 3: 6}, 4, "solutions of any length, validation, 90 of them"),
+        ({0: FEWEST_COMPARED - 1, 3: 6}, 3, None),
+        ({0: FEWEST_COMPARED - 1}, 4, None),
+    ],
+)
+def test_what_a_step_is_compared_with_is_said_or_nothing_is(
+    compared: dict[int, int], steps: int, said: str | None
+) -> None:
+    info = attrs.evolve(INFO, compared=compared)
+    found = comparison(info, steps)
+    assert (percentile(info, steps, 1.0) is None) == (said is None)
+    assert found is None if said is None else said in str(found)
 
 
 def test_train_load_and_score_in_fifteen_lines(

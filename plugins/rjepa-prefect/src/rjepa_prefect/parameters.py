@@ -12,10 +12,10 @@ from attrs import validators as v
 
 from rjepa_core import ExtractionSettings, Registry, TrainSettings
 from rjepa_core.config import structure, unstructure
-from rjepa_core.errors import InputError, SettingsError, UsageError
+from rjepa_core.errors import SettingsError, UsageError
 from rjepa_core.evaluation import EvaluateRunSettings
 from rjepa_core.extraction import resolve_extraction
-from rjepa_core.plugins import WorldModelAdapter, locate, split_location
+from rjepa_core.plugins import WorldModelAdapter, locate, locate_world_model, split_location
 from rjepa_core.training import DEFAULT_TRAINER
 
 Values = dict[str, Any]
@@ -141,9 +141,8 @@ def check_places(
         if _resolve(place) != _resolve(store):
             locate(place, registry).require()
     for place in asked.world_models if asked else ():
-        known = any(one.claims(place) for one in registry.each(WorldModelAdapter))
-        if Path(place).resolve() != Path(out).resolve() and not known:
-            raise InputError(f"evaluate.world_models: {place}: there is no trained world model")
+        if Path(place).resolve() != Path(out).resolve():
+            locate_world_model(place, registry)
 
 
 def _resolve(store: str) -> tuple[str, Path]:

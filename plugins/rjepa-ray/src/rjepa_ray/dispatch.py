@@ -21,6 +21,7 @@ from rjepa_core.ports.backend import InFlight, Room
 from rjepa_core.ports.executor import Ending, Progress, Watch, WorkQueue
 from rjepa_core.ports.scheduler import Decision
 from rjepa_core.ports.store import RecordSink
+from rjepa_core.text import count
 
 from .crew import Crew, Member
 from .messages import Answer, Lost, Parcel
@@ -176,7 +177,7 @@ class Dispatch:
             else:
                 again.append(item)
         self._put_back(again)
-        redone = f"; {len(work)} problems go to others" if work else ""
+        redone = f"; others get {count(len(work), 'problem')}" if work else ""
         detail = f"{member.name}: {why}{redone}"
         self._watch.decided(Decision(max(1, before), max(1, self._rows()), LOST_WORKER, detail))
 

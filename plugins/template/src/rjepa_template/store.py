@@ -29,7 +29,15 @@ from rjepa_core.errors import (
     StoreLockedError,
     StoreNotFoundError,
 )
-from rjepa_core.ports.store import Entry, Snapshot, StoreMode, StoreStats, check_mode, json_entry
+from rjepa_core.ports.store import (
+    Entry,
+    LatentStore,
+    Snapshot,
+    StoreMode,
+    StoreStats,
+    check_mode,
+    json_entry,
+)
 
 from .codec import encode_failure, encode_record, id_bytes
 from .reading import StoreReader, connect
@@ -58,7 +66,7 @@ def exists(location: str) -> bool:
     return head[:15] == b"SQLite format 3" and head[68:72] == APPLICATION.to_bytes(4, "big")
 
 
-class TemplateStore:
+class TemplateStore(LatentStore):
     """See `LatentStore`."""
 
     def __init__(self, location: str, mode: StoreMode, settings: TemplateStoreSettings) -> None:

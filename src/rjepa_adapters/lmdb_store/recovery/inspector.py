@@ -16,6 +16,7 @@ import lmdb
 
 from rjepa_core.domain.identity import differences
 from rjepa_core.errors import RJepaError, StoreError, StoreLockedError
+from rjepa_core.text import count
 
 from ..directory import WriterLock
 from ..environment import Environment
@@ -241,23 +242,23 @@ class _Check:
         table = self.environment.later_table("grades")
         if table is None:
             return
-        tally, count, digest, broken = None, 0, 0, self.broken
+        tally, found, digest, broken = None, 0, 0, self.broken
         with self.txn.cursor(table) as cursor:
             for key, value in cursor:
-                self.channel.progress("grades", count)
+                self.channel.progress("grades", found)
                 raw_key = bytes(key)
                 try:
                     if raw_key == GRADES_TALLY:
                         tally = decode_grades_tally(value)
                     else:
                         decode_grade(raw_key, value)
-                        count, digest = count + 1, digest + grade_digest(raw_key, value)
+                        found, digest = found + 1, digest + grade_digest(raw_key, value)
                 except MismatchError as error:
                     name = name_key(raw_key) if raw_key != GRADES_TALLY else "tally"
                     self._damage("grade", name, str(error))
-        if tally != (count, digest % 2**128) and self.broken == broken:
-            kept = "nothing" if tally is None else f"{tally[0]} grades"
-            self._damage("grade", "tally", f"it counts {kept}, found are {count}")
+        if tally != (found, digest % 2**128) and self.broken == broken:
+            kept = "nothing" if tally is None else count(tally[0], "grade")
+            self._damage("grade", "tally", f"it counts {kept}, found are {found}")
 
     def _history(self) -> None:
         with self.txn.cursor(self.environment.table("history")) as cursor:
@@ -286,7 +287,7 @@ class _Check:
         for table in ("vectors", "texts", "order", "index"):
             entries = self.txn.stat(self.environment.table(table))["entries"]
             if entries != tally.records:
-                why = f"it has {entries} entries for {tally.records} records"
+                why = f"it has {count(entries, 'entry')} for {count(tally.records, 'record')}"
                 self._damage("tally", table, why)
 
 

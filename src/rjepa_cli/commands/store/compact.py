@@ -7,7 +7,9 @@ import click
 from rjepa_core.plugins import locate
 from rjepa_core.text import count, size
 
+from ...completion import stores
 from ...console import Screen
+from ...help import GroupedCommand
 from ...progress import ToolMeter
 from ...signals import Interrupts
 from .options import LEAVING, opened, usual_options
@@ -15,12 +17,13 @@ from .options import LEAVING, opened, usual_options
 
 @click.command(
     "compact",
+    cls=GroupedCommand,
     epilog="""\b
 Examples:
   rjepa-cli store compact runs/qwen
 """,
 )
-@click.argument("store", metavar="STORE")
+@click.argument("store", metavar="STORE", shell_complete=stores)
 @usual_options
 def command(store: str, as_json: bool) -> int:
     """Rewrite STORE without the space that removed and replaced records left.

@@ -10,7 +10,9 @@ import click
 from rjepa_core.plugins import locate
 from rjepa_core.text import count, size
 
+from ...completion import folders, stores
 from ...console import Screen
+from ...help import OUTPUT, GroupedCommand
 from ...progress import ToolMeter
 from ...signals import Interrupts
 from .options import LEAVING, opened, usual_options
@@ -18,6 +20,8 @@ from .options import LEAVING, opened, usual_options
 
 @click.command(
     "export",
+    cls=GroupedCommand,
+    groups={OUTPUT: ["--format", "--per-shard"]},
     epilog="""\b
 Examples:
   rjepa-cli store export runs/qwen shards
@@ -25,8 +29,8 @@ Examples:
   rjepa-cli store export runs/qwen dataset --format dataset
 """,
 )
-@click.argument("store", metavar="STORE")
-@click.argument("folder", metavar="DIR")
+@click.argument("store", metavar="STORE", shell_complete=stores)
+@click.argument("folder", metavar="DIR", shell_complete=folders)
 @click.option(
     "--format",
     "layout",

@@ -25,34 +25,39 @@ from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import ProblemSettings
 from rjepa_core.text import count, shell_word
 
+from ...completion import files, folders, stores
 from ...config import field_pairs
 from ...console import Screen
 from ...errors import InterruptedRunError
+from ...help import GroupedCommand
 from ...progress import ToolMeter
 from ...signals import Interrupts
 from ...wording import wording
-from .named_identity import MARK, given_options, identity_options, named_identity
+from .named_identity import IDENTITY_GROUPS, MARK, given_options, identity_options, named_identity
 from .options import LEAVING, opened, usual_options
 from .shard_folder import ShardFolder
 
 
 @click.command(
     "import",
+    cls=GroupedCommand,
+    groups={**IDENTITY_GROUPS, "Statements": ["--problems", "--field", "--problem-id"]},
     epilog="""\b
 Examples:
-  rjepa-cli store import shards runs/again            (what `store export` wrote)
+  rjepa-cli store import shards runs/again         (what `store export` wrote)
 
 \b
   Shards of the original project, which do not say how they were made:
   rjepa-cli store import gsm8k_train_smollm2 runs/gsm8k \\
-      --model SmolLM2-135M-Instruct --layer -2 --hidden-states 31 --pooling mean \\
-      --compute-dtype float32 --quantisation none --steps lines --generation given \\
+      --model SmolLM2-135M-Instruct --layer -2 --hidden-states 31 \\
+      --pooling mean --compute-dtype float32 --quantisation none \\
+      --steps lines --generation given \\
       --problems gsm8k_train.jsonl --field statement=question \\
       --problem-id "gsm8k-train-{line:05d}"
 """,
 )
-@click.argument("folder", metavar="DIR")
-@click.argument("store", metavar="STORE")
+@click.argument("folder", metavar="DIR", shell_complete=folders)
+@click.argument("store", metavar="STORE", shell_complete=stores)
 @identity_options
 @click.option(
     "--problems",
@@ -60,6 +65,7 @@ Examples:
     multiple=True,
     metavar="FILE",
     help="Statements by problem id, for shards that have none. Repeatable.",
+    shell_complete=files,
 )
 @click.option(
     "--field",

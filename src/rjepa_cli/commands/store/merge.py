@@ -19,8 +19,10 @@ from rjepa_core.stores import MergeReport, check_prompts_alike
 from rjepa_core.stores import merge as merge_stores
 from rjepa_core.text import count, shell_word
 
+from ...completion import stores
 from ...console import Screen
 from ...errors import InterruptedRunError
+from ...help import GroupedCommand
 from ...progress import ToolMeter
 from ...signals import Interrupts
 from .options import opened, usual_options
@@ -28,14 +30,16 @@ from .options import opened, usual_options
 
 @click.command(
     "merge",
+    cls=GroupedCommand,
+    groups={"Records that differ": ["--on-conflict"]},
     epilog="""\b
 Examples:
   rjepa-cli store merge runs/all runs/machine-1 runs/machine-2
   rjepa-cli store merge runs/all runs/redone --on-conflict source
 """,
 )
-@click.argument("target", metavar="TARGET")
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.argument("target", metavar="TARGET", shell_complete=stores)
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True, shell_complete=stores)
 @click.option(
     "--on-conflict",
     "winner",

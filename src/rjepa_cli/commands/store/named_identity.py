@@ -10,7 +10,9 @@ import click
 from rjepa_core.domain.identity import Generation, Identity, LatentSpace, PromptIdentity
 from rjepa_core.errors import InputError, SettingsError, UsageError
 from rjepa_core.settings import POOLINGS, STORED_STRATEGIES, check_template
+from rjepa_core.text import count
 
+from ...completion import files
 from ...config import template_files
 from .shard_folder import ShardShape
 
@@ -68,6 +70,7 @@ _OPTIONS = (
         multiple=True,
         metavar="[DOMAIN=]FILE",
         help="Text with {statement} once in it. Repeatable.  [default: unknown]",
+        shell_complete=files,
     ),
     click.option("--system", metavar="TEXT", help="System text, if there was one."),
     click.option("--thinking", is_flag=True, help="Models that can think were asked to."),
@@ -99,6 +102,29 @@ _OPTIONS = (
     click.option("--seed", type=click.IntRange(min=0), metavar="N", help="If sampled."),
     click.option("--stop", multiple=True, metavar="TEXT", help="If sampled. Repeatable."),
 )
+IDENTITY_GROUPS = {
+    "Model": [
+        "--model",
+        "--content",
+        "--tokenizer",
+        "--chat-format",
+        "--compute-dtype",
+        "--quantisation",
+        "--hidden-states",
+    ],
+    "Prompt": ["--prompt-template", "--system", "--thinking", "--date"],
+    "Vectors": ["--layer", "--pooling", "--hidden-size", "--steps"],
+    "Solutions": [
+        "--generation",
+        "--keep-notes",
+        "--max-new-tokens",
+        "--temperature",
+        "--top-p",
+        "--top-k",
+        "--seed",
+        "--stop",
+    ],
+}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -132,7 +158,9 @@ def named_identity(options: dict[str, Any], shape: ShardShape, where: str) -> Id
         )
     layers = _layers(options["layer"], options["hidden_states"])
     if len(layers) != shape.layers:
-        raise InputError(f"{where}: the shards hold {shape.layers} layers, --layer names {layers}")
+        raise InputError(
+            f"{where}: the shards hold {count(shape.layers, 'layer')}, --layer names {layers}"
+        )
     if options["hidden_size"] not in (None, shape.hidden_size):
         raise InputError(
             f"{where}: the shards' hidden size is {shape.hidden_size}, "
@@ -169,7 +197,8 @@ def _layers(layers: Iterable[int], hidden_states: int | None) -> tuple[int, ...]
                 "layers plus one)"
             )
         if hidden_states is not None and not -hidden_states <= layer < hidden_states:
-            raise UsageError(f"--layer {layer}: with {hidden_states} hidden states there is none")
+            states = count(hidden_states, "hidden state")
+            raise UsageError(f"--layer {layer}: with {states} there is none")
         absolute.append(layer % hidden_states if hidden_states else layer)
     if len(set(absolute)) < len(absolute):
         raise UsageError(f"--layer names a layer twice: {', '.join(map(str, absolute))}")

@@ -13,7 +13,9 @@ from rjepa_core.plugins import Registry, StorePlace, locate
 from rjepa_core.ports.maintenance import RepairReport
 from rjepa_core.text import count
 
+from ...completion import stores
 from ...console import Screen
+from ...help import GroupedCommand
 from ...progress import ToolMeter
 from ...signals import Interrupts
 from .options import DAMAGED, LEAVING, damage_lines, opened, usual_options
@@ -24,6 +26,7 @@ Facts = dict[str, Any]
 
 @click.command(
     "repair",
+    cls=GroupedCommand,
     epilog="""\b
 Examples:
   rjepa-cli store repair runs/qwen runs/qwen-repaired
@@ -32,8 +35,8 @@ Examples:
 Exit codes: 0 sound, and nothing was lost; 3 damaged.
 """,
 )
-@click.argument("store", metavar="STORE")
-@click.argument("target", metavar="TARGET")
+@click.argument("store", metavar="STORE", shell_complete=stores)
+@click.argument("target", metavar="TARGET", shell_complete=stores)
 @usual_options
 def command(store: str, target: str, as_json: bool) -> int:
     """Save every readable record of STORE into the new store TARGET.

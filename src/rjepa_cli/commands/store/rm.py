@@ -11,8 +11,10 @@ from rjepa_core.plugins import locate
 from rjepa_core.stores import Selection, select
 from rjepa_core.text import count, visible
 
+from ... import completion
 from ...console import Screen
 from ...errors import InterruptedRunError
+from ...help import GroupedCommand
 from ...signals import Interrupts
 from .options import LEAVING, opened, usual_options
 from .resume import commands
@@ -20,16 +22,18 @@ from .resume import commands
 
 @click.command(
     "rm",
+    cls=GroupedCommand,
+    groups={"What is removed": ["--reason", "--yes"]},
     epilog="""\b
 Examples:
-  rjepa-cli store rm runs/qwen gsm8k-17 gsm8k-18      (all samples of two problems)
-  rjepa-cli store rm runs/qwen gsm8k-17#2             (its sample 2 alone)
+  rjepa-cli store rm runs/qwen gsm8k-17 gsm8k-18 (all samples of two problems)
+  rjepa-cli store rm runs/qwen gsm8k-17#2        (its sample 2 alone)
   rjepa-cli store rm runs/qwen --reason "out of memory" --yes
-  rjepa-cli show runs/qwen --failures                 (the reasons in the store)
+  rjepa-cli show runs/qwen --failures            (the reasons in the store)
 """,
 )
-@click.argument("store", metavar="STORE")
-@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.argument("store", metavar="STORE", shell_complete=completion.stores)
+@click.argument("ids", metavar="[ID]...", nargs=-1, shell_complete=completion.ids)
 @click.option(
     "--reason",
     "reasons",

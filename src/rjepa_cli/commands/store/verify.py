@@ -11,7 +11,9 @@ from rjepa_core.plugins import locate
 from rjepa_core.ports.maintenance import VerifyReport
 from rjepa_core.text import count, duration, shell_word
 
+from ...completion import stores
 from ...console import Screen
+from ...help import GroupedCommand
 from ...progress import ToolMeter
 from ...signals import Interrupts
 from .options import DAMAGED, LEAVING, damage_lines, usual_options
@@ -21,6 +23,7 @@ Facts = dict[str, Any]
 
 @click.command(
     "verify",
+    cls=GroupedCommand,
     epilog="""\b
 Examples:
   rjepa-cli store verify runs/qwen
@@ -30,7 +33,7 @@ Examples:
 Exit codes: 0 sound, 3 damaged.
 """,
 )
-@click.argument("store", metavar="STORE")
+@click.argument("store", metavar="STORE", shell_complete=stores)
 @usual_options
 def command(store: str, as_json: bool) -> int:
     """Read everything in STORE and name each damaged record.

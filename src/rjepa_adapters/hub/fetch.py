@@ -1,0 +1,238 @@
+"""Download a world model or a store from the hub, and open it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar, overload
+
+import attrs
+
+from rjepa_core.errors import ArgumentError, InputError, RJepaError, UsageError
+from rjepa_core.plugins import Registry, open_store, open_world_model
+from rjepa_core.ports.store import LatentStore
+from rjepa_core.ports.world_model import WorldModel
+
+from ..paths import unfinished
+
+PREFIX = "hf:"
+Kind = Literal["world_model", "store"]
+REPO_TYPES: dict[Kind, str] = {"world_model": "model", "store": "dataset"}
+# What is downloaded, and the file without which a repository holds none.
+FILES: dict[Kind, list[str]] = {
+    "world_model": ["config.yaml", "best.json", "metrics.csv", "report.html", "checkpoints/*"],
+    "store": ["data.mdb", "identity.json"],
+}
+NEEDED: dict[Kind, str] = {"world_model": "best.json", "store": "data.mdb"}
+_NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
+T = TypeVar("T")
+
+
+class HubError(RJepaError):
+    """The hub cannot be reached, or does not do what it was asked to."""
+
+
+@attrs.frozen
+class HubPlace:
+    """What `USER/NAME@REVISION` names.
+
+    Attributes:
+        repo_id: `USER/NAME`.
+        revision: branch, tag or commit; None for the main branch.
+    """
+
+    repo_id: str
+    revision: str | None = None
+
+    @classmethod
+    def of(cls, location: str) -> HubPlace:
+        """Return the place of a location, with or without `hf:`.
+
+        Raises:
+            InputError: it is not `USER/NAME` or `USER/NAME@REVISION`.
+        """
+        found = _NAME.fullmatch(location.removeprefix(PREFIX))
+        if found is None:
+            raise InputError(f"{location}: expected hf:USER/NAME or hf:USER/NAME@REVISION")
+        return cls(found["repo"], found["revision"])
+
+
+@overload
+def from_pretrained(
+    repo_id: str,
+    kind: Literal["world_model"] = ...,
+    *,
+    revision: str | None = ...,
+    device: str = ...,
+    token: str | None = ...,
+    registry: Registry | None = ...,
+) -> WorldModel: ...
+@overload
+def from_pretrained(
+    repo_id: str,
+    kind: Literal["store"],
+    *,
+    revision: str | None = ...,
+    device: str = ...,
+    token: str | None = ...,
+    registry: Registry | None = ...,
+) -> LatentStore: ...
+
+
+def from_pretrained(
+    repo_id: str,
+    kind: Kind = "world_model",
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    token: str | None = None,
+    registry: Registry | None = None,
+) -> WorldModel | LatentStore:
+    """Download a world model or a store, unless it is here already, and open it.
+
+    Args:
+        repo_id: `USER/NAME`, with `hf:` in front or not, with `@REVISION` after it or not.
+        kind: `world_model`, or `store` to be read.
+        revision: branch, tag or commit.
+        device: of a world model: `auto`, `cpu`, `cuda`, ….
+        token: of the hub; None takes that of `huggingface_hub`.
+        registry: finds the adapters.
+
+    Raises:
+        ArgumentError: there is no such kind.
+        InputError: there is no such repository, or it holds none.
+        HubError: the hub cannot be reached, and nothing is here.
+    """
+    if kind not in REPO_TYPES:
+        raise ArgumentError(f"kind: got {kind!r:.80}, expected {' or '.join(REPO_TYPES)}")
+    folder = str(fetch(repo_id, kind, revision, token))
+    if kind == "store":
+        return open_store(folder, "read", registry)
+    return open_world_model(folder, device, registry)
+
+
+def fetch(location: str, kind: Kind, revision: str | None = None, token: str | None = None) -> Path:
+    """Return the folder of a world model or store of the hub, downloaded if it is not here.
+
+    Raises:
+        InputError: there is no such repository, or it holds none.
+        HubError: the hub cannot be reached, and nothing is here.
+    """
+    from huggingface_hub import snapshot_download
+
+    place = HubPlace.of(location)
+    shown = f"{PREFIX}{location.removeprefix(PREFIX)}"
+    found = Path(
+        asked(
+            shown,
+            lambda: snapshot_download(
+                place.repo_id,
+                repo_type=REPO_TYPES[kind],
+                revision=revision or place.revision,
+                token=token,
+                allow_patterns=FILES[kind],
+            ),
+        )
+    )
+    if not (found / NEEDED[kind]).is_file():
+        what = "world model" if kind == "world_model" else "store"
+        raise InputError(
+            f"{shown}: this {REPO_TYPES[kind]} repository holds no {what} of rjepa: it has no "
+            f"{NEEDED[kind]}"
+        )
+    return _as_plain_files(found, kind)
+
+
+def _as_plain_files(snapshot: Path, kind: Kind) -> Path:
+    """Return a folder of the same files without links, which a world model refuses to follow."""
+    from huggingface_hub import constants
+
+    name = snapshot.parent.parent.name
+    target = Path(constants.HF_HOME) / "rjepa" / name / snapshot.name
+    if not (target / NEEDED[kind]).is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished(str(target), NEEDED[kind]) as folder:
+            for file in snapshot.rglob("*"):
+                if file.is_file():
+                    copy = folder / file.relative_to(snapshot)
+                    copy.parent.mkdir(parents=True, exist_ok=True)
+                    _link(file.resolve(), copy)
+    return target
+
+
+def _link(file: Path, copy: Path) -> None:
+    """Give a file another name, or copy it where that cannot be."""
+    import shutil
+
+    try:
+        os.link(file, copy)
+    except OSError:
+        shutil.copyfile(file, copy)
+
+
+def is_store(location: str) -> bool:
+    """Return whether a data set of the hub is a store; a hub that does not answer has none."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    try:
+        place = HubPlace.of(location)
+    except InputError:
+        return False
+    file, kind = NEEDED["store"], REPO_TYPES["store"]
+    cached = try_to_load_from_cache(place.repo_id, file, revision=place.revision, repo_type=kind)
+    if isinstance(cached, str):
+        return True
+    try:
+        return HfApi().file_exists(place.repo_id, file, repo_type=kind, revision=place.revision)
+    except Exception:  # the library and the network may raise anything
+        return False
+
+
+def local_run(location: str) -> str:
+    """Return the folder of a run: of one on the hub its local copy, of any other its own."""
+    return str(fetch(location, "world_model")) if location.startswith(PREFIX) else location
+
+
+def asked(shown: str, call: Callable[[], T]) -> T:
+    """Return what a call of the hub's library returns.
+
+    Raises:
+        InputError: there is no such repository, revision or name.
+        UsageError: the token is missing or refused.
+        HubError: anything else.
+    """
+    from huggingface_hub import errors
+
+    try:
+        return call()
+    except errors.LocalEntryNotFoundError as error:
+        raise HubError(
+            f"{shown}: the Hugging Face Hub cannot be reached, and nothing of it is here: "
+            f"{_line(error.__cause__ or error)}"
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise InputError(f"{shown}: there is no such branch, tag or commit") from None
+    except errors.RepositoryNotFoundError:
+        raise InputError(
+            f"{shown}: there is no such repository on the Hugging Face Hub; for a private one log "
+            "in with `hf auth login`, or set HF_TOKEN"
+        ) from None
+    except (errors.HFValidationError, errors.OfflineModeIsEnabled) as error:
+        raise InputError(f"{shown}: {_line(error)}") from None
+    except errors.HfHubHTTPError as error:
+        status: Any = getattr(error.response, "status_code", 0)
+        if status in (401, 403):
+            raise UsageError(
+                f"{shown}: the Hugging Face Hub refuses that; log in with `hf auth login`, or set "
+                "HF_TOKEN to a token that may write"
+            ) from None
+        raise HubError(f"{shown}: the Hugging Face Hub said: {_line(error)}") from None
+    except OSError as error:
+        raise HubError(f"{shown}: {_line(error)}") from None
+
+
+def _line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,68 @@
+"""The steps of a store as Arrow and pandas tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from evaluation_stores import make_run, make_store, registry
+
+from rjepa_adapters.data import to_arrow, to_pandas
+from rjepa_core import Grade, LatentStore, open_store, open_world_model, score
+from rjepa_core.errors import UsageError
+from rjepa_core.ports.store import KeepsGrades
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LatentStore]:
+    with open_store(make_store(tmp_path, count=12), "write") as opened:
+        yield opened
+
+
+def test_one_row_per_step(store: LatentStore) -> None:
+    frame = to_pandas(store)
+    assert len(frame) == store.stats().steps
+    for record in store:
+        rows = frame[frame.key == str(record.key)]
+        assert rows.step.tolist() == list(range(record.latents.shape[1]))
+        assert tuple(rows.text) == record.trace.step_texts
+        assert rows.tokens.tolist() == [len(span) for span in record.trace.spans]
+        assert set(rows.answer) == {record.trace.answer}
+        np.testing.assert_array_equal(rows.logprob, record.logprobs)
+    assert "grade" not in frame
+    assert "latent" not in frame
+
+
+def test_latents_surprise_and_grades(store: LatentStore, tmp_path: Path) -> None:
+    keys = list(store.keys())
+    assert isinstance(store, KeepsGrades)
+    store.write_grades([Grade(keys[0], "right", "", "1", "exact", "1")])
+    store.commit()
+    world_model = open_world_model(make_run(store.location, tmp_path / "run"), registry=registry())
+    table = to_arrow(store, keys=keys[:3], latents=True, world_model=world_model)
+    frame = table.to_pandas()
+    assert frame.key.unique().tolist() == [str(key) for key in keys[:3]]
+    np.testing.assert_array_equal(np.stack(frame.latent), store.arrays(keys=keys[:3]).latents)
+    wanted = np.concatenate([one.surprise for one in score(store, keys[:3], world_model)])
+    np.testing.assert_array_equal(frame.surprise, wanted)
+    assert frame.grade.tolist()[0] == "right"
+    assert frame.grade.isna().tolist()[-1]
+
+
+def test_parts_of_a_table(store: LatentStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = to_arrow(store)
+    monkeypatch.setattr("rjepa_adapters.data.tables._ROWS", 5)
+    assert to_arrow(store).equals(whole)
+    assert to_arrow(store, keys=[], latents=True).num_rows == 0
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow"])
+def test_a_missing_library_is_named(
+    store: LatentStore, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(UsageError, match=rf"needs {library}.*pip install 'rjepa\[data\]'"):
+        to_pandas(store)

@@ -1,0 +1,165 @@
+"""World models and stores to the hub and back, over HTTP to a stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+from hub_server import TOKEN, Hub, hub
+from latent_stores import make_store
+
+from rjepa_adapters.hub import HubError, from_pretrained, push_to_hub
+from rjepa_core import (
+    Grade,
+    Registry,
+    TrainSettings,
+    open_store,
+    open_world_model,
+    score,
+    train_world_model,
+)
+from rjepa_core.errors import ArgumentError, InputError, UnsupportedError, UsageError
+from rjepa_core.plugins import is_store
+from rjepa_core.ports.store import KeepsGrades
+from rjepa_core.testing.samples import sample_failure, sample_identity
+
+__all__ = ["hub"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    place = make_store(
+        tmp_path_factory.mktemp("hub") / "s", [2, 3, 4] * 12, sample_identity(), correct="true"
+    )
+    with open_store(place, "write") as opened:
+        opened.write([], [sample_failure("bad")])
+        assert isinstance(opened, KeepsGrades)
+        opened.write_grades([Grade(opened["p-0"].key, "right", "", "1", "exact", "1")])
+    return place
+
+
+@pytest.fixture(scope="module")
+def run(store: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    place = tmp_path_factory.mktemp("hub") / "run"
+    settings = TrainSettings(
+        data=store, model={"network": "linear"}, training={"max_epochs": 1, "device": "cpu"}
+    )
+    train_world_model(place, settings)
+    return str(place)
+
+
+def test_a_store_to_the_hub_and_back(hub: Hub, store: str) -> None:
+    assert push_to_hub(store, "ann/steps") == f"{hub.url}/datasets/ann/steps"
+    files = hub.files("datasets/ann/steps")
+    assert set(files) == {"README.md", "data.mdb", "identity.json"}
+    card = files["README.md"].decode()
+    head = yaml.safe_load(card.split("---")[1])
+    assert head == {"library_name": "rjepa", "tags": ["rjepa", "rjepa-store"]}
+    assert 'rj.open_store("hf:ann/steps")' in card
+    assert is_store("hf:ann/steps", Registry())
+    with open_store(store) as wanted:
+        for found in (from_pretrained("ann/steps", "store"), open_store("hf:ann/steps")):
+            assert found.identity == wanted.identity
+            assert set(found.keys()) == set(wanted.keys())
+            for record in wanted:
+                np.testing.assert_array_equal(found.get(record.key).latents, record.latents)
+            assert [failure.key.problem_id for failure in found.failures()] == ["bad"]
+            assert isinstance(found, KeepsGrades)
+            assert [grade.mark for grade in found.grades()] == ["right"]
+            found.close()
+
+
+def test_a_world_model_to_the_hub_and_back(hub: Hub, run: str, store: str) -> None:
+    with open_world_model(run, "cpu") as world_model:
+        assert push_to_hub(world_model, "hf:ann/wm", private=True, message="First").endswith(
+            "/ann/wm"
+        )
+        assert hub.repos["models/ann/wm"].private
+        files = hub.files("models/ann/wm")
+        assert {"README.md", "best.json", "config.yaml", "metrics.csv"} <= set(files)
+        # What only training needs stays here.
+        assert not [name for name in files if name.endswith("training.safetensors")]
+        assert "rjepa-world-model" in files["README.md"].decode()
+        with open_store(store) as opened:
+            keys = list(opened.keys())
+            wanted = [one.surprise for one in score(opened, keys, world_model)]
+            for found in (from_pretrained("ann/wm"), open_world_model("hf:ann/wm", "cpu")):
+                for ours, theirs in zip(score(opened, keys, found), wanted, strict=True):
+                    np.testing.assert_array_equal(ours.surprise, theirs)
+
+
+def test_revisions_and_what_an_earlier_upload_left(hub: Hub, store: str, tmp_path: Path) -> None:
+    push_to_hub(store, "ann/steps")
+    first = hub.repos["datasets/ann/steps"].head
+    other = make_store(tmp_path / "other", (2, 3))
+    push_to_hub(Path(other), "ann/steps")
+    assert set(hub.files("datasets/ann/steps")) == {"README.md", "data.mdb", "identity.json"}
+    with open_store("hf:ann/steps") as new, open_store(f"hf:ann/steps@{first}") as old:
+        assert (len(new), len(old)) == (2, 36)
+    with pytest.raises(InputError, match=r"hf:ann/steps@v9: there is no such branch, tag"):
+        open_store("hf:ann/steps@v9")
+
+
+def test_what_is_here_opens_without_the_hub(
+    hub: Hub, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    push_to_hub(store, "ann/steps")
+    open_store("hf:ann/steps").close()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    hub.asked.clear()
+    with open_store("hf:ann/steps") as found:
+        assert len(found) == 36
+    with pytest.raises((InputError, HubError), match="hf:ann/others: "):
+        open_store("hf:ann/others")
+    assert hub.asked == []
+
+
+def test_the_command_line_takes_them(hub: Hub, store: str, run: str, tmp_path: Path) -> None:
+    from rjepa_cli.main import main
+
+    push_to_hub(store, "ann/steps")
+    push_to_hub(run, "ann/wm")
+
+    def called(*arguments: str) -> str:
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert "p-2: 4 steps" in called("show", "hf:ann/steps")
+    scores = called("score", "hf:ann/steps", "--world-model", "hf:ann/wm", "--limit", "2")
+    assert scores.count('"surprise"') >= 2
+    ranked = called("rank", "hf:ann/steps", "--world-model", "hf:ann/wm", "--limit", "2")
+    assert ranked.count("problem_id") >= 2
+    called("store", "merge", str(tmp_path / "merged"), "hf:ann/steps")
+    with open_store(tmp_path / "merged") as merged:
+        assert len(merged) == 36
+
+
+def test_what_is_refused(hub: Hub, store: str, tmp_path: Path) -> None:
+    calls: list[tuple[Callable[[], object], type[Exception], str]] = [
+        (lambda: open_store("hf:ann/none"), InputError, "hf:ann/none: there is no such repository"),
+        (lambda: open_world_model("hf:x"), InputError, "hf:x: expected hf:USER/NAME"),
+        (lambda: from_pretrained("ann/x", "run"), ArgumentError, "kind: got 'run', expected"),
+        (lambda: open_store("hf:ann/x", "write"), UnsupportedError, "is only read; write to a"),
+        (lambda: push_to_hub(tmp_path, "ann/x"), InputError, "there is neither a store nor"),
+        (lambda: push_to_hub("http://x", "ann/x"), UnsupportedError, "name its run"),
+        (lambda: push_to_hub(3, "ann/x"), ArgumentError, "what: got 3"),  # type: ignore[arg-type]
+        (lambda: push_to_hub(store, "no slash"), InputError, "no slash: expected hf:USER/NAME"),
+        (lambda: push_to_hub(store, "ann/x", token="hf_bad"), UsageError, "hf:ann/x: the Hugging"),
+    ]
+    for call, kind, line in calls:
+        with pytest.raises(kind) as raised:
+            call()
+        assert line in str(raised.value)
+        assert "\n" not in str(raised.value)
+    assert not is_store("hf:ann/none", Registry())
+    push_to_hub(store, "ann/steps", token=TOKEN)
+    hub.repos["models/ann/steps"] = hub.repos["datasets/ann/steps"]
+    with pytest.raises(InputError, match="holds no world model of rjepa: it has no best"):
+        open_world_model("hf:ann/steps")
