@@ -14,6 +14,7 @@ from reporting import table
 from rjepa_core.domain.problem import Split
 from rjepa_core.evaluation.statistics import Drawn, Resampler, Separation, Share
 from verifier_baselines import trained_on
+from verifier_calibration import section
 from verifier_damage import is_verifier
 from verifier_data import Array, Solution, read
 from verifier_runs import SEEDS, Said, ask, surprises, train
@@ -148,6 +149,11 @@ def measure(args: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
     }
     rows = [[method, *(told(found[n]) for n in NUMBERS)] for method, found in drawn.items()]
     lines = [f"- {line}" for line in findings(drawn, facts)]
+    calibrated, facts["calibration"] = section(
+        "best-of",
+        {m: (one.wholes["whole"], ~samples.right) for m, one in said.items() if is_verifier(m)},
+        draw=not args.print,
+    )
     area = ", ".join(f"{method} {told(one)}" for method, one in areas.items())
     text = "\n\n".join(
         [
@@ -158,6 +164,7 @@ def measure(args: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
             table(["chosen by", *(f"N = {n}" for n in NUMBERS)], rows),
             "\n".join(lines),
             f"Wrong samples told from right ones, AUROC over all: {area}.",
+            calibrated,
         ]
     )
     return "The best of several samples", text, facts

@@ -20,6 +20,7 @@ from rjepa_core.evaluation.statistics import (
     named,
 )
 from verifier_baselines import trained_on, without_training
+from verifier_calibration import section
 from verifier_data import Array, Solution, read
 from verifier_runs import SEEDS, Said, ask, surprises, train
 
@@ -152,6 +153,9 @@ def measure(args: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
             facts["kinds"].setdefault(trained, {})[kind] = dict(kind_of(figures, kind))
     counts = {kind: len(judged.kinds(kind)) for kind in (*every, "clean", *EDITED)}
     facts["counts"] = counts
+    calibrated, facts["calibration"] = section(
+        "damage", outputs(judged.solutions, said[IN_KIND]), draw=not args.print
+    )
     text = "\n\n".join(
         [
             f"The {args.split} part: {', '.join(f'{n:,} {kind}' for kind, n in counts.items())}. "
@@ -173,9 +177,25 @@ def measure(args: argparse.Namespace) -> tuple[str, str, dict[str, Any]]:
                     ("named", "The wrong step named"),
                 )
             ),
+            calibrated,
         ]
     )
     return "The verifier on damaged solutions", text, facts
+
+
+def outputs(
+    solutions: Sequence[Solution], said: Mapping[str, Said]
+) -> dict[str, tuple[Array, Array]]:
+    """What verifiers say of steps and of answers, and what is true, where it is known."""
+    steps = np.concatenate([one.wrong for one in solutions])
+    known = ~np.isnan(steps)
+    failed = np.array([not one.right for one in solutions])
+    found = {}
+    for method, one in said.items():
+        if is_verifier(method) and one.steps is not None:
+            found[f"steps, {method}"] = np.concatenate(one.steps)[known], steps[known] == 1
+            found[f"answers, {method}"] = one.wholes["whole"], failed
+    return found
 
 
 def group_of(figures: Figures, name: str, kinds: Sequence[str], facts: dict[str, Any]) -> list[str]:

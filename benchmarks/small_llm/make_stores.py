@@ -9,8 +9,9 @@ hash of the statement (see `word_problems`). A run that was broken off goes on w
 again. For its few tokens of training the LLM is right in two of five problems of three steps, and
 seldom in longer ones; so seven of ten problems here have three steps, their facts stand in an order
 in which they can be worked out (in the corpus three of ten are shuffled), and the temperature is
-0.7. The latents are those of each step's last token, which tell right samples from wrong ones better
-than the mean does. Then `measure_stores.py` says how often the LLM is right and how sure its slips are.
+0.7. The latents are those of each step's last token, which tell right samples from wrong ones
+better than the mean does. Then `measure_stores.py` says how often the LLM is right and how sure its
+slips are.
 """
 
 from __future__ import annotations
