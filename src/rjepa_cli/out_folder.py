@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-from rjepa_adapters.paths import missing_folders, remove_empty
 from rjepa_core.errors import DiskFullError, RJepaError, UsageError
 
 _UNFINISHED = ".rjepa-unfinished"
@@ -161,6 +160,8 @@ def new_reports(out: str | None, names: Sequence[str]) -> Path | None:
 @contextmanager
 def report_folder(out: str | None, names: Sequence[str]) -> Iterator[Path | None]:
     """Create the folder for reports, as `new_reports` does; if the block fails it is not left."""
+    from rjepa_adapters.paths import missing_folders, remove_empty
+
     made = missing_folders(out) if out else []
     try:
         yield new_reports(out, names)

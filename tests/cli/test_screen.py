@@ -15,7 +15,7 @@ import yaml
 from click.testing import Result
 
 from rjepa_cli.console import Screen
-from rjepa_cli.progress import Meter
+from rjepa_cli.progress import Meter, Status
 from rjepa_core import RecordKey
 
 from .conftest import in_own_process, install_plugin
@@ -147,12 +147,15 @@ class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
 
+    def columns(self) -> int:
+        return 80
+
 
 def test_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen()
     screen.err = Terminal()
     with Meter(screen, total=3) as meter:
-        meter.show(1, lambda: EVIL)
+        meter.show(1, lambda: Status(EVIL))
         screen.say(EVIL)
     shown = screen.err.getvalue()
     assert "[/x]" in shown

@@ -166,7 +166,7 @@ def test_what_does_not_fit(
 def test_several_layers(original: str, invoke: Invoke) -> None:
     result = invoke("store", "import", original, "new", *flags(), "--layer", "1")
     assert result.exit_code == 2
-    assert "the shards hold 1 layers, --layer names (3, 1)" in only_line(result.stderr)
+    assert "the shards hold 1 layer, --layer names (3, 1)" in only_line(result.stderr)
 
 
 @pytest.mark.parametrize("file", ["shard-0000.safetensors", "shard-0001.parquet"])

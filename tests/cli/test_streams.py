@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from rjepa_cli.console import Screen
-from rjepa_cli.progress import Meter
+from rjepa_cli.progress import Meter, Status
 from rjepa_cli.streams import LastingStream
 from rjepa_core import open_store
 
@@ -203,7 +203,7 @@ def test_a_bar_whose_stream_fails_goes_on(monkeypatch: pytest.MonkeyPatch) -> No
     screen = Screen()
     with screen, Meter(screen, 100) as meter:
         for done in range(100):
-            meter.show(done, lambda: "status")
+            meter.show(done, lambda: Status("status"))
             screen.say(f"line {done}")
     assert stream.left < 0
     assert screen.err.reason == "Input/output error"

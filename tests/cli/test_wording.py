@@ -85,12 +85,12 @@ def test_from_python_and_on_the_command_line(invoke: Invoke) -> None:
     )
     with pytest.raises(StoreExistsError) as caught, open_extraction(settings):
         pass
-    said = "s holds 1 records; set run.resume to continue it, or use another store.path"
+    said = "s holds 1 record; set run.resume to continue it, or use another store.path"
     assert str(caught.value) == said
     again = invoke("extract", *words, "--store", "s")
     assert again.exit_code == 2
     assert only_line(again.stderr) == (
-        "s holds 1 records; set run.resume (--resume) to continue it, or use another "
+        "s holds 1 record; set run.resume (--resume) to continue it, or use another "
         "store.path (--store)"
     )
 

@@ -239,7 +239,7 @@ class AdaptiveScheduler:
         if after != before:
             less = "out of memory" if seen.out_of_memory else "memory pressure"
             reason = less if after < before else "room again"
-            detail = f"{before} -> {count(after, 'token')} of an encoding batch"
+            detail = f"{before:,} -> {count(after, 'token')} of an encoding batch"
             if reason == "memory pressure":
                 detail += f"; {pressure}"
             self._changes.append(Decision(rows, rows, reason, detail))

@@ -36,6 +36,7 @@ from rjepa_core.training import train_world_model
 
 from ..console import Screen
 from ..errors import InterruptedRunError
+from ..help import GroupedCommand
 from ..progress import ProgressReport
 from ..signals import Interrupts
 from ..views.bars import bar
@@ -45,18 +46,19 @@ _PROBLEMS, _TOKENS, _WIDTH = 12, 100, 78
 # One strength of the linear path: to try several takes longer than all else.
 _EPOCHS, _RIDGE = 3, 1000
 _MARK = "  <- least expected"
+_GROUPS = {"Where": ["--out"]}
 EPILOG = """\b
 Examples:
   rjepa-cli demo
   rjepa-cli demo --out tour
 
 \b
-It needs two packages beside rjepa, and names the command that installs what is missing: a small
-LLM (SmolLM2-135M) and a world model that was trained on its latents.
+It needs two packages beside rjepa: a small LLM (SmolLM2-135M) and a world model
+trained on its latents. It names the command that installs what is missing.
 """
 
 
-@click.command("demo", epilog=EPILOG)
+@click.command("demo", cls=GroupedCommand, groups=_GROUPS, epilog=EPILOG)
 @click.option(
     "--out",
     default="rjepa-demo",

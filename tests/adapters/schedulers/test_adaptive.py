@@ -239,7 +239,7 @@ def test_out_of_memory_in_encode_lowers_encoding_alone_and_recovers_slowly() -> 
     assert (room.rows, room.tokens, room.encode_tokens) == (16, None, 1900)
     [told] = scheduler.changes()
     assert (told.rows_before, told.rows_after, told.reason) == (16, 16, "out of memory")
-    assert "4000 -> 1900 tokens" in str(told)
+    assert "4,000 -> 1,900 tokens" in str(told)
     for _ in range(15):
         scheduler.observe(Observation("encode", 5, 1800, 0, 1.0))
     assert scheduler.room(InFlight()).encode_tokens == 1900

@@ -110,7 +110,7 @@ def test_labels_of_a_row_and_of_each_solution(read_rows):
     assert one.metadata == {"correct": "true", "model": "m", "cot_id": "7"}
     pair = solutions(read_rows, {"solutions": ["x", "y"], "correct": [True, "0"]})
     assert [s.metadata["correct"] for s in pair] == ["true", "false"]
-    with pytest.raises(InputError, match="has 1 labels for 2 solutions"):
+    with pytest.raises(InputError, match="has 1 label for 2 solutions"):
         solutions(read_rows, {"solutions": ["x", "y"], "correct": [True]})
 
 

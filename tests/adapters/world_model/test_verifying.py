@@ -96,7 +96,7 @@ def test_a_planted_step_is_found(store: str, tmp_path: Path) -> None:
     warned: list[str] = []
     run, watch = str(tmp_path / "r"), TrainWatch(say=said.append, warn=warned.append)
     summary = train(run, settings_of(store, max_epochs=12), watch)
-    assert not warned
+    assert [line for line in warned if "problems to train on" not in line] == []
     row = summary.curve[summary.best_epoch - 1]
     assert row["val_auroc_steps"] > 0.97
     assert row["val_auroc_answers"] > 0.95
@@ -128,7 +128,8 @@ def test_where_nothing_can_be_told_nothing_is(tmp_path: Path) -> None:
     warned: list[str] = []
     watch = TrainWatch(warn=warned.append)
     row = train(str(tmp_path / "r"), settings_of(store), watch).curve[-1]
-    assert [line.partition(":")[0] for line in warned] == [
+    told = [line.partition(":")[0] for line in warned if "are not told" in line]
+    assert told == [
         "wrong steps are not told from right ones",
         "wrong answers are not told from right ones",
     ]

@@ -136,7 +136,7 @@ def test_what_an_identity_says_is_read_back() -> None:
 
 
 def test_the_first_rules_know_no_thinking() -> None:
-    with pytest.raises(ValueError, match="thinking must be keep with the strategy lines-1"):
+    with pytest.raises(ValueError, match=r"thinking: must be keep with the strategy lines-1"):
         StepSettings(strategy="lines-1", thinking="drop")
 
 
