@@ -53,8 +53,8 @@ Examples:
   rjepa-cli demo --out tour
 
 \b
-It needs two packages beside rjepa: a small LLM (SmolLM2-135M) and a world model
-trained on its latents. It names the command that installs what is missing.
+It needs two packages beside rjepa: a small LLM (SmolLM2-135M), and a world
+model of its latents. It names the command that installs what is missing.
 """
 
 
