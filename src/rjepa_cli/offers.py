@@ -13,11 +13,13 @@ _EXTRAS = {
     "gguf": "GGUF checkpoints, such as smollm2",
     "lora": "LoRA adapters in a checkpoint's folder",
     "data": "Parquet, and datasets of the hub",
+    "plot": "pictures of latents and surprise",
     "train": "TensorBoard's files beside a run's CSV",
     "grade": "the grader math",
     "testing": "the contract suites for plugins",
     "serve": "the HTTP service and its page",
     "all": "all of these but testing",
+    "docs": "the documentation as a site",
     "dev": "work on rjepa itself",
 }
 # Distribution: (what it adds, the command that installs it).

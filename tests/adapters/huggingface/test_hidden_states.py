@@ -87,6 +87,7 @@ def test_small_models_agree_with_transformers(
         assert np.allclose(got.logprobs, wanted.logprobs, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.smollm2
 def test_smollm2_agrees_with_transformers(smollm2: HuggingFaceBackend) -> None:
     """20 real traces; embeddings, the last but one layer, and the last behind its norm."""
