@@ -23,7 +23,7 @@ MIB = 1024**2
 GROWTH = 48 * MIB
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def a_few_are_enough() -> Iterator[None]:
     """The store is small: a surprise is compared with what there is."""
     with pytest.MonkeyPatch.context() as patch:
