@@ -131,5 +131,6 @@ def test_a_whole_number_is_the_same_temperature(tmp_path: Path) -> None:
     space = sample_identity().space
     one, other = (Identity(space, Generation("sampled", 300, t)) for t in (1, 1.0))
     assert differences(one, other) == []
-    third = Identity(space, Generation("sampled", 300, 0.5))
-    assert [key for key, _, _ in differences(one, third)] == ["generation.temperature"]
+    for other in (0.5, True):
+        third = Identity(space, Generation("sampled", 300, other))
+        assert [key for key, _, _ in differences(one, third)] == ["generation.temperature"]

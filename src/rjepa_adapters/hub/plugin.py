@@ -16,35 +16,23 @@ from rjepa_core.plugins import (
 from rjepa_core.ports.store import LatentStore, StoreMode
 from rjepa_core.ports.world_model import WorldModel
 
-_PREFIX = "hf:"
+from .fetch import PREFIX, fetch, is_store
 
 
 def _create(location: str, mode: StoreMode, settings: NoSettings) -> LatentStore:
-    from .fetch import fetch
-
     if mode == "write":
         raise UnsupportedError(
-            f"{_PREFIX}{location}: a store on the Hugging Face Hub is only read; write to a "
+            f"{PREFIX}{location}: a store on the Hugging Face Hub is only read; write to a "
             "folder, and upload that with rjepa_adapters.hub.push_to_hub"
         )
     return open_store(fetch(location, "store"))
 
 
-def _exists(location: str) -> bool:
-    from .fetch import is_store
-
-    return is_store(location)
-
-
 def _beside(location: str) -> str:
-    from .fetch import fetch
-
     return str(fetch(location, "store"))
 
 
 def _open(location: str, device: str) -> WorldModel:
-    from .fetch import fetch
-
     return open_world_model(fetch(location, "world_model"), device)
 
 
@@ -55,7 +43,7 @@ def rjepa_stores() -> Iterable[StoreAdapter]:
             name="hf",
             summary="a store on the Hugging Face Hub, hf:USER/NAME; read only",
             create=_create,
-            exists=_exists,
+            exists=is_store,
             beside=_beside,
         )
     ]
@@ -68,6 +56,6 @@ def rjepa_world_models() -> Iterable[WorldModelAdapter]:
             name="hf",
             summary="a world model on the Hugging Face Hub, hf:USER/NAME",
             open=_open,
-            claims=lambda location: location.startswith(_PREFIX),
+            claims=lambda location: location.startswith(PREFIX),
         )
     ]

@@ -14,6 +14,7 @@ from rjepa_core.domain.provenance import CLEAN, KIND, WRONG_STEP
 from rjepa_core.domain.trace import RecordKey
 from rjepa_core.errors import StoreError
 from rjepa_core.ports.store import Entry, KeepsGrades
+from rjepa_core.training.labels import label_of
 
 from .record_search import fold
 from .records import ForeignStep, Records, with_foreign
@@ -123,7 +124,7 @@ def _known_wrong(records: Records, record: LatentRecord) -> bool:
     """Whether the store says that a solution is wrong, or was damaged."""
     said, store = record.trace.metadata, records.store
     grade = store.grade(record.key) if isinstance(store, KeepsGrades) else None
-    wrong = said.get("correct") == "false" or (grade is not None and grade.mark == WRONG)
+    wrong = label_of(record.trace) is False or (grade is not None and grade.mark == WRONG)
     return wrong or WRONG_STEP in said or said.get(KIND, CLEAN) != CLEAN
 
 

@@ -12,6 +12,8 @@ import click
 
 from rjepa_core.domain.trace import Failure
 from rjepa_core.errors import InputError, UsageError
+from rjepa_core.evaluation.lexical import strange_words
+from rjepa_core.evaluation.statistics import named
 from rjepa_core.extraction import open_extraction
 from rjepa_core.grading import grade, summarise
 from rjepa_core.plugins import Registry, locate_world_model
@@ -179,9 +181,11 @@ class _Tour:
             )
         right = sum(_foreign(one) == int(one.surprise.argmax()) + 1 for one in tampered)
         guessed = sum(1 / len(one.surprise) for one in tampered)
+        words = sum(named(strange_words(one.trace), _foreign(one) - 1) for one in tampered)
         yield from textwrap.wrap(
-            f"Found {right} of {len(tampered)}, {guessed:.1f} by guessing. These are easy ones; "
-            "the world model's card has the figures of GSM8K's test part.",
+            f"Found {right} of {len(tampered)}; guessing finds {guessed:.1f}, and to count words "
+            f"and numbers from nowhere {words:.1f}. These are easy ones; the world model's card "
+            "has the figures of GSM8K's test part.",
             _WIDTH,
         )
         yield from _sums([one for one in scored if "sum" in one.trace.problem.metadata])

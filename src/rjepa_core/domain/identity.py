@@ -195,10 +195,12 @@ def differences(ours: Compared, theirs: Compared) -> list[tuple[str, str, str]]:
 
 
 def _same(one: str, other: str) -> bool:
-    """Return whether two texts of settings say the same: so do `1` and `1.0`."""
+    """Return whether two texts of settings say the same: so do the numbers `1` and `1.0`."""
     if one == other or "-" in (one, other):
         return one == other
-    return bool(json.loads(one) == json.loads(other))
+    values = json.loads(one), json.loads(other)
+    # `true` is 1 to Python.
+    return all(type(value) in (int, float) for value in values) and values[0] == values[1]
 
 
 def unknown(ours: Compared, theirs: Compared) -> list[str]:

@@ -10,8 +10,8 @@ from ..text import table as aligned
 
 Facts = Mapping[str, Any]
 LESS = "less "
-# Columns that a table takes at most where there is no terminal.
 AHEAD, BEHIND, SAME = "ahead", "behind", "no difference that counts"
+# Columns that a table takes at most where there is no terminal.
 _WIDTH = 118
 
 

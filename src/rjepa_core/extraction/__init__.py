@@ -4,9 +4,10 @@ from .batch_backend import BatchBackend, BatchSession
 from .dry_run import DiskRoom, SizeSink, Trial, check_room, expected_room, room_after_trial
 from .engine import Engine, open_engine, session_spec
 from .loop import extract
+from .opened import Extraction, Summary
 from .outcomes import Outcomes, check_stops, end_at_stop
 from .queue import Pending
-from .run import Extraction, Summary, open_extraction, resolve_extraction, run_extraction, run_shown
+from .run import open_extraction, resolve_extraction, run_extraction, run_shown
 from .run_identity import as_stored, identity_of, resolve_layers, today
 from .work import Survey, Worklist, remaining
 

@@ -14,7 +14,7 @@ from ..ports.executor import Ending, Progress
 from ..settings import ExtractionSettings, StoreSettings
 from ..text import count, duration, rate, size
 from .dry_run import DiskRoom, Trial
-from .run import Extraction, Summary
+from .opened import Extraction, Summary
 
 Facts = dict[str, Any]
 

@@ -20,7 +20,7 @@ _MEASURES = {
     "rank_targets": "effective number of dimensions of what is predicted; near 1 it has collapsed",
     "rank_predictions": "the same of the predictions",
     "spread_targets": "mean spread of the dimensions of what is predicted; near 0 it has collapsed",
-    "val_log_loss_steps": "mean surprise (nats) at which steps are wrong; lower is better",
+    "val_log_loss_steps": "mean log loss (nats) of the probabilities that steps are wrong",
     "val_auroc_steps": "probability that a wrong step is given a higher probability of being wrong "
     "than a right one; 0.5 is chance",
     "val_brier_steps": "mean squared error of the probabilities that steps are wrong",
