@@ -25,6 +25,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+# By file: what a file's tests share is made once. Groups of xdist have no effect with this pytest.
 suite: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 

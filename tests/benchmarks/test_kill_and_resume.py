@@ -19,7 +19,6 @@ def run(*args: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
 def test_nothing_is_lost_or_changed() -> None:
     said = run("--problems", "1500", "--kills", "4")
     assert "every problem is there exactly once" in said

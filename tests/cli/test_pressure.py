@@ -20,7 +20,6 @@ from tests.support.hf_checkpoints import qwen3
 from rjepa_core.plugins.locate import open_store
 
 MIB = 2**20
-pytestmark = pytest.mark.xdist_group("pressure")
 
 
 @pytest.fixture(scope="module")

@@ -168,7 +168,6 @@ def failures(kind: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-@pytest.mark.xdist_group("mutants")
 def test_what_is_sound_passes_and_nothing_else(kind: str) -> None:
     found = failures(kind)
     assert found.keys() == BROKEN[kind].keys() | SOUND[kind]
@@ -178,7 +177,6 @@ def test_what_is_sound_passes_and_nothing_else(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "mutant"), [(kind, mutant) for kind in BROKEN for mutant in BROKEN[kind]]
 )
-@pytest.mark.xdist_group("mutants")
 def test_the_broken_promise_is_named(kind: str, mutant: str) -> None:
     messages = failures(kind)[mutant]
     said = re.compile(BROKEN[kind][mutant])
