@@ -183,9 +183,9 @@ class _Tour:
         guessed = sum(1 / len(one.surprise) for one in tampered)
         words = sum(named(strange_words(one.trace), _foreign(one) - 1) for one in tampered)
         yield from textwrap.wrap(
-            f"Found {right} of {len(tampered)}; guessing finds {guessed:.1f}, and counting words that "
-            f"stand nowhere else {words:.1f}. These are easy ones; the world model's card has the "
-            "figures of GSM8K's test part.",
+            f"Found {right} of {len(tampered)}; guessing finds {guessed:.1f}, and counting words "
+            f"that stand nowhere else {words:.1f}. These are easy ones; the world model's card has "
+            "the figures of GSM8K's test part.",
             _WIDTH,
         )
         yield from _sums([one for one in scored if "sum" in one.trace.problem.metadata])
