@@ -1,4 +1,4 @@
-"""Choose records of a store that can be examples: short, readable and not known to be wrong."""
+"""Choose records of a store that can be examples: short, readable, if possible not wrong."""
 
 from __future__ import annotations
 
@@ -44,8 +44,13 @@ class Candidate:
         return with_foreign(self.record, self.donor, self.foreign)
 
 
-def candidates_in(records: Records) -> list[Candidate]:
-    """Short solutions, of the test part if there are some, else of the next part."""
+def candidates_in(records: Records, wrong: bool = False) -> list[Candidate]:
+    """Short solutions, of the test part if there are some, else of the next part.
+
+    Args:
+        records: to choose from.
+        wrong: whether they may be known to be wrong.
+    """
     entries = _entries(records)
     for steps, part in product(_STEPS, PARTS):
         found: dict[str, LatentRecord] = {}  # One of each problem.
@@ -53,7 +58,7 @@ def candidates_in(records: Records) -> list[Candidate]:
             if entry.statement_hash in found or not _fits(records, key, entry, part, steps):
                 continue
             record = _get(records, key)
-            if record is not None and not _known_wrong(records, record):
+            if record is not None and (wrong or not _known_wrong(records, record)):
                 found[entry.statement_hash] = record
             if len(found) > _TRIED:
                 break

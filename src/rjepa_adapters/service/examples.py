@@ -1,13 +1,14 @@
 """Examples that the page scores on one click, made of what the service has.
 
 With a store they are records of it, where possible of problems that the world model was not trained
-on; with an LLM alone they are prepared texts; with neither there are none.
+on. Where it holds none but wrong ones they are prepared texts if there is an LLM, as without a
+store; else wrong ones, which are called so. With neither store nor LLM there are none.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
@@ -87,6 +88,13 @@ def router(scorer: Scorer, records: Records | None, limits: HttpSettings) -> API
         found, pair = await in_thread(
             request, lambda: (candidates_in(records), pair_in(records)), seconds, records.threads
         )
+        wrong = not found
+        if wrong and scorer.texts is not None:
+            return _prepared()
+        if wrong:
+            found = await in_thread(
+                request, lambda: candidates_in(records, wrong=True), seconds, records.threads
+            )
         if not found:
             return []
         clean = await places(request, [sequence_of(one.record, records.layer) for one in found])
@@ -96,7 +104,7 @@ def router(scorer: Scorer, records: Records | None, limits: HttpSettings) -> API
             tried = found
             spoiled = [sequence_of(one.spoiled, records.layer) for one in found]
         seen = _Seen(tried, await places(request, spoiled), with_llm)
-        return _of_records(found, clean, seen, pair)
+        return _of_records(found, clean, seen, pair, wrong)
 
     async def read(
         request: Request, found: Sequence[Candidate]
@@ -175,6 +183,7 @@ def _of_records(
     clean: Sequence[tuple[float, ...] | None],
     seen: _Seen,
     pair: Sequence[LatentRecord],
+    wrong: bool,
 ) -> list[ExampleOut]:
     """The examples that a store has; of three different problems, if there are as many."""
     calm = [i for i, row in enumerate(clean) if row is not None and max(row) < HIGH_PERCENTILE]
@@ -185,10 +194,11 @@ def _of_records(
     both = next((i for i in order if i not in (first, shown)), shown)
     a_clean, foreign, compared = candidates[first], candidates[shown], candidates[both]
     of = f"{len(calm)} of {len(candidates)} short solutions of the {part}"
+    known = "; its answer is known to be wrong, as all are here" if wrong else ""
     found: list[tuple[Name, str, list[ExampleSolutionOut], LatentRecord]] = [
         (
             "clean",
-            f"A stored solution as it is. In {of} no step stands out.",
+            f"A stored solution as it is{known}. In {of} no step stands out.",
             [_of_record(a_clean.record)],
             a_clean.record,
         ),
@@ -201,17 +211,22 @@ def _of_records(
         note = "One stored solution as it is, and with a step of another problem in it."
         two = [_of_record(compared.record), _of_foreign(compared, seen.read)]
         found.append(("compare", note, two, compared.record))
+    titles: Mapping[Name, str] = {**_TITLES, "clean": "A stored solution"} if wrong else _TITLES
     return [
-        _example(name, note, solutions, of.trace.problem.statement)
+        _example(name, note, solutions, of.trace.problem.statement, titles)
         for name, note, solutions, of in found
     ]
 
 
 def _example(
-    name: Name, note: str, solutions: list[ExampleSolutionOut], problem: str
+    name: Name,
+    note: str,
+    solutions: list[ExampleSolutionOut],
+    problem: str,
+    titles: Mapping[Name, str] = _TITLES,
 ) -> ExampleOut:
     return ExampleOut(
-        name=name, title=_TITLES[name], note=note, problem=problem, solutions=solutions
+        name=name, title=titles[name], note=note, problem=problem, solutions=solutions
     )
 
 
