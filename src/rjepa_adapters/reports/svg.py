@@ -21,6 +21,8 @@ WIDTH = 480
 # Lines and positions that the style sheet has colours for.
 CURVES, POSITIONS = 6, 8
 _TICKS = 4
+# Values that differ by less than this share of themselves are drawn as equal: labels have four digits.
+_LEAST_SPREAD = 0.01
 # Of `bars`: width of values, height of a label, of a bar, gap between two.
 _VALUE, _LABEL, _BAR, _GAP = 200, 20, 16, 12
 # Height of a plot with axes, and its margins: left, right, top, bottom.
@@ -260,7 +262,8 @@ def _finite(value: float | None) -> TypeGuard[float]:
 
 def _ticks(low: float, high: float) -> list[float]:
     """Return ticks around the values, in steps of 1, 2 or 5 times a power of ten."""
-    spread = (high - low) or abs(high) or 1.0
+    largest = max(abs(low), abs(high))
+    spread = max(high - low, _LEAST_SPREAD * largest) or 1.0
     rough = spread / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * k for k in (1, 2, 5, 10) if power * k >= rough * 0.999)
