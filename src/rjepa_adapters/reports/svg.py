@@ -21,7 +21,7 @@ WIDTH = 480
 # Lines and positions that the style sheet has colours for.
 CURVES, POSITIONS = 6, 8
 _TICKS = 4
-# Values that differ by less than this share of themselves are drawn as equal: labels have four digits.
+# Values that differ by a smaller share are drawn as equal: labels have four digits.
 _LEAST_SPREAD = 0.01
 # Of `bars`: width of values, height of a label, of a bar, gap between two.
 _VALUE, _LABEL, _BAR, _GAP = 200, 20, 16, 12
