@@ -33,7 +33,9 @@ class Rate:
 
     Attributes:
         value: on the problems as they are.
-        low, high: of the draws.
+        low, high: of the draws. Where all problems are right, or all wrong, draws know no other:
+            then the end that could be elsewhere is that of the exact binomial interval (Clopper and
+            Pearson 1934) of as many problems.
         problems: how many it is told from.
     """
 
@@ -182,6 +184,11 @@ def _rate(hits: Sequence[float], counts: Sequence[float], draws: int) -> Rate | 
         taken = random.integers(0, len(tops), size)
         drawn.append(tops[taken].sum(1) / np.maximum(bottoms[taken].sum(1), 1e-12))
     low, high = np.percentile(np.concatenate(drawn), _TAILS) if drawn else (value, value)
+    tail = (_TAILS[0] / 100) ** (1 / len(tops))
+    if not tops.any():
+        high = max(high, 1 - tail)
+    elif (tops == bottoms).all():
+        low = min(low, tail)
     return Rate(value, float(low), float(high), len(tops))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import combinations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rjepa_core.domain.grade import NO_ANSWER, RIGHT, UNGRADED, WRONG, Grade, Mark
 from rjepa_core.domain.trace import RecordKey
@@ -80,6 +82,19 @@ def test_intervals_are_over_problems() -> None:
     assert halves.accuracy.low == pytest.approx(0.402, abs=0.02)
     assert halves.accuracy.high == pytest.approx(0.598, abs=0.02)
     assert summarise_grades(reversed(grades(*["r r", "w w"] * 50)), 200) == halves
+
+
+@given(st.integers(1, 200))
+def test_what_is_never_seen_is_not_ruled_out(problems: int) -> None:
+    none = summarise_grades(grades(*["w w"] * problems), records=2 * problems)
+    every = summarise_grades(grades(*["r r"] * problems), records=2 * problems)
+    assert none.accuracy is not None
+    assert every.accuracy is not None
+    assert (none.accuracy.value, none.accuracy.low) == (0.0, 0.0)
+    assert (every.accuracy.value, every.accuracy.high) == (1.0, 1.0)
+    # So many problems in a row are wrong in one of forty cases.
+    assert (1 - none.accuracy.high) ** problems == pytest.approx(0.025)
+    assert every.accuracy.low == pytest.approx(1 - none.accuracy.high)
 
 
 def test_single_samples_have_no_majority() -> None:
