@@ -88,6 +88,11 @@ Examples:
 Exit codes: 0 done, 1 could not continue, 2 bad usage or input, 3 done but
 problems failed (store: damage was found), 4 stopped by --max-hours,
 130 interrupted.
+
+\b
+Completion of commands, options, stores, ids and models with Tab:
+  eval "$(_RJEPA_CLI_COMPLETE=bash_source rjepa-cli)"
+(zsh_source and fish_source for these; in the shell's own start-up file.)
 """
 
 
