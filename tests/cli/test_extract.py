@@ -48,6 +48,14 @@ def test_problems_in_records_out(home: Path, extract: Invoke) -> None:
     assert "4/4" in result.stderr
 
 
+def test_answers_that_were_cut_off_are_counted(extract: Invoke) -> None:
+    result = extract("--limit", "4", "--max-new-tokens", "5")
+    assert "cut off: 4 of 4 completions, at --max-new-tokens" in result.stdout
+    whole = facts(extract("--limit", "4", "--store", "whole", "--json"))
+    lengths = [r.trace.finish_reason for r in records("whole").values()]
+    assert whole["cut_off"] == lengths.count("length") < 4
+
+
 def test_json_is_all_that_stdout_holds(extract: Invoke) -> None:
     found = facts(extract("--json", "--samples", "2"))
     assert found["ending"] == "done"

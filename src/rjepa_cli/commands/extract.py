@@ -156,9 +156,10 @@ def run(
                     graded = {} if grades is None else {"grades": summary_facts(grades)}
                     screen.json({**facts, **graded, "plan": planned})
                 else:
-                    head, *others = report.outcome_lines(facts, planned, settings.store)
-                    others += [] if grades is None else summary_lines(grades)
-                    screen.result(wording().replaced(head), *others, _look(settings.store))
+                    lines = report.outcome_lines(facts, planned, settings.store)
+                    lines = [wording().replaced(line) for line in lines]
+                    lines += [] if grades is None else summary_lines(grades)
+                    screen.result(*lines, _look(settings.store))
         except KeyboardInterrupt:
             hint = f"; continue with: {resume_command(arguments)}"
             raise InterruptedRunError(

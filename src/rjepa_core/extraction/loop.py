@@ -6,13 +6,11 @@ refill a row as soon as it ends; to the loop the store is a sink and the problem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import attrs
 
-from ..domain.latents import LatentRecord
-from ..domain.trace import Failure
 from ..errors import BackendError
 from ..ports.backend import Session
 from ..ports.executor import Ending, Progress, WorkQueue
@@ -73,7 +71,7 @@ def extract(
                 step = session.advance(room)
             pending.put_back(step.given_back)
             sink.write(step.finished, step.failed)
-            _count(progress, step.finished, step.failed)
+            progress.count(step.finished, step.failed)
             if step.observation is not None:
                 observation = step.observation
                 if probe is not None:
@@ -88,12 +86,3 @@ def extract(
     finally:
         sink.commit()
     return (Ending.STOPPED if pending else Ending.DONE), progress
-
-
-def _count(progress: Progress, finished: Sequence[LatentRecord], failed: Sequence[Failure]) -> None:
-    progress.records += len(finished)
-    progress.steps += sum(len(record.trace.spans) for record in finished)
-    progress.tokens += sum(len(record.trace.completion_ids) for record in finished)
-    for failure in failed:
-        progress.failures += 1
-        progress.reasons[failure.reason] = progress.reasons.get(failure.reason, 0) + 1

@@ -171,6 +171,7 @@ def progress_facts(progress: Progress, seconds: float) -> Facts:
         "reasons": dict(progress.reasons),
         "steps": progress.steps,
         "tokens": tokens,
+        "cut_off": progress.cut_off,
         "seconds": round(seconds, 3),
         "out_of_memory": progress.out_of_memory,
         "tokens_per_second": round(tokens / seconds, 2),
@@ -210,6 +211,11 @@ def outcome_lines(facts: Facts, planned: Facts, settings: StoreSettings) -> list
         f"{rate(facts['seconds_per_problem'])} s/problem, "
         f"{rate(facts['tokens_per_second'])} token/s"
     ]
+    if facts["cut_off"]:
+        lines.append(
+            f"cut off: {facts['cut_off']:,} of {count(facts['records'], 'completion')}, at "
+            "sampling.max_new_tokens"
+        )
     if facts["failures"]:
         lines.append(f"failed: {reasons_text(facts['reasons'])}")
     if facts["out_of_memory"]:

@@ -13,7 +13,8 @@ from typing import Protocol
 
 import attrs
 
-from ..domain.trace import Work
+from ..domain.latents import LatentRecord
+from ..domain.trace import Failure, Work
 from .backend import InFlight, ModelInfo, Observation, Room
 from .scheduler import Decision
 from .store import RecordSink
@@ -45,6 +46,7 @@ class Progress:
     Attributes:
         records, failures: stored so far.
         steps, tokens: reasoning steps of these records, and tokens of their completions.
+        cut_off: how many of these records ended at their limit of new tokens.
         prompt_tokens, new_tokens: read and generated.
         in_flight: what the session holds.
         out_of_memory: batches that did not fit.
@@ -62,6 +64,18 @@ class Progress:
     out_of_memory: int = 0
     reasons: dict[str, int] = attrs.field(factory=dict)
     last: Observation | None = None
+    cut_off: int = 0
+
+    def count(self, records: Sequence[LatentRecord], failures: Sequence[Failure] = ()) -> None:
+        """Add what was stored."""
+        for record in records:
+            self.records += 1
+            self.steps += len(record.trace.spans)
+            self.tokens += len(record.trace.completion_ids)
+            self.cut_off += record.trace.finish_reason == "length"
+        for failure in failures:
+            self.failures += 1
+            self.reasons[failure.reason] = self.reasons.get(failure.reason, 0) + 1
 
     def see(self, observation: Observation) -> None:
         """Add what an observation counts."""

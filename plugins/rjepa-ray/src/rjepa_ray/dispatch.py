@@ -184,7 +184,7 @@ class Dispatch:
     def _fail(self, work: Work, detail: str) -> None:
         failure = Failure(work.key, work.problem.statement_hash, LOST_WORKER, detail)
         self._sink.write((), (failure,))
-        self._count_failure(failure)
+        self._progress.count((), (failure,))
 
     def _put_back(self, work: tuple[Work, ...] | list[Work]) -> None:
         self._pending.put_back(work)
@@ -194,11 +194,7 @@ class Dispatch:
 
     def _count(self, member: Member, parcel: Parcel) -> None:
         progress, before, now = self._progress, member.progress, parcel.progress
-        progress.records += len(parcel.records)
-        progress.steps += sum(len(record.trace.spans) for record in parcel.records)
-        progress.tokens += sum(len(record.trace.completion_ids) for record in parcel.records)
-        for failure in parcel.failures:
-            self._count_failure(failure)
+        progress.count(parcel.records, parcel.failures)
         progress.prompt_tokens += now.prompt_tokens - before.prompt_tokens
         progress.new_tokens += now.new_tokens - before.new_tokens
         progress.out_of_memory += now.out_of_memory - before.out_of_memory
@@ -209,11 +205,6 @@ class Dispatch:
                 # The rows over time are those of all workers.
                 seen = attrs.evolve(seen, rows=self._working_rows(member, seen.rows))
             progress.last = seen
-
-    def _count_failure(self, failure: Failure) -> None:
-        self._progress.failures += 1
-        reasons = self._progress.reasons
-        reasons[failure.reason] = reasons.get(failure.reason, 0) + 1
 
     def _working_rows(self, member: Member, rows: int) -> int:
         others = [m for m in self._crew.ready if m is not member and m.held]
