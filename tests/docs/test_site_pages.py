@@ -70,6 +70,16 @@ def test_no_link_leaves_the_site_by_a_relative_way(site: dict[str, str]) -> None
     assert gone == []
 
 
+def test_no_markdown_is_left_on_a_page(site: dict[str, str]) -> None:
+    """Rows beside their table, escapes within code, links named after files."""
+    raw = {
+        url: found[0]
+        for url, text in site.items()
+        if (found := re.search(r"<code>[^<]*\\\||<p>\| |<p>[^<]*\|$|>[\w/-]+\.md</a>", text))
+    }
+    assert raw == {}
+
+
 def test_files_of_the_repository_are_pages(site: dict[str, str]) -> None:
     assert "Keep a Changelog" in site["changelog.html"]
     assert 'href="security.html"' in site["contributing.html"]
