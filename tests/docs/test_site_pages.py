@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import re
 import subprocess
@@ -37,6 +38,7 @@ def site() -> dict[str, str]:
 def _read() -> dict[str, str]:
     config = load_config(str(ROOT / "mkdocs.yml"))
     hook: Any = config.hooks["docs/site/repository.py"]
+    copying: Any = config.hooks["docs/site/console.py"]
     hook.on_config(config)
     files = config.plugins.on_files(get_files(config), config=config)
     set_exclusions(files, config)
@@ -46,6 +48,7 @@ def _read() -> dict[str, str]:
         page.read_source(config)
         page.markdown = hook.on_page_markdown(page.markdown, page=page)
         page.render(config, files)
+        page.content = copying.on_page_content(page.content)
     for page in read:
         page.validate_anchor_links(files=files, log_level=logging.WARNING)
     return {page.url: page.content for page in read} | {"copyright": str(config.copyright)}
@@ -88,6 +91,21 @@ def test_files_of_the_repository_are_pages(site: dict[str, str]) -> None:
     from rjepa_core import __version__
 
     assert __version__ in site["copyright"]
+
+
+def test_the_copy_button_gives_commands_alone(site: dict[str, str]) -> None:
+    copied = [
+        html.unescape(text)
+        for url, page in site.items()
+        for text in re.findall(r'<div class="language-console highlight" data-copy="([^"]*)"', page)
+    ]
+    assert len(copied) > 50
+    assert [text for text in copied if re.search(r"^(?:\w+)?\$ ", text, re.MULTILINE)] == []
+    assert "rjepa-cli show latents\nrjepa-cli show latents demo-01" in "".join(copied)
+    hook: Any = load_config(str(ROOT / "mkdocs.yml")).hooks["docs/site/console.py"]
+    page = "$ cat <<'END' | sh\nls\n$ ls\nEND\n$ say 'a\n b'   # it's\nit says\n(.venv) $ no\n"
+    assert hook.commands(page) == "cat <<'END' | sh\nls\n$ ls\nEND\nsay 'a\n b'   # it's"
+    assert hook.commands("x$ ls \\\n  -l\ntotal 0\n") == "ls \\\n  -l"
 
 
 @pytest.mark.parametrize("link", ["gone.md", "page.md#gone", ""])

@@ -266,7 +266,7 @@ class AdapterSettings:
 @checked("run")
 @attrs.frozen(kw_only=True)
 class RunSettings:
-    """Whether a run goes on with a store, how far, and what may fail; none of it changes what is stored.
+    """How far a run goes, and what may fail in it; none of it changes what is stored.
 
     Attributes:
         resume: continue a store that holds records.
