@@ -19,6 +19,7 @@ FIELDS = {"field", "later"}
 ERRORS = "rjepa_core.errors"
 _SEVERAL = re.compile(r"^( *)(\w+(?:, \w+)+): (.*(?:\n\1 {2,}.*)*)", re.MULTILINE)
 _RAISES = re.compile(r"^( *)Raises:\n((?:\1 +.*\n?|\n)+)", re.MULTILINE)
+_RETURNS = re.compile(r"^( *Returns:\n +)(?=\S)", re.MULTILINE)
 # What a reader cannot look up: a function without a name, a private name.
 _INTERNAL = re.compile(r"\blambda\b|\b_[A-Za-z]|^__")
 _SHORT = 72
@@ -33,6 +34,7 @@ class AttrsClasses(griffe.Extension):
             if isinstance(found, griffe.Class) and "__init__" not in found.members:
                 _add_init(found)
             if isinstance(found, griffe.Function):
+                _name_returned(found)
                 for parameter in found.parameters:
                     parameter.default = _shown(parameter.default, found)
         for found in list(_objects(pkg)):
@@ -60,6 +62,14 @@ def _link_errors(found: griffe.Object) -> None:
                 alias = griffe.Alias(name, f"{ERRORS}.{name}", parent=module, runtime=False)
                 module.imports[name] = alias.target_path
                 module.set_member(name, alias)
+
+
+def _name_returned(found: griffe.Function) -> None:
+    """Put the type before what is said of it: the first colon of a sentence is no end of a type."""
+    if found.docstring and found.returns is not None:
+        found.docstring.value = _RETURNS.sub(
+            lambda it: f"{it[1]}{found.returns}: ", found.docstring.value
+        )
 
 
 def _show_functions(found: griffe.Object) -> None:

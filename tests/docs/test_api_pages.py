@@ -128,10 +128,13 @@ def test_errors_are_links_and_returns_are_whole(package: griffe.Module) -> None:
                 found = named["DamagedRecordError"].canonical_path
                 assert found == "rjepa_core.errors.DamagedRecordError"
     for found in objects(package):
+        if not isinstance(found, griffe.Function):
+            continue
         sections = found.docstring.parse("google", **options) if found.docstring else []
         for section in sections:
             if section.kind is griffe.DocstringSectionKind.returns:
                 assert len(section.value) == 1, found.path
+                assert str(section.value[0].annotation) == str(found.returns), found.path
 
 
 def test_a_function_with_the_name_of_its_module_is_a_function(package: griffe.Module) -> None:
