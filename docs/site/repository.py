@@ -1,4 +1,6 @@
-"""Files of the repository as pages of the site, and the version below each page: a hook of MkDocs.
+"""Files of the repository as pages of the site, the version below each page, and descriptions.
+
+A hook of MkDocs.
 
 Links are written as a forge resolves them, from file to file; here they lead from page to page.
 """
@@ -38,11 +40,21 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     source = Path(page.file.abs_src_path).relative_to(ROOT).as_posix()
+    page.meta.setdefault("description", described(markdown))
     parts = _FENCE.split(markdown)
     return "".join(
         part if i % 2 else _LINK.sub(lambda it: _link(it, source, page.file.src_uri), part)
         for i, part in enumerate(parts)
     )
+
+
+def described(markdown: str) -> str:
+    """Return the first sentence of a page's first paragraph, as plain text."""
+    for paragraph in re.split(r"\n\s*\n", _FENCE.sub("", markdown)):
+        if re.match(r"[A-Za-z*`\[]", paragraph):
+            plain = " ".join(re.sub(r"[*`]", "", _LINK.sub(r"\1", paragraph)).split())
+            return re.split(r"(?<=[\w)][.?])\s", plain)[0].rstrip(":")
+    return ""
 
 
 def _link(found: re.Match[str], source: str, uri: str) -> str:

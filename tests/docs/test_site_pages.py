@@ -51,6 +51,10 @@ def _read() -> dict[str, str]:
         page.content = copying.on_page_content(page.content)
     for page in read:
         page.validate_anchor_links(files=files, log_level=logging.WARNING)
+    nothing = [
+        page.url for page in read if not page.meta["description"] and "/api/" not in page.url
+    ]
+    assert nothing == [], "pages without a description"
     return {page.url: page.content for page in read} | {"copyright": str(config.copyright)}
 
 
