@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import pkgutil
@@ -66,6 +67,12 @@ def test_a_class_is_described_once() -> None:
     assert "Snapshot" in members
     assert "LatentStore" not in members
     assert "[`LatentStore`][rjepa_core.LatentStore]" in shown
+
+
+def test_a_package_without_a_list_shows_what_it_imports() -> None:
+    public = load("one_home").public
+    assert {"EvaluateSettings", "Table", "damage_store"} <= set(public(rjepa_core.evaluation))
+    assert "Mapping" not in public(importlib.import_module("rjepa_core.ports.store"))
 
 
 def test_a_store_has_all_of_its_methods(package: griffe.Module) -> None:
