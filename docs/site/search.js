@@ -13,7 +13,7 @@ function asked(query) {
     const parts = word.split(/[._/()]+/).filter(Boolean), last = parts.pop() ?? word
     // What is being typed may go on; of a name it begins as its stem does.
     if (parts.length) return [...parts.map(part => `+${part}`), `+${last.replace(/(e?s?|y)$/, "")}*`]
-    return i === all.length - 1 ? [`${last}^4`, last] : [`${last}^4`]
+    return i === all.length - 1 ? [`${last}^4`, `${last.replace(/(e?s?|y)$/, "")}*`] : [`${last}^4`]
   })
   return terms.join(" ")
 }

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from browsing import go, needs_browser, open_browser
+from browsing import go, needs_browser, open_browser, wait_for
 from pages import DOCS
 
 import rjepa_core
@@ -90,6 +90,8 @@ FOUND = (
 @pytest.mark.slow
 @needs_browser
 def test_the_search_finds_what_is_asked_and_a_button_copies_commands(site: Path) -> None:
+    from selenium.webdriver import ActionChains
+
     handler = partial(SimpleHTTPRequestHandler, directory=str(site))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, open_browser() as browser:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -103,11 +105,14 @@ def test_the_search_finds_what_is_asked_and_a_button_copies_commands(site: Path)
             assert f"/{page}" in list(dict.fromkeys(found))[:3], query
 
         go(browser, f"{address}/tutorial/first-latents.html")
-        copied = browser.execute_async_script(
-            """const done = arguments[0]
-            document.addEventListener('copy', () => done(document.activeElement.value))
-            document.querySelectorAll('.language-console .md-code__button')[1].click()"""
+        browser.execute_script(
+            "document.addEventListener('copy', it => { window.copied = it.target.value })"
         )
+        button = wait_for(browser, ".language-console .md-code__button", 3)[1]
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+        # A browser copies for nobody but a person: the mouse goes there and clicks.
+        ActionChains(browser).move_to_element(button).click().perform()
+        copied = browser.execute_script("return window.copied")
         assert copied.splitlines()[-1] == "rjepa-cli show latents demo-01"
         assert "$" not in copied
         server.shutdown()

@@ -19,6 +19,7 @@ from ..errors import ArgumentError
 from . import views
 
 StoreMode = Literal["read", "write"]
+"""`read`, beside any number of others, or `write`, as the only writer."""
 
 
 @attrs.frozen
