@@ -306,8 +306,8 @@ class TrainSummary:
         epochs, steps, samples: how many were done, resumed parts included.
         seconds: wall time of this part.
         best_epoch: the epoch of the best checkpoint, from 1; 0 is the state before the first step.
-        best: its value on validation, of the measure `training.select`; NaN if none was validated
-            yet.
+        best: its validation value, of the measure that `training.select` names (no unit); NaN if
+            none was validated yet.
         ending: `done`, `early` (validation stopped improving) or `stopped`.
         curve: one row of values per epoch, as in `metrics.csv`.
         report: its HTML page, if it has one.
