@@ -34,8 +34,9 @@ slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
 
 # The documentation as a site, in site/; needs no network. NO_MKDOCS_2_WARNING: no word on other tools.
+# Without --quiet, which hides warnings and lets --strict pass over them.
 docs: $(VENV)/.dev
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "look at it: $(BIN)/python -m http.server --directory site 8000"
 
 wheel: $(VENV)/.dev

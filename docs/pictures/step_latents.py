@@ -48,7 +48,7 @@ def main() -> None:
     figure.colorbar(image, ax=left, shrink=0.7)
     shown = max(records, key=lambda r: (len(r.trace.spans) <= 6, len(r.trace.spans)))
     draw_solution(right, shown)
-    figure.savefig(args.out, metadata={"Date": None})
+    figure.savefig(args.out, bbox_inches="tight", metadata={"Date": None})
     print(f"{args.out}: {len(steps)} steps of {len(records)} solutions")
 
 

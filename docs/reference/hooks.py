@@ -63,9 +63,9 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
 }
 
 HEAD = """\
-# Hooks
+<!-- Written by `docs/reference/hooks.py` from the hook specifications; edit those. -->
 
-*Written by `docs/reference/hooks.py` from the hook specifications; edit those.*
+# Hooks
 
 A plugin is a module behind an entry point:
 
@@ -137,8 +137,11 @@ def _fields(cls: type, beside: type | None = None) -> str:
     for field in attrs.fields(cls):
         if field.name not in known:
             default = "required" if field.default is attrs.NOTHING else f"`{_shown(field.default)}`"
-            kind = str(field.type).replace("|", "\\|")
-            rows.append(f"| `{field.name}` | `{kind}` | {default} | {texts[field.name]} |")
+            # A bar would end the cell, and between backticks an escaped one shows the escape.
+            kind = f"`{field.type}`"
+            if "|" in kind:
+                kind = f"<code>{str(field.type).replace('|', '&#124;')}</code>"
+            rows.append(f"| `{field.name}` | {kind} | {default} | {texts[field.name]} |")
     return "\n".join(rows)
 
 

@@ -33,6 +33,19 @@ def test_blocks_are_run_or_say_why_not(name: str) -> None:
             assert Path(name).name in (ROOT / block.elsewhere).read_text(), block
 
 
+def test_every_block_says_its_language() -> None:
+    """On all pages: without one a block is not highlighted, nor copied as its commands."""
+    without = []
+    for path in DOCS.rglob("*.md"):
+        inside = False
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            if line.lstrip().startswith("```"):
+                if not inside and line.strip() == "```":
+                    without.append(f"{path.relative_to(DOCS)}, line {number}")
+                inside = not inside
+    assert without == []
+
+
 def test_a_block_that_is_neither_is_found(tmp_path: Path) -> None:
     marked = "<!-- not run: it needs a GPU -->\n```console\n$ true\n```\n"
     (tmp_path / "page.md").write_text(f"{marked}\n```python\n1\n```\n\n```\n$ plain\n```\n")

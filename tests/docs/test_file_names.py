@@ -7,7 +7,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 # Made by the reader of a page, who is told how.
-OF_THE_READER = {"night.py", "rjepa_parrot.py", "test_parrot.py"}
+OF_THE_READER = {
+    "night.py",
+    "rjepa_parrot.py",
+    "test_parrot.py",
+    "rjepa_caseless.py",
+    "test_caseless.py",
+}
 FOLDERS = ("src", "plugins", "tests", "benchmarks", "docs")
 THERE = {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
 PAGES = [

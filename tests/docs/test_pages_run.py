@@ -92,6 +92,19 @@ def test_train_a_world_model() -> None:
     page.finish()
 
 
+def test_extract_your_own_problems() -> None:
+    page = Page("how-to/extract-your-own-problems.md")
+    for command in commands(page):
+        words = shlex.split(command.line.split("<<")[0])
+        if words[0] == "cat":
+            rows = command.shown[: command.shown.index("END")]
+            Path(words[2]).write_text("".join(f"{row}\n" for row in rows))
+        else:
+            run_command(command, SEEDED)
+    run_code(page, SEEDED)
+    page.finish()
+
+
 def test_extract_faster() -> None:
     page = Page("how-to/extract-faster.md")
     write_solutions(Path("gsm8k.jsonl"), 6)

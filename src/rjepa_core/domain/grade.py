@@ -47,9 +47,11 @@ class Grade:
 
     Attributes:
         key: of the record.
-        mark, reason: of the verdict.
+        mark: `right`, `wrong` or `ungraded`.
+        reason: why it is ungraded, or what else there is to say; empty if nothing.
         answer: the final answer of the trace as it was graded, None where it gives none.
-        grader, version: which grader said so.
+        grader: name of the grader that said so.
+        version: of the grader's rules; another version may grade the same answer otherwise.
     """
 
     key: RecordKey

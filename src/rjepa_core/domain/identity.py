@@ -151,7 +151,8 @@ class Identity:
     """What a store's header keeps; the identity of every run on the store must agree with it.
 
     Attributes:
-        space, generation: see their classes.
+        space: of the vectors: the LLM, layers, precision, prompt and steps.
+        generation: where the traces come from: sampled, and how, or given.
         logprobs: whether each step keeps its mean token log-probability.
         labels: names for people (`model`, …); they may differ between runs.
     """

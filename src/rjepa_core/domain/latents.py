@@ -16,6 +16,7 @@ from .identity import Identity
 from .trace import NOT_FINITE, OUT_OF_RANGE, RecordKey, Trace, check_key
 
 Vectors = NDArray[Any]
+"""Vectors in a store's dtype: float16, float32 or `ml_dtypes.bfloat16`."""
 
 
 _BFLOAT16 = STORE_DTYPES["bfloat16"]
@@ -71,6 +72,7 @@ class LatentRecord:
 
     @property
     def key(self) -> RecordKey:
+        """The problem's id and the sample."""
         return self.trace.key
 
 

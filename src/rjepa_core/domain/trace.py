@@ -16,6 +16,7 @@ from .problem import GivenSolution, Problem
 
 FinishReason = Literal["stop", "length", "given"]
 TokenIds = NDArray[np.int32]
+"""Ids of the LLM's tokens, int32 [P] of a prompt, [T] of a completion."""
 Offsets = NDArray[np.int32]
 
 LARGEST_SAMPLE = 2**32 - 1
@@ -174,7 +175,9 @@ class Trace:
     Attributes:
         problem: the problem; its statement is kept whole.
         sample: index of this trace among the problem's samples.
-        prompt_text, prompt_ids (int32 [P]), statement_span: as in `Completion`.
+        prompt_text: the prompt as the model saw it.
+        prompt_ids: int32 [P].
+        statement_span: token range of the statement inside `prompt_ids`.
         completion: text of the completion.
         completion_ids: int32 [T].
         spans: S steps, ordered and disjoint.
@@ -208,6 +211,7 @@ class Trace:
 
     @property
     def key(self) -> RecordKey:
+        """Its problem's id and the sample."""
         return RecordKey(self.problem.id, self.sample)
 
     @property
@@ -247,7 +251,10 @@ class Failure:
     Attributes:
         key: problem id and sample.
         statement_hash: of the problem, as a record keeps it.
-        reason: a short phrase to count by, one of the constants below or a backend's own.
+        reason: a short phrase to count by, a backend's own or one of `empty completion`,
+            `empty step`, `answer only`, `thinking only`, `out of memory`, `too long`,
+            `too many steps`, `control token`, `chat template`, `not finite`, `out of range`,
+            `cannot be scored` and `damaged record`.
         detail: a sentence for people.
         needed_bytes: least memory that the process would have needed for it, if known.
     """

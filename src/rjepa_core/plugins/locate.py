@@ -123,6 +123,9 @@ def open_store(
         registry: finds the adapter.
         options: settings of the adapter, by name.
 
+    Returns:
+        The store; close it, or use it in a `with` block, which does so at its end.
+
     Raises:
         ArgumentError: path or mode is invalid.
         UnknownAdapterError, SettingsError: there is no such adapter, or option of it.

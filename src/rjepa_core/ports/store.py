@@ -19,6 +19,7 @@ from ..errors import ArgumentError
 from . import views
 
 StoreMode = Literal["read", "write"]
+"""`read`, beside any number of others, or `write`, as the only writer."""
 
 
 @attrs.frozen
@@ -78,7 +79,9 @@ class Snapshot(Protocol):
     it returned before.
     """
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """Return the number of records."""
+        ...
 
     def keys(self, after: RecordKey | None = None) -> Iterator[RecordKey]:
         """Yield the keys of the records; see `LatentStore.keys`."""
@@ -175,8 +178,9 @@ class LatentStore(RecordSink, Protocol):
 
         Args:
             keys: B keys.
-            latents: [at least B, L, S', D] of any float dtype, bfloat16 included; row b gets the
-                steps of `keys[b]`, followed by zeros.
+            latents: a NumPy array that is written into, [at least B, L, S', D] of any float dtype,
+                bfloat16 included, with room for S' steps: as many as the longest record has, or
+                more. Row b gets the steps of `keys[b]`, followed by zeros.
             prompts: [at least B, L, D] of any float dtype, or None to skip the prompt latents.
 
         Returns:
@@ -261,6 +265,7 @@ class LatentStore(RecordSink, Protocol):
         return views.shown_html(self)
 
     def __enter__(self) -> Self:
+        """Return the store itself, which the `with` block closes at its end."""
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -20,6 +20,7 @@ from ..errors import InputError, UnsupportedError
 from ..text import count, html_table, shape_text
 
 Floats = NDArray[np.float32]
+"""Vectors and figures of a world model, float32 whatever the store's dtype."""
 
 
 class Context(enum.Enum):
@@ -304,8 +305,9 @@ class TrainSummary:
         run: its folder.
         epochs, steps, samples: how many were done, resumed parts included.
         seconds: wall time of this part.
-        best_epoch, best: the epoch of the best checkpoint, from 1 (0: the state before the first
-            step), and its validation value; NaN if none was validated yet.
+        best_epoch: the epoch of the best checkpoint, from 1; 0 is the state before the first step.
+        best: its validation value, of the measure that `training.select` names (no unit); NaN if
+            none was validated yet.
         ending: `done`, `early` (validation stopped improving) or `stopped`.
         curve: one row of values per epoch, as in `metrics.csv`.
         report: its HTML page, if it has one.

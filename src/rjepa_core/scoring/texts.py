@@ -108,11 +108,18 @@ def rank_texts(
     """Rank several solutions of one problem: what `rjepa-cli rank` does with each one of a file.
 
     Args:
-        world_model, statement, model, context, domain, backend, registry: as for `score_text`.
+        world_model: a world model, or its location.
+        statement: of the problem.
         solutions: each as text, or as its steps; one that cannot be scored is in `Ranking.failed`.
         by: order by the `mean` or `max` of the surprise, least first; with a verifier by the
             probability that the answer is `right`, highest first, or by a `vote` of the answers;
             by default `right` with a verifier, else `mean`.
+        model: the LLM that the latents came from. For several rankings give what `open_encoder`
+            returns: with a name, it is loaded for this call alone.
+        context: which steps a step is predicted from: all `others`, or the `past` alone.
+        domain: of the problem; it selects the prompt.
+        backend: the adapter that runs the LLM.
+        registry: finds the adapters.
 
     Returns:
         The solutions, the best first; `trace.sample` of each is its place in `solutions`.

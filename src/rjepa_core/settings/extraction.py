@@ -266,7 +266,7 @@ class AdapterSettings:
 @checked("run")
 @attrs.frozen(kw_only=True)
 class RunSettings:
-    """How far a run goes, and when it commits; none of it changes what is stored.
+    """How far a run goes, and what may fail in it; none of it changes what is stored.
 
     Attributes:
         resume: continue a store that holds records.
