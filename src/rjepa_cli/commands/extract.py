@@ -34,6 +34,7 @@ from ..config import DEBUG, FIELD, JSON, PRINT_CONFIG, config_options, gather, t
 from ..console import Screen
 from ..errors import InterruptedRunError, resume_command
 from ..options import FLAGS
+from ..program import program
 from ..progress import ProgressReport, ToolMeter
 from ..signals import Interrupts
 from ..wording import wording
@@ -222,7 +223,7 @@ def _look(store: StoreSettings) -> str:
 
 
 def _show(store: StoreSettings) -> str:
-    return f"rjepa-cli show {shell_word(store.path)}"
+    return f"{program()} show {shell_word(store.path)}"
 
 
 def _show_plan(it: Extraction, settings: ExtractionSettings, screen: Screen) -> report.Facts:
