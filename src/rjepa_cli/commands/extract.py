@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,10 +24,11 @@ from rjepa_core.grading import (
 from rjepa_core.plugins import (
     Registry,
 )
+from rjepa_core.ports.executor import Progress
 from rjepa_core.ports.grader import Grader
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import ExtractionSettings, StoreSettings
-from rjepa_core.text import shell_word
+from rjepa_core.text import count, duration, shell_word
 
 from ..adapter_flags import Chosen, ExtractCommand
 from ..completion import files
@@ -201,12 +203,30 @@ def _graded(
 
 def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as_json: bool) -> int:
     """Run one batch without storing it, and show what the whole run would take (`--dry-run`)."""
+    latest = Progress()
+
+    def seen(progress: Progress) -> None:
+        nonlocal latest
+        latest = progress
+
     with (
         screen,
+        Interrupts("a dry run stores nothing"),
         open_extraction(settings, registry, screen.busy, dry=True) as it,
     ):
         planned = _show_plan(it, settings, screen)
-        facts = report.forecast(it, it.trial())
+        if it.trial_rows:
+            screen.busy(f"measuring one batch of {_batch(it)}")
+        began = time.monotonic()
+        try:
+            trial = it.trial(seen)
+        except KeyboardInterrupt:
+            so_far = f"{latest.records + latest.failures:,} of {count(it.trial_rows, 'row')}"
+            raise InterruptedRunError(
+                f"interrupted after {duration(time.monotonic() - began)} of measuring: {so_far} "
+                f"done, {count(latest.new_tokens or latest.tokens, 'token')}; nothing was stored"
+            ) from None
+        facts = report.forecast(it, trial)
         for line in report.room_warnings(facts):
             screen.warn(line)
     if as_json:
@@ -214,6 +234,13 @@ def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as
     else:
         screen.result(*report.forecast_lines(facts))
     return DONE
+
+
+def _batch(it: Extraction) -> str:
+    if it.settings.problems.traces:
+        return count(it.trial_rows, "given solution")
+    longest = count(it.settings.sampling.max_new_tokens, "token")
+    return f"{count(it.trial_rows, 'row')} (up to {longest} each)"
 
 
 def _look(store: StoreSettings) -> str:
