@@ -53,7 +53,7 @@ from ..views.solution import above, picture, stands_out, wrapped
 MODEL, WORLD_MODEL = "smollm2", "gsm8k-smollm2"
 _PROBLEMS, _TOKENS, _WIDTH = 12, 100, 78
 # Without the linear path, which is most of a world model's size.
-_EPOCHS, _SMALL = 10, 64
+_EPOCHS, _SMALL = 10, 32
 # The solution that is drawn, and what its untampered version is called.
 _SHOWN, _CLEAN = "library", "-clean"
 _GROUPS = {"Where": ["--out"]}
@@ -158,7 +158,7 @@ class _Tour:
             )
         texts = record.trace.step_texts
         yield f"{key} became {count(len(texts), 'step')}; the first one:"
-        yield from wrapped(texts[0] if texts else "", _WIDTH, "    ", most=2)
+        yield from wrapped(texts[0] if texts else "", _WIDTH, "    ", most=1)
 
     def score(self) -> Iterator[str]:
         """Find the step that does not belong in solutions that were tampered with."""
@@ -176,11 +176,11 @@ class _Tour:
         _keep_solutions(path)
         read = self._read(path)
         scored = {one.trace.problem.id: one for one, _ in read}
-        for name in (_SHOWN, f"{_SHOWN}{_CLEAN}"):
-            yield ""
-            if name.endswith(_CLEAN):
-                yield "  The same as it was:"
-            yield from picture(scored[name], _WIDTH, statement=name == _SHOWN)
+        shown, clean = scored[_SHOWN], scored[f"{_SHOWN}{_CLEAN}"]
+        yield ""
+        yield from picture(shown, _WIDTH)
+        yield "  The same as it was:"
+        yield from picture(clean, _WIDTH, statement=False, full=float(shown.surprise.max()))
         yield ""
         yield from _findings(read)
         yield from _sums([one for one in scored.values() if "sum" in one.trace.problem.metadata])
@@ -250,7 +250,7 @@ class _Tour:
             ),
             (
                 f"{program()} extract --help",
-                "problems and a model of your own; README has it under 'Your own problems'",
+                "problems and a model of your own (README: Your own problems)",
             ),
         ):
             yield f"  {line.splitlines()[0]}"
@@ -328,8 +328,8 @@ def _findings(read: Sequence[tuple[ScoredTrace, Floats]]) -> Iterator[str]:
     words = sum(named(strange_words(one.trace), _foreign(one)) for one, _ in tampered)
     unlikely = sum(named(-logprobs, _foreign(one)) for one, logprobs in tampered)
     yield from _paragraph(
-        f"Largest by other means: guessing {guessed:.1f} of {every}, counting words that stand "
-        f"nowhere else {words:.1f}, the LLM's own log-probability {unlikely:.1f}. These are easy "
+        f"Largest by other means: guessing {guessed:.2g} of {every}, counting words that stand "
+        f"nowhere else {words:.2g}, the LLM's own log-probability {unlikely:.2g}. These are easy "
         "ones, made by hand. How often a foreign step is named elsewhere is in "
         "docs/benchmarks.md, which README links: counting words and the log-probability do "
         "better there."

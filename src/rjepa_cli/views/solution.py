@@ -16,21 +16,25 @@ WIDTH = 78
 STANDS_OUT, LARGEST = "stands out", "largest of its solution"
 
 
-def picture(one: ScoredTrace, width: int = WIDTH, statement: bool = True) -> Iterator[str]:
+def picture(
+    one: ScoredTrace, width: int = WIDTH, statement: bool = True, full: float | None = None
+) -> Iterator[str]:
     """Yield the problem and its steps, each with a bar of its surprise.
 
     The largest of the solution is marked, and each step that stands out: from the percentile on
-    from which the page says so, too.
+    from which the page says so, too. `full` is the surprise of a full bar, by default that of the
+    largest.
     """
     if statement:
         yield from wrapped(one.trace.problem.statement, width, "  ")
     largest = float(one.surprise.max())
+    full = largest if full is None else full
     alone = len(one.surprise) == 1
     worst = None if one.verdict is None else wrong_step(one.verdict)
     texts = one.trace.step_texts or ("",) * len(one.surprise)
     for step, (text, value) in enumerate(zip(texts, one.surprise, strict=True)):
         yield from wrapped(text, width, "     ", f"  {step + 1}. ")
-        shown = bar(float(value) / largest if largest > 0 else 0.0)
+        shown = bar(min(1.0, float(value) / full) if full > 0 else 0.0)
         place = "" if one.percentiles is None else f"  {above(one.percentiles[step])}"
         marks = [STANDS_OUT] if stands_out(one, step) else []
         marks += [LARGEST] if value == largest and not alone else []
