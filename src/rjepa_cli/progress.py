@@ -216,6 +216,7 @@ class ProgressReport(Metered):
         self._meter: Meter = Meter(screen, total)
         self._reported: set[str] = set()
         self._change: Decision | None = None
+        self._most_rows = 0
 
     @property
     def seconds(self) -> float:
@@ -224,6 +225,7 @@ class ProgressReport(Metered):
 
     def __call__(self, progress: Progress) -> None:
         self.latest = progress
+        self._most_rows = max(self._most_rows, progress.in_flight.rows)
         self._report_trouble(progress)
         self._meter.show(progress.records + progress.failures, self.status)
 
@@ -248,9 +250,27 @@ class ProgressReport(Metered):
             if self._change is not None and held.rows:
                 in_rows += f" ({change_words(self._change)})"
             parts.insert(2, f"{in_rows} in flight")
-        known = facts["done_per_second"] and left > 0
-        time_left = f"{duration(left / facts['done_per_second'])} left" if known else ""
+        seconds_left = self._seconds_left()
+        time_left = f"{duration(seconds_left)} left" if seconds_left else ""
         return Status(", ".join(parts), time_left)
+
+    def _seconds_left(self) -> float | None:
+        """Return the time left at the rate so far; None while that cannot be known.
+
+        Rows that are generated together end at about the same time, so that the first of a batch
+        to end say little about the others. Once as many have ended as were ever in flight, the
+        tokens that the rows in flight have so far count as done.
+        """
+        progress = self.latest
+        done = progress.records + progress.failures
+        left = self._total - done
+        if left <= 0 or done == 0 or done < self._most_rows:
+            return None
+        if not progress.new_tokens or not progress.records:
+            return self.seconds * left / done
+        each = progress.tokens / progress.records
+        begun = min(progress.new_tokens - done * each, progress.in_flight.rows * each)
+        return self.seconds * (left * each - max(0.0, begun)) / progress.new_tokens
 
     def _report_trouble(self, progress: Progress) -> None:
         """Show the first failure of each kind, and batches that did not fit, as they happen."""

@@ -10,12 +10,15 @@ from collections.abc import Iterable, Mapping
 
 import click
 
+from .program import program
+
 # Commands for what messages advise.
 _ADVICE = {
-    "repair the store": "rjepa-cli store repair STORE NEW_STORE",
-    "verify the store": "rjepa-cli store verify STORE",
-    "see the plugins": "rjepa-cli plugins",
+    "repair the store": "store repair STORE NEW_STORE",
+    "verify the store": "store verify STORE",
+    "see the plugins": "plugins",
 }
+_INSTALL = "install "
 _LEADING = re.compile(r"(\w+(?:\.[\w-]+)*)(?:\[\d+\])?: ")
 _VALUE = r"'[^']*'|[^\s,;:()']+(?:,[^\s,;:()']+)*"
 
@@ -61,7 +64,7 @@ class Wording:
         return _pattern(self._flags).sub(flag, text)
 
     def _with_flags(self, text: str, seen: set[str]) -> str:
-        names = self._flags | _ADVICE
+        names = self._flags | _advice()
 
         def flagged(found: re.Match[str]) -> str:
             whole, key = found[0], found[1]
@@ -79,6 +82,16 @@ class Wording:
         """Return the flag with the value that a message gives the setting."""
         key, entry, value = found.groups()
         return f"{self._flags[key]} {f'{entry}=' if entry else ''}{value}"
+
+
+def _advice() -> dict[str, str]:
+    """Return the command for each advice that a message may give."""
+    from rjepa_adapters.optional import install_plugin
+
+    from .offers import PLUGINS
+
+    commands = {words: f"{program()} {command}" for words, command in _ADVICE.items()}
+    return commands | {f"{_INSTALL}{name}": install_plugin(name) for name in PLUGINS}
 
 
 def _pattern(names: Iterable[str]) -> re.Pattern[str]:

@@ -70,5 +70,5 @@ def test_matplotlib_is_named_where_it_is_missing(
     draw: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(UsageError, match=r"needs matplotlib.*pip install 'rjepa\[plot\]'"):
+    with pytest.raises(UsageError, match=r"needs matplotlib.*pip install .*\[plot\]'"):
         draw()

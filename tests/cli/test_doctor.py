@@ -12,6 +12,7 @@ import psutil
 import pytest
 from click.testing import Result
 
+from rjepa_adapters.optional import install_extra, install_plugin
 from rjepa_cli import offers
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
@@ -55,7 +56,9 @@ def test_what_is_missing(monkeypatch: pytest.MonkeyPatch, invoke: Callable[..., 
     assert missing["grade"] == ("math-verify",)
     assert missing["all"] == missing["dev"] == ("gguf", "math-verify")
     shown = invoke("doctor").stdout
+    assert "extra         dev:" not in shown
+    assert "extra         dev:" in invoke("doctor", "--verbose").stdout
     assert "extra         grade: the grader math; lacks math-verify\n" in shown
-    assert "                pip install 'rjepa[grade]'\n" in shown
+    assert f"                {install_extra('grade')}\n" in shown
     assert "plugin        rjepa-prefect: runs as Prefect flows, queued; 1.0\n" in shown
-    assert "                pip install rjepa-ray\n" in shown
+    assert f"                {install_plugin('rjepa-ray')}\n" in shown

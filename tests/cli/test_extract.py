@@ -220,6 +220,16 @@ def test_dry_run_keeps_nothing(home: Path, extract: Invoke) -> None:
     assert 0 < found["bytes_needed"] < found["bytes_free"]
 
 
+def test_a_dry_run_says_what_it_measures(home: Path, extract: Invoke) -> None:
+    said = extract("--dry-run", "--batch-size", "4", "--max-new-tokens", "300").stderr
+    assert "measuring one batch of 4 rows (up to 300 tokens each) …" in said
+    few = extract("--dry-run", "--batch-size", "64").stderr
+    assert "measuring one batch of 10 rows (up to" in few
+    (home / "given.jsonl").write_text('{"question": "a?", "solution": "b.\\nc."}\n')
+    given = extract("--dry-run", problems=("--traces", "given.jsonl")).stderr
+    assert "measuring one batch of 1 given solution …" in given
+
+
 def test_dry_run_on_a_store_counts_and_changes_nothing(home: Path, extract: Invoke) -> None:
     assert extract("--limit", "4").exit_code == 0
     before = {p.name: p.stat().st_size for p in (home / "s").iterdir() if "lock" not in p.name}

@@ -45,6 +45,25 @@ def wait_for_progress(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_dry_run_ends_with_its_counts(number: signal.Signals, home: Path) -> None:
+    process = start(home, "--dry-run", "--delay-per-row", "5")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("measuring one batch of 2 rows"):
+            break
+    time.sleep(0.3)
+    process.send_signal(number)
+    said = process.stderr.read().splitlines()
+    assert process.wait(30) == 130
+    assert re.fullmatch(
+        r"rjepa-cli: interrupted after .* s of measuring: 0 of 2 rows done, 0 tokens; nothing was "
+        "stored",
+        said[-1],
+    )
+    assert not (home / "a store").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_resumed_to_the_end(number: signal.Signals, home: Path) -> None:
     process = start(home)
     wait_for_progress(process)
@@ -66,9 +85,9 @@ def test_interrupted_and_resumed_to_the_end(number: signal.Signals, home: Path) 
     assert history[-1]["records"] == len(kept)
 
     words = shlex.split(hint[1])
-    assert words[0] == "rjepa-cli"
+    assert words[:3] == command()
     resumed = subprocess.run(
-        [*command(*words[1:]), "--json", "--set", "backend.delay_per_row=0"],
+        [*words, "--json", "--set", "backend.delay_per_row=0"],
         capture_output=True,
         text=True,
         cwd=home,

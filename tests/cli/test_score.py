@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from evaluation_stores import encode_solutions, solution
 from services import make_trained, opened, running
+from terminal import frames, on_terminal
 
 from rjepa_adapters.world_model.inference import JepaWorldModel
 from rjepa_core.domain.trace import RecordKey
@@ -19,7 +20,7 @@ from rjepa_core.plugins.locate import open_store, open_world_model
 from rjepa_core.ports.world_model import LatentSequence
 from rjepa_core.scoring.surprise import score
 
-from .conftest import Invoke, only_line
+from .conftest import Invoke, command, only_line
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,23 @@ def test_a_service_scores_as_the_run_does(invoke: Invoke, trained: tuple[str, st
             [step["surprise"] for step in other["steps"]],
             rtol=1e-5,
         )
+
+
+def test_a_terminal_gets_pictures_and_a_pipe_lines(home: Path, trained: tuple[str, str]) -> None:
+    file = write_solutions(home)
+    words = command("score", file, "--world-model", trained[1], *TEXTS)
+    code, written = on_terminal(words, 70)
+    assert code == 3
+    lines = frames(written)
+    assert max(map(len, lines)) <= 70
+    assert sum("█" in line for line in lines) >= 8
+    assert sum("largest" in line for line in lines) == 4
+    assert any(line.startswith("a1: could not be scored: answer only") for line in lines)
+    assert not any(line.startswith("{") for line in lines)
+    code, written = on_terminal([*words, "--json"], 70)
+    assert code == 3
+    assert '"solutions": [' in written
+    assert "█" not in written
 
 
 def test_a_picture_of_the_steps(invoke: Invoke, home: Path, trained: tuple[str, str]) -> None:

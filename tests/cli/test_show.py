@@ -200,6 +200,7 @@ def test_history_tells_runs_with_rows_and_changes(extract: Invoke, invoke: Invok
     assert "trial" in reasons
     shown = invoke("show", "s", "--history").stdout
     assert "scheduler adaptive" in shown
+    assert " s a record\n" in shown
     assert "rows over" in shown
     assert "token/s over" in shown
     assert " rows, trial: " in shown
@@ -282,7 +283,7 @@ def test_the_surprise_of_each_step(home: Path, invoke: Invoke) -> None:
     text = invoke("show", store, name, "--world-model", "wm").stdout
     assert text.count("surprise ") == len(steps)
     assert text.count("<- the most surprising") == 1
-    assert "percent  of the steps in solutions of any length, validation, 3" in text
+    assert "percent  of the steps of 3" in text
     missing = invoke("show", store, "--world-model", "wm")
     assert missing.exit_code == 2
     assert "name a record, too" in missing.stderr

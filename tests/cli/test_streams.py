@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -172,7 +173,8 @@ def test_sighup_commits_and_says_how_to_go_on(home: Path) -> None:
         time.sleep(0.02)
     said = process.stderr.read()
     assert process.wait(30) == 130
-    assert "interrupted; continue with: rjepa-cli extract" in said.splitlines()[-1]
+    again = shlex.join(command("extract"))
+    assert f"interrupted; continue with: {again}" in said.splitlines()[-1]
     with open_store("s") as store:
         assert 0 < len(store) < 60
 

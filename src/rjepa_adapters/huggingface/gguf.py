@@ -20,6 +20,7 @@ import xxhash
 
 from rjepa_core.errors import UsageError
 
+from ..optional import install_extra
 from .checkpoints import ModelFiles, explain_failures, model_of, refuse_parts, tokenizer_of
 from .settings import HuggingFaceSettings
 
@@ -140,7 +141,7 @@ def _read_header(checkpoint: ModelFiles) -> Mapping[str, int]:
         except ImportError:
             raise UsageError(
                 f"model.name: {checkpoint.gguf_file} needs the package {package}; "
-                "pip install 'rjepa[gguf]'"
+                f"{install_extra('gguf')}"
             ) from None
     from gguf import GGUFReader
 

@@ -17,6 +17,7 @@ import attrs
 from rjepa_core.errors import UsageError
 from rjepa_core.text import count
 
+from ..optional import install_extra
 from .checkpoints import ADAPTER, ModelFiles, explain_failures, find_checkpoint
 from .settings import HuggingFaceSettings
 from .weights import first_names, stored_elements
@@ -158,5 +159,5 @@ def _require_peft(checkpoint: ModelFiles) -> None:
     if importlib.util.find_spec("peft") is None:
         raise UsageError(
             f"model.name: {checkpoint.name} has a LoRA adapter ({ADAPTER}), which needs the "
-            "package peft; pip install 'rjepa[lora]' (or give a folder without the adapter)"
+            f"package peft; {install_extra('lora')} (or give a folder without the adapter)"
         )

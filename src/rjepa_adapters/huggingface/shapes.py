@@ -20,6 +20,7 @@ from rjepa_core.errors import BackendError, UsageError
 from rjepa_core.ports.backend import RANDOM
 from rjepa_core.settings import ModelSettings
 
+from ..optional import install_extra
 from .awq import awq_path, dequantise, empty_model, fill_model, log_dequantised, replace_linears
 from .checkpoints import SHAPE
 from .placement import Loaded, check_placement, check_room, pick_dtype
@@ -197,7 +198,7 @@ def _packed(
         )
     if way == "none":
         raise UsageError(
-            f"model.name: {name}{AWQ} is packed with AutoAWQ, and {why}; pip install 'rjepa[awq]'"
+            f"model.name: {name}{AWQ} is packed with AutoAWQ, and {why}; {install_extra('awq')}"
         )
     if way == "dequantised":
         check_room(config, dtype, device, name)

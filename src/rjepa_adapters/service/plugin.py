@@ -10,6 +10,7 @@ from rjepa_core.errors import UsageError
 from rjepa_core.plugins import ServiceAdapter, hookimpl
 from rjepa_core.scoring import Served
 
+from ..optional import install_extra
 from .settings import HttpSettings
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -26,7 +27,7 @@ def _check_start(settings: HttpSettings) -> None:
 
 
 def _missing_package(error: ModuleNotFoundError) -> UsageError:
-    return UsageError(f"serving needs the package {error.name!r}: pip install 'rjepa[serve]'")
+    return UsageError(f"serving needs the package {error.name!r}: {install_extra('serve')}")
 
 
 def _serve(served: Served, settings: HttpSettings, say: Callable[[str], None]) -> None:

@@ -17,6 +17,8 @@ from typing import IO, Any
 
 from rjepa_core.errors import InputError, UsageError
 
+from ..optional import install_extra
+
 MAX_LINE = 64 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -174,7 +176,7 @@ def _open_zstandard(path: Path) -> IO[bytes]:
         import pyarrow
     except ImportError:
         raise UsageError(
-            f"{path}: reading what is packed as Zstandard needs pyarrow: pip install 'rjepa[data]'"
+            f"{path}: reading what is packed as Zstandard needs pyarrow: {install_extra('data')}"
         ) from None
     return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
 

@@ -10,6 +10,7 @@ import attrs
 from rjepa_core.errors import InputError, UsageError
 from rjepa_core.settings import ProblemSettings
 
+from ..optional import install_extra
 from .locations import HUB_PREFIX, is_saved_dataset
 from .reader import RowReader
 from .rows import Records, RecordSource, as_text_source, short_floats
@@ -46,7 +47,7 @@ def _datasets(location: str) -> Any:
     except ImportError:
         raise UsageError(
             f"{location}: reading a Hugging Face dataset needs the package datasets: "
-            "pip install 'rjepa[data]'"
+            f"{install_extra('data')}"
         ) from None
     return datasets
 

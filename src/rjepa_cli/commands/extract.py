@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,10 +24,11 @@ from rjepa_core.grading import (
 from rjepa_core.plugins import (
     Registry,
 )
+from rjepa_core.ports.executor import Progress
 from rjepa_core.ports.grader import Grader
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.settings import ExtractionSettings, StoreSettings
-from rjepa_core.text import shell_word
+from rjepa_core.text import count, duration, shell_word
 
 from ..adapter_flags import Chosen, ExtractCommand
 from ..completion import files
@@ -34,6 +36,7 @@ from ..config import DEBUG, FIELD, JSON, PRINT_CONFIG, config_options, gather, t
 from ..console import Screen
 from ..errors import InterruptedRunError, resume_command
 from ..options import FLAGS
+from ..program import program
 from ..progress import ProgressReport, ToolMeter
 from ..signals import Interrupts
 from ..wording import wording
@@ -201,12 +204,30 @@ def _graded(
 
 def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as_json: bool) -> int:
     """Run one batch without storing it, and show what the whole run would take (`--dry-run`)."""
+    latest = Progress()
+
+    def seen(progress: Progress) -> None:
+        nonlocal latest
+        latest = progress
+
     with (
         screen,
+        Interrupts("a dry run stores nothing"),
         open_extraction(settings, registry, screen.busy, dry=True) as it,
     ):
         planned = _show_plan(it, settings, screen)
-        facts = report.forecast(it, it.trial())
+        if it.trial_rows:
+            screen.busy(f"measuring one batch of {_batch(it)}")
+        began = time.monotonic()
+        try:
+            trial = it.trial(seen)
+        except KeyboardInterrupt:
+            so_far = f"{latest.records + latest.failures:,} of {count(it.trial_rows, 'row')}"
+            raise InterruptedRunError(
+                f"interrupted after {duration(time.monotonic() - began)} of measuring: {so_far} "
+                f"done, {count(latest.new_tokens or latest.tokens, 'token')}; nothing was stored"
+            ) from None
+        facts = report.forecast(it, trial)
         for line in report.room_warnings(facts):
             screen.warn(line)
     if as_json:
@@ -216,6 +237,13 @@ def try_out(settings: ExtractionSettings, registry: Registry, screen: Screen, as
     return DONE
 
 
+def _batch(it: Extraction) -> str:
+    if it.settings.problems.traces:
+        return count(it.trial_rows, "given solution")
+    longest = count(it.settings.sampling.max_new_tokens, "token")
+    return f"{count(it.trial_rows, 'row')} (up to {longest} each)"
+
+
 def _look(store: StoreSettings) -> str:
     if report.in_memory(store):
         return "the store was in memory and ends with this command; to keep one, name a directory"
@@ -223,7 +251,7 @@ def _look(store: StoreSettings) -> str:
 
 
 def _show(store: StoreSettings) -> str:
-    return f"rjepa-cli show {shell_word(store.path)}"
+    return f"{program()} show {shell_word(store.path)}"
 
 
 def _show_plan(it: Extraction, settings: ExtractionSettings, screen: Screen) -> report.Facts:

@@ -26,6 +26,7 @@ from ..console import Screen
 from ..errors import InterruptedRunError
 from ..help import GroupedCommand
 from ..options import Flag
+from ..program import program
 from ..progress import ToolMeter
 from ..signals import Interrupts
 from .store.options import opened
@@ -113,5 +114,5 @@ def command(ctx: click.Context, /, store: str, **params: Any) -> int:
     kept = f", {done.kept:,} had their grades" if done.kept else ""
     lines = [f"graded: {count(done.graded, 'record')} of {store} by {done.grader}{kept}"]
     lines += summary_lines(summary) if summary is not None else []
-    screen.result(*lines, f"look at it: rjepa-cli show {shell_word(store)}")
+    screen.result(*lines, f"look at it: {program()} show {shell_word(store)}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import click
 from rjepa_core.domain.trace import Failure
 from rjepa_core.errors import UsageError
 from rjepa_core.plugins import Registry
-from rjepa_core.scoring import ScoredTrace, score_all
+from rjepa_core.scoring import ScoredTrace, score_all, whole
 from rjepa_core.text import count
 
 from ..completion import files, traces
-from ..console import Screen
+from ..console import Screen, short_name
 from ..help import GroupedCommand
 from ..out_folder import NewFile
 from ..scoring_options import (
@@ -31,6 +32,7 @@ from ..scoring_options import (
     step_facts,
 )
 from ..signals import Interrupts
+from ..views.solution import WIDTH, picture, wrapped
 
 PLOTTED = 40
 PLOT = click.Option(
@@ -65,7 +67,8 @@ Examples:
 def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -> int:
     """Score each step in FILE by surprise: a store, or solutions as JSON Lines, CSV, ….
 
-    Prints one JSON object per solution and line: its mean and largest surprise, its worst step
+    On a terminal each solution is drawn as text, a bar for each step. Piped, or with --out, it is
+    one JSON object per solution and line: its mean and largest surprise, its worst step
     (from 0), and for each step its text, its surprise and the percentage of validation steps with
     less surprise. With a verifier also the probability that the answer is `right`, and of each step
     that it is `wrong`.
@@ -75,6 +78,7 @@ def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -
     drawn: list[ScoredTrace] = []
     gathered: list[dict[str, Any]] | None = [] if params["json"] else None
     out = params["out"]
+    width = screen.width if out is None and gathered is None else None
     succeeded = failed = 0
     if plot is not None:
         _check_plot(plot)
@@ -82,14 +86,18 @@ def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -
         scored = score_all(settings, Registry(), screen.busy)
         with rows_to(out, screen.out, gathered) as put:
             for item in scored:
+                if width is not None:
+                    screen.result(*_shown(item, min(width, WIDTH)))
                 if isinstance(item, Failure):
                     failed += 1
-                    put(failed_facts(item))
+                    if width is None:
+                        put(failed_facts(item))
                 else:
                     succeeded += 1
                     if plot is not None and len(drawn) < PLOTTED:
                         drawn.append(item)
-                    put(solution_facts(item) | {"steps": step_facts(item)})
+                    if width is None:
+                        put(solution_facts(item) | {"steps": step_facts(item)})
                 drawing = plot is not None and len(drawn) < PLOTTED
                 if out is None and screen.out.lost and not drawing:
                     # There is no reader for the rest.
@@ -105,6 +113,17 @@ def command(ctx: click.Context, /, file: str, plot: str | None, **params: Any) -
             + (f", {failed:,} could not be" if failed else "")
         )
     return SOME_FAILED if failed else DONE
+
+
+def _shown(item: ScoredTrace | Failure, width: int) -> Iterator[str]:
+    """Yield what a terminal shows of one solution."""
+    if isinstance(item, Failure):
+        why = f"{item.key}: could not be scored: {item.reason}"
+        yield from wrapped(f"{why}; {item.detail}" if item.detail else why, width)
+    else:
+        yield f"{short_name(item.trace.key)}  surprise {whole(item.surprise):.3g}"
+        yield from picture(item, width)
+    yield ""
 
 
 def _check_plot(plot: str) -> None:

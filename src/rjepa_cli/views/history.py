@@ -122,7 +122,7 @@ def _run_details(run: PastRun, most: int, width: int | None) -> list[str]:
         lines.append(f"            {_asked_line(asked)}")
     if entry is not None:
         done = entry["records"] + entry["failures"]
-        speed = f", {rate(entry['seconds'] / done)} s each" if done else ""
+        speed = f", {rate(entry['seconds'] / done)} s a record" if done else ""
         out_of_memory = f", {count(entry['out_of_memory'], 'batch')} out of memory"
         lines.append(
             f"            {count(entry['new_tokens'] or entry['tokens'], 'token')}{speed}"

@@ -158,17 +158,31 @@ class Extraction:
         if entry is not None:
             self.store.add_history(entry)
 
-    def trial(self) -> Trial:
-        """Run the first missing rows without storing them, to estimate time and space."""
+    @property
+    def trial_rows(self) -> int:
+        """How many rows a trial runs."""
         rows = self._executor.rows
         if self.settings.problems.traces:
             rows = max(rows, _TRIAL_GIVEN)
+        return min(rows, self.before.missing)
+
+    def trial(
+        self,
+        report: Callable[[Progress], None] = lambda progress: None,
+        computing: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> Trial:
+        """Run the first missing rows without storing them, to estimate time and space.
+
+        Args:
+            report, computing: as for `run`.
+        """
         work = missing(self._work, self.store, self.settings.run.retry_failed)
-        first = list(itertools.islice(work, rows))
+        first = list(itertools.islice(work, self.trial_rows))
         sink = SizeSink()
         began = time.perf_counter()
         layers = self.identity.space.layers
-        _, progress = self._executor.run(layers, Pending(first), len(first), sink, Watch())
+        watch = Watch(report=report, computing=computing)
+        _, progress = self._executor.run(layers, Pending(first), len(first), sink, watch)
         seconds = time.perf_counter() - began
         done = progress.records + progress.failures
         return Trial(

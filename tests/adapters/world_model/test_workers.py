@@ -126,7 +126,7 @@ def test_the_command_ends_with_a_checkpoint_and_says_how_to_go_on(
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130, said
     last = said.splitlines()[-1]
-    again = shlex.join(["rjepa-cli", *words[2:], "--workers", "2", "--resume"])
+    again = shlex.join([sys.executable, *words, "--workers", "2", "--resume"])
     assert last == f"rjepa-cli: interrupted; continue with: {again}"
     assert "Traceback" not in said
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) >= 1

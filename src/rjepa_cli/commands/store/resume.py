@@ -22,6 +22,7 @@ from rjepa_core.settings import (
 from rjepa_core.text import shell_word
 
 from ...options import FLAGS
+from ...program import program
 
 _KEPT_OF_A_RUN = ("allow_failures",)
 Tree = dict[str, Any]
@@ -64,10 +65,10 @@ def _command(run: Mapping[str, Any], identity: Identity, path: str) -> str | Non
     defaults = unstructure(
         ExtractionSettings(model=ModelSettings(name="-"), store=StoreSettings(path="-"))
     )
-    words = ["rjepa-cli", "extract"]
+    words = ["extract"]
     for key, value in _changed(plain, defaults, ""):
         words += _words(key, value)
-    return " ".join(map(shell_word, [*words, "--resume"]))
+    return " ".join([program(), *map(shell_word, [*words, "--resume"])])
 
 
 def _tree(run: Mapping[str, Any], identity: Identity, path: str) -> Tree:

@@ -14,6 +14,7 @@ from rjepa_core.text import count, duration, shell_word
 from ...completion import stores
 from ...console import Screen
 from ...help import GroupedCommand
+from ...program import program
 from ...progress import ToolMeter
 from ...signals import Interrupts
 from .options import DAMAGED, LEAVING, damage_lines, usual_options
@@ -75,5 +76,5 @@ def _verify_lines(report: VerifyReport, store: str) -> list[str]:
         f"damaged: {count(len(report.damages), 'damage')} in {store}; {held} sound, read {took}",
         *damage_lines(report.damages),
         *notes,
-        f"save what can be read: rjepa-cli store repair {quoted} NEW_STORE",
+        f"save what can be read: {program()} store repair {quoted} NEW_STORE",
     ]
