@@ -45,9 +45,11 @@ def _datasets(location: str) -> Any:
     try:
         import datasets
     except ImportError:
+        what = "reading a Hugging Face dataset"
+        if not (location.startswith(HUB_PREFIX) or is_saved_dataset(location)):
+            what = "no such file; reading the Hugging Face dataset of that name"
         raise UsageError(
-            f"{location}: reading a Hugging Face dataset needs the package datasets: "
-            f"{install_extra('data')}"
+            f"{location}: {what} needs the package datasets: {install_extra('data')}"
         ) from None
     return datasets
 

@@ -335,6 +335,10 @@ def _nothing_left(data: DataSettings, split: Split | None, found: _Found) -> str
         )
     elif found.supervised is not None and found.taken["split"]:
         advice = f"add a store with labelled or damaged solutions of the {part} part"
+    elif found.taken["split"] == found.total:
+        advice = f"about one problem in ten is in the {part} part, so take more problems"
+        if part == "train":
+            advice = "add a store with other problems"
     if len(found.statements) == 1 and found.total > 1:
         advice = "all records have the same statement: import them again with their problems"
     return f"{where}: nothing is left of {count(found.total, 'record')}: {took}; {advice}"

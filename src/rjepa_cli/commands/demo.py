@@ -321,7 +321,7 @@ def _findings(read: Sequence[tuple[ScoredTrace, Floats]]) -> Iterator[str]:
     steps = sum(len(one.surprise) for one in clean)
     yield from _paragraph(
         f"The foreign step is the largest in {largest:.0f} of {every}, and {high} (where it "
-        f"stands out) in {out} of {every}; of the {steps} steps of the clean ones, {clean_out} "
+        f"stands out) in {out} of {every}; of {count(steps, 'step')} of the clean ones, {clean_out} "
         f"{'is' if clean_out == 1 else 'are'} {high}."
     )
     guessed = sum(1 / len(one.surprise) for one, _ in tampered)

@@ -188,8 +188,9 @@ def open_sources(problems: ProblemSettings, registry: Registry) -> list[ProblemS
         adapter = next((a for a in adapters if a.claims(location)), None)
         if adapter is None:
             raise InputError(
-                f"{location}: no such file, or a directory or file that no source reads; "
-                f"known kinds: {', '.join(a.name for a in adapters)}"
+                f"{location}: no such file, or a folder or a file of a kind that no source reads; "
+                "write one JSON object a line, CSV or Parquet "
+                f"(sources: {', '.join(a.name for a in adapters)})"
             )
         options = adapter.configure(
             problems.options.get(adapter.name, {}), f"problems.{adapter.name}"

@@ -188,7 +188,7 @@ def test_parquet_without_rows(read, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("location", "package"), [("f.parquet", "pyarrow"), ("hf:a/b", "datasets")]
+    ("location", "package"), [("f.parquet", "pyarrow"), ("hf:a/b", "datasets"), ("a/b", "datasets")]
 )
 def test_a_missing_package_names_the_extra(open_source, tmp_path, monkeypatch, location, package):
     monkeypatch.chdir(tmp_path)
@@ -198,6 +198,8 @@ def test_a_missing_package_names_the_extra(open_source, tmp_path, monkeypatch, l
         open_source(location)
     message = str(caught.value)
     assert message.startswith(f"{location}: ")
+    # It may be a mistyped path.
+    assert message.startswith("a/b: no such file; ") == (location == "a/b")
     assert re.search(r"pip install .*\[data\]'$", message)
     assert "\n" not in message
 

@@ -168,6 +168,9 @@ def test_nothing_left_says_why(tmp_path: Path) -> None:
         open_index(DataSettings(stores=(some,), domains=("code",)), Split.TRAIN)
     with pytest.raises(UsageError, match=r"\d+ are labelled correct \(data.correct\)"):
         open_index(DataSettings(stores=(some,), correct=False), Split.TRAIN)
+    few = make_store(tmp_path / "few", [3])
+    with pytest.raises(UsageError, match="about one problem in ten is in the validation part"):
+        open_index(DataSettings(stores=(few,)), Split.VALIDATION)
     with pytest.raises(UsageError, match="named twice"):
         open_index(DataSettings(stores=(some, f"{some}/")), Split.TRAIN)
 
