@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -14,13 +14,11 @@ import yaml
 from rjepa_core.config import unstructure
 from rjepa_core.domain.trace import Failure
 from rjepa_core.errors import InputError, UsageError
-from rjepa_core.evaluation.lexical import strange_words
-from rjepa_core.evaluation.statistics import named
 from rjepa_core.extraction import Worklist, open_extraction
 from rjepa_core.grading import grade, summarise
 from rjepa_core.plugins import Registry, locate_world_model, open_sources, open_world_model
 from rjepa_core.ports.world_model import RUN_CONFIG, Context, Floats, TrainSummary, TrainWatch
-from rjepa_core.scoring import HIGH_PERCENTILE, ScoredTrace
+from rjepa_core.scoring import ScoredTrace
 from rjepa_core.scoring.run import encode_work, score_pairs
 from rjepa_core.scoring.text_encoder import open_text_encoder
 from rjepa_core.settings import (
@@ -48,7 +46,8 @@ from ..out_folder import NewFile
 from ..program import program
 from ..progress import ProgressReport
 from ..signals import Interrupts
-from ..views.solution import above, picture, stands_out, wrapped
+from ..views.findings import findings, sums
+from ..views.solution import picture, wrapped
 
 MODEL, WORLD_MODEL = "smollm2", "gsm8k-smollm2"
 _PROBLEMS, _TOKENS, _WIDTH = 12, 100, 78
@@ -182,8 +181,8 @@ class _Tour:
         yield "  The same as it was:"
         yield from picture(clean, _WIDTH, statement=False, full=float(shown.surprise.max()))
         yield ""
-        yield from _findings(read)
-        yield from _sums([one for one in scored.values() if "sum" in one.trace.problem.metadata])
+        yield from findings(read)
+        yield from sums([one for one in scored.values() if "sum" in one.trace.problem.metadata])
 
     def _read(self, path: Path) -> list[tuple[ScoredTrace, Floats]]:
         """Return each solution scored, and the log-probability of its steps."""
@@ -303,39 +302,6 @@ def _needed_to_serve() -> str:
     return f"; first {serve.get}" if serve.missing else ""
 
 
-def _findings(read: Sequence[tuple[ScoredTrace, Floats]]) -> Iterator[str]:
-    """Say of each solution, and of all together, how the foreign step stands in it."""
-    tampered = [pair for pair in read if "foreign" in pair[0].trace.problem.metadata]
-    clean = [one for one, _ in read if "clean" in one.trace.problem.metadata]
-    for one, _ in tampered:
-        at, found = _foreign(one), int(one.surprise.argmax())
-        place = "" if one.percentiles is None else f", {above(one.percentiles[at])}"
-        yield (
-            f"  {one.trace.problem.id:<8} foreign: step {at + 1} of {len(one.surprise)}{place}; "
-            f"largest: step {found + 1}{'' if at == found else ', not it'}"
-        )
-    every, high = len(tampered), f"above {HIGH_PERCENTILE:.0f} %"
-    largest = sum(named(one.surprise, _foreign(one)) for one, _ in tampered)
-    out = sum(stands_out(one, _foreign(one)) for one, _ in tampered)
-    clean_out = sum(stands_out(one, i) for one in clean for i in range(len(one.surprise)))
-    steps = sum(len(one.surprise) for one in clean)
-    yield from _paragraph(
-        f"The foreign step is the largest in {largest:.0f} of {every}, and {high} (where it "
-        f"stands out) in {out} of {every}; of {count(steps, 'step')} of the clean ones, {clean_out} "
-        f"{'is' if clean_out == 1 else 'are'} {high}."
-    )
-    guessed = sum(1 / len(one.surprise) for one, _ in tampered)
-    words = sum(named(strange_words(one.trace), _foreign(one)) for one, _ in tampered)
-    unlikely = sum(named(-logprobs, _foreign(one)) for one, logprobs in tampered)
-    yield from _paragraph(
-        f"Largest by other means: guessing {guessed:.2g} of {every}, counting words that stand "
-        f"nowhere else {words:.2g}, the LLM's own log-probability {unlikely:.2g}. These are easy "
-        "ones, made by hand. How often a foreign step is named elsewhere is in "
-        "docs/benchmarks.md, which README links: counting words and the log-probability do "
-        "better there."
-    )
-
-
 def _heading(title: str, *words: str) -> Iterator[str]:
     """Yield a title, and a command that can be pasted whole; words that belong together are one."""
     yield ""
@@ -353,22 +319,7 @@ def _paragraph(text: str) -> Iterator[str]:
     yield from wrapped(text, _WIDTH)
 
 
-def _sums(scored: list[ScoredTrace]) -> Iterator[str]:
-    """Say what a wrong sum is worth beside the right one, of solutions that differ in it alone."""
-    steps = [int(one.trace.problem.metadata["sum"]) - 1 for one in scored]
-    texts = [(one.trace.step_texts or ("",) * 9)[at] for one, at in zip(scored, steps, strict=True)]
-    values = [float(one.surprise[at]) for one, at in zip(scored, steps, strict=True)]
-    yield "What it cannot see is whether a sum is right:"
-    for text, value in zip(texts, values, strict=True):
-        yield f"  {value:.2f}  {text.strip()}"
-
-
 def _whole(one: ScoredTrace | Failure) -> ScoredTrace:
     if isinstance(one, Failure):
         raise InputError(f"{one.key.problem_id}: could not be scored: {one.reason}")
     return one
-
-
-def _foreign(one: ScoredTrace) -> int:
-    """Return the place of the foreign step, from 0."""
-    return int(one.trace.problem.metadata["foreign"]) - 1
