@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -12,6 +12,7 @@ from ..domain.problem import SOLUTION_DIGEST, GivenSolution
 from ..domain.trace import RecordKey, Work
 from ..errors import StatementChangedError
 from ..ports.store import Entry, LatentStore
+from .completed import completed_fields, find_completed, fingerprint_of
 from .digests import DigestTable
 from .queue import WINDOW
 from .work import StoredTraces, Survey, Worklist
@@ -185,6 +186,7 @@ class Asked:
         survey: what is asked for.
         before: how much of it the store holds.
         failed: how much of it failed before, whether it is tried again or not.
+        fingerprint: of the work; see `fingerprint_of`.
     """
 
     survey: Survey
@@ -192,6 +194,7 @@ class Asked:
     failed: int
     _work: Worklist | StoredTraces
     _comparison: Comparison | None = None
+    fingerprint: str | None = None
 
     def missing(self, each: Callable[[], object] = lambda: None) -> Iterator[Work]:
         """Yield the missing work; only if it is more than a window, the sources are read again.
@@ -211,14 +214,30 @@ class Asked:
 
         yield from missing(work(), comparison.store, comparison.retry_failed)
 
+    def completed(self, store: LatentStore, failed: int) -> dict[str, Any]:
+        """Return what a run keeps in its history when nothing is missing any more.
+
+        Args:
+            failed: how much of the work has failed by now.
+        """
+        return completed_fields(self._work, self.fingerprint, self.survey, failed, store)
+
 
 def read_once(work: Worklist | StoredTraces, store: LatentStore, retry_failed: bool) -> Asked:
     """Read a run's work, to find mistakes before hours are spent, and compare it with the store.
+
+    What an earlier run completed is not read again if neither it nor the store has changed.
 
     Raises:
         InputError, UsageError: see `survey`.
         StatementChangedError: see `Comparison`; raised after the sources' own errors.
     """
+    fingerprint = fingerprint_of(work)
+    completed = find_completed(store, fingerprint)
+    if completed is not None and not (retry_failed and completed.failed):
+        survey, failed = completed.survey, completed.failed
+        before = Remaining(survey.work - failed, failed, 0)
+        return Asked(survey, before, failed, work, None, fingerprint)
     comparison = Comparison(StoredEntries(store), retry_failed, check=True)
     survey = work.survey(comparison.see)
-    return Asked(survey, comparison.remaining(), comparison.failed, work, comparison)
+    return Asked(survey, comparison.remaining(), comparison.failed, work, comparison, fingerprint)

@@ -133,7 +133,7 @@ class Extraction:
             return stop() or over_limit
 
         self.store.add_history(asked_entry(settings, self.info, self.survey, started))
-        failed_before = self.store.stats().failures
+        earlier = self.store.stats()
         pending = Pending(self.asked.missing(stop))
         watch = Watch(report=on_report, decided=on_decision, stop=should_stop, computing=computing)
         how = "interrupted"
@@ -148,12 +148,14 @@ class Extraction:
         finally:
             seconds = elapsed()
             self._write_journal(journal, seconds)
-            self.store.add_history(
-                history_entry(settings, self.info, self.survey, started, seconds, how, latest)
-            )
-        stats = self.store.stats()
-        # A run changes the failures of its own work alone.
-        failed = self.asked.failed + stats.failures - failed_before
+            stats = self.store.stats()
+            # A run changes the failures of its own work alone.
+            failed = self.asked.failed + stats.failures - earlier.failures
+            entry = history_entry(settings, self.info, self.survey, started, seconds, how, latest)
+            stored = self.before.stored + stats.records - earlier.records
+            if how == Ending.DONE.value and stored + failed == self.survey.work:
+                entry |= self.asked.completed(self.store, failed)
+            self.store.add_history(entry)
         return Summary(ending, latest, seconds, self.survey, self.before, failed, stats)
 
     def _write_journal(self, journal: Journal, seconds: float) -> None:
