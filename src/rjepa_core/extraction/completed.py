@@ -44,10 +44,10 @@ def fingerprint_of(work: Worklist | StoredTraces) -> str | None:
     if isinstance(work, StoredTraces):
         store = work.store
         parts = [store.digest() if isinstance(store, HasDigest) else None]
-        chosen: list[Any] = [work.limit]
+        chosen: list[Any] = [work.limit, str(work.shard)]
     else:
         parts = [s.fingerprint() if isinstance(s, Fingerprints) else None for s in work.sources]
-        chosen = [work.samples, work.limit, work.given]
+        chosen = [work.samples, work.limit, work.given, str(work.shard)]
     if None in parts:
         return None
     # Another version may read the same file in another way.

@@ -26,7 +26,7 @@ class DigestTable:
     def __init__(self) -> None:
         self._digests = bytearray()
         # Of each slot, the number of its text plus 1; 0 if it is free.
-        self._slots = array("I", bytes(4 * _SMALLEST))
+        self._slots = array("I", [0]) * _SMALLEST
 
     def __len__(self) -> int:
         return len(self._digests) // DIGEST_BYTES
@@ -60,7 +60,7 @@ class DigestTable:
         return slot, None
 
     def _grow(self) -> None:
-        slots = self._slots = array("I", bytes(2 * 4 * len(self._slots)))
+        slots = self._slots = array("I", [0]) * (2 * len(self._slots))
         mask = len(slots) - 1
         for number, start in enumerate(range(0, len(self._digests), DIGEST_BYTES), 1):
             slot = int.from_bytes(self._digests[start : start + 8], "little") & mask

@@ -76,13 +76,14 @@ def open_extraction(
         if traces is not None:
             stack.callback(traces.close)
             settings = as_stored(settings, traces)
-            work = StoredTraces(traces, settings.problems.limit)
+            work = StoredTraces(traces, settings.problems.limit, settings.problems.part)
         else:
             work = Worklist(
                 open_sources(settings.problems, registry) if sources is None else sources,
                 settings.problems.samples,
                 settings.problems.limit,
                 given=bool(settings.problems.traces),
+                shard=settings.problems.part,
             )
         fresh = not store_adapter.exists(place)
         store = None

@@ -12,6 +12,7 @@ from ..domain.trace import Trace, Work
 from ..errors import InputError, UsageError
 from ..ports.source import ProblemSource, SourceRow
 from ..ports.store import LatentStore
+from ..settings import Shard
 from .digests import DigestTable
 
 
@@ -25,7 +26,8 @@ class Survey:
         duplicates: number of rows that repeat a problem (same id, same statement).
         domains: number of problems by domain.
         characters: of statements, and of given solutions.
-        available: number of problems in the sources without `limit`; None if not counted.
+        available: number of problems in the sources, or in a shard of them, without `limit`; None
+            if not counted.
         steps: of given solutions, or their lines if not cut yet; 0 without any.
     """
 
@@ -47,12 +49,14 @@ class Worklist:
         samples: traces to generate per problem.
         limit: only the first N problems.
         given: whether to encode the sources' solutions instead of generating any.
+        shard: only the problems of this part.
     """
 
     sources: Sequence[ProblemSource]
     samples: int = 1
     limit: int | None = None
     given: bool = False
+    shard: Shard | None = None
 
     def survey(self, each: Callable[[Work], None] = lambda item: None) -> Survey:
         """Return counts after reading everything once, to find mistakes before hours are spent.
@@ -83,7 +87,7 @@ class Worklist:
                     characters += given.length
                     steps += len(given.steps) or given.lines
         if not available:
-            raise InputError("the sources hold no problem")
+            raise _no_problem(self.shard)
         if not work:
             raise InputError(
                 "the sources hold no solution; problems.traces needs a solution or steps in "
@@ -110,8 +114,12 @@ class Worklist:
     def _rows(self) -> Iterator[tuple[_Place, SourceRow]]:
         """Yield each row and its place: new problem or repeated, within the limit or not."""
         ids, statements, solutions = DigestTable(), bytearray(), array("I")
+        shard = self.shard
         for source in self.sources:
             for row in source.rows():
+                ours = shard is None or shard.holds(row.problem.id)
+                if not ours and self.limit is None:
+                    continue
                 statement = bytes.fromhex(row.problem.statement_hash)
                 number, first = ids.add(row.problem.id)
                 if first:
@@ -121,6 +129,8 @@ class Worklist:
                     start = number * len(statement)
                     if statements[start : start + len(statement)] != statement:
                         raise self._two_statements(row)
+                if not ours:
+                    continue
                 past = self.limit is not None and number >= self.limit
                 repeated = not first and not self.given
                 yield _Place(first, repeated, not past, past, solutions[number]), row
@@ -135,6 +145,14 @@ class Worklist:
             f"statement ({first}); correct the ids, or drop them: "
             "problems.fields.id=''"
         )
+
+
+def _no_problem(shard: Shard | None) -> InputError:
+    if shard is None:
+        return InputError("the sources hold no problem")
+    return InputError(
+        f"problems.shard: no problem of the sources is in shard {shard}; share them out to fewer"
+    )
 
 
 @attrs.frozen
@@ -152,6 +170,7 @@ class StoredTraces:
 
     store: LatentStore
     limit: int | None = None
+    shard: Shard | None = None
 
     def survey(self, each: Callable[[Work], None] = lambda item: None) -> Survey:
         """Return counts of problems and traces; `each` is called with each item of the work."""
@@ -166,9 +185,12 @@ class StoredTraces:
             steps += len(item.given.spans)
             if problems.add(item.problem.id)[1]:
                 domains[item.problem.domain] = domains.get(item.problem.domain, 0) + 1
+        stored = self.store.stats().problems
+        if not work and self.shard is not None and stored:
+            raise _no_problem(self.shard)
         if not work:
             raise UsageError(f"{self.store.location} holds no records to encode")
-        available = self.store.stats().problems
+        available = stored if self.shard is None or self.limit is not None else len(problems)
         return Survey(len(problems), work, 0, domains, characters, available, steps)
 
     def __iter__(self) -> Iterator[Work]:
@@ -177,5 +199,7 @@ class StoredTraces:
             if len(seen) == self.limit and seen.find(key.problem_id) is None:
                 continue
             seen.add(key.problem_id)
+            if self.shard is not None and not self.shard.holds(key.problem_id):
+                continue
             trace = self.store.get(key).trace
             yield Work(trace.problem, trace.sample, trace)
