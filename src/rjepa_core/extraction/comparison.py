@@ -197,22 +197,26 @@ class Asked:
     fingerprint: str | None = None
 
     def missing(self, each: Callable[[], object] = lambda: None) -> Iterator[Work]:
-        """Yield the missing work; only if it is more than a window, the sources are read again.
+        """Yield the missing work; what is beyond the first window is read again from the sources.
 
         Args:
             each: called for each item of the work that is read again.
         """
         comparison = self._comparison
-        if comparison is None or comparison.missing == len(comparison.first):
-            yield from comparison.first if comparison is not None else ()
+        if comparison is None:
             return
+        yield from comparison.first
+        if comparison.missing == len(comparison.first):
+            return
+        begun = {item.key for item in comparison.first}
 
         def work() -> Iterator[Work]:
             for item in self._work:
                 each()
                 yield item
 
-        yield from missing(work(), comparison.store, comparison.retry_failed)
+        later = missing(work(), comparison.store, comparison.retry_failed)
+        yield from (item for item in later if item.key not in begun)
 
     def completed(self, store: LatentStore, failed: int) -> dict[str, Any]:
         """Return what a run keeps in its history when nothing is missing any more.
