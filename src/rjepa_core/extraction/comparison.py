@@ -12,8 +12,8 @@ from ..domain.problem import SOLUTION_DIGEST, GivenSolution
 from ..domain.trace import RecordKey, Work
 from ..errors import StatementChangedError
 from ..ports.store import Entry, LatentStore
+from ..stores import DigestTable
 from .completed import completed_fields, find_completed, fingerprint_of
-from .digests import DigestTable
 from .queue import WINDOW
 from .work import StoredTraces, Survey, Worklist
 

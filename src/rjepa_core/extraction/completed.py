@@ -15,8 +15,8 @@ import attrs
 from ..errors import InputError
 from ..ports.source import Fingerprints
 from ..ports.store import HasDigest, LatentStore
+from ..stores import digest_of
 from ..version import __version__
-from .digests import digest_of
 from .work import StoredTraces, Survey, Worklist
 
 _KEY = "completed"

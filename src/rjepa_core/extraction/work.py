@@ -13,7 +13,7 @@ from ..errors import InputError, UsageError
 from ..ports.source import ProblemSource, SourceRow
 from ..ports.store import LatentStore
 from ..settings import Shard
-from .digests import DigestTable
+from ..stores import DigestTable
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ import sys
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rjepa_core.extraction.digests import DigestTable
+from rjepa_core.stores.digests import DigestTable
 
 
 @given(st.lists(st.text(st.characters(codec=None), max_size=3)))
