@@ -60,7 +60,8 @@ def measure(work: Path, records: int) -> str:
     commands = {
         "merge": [str(whole), *map(str, halves)],
         "verify": [str(whole)],
-        "export": [str(whole), str(work / "shards")],
+        # Each further process takes as much again.
+        "export": [str(whole), str(work / "shards"), "--workers", "1"],
         "compact": [str(whole)],
     }
     results = [command(name, arguments) for name, arguments in commands.items()]

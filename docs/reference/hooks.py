@@ -38,11 +38,13 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
             latent_store.Snapshot,
             latent_store.Discards,
             latent_store.KeepsGrades,
+            latent_store.HasDigest,
             maintenance.Maintenance,
         ],
         [
             "store_suite.StoreContract",
             "store_suite.GradesContract",
+            "store_suite.DigestContract",
             "store_suite.MaintenanceContract",
         ],
     ),
@@ -51,7 +53,10 @@ PORTS: dict[str, tuple[list[type], list[str]]] = {
         ["scheduler_suite.SchedulerContract"],
     ),
     "executor": ([executor.Executor, executor.Watch], ["executor_suite.ExecutorContract"]),
-    "source": ([problem_source.ProblemSource], ["source_suite.SourceContract"]),
+    "source": (
+        [problem_source.ProblemSource, problem_source.Fingerprints],
+        ["source_suite.SourceContract"],
+    ),
     "probe": ([memory_probe.MemoryProbe], ["probe_suite.ProbeContract"]),
     "world_model": ([world_model.WorldModel], ["world_model_suite.WorldModelContract"]),
     # What it names is opened by the adapter of a world model.

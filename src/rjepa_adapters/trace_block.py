@@ -11,6 +11,8 @@ import numpy as np
 from rjepa_core.domain.problem import Problem
 from rjepa_core.domain.trace import StepSpan, Trace
 
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
 
 def encode_trace(trace: Trace) -> bytes:
     """Return the length of the JSON part, the JSON part, prompt ids, completion ids and spans."""
@@ -35,8 +37,7 @@ def encode_trace(trace: Trace) -> bytes:
     }
     if thinking := [i for i, span in enumerate(trace.spans) if span.thinking]:
         fields["thinking"] = thinking
-    text = json.dumps(fields, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    encoded = text.encode("utf-8", "surrogatepass")
+    encoded = _JSON.encode(fields).encode("utf-8", "surrogatepass")
     spans = [(s.start, s.stop, int(s.truncated)) for s in trace.spans]
     return b"".join(
         (

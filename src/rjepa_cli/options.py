@@ -252,6 +252,7 @@ FLAGS = (
     Flag("--domain", "problems.domain", ProblemSettings, metavar="NAME"),
     Flag("--keep-notes", "problems.keep_notes", ProblemSettings, on=True),
     Flag("--limit", "problems.limit", ProblemSettings),
+    Flag("--shard", "problems.shard", ProblemSettings, metavar="I/N"),
     Flag("--samples", "problems.samples", ProblemSettings),
     Flag("--model", "model.name", ModelSettings, metavar="NAME"),
     Flag("--device", "model.device", ModelSettings),

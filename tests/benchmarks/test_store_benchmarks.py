@@ -41,3 +41,13 @@ def test_tools_in_little_memory() -> None:
 def test_reading_is_as_it_was_written() -> None:
     sizes = ["--records", "2000", "--rounds", "1", "--singles", "50", "--batches", "10"]
     assert "one `.npy` a record" in run("store.py", *sizes)
+
+
+@pytest.mark.slow
+def test_what_problems_cost() -> None:
+    words = ["--problems", "700", "--only", "start", "resume", "again", "appended", "keys"]
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "scale.py"), *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "| appended: s |" in done.stdout

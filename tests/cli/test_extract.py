@@ -83,8 +83,8 @@ def test_every_flag_reaches_its_setting(home: Path, extract: Invoke) -> None:
     (home / "code.txt").write_text("Write: {statement}")
     line = (
         "--domain algebra --field statement=question --keep-notes --limit 2 --samples 3 "
-        "--device cpu --dtype float32 --layer -2 --layer -8 --pooling last --steps lines "
-        "--thinking on --logprobs --store-dtype bfloat16 --prompt-template t.txt "
+        "--shard 3/8 --device cpu --dtype float32 --layer -2 --layer -8 --pooling last "
+        "--steps lines --thinking on --logprobs --store-dtype bfloat16 --prompt-template t.txt "
         "--prompt-template code=code.txt --system Brief! --max-new-tokens 77 --temperature 0.1 "
         "--top-p 0.9 --top-k 5 --seed 11 --thinking-steps drop --stop a,b --stop c --resume "
         "--retry-failed --allow-failures 1% --max-hours 2.5 --force --scheduler fixed "
@@ -100,6 +100,7 @@ def test_every_flag_reaches_its_setting(home: Path, extract: Invoke) -> None:
         "domain": "algebra",
         "fields": {"statement": "question"},
         "limit": 2,
+        "shard": "3/8",
         "samples": 3,
         "keep_notes": True,
         "huggingface": {"split": "test"},

@@ -166,6 +166,12 @@ def test_the_queue_as_the_page_shows_it(tmp_path: Path, environment: dict[str, s
     assert (tmp_path / "world-model" / "checkpoints").is_dir()
 
 
+def test_an_array_of_shards(tmp_path: Path, environment: dict[str, str]) -> None:
+    page = Page("how-to/run-as-an-array-job.md")
+    assert len(follow(page, tmp_path, environment)) == 3
+    page.finish()
+
+
 def test_what_is_not_done_is_not_trained_on(tmp_path: Path, environment: dict[str, str]) -> None:
     assert night(tmp_path, environment, *NOTHING_HEAVY, "--max-hours", "0.0000001") == 4
     assert night(tmp_path, environment, *NOTHING_HEAVY, "--no-such-option") == 2

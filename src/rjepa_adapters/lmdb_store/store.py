@@ -163,13 +163,19 @@ class LmdbStore(LatentStore):
         identity = self.identity
         if identity is None:
             raise StoreError(f"{self._location}: written before begin(identity)")
-        with self._commits.mutex:
-            batch = CheckedBatch(self._location, identity, self.entry)
-            for record in records:
-                batch.add_record(record)
-            for failure in failures:
-                batch.add_failure(failure)
-            self._commits.take(batch.records, batch.failures)
+        commits = self._commits
+        with commits.mutex:
+            with self._reader() as reader:
+
+                def entry(key: RecordKey) -> Entry | None:
+                    return commits.entry(key) or reader.entry(key)
+
+                batch = CheckedBatch(self._location, identity, entry)
+                for record in records:
+                    batch.add_record(record)
+                for failure in failures:
+                    batch.add_failure(failure)
+            commits.take(batch.records, batch.failures)
 
     def write_encoded(
         self, records: Sequence[EncodedRecord], failures: Sequence[Failure] = ()

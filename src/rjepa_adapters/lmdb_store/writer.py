@@ -97,10 +97,11 @@ class CheckedBatch:
     def add_record(self, record: LatentRecord) -> None:
         """Check and add a record; raise as `LatentStore.write` does."""
         check_fits(record, self.identity)
-        digest = record.trace.problem.statement_hash
-        self._same_statement(record.key, digest)
-        self._known[record.key] = Entry(digest)
-        self.records.append(encode_record(record))
+        encoded = encode_record(record)
+        digest = encoded.head.statement_hash
+        self._same_statement(encoded.key, digest)
+        self._known[encoded.key] = Entry(digest)
+        self.records.append(encoded)
 
     def add_failure(self, failure: Failure) -> None:
         """Check and add a failure, unless its key has a record; raise as `add_record` does."""

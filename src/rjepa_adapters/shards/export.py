@@ -9,18 +9,15 @@ a row. `identity.json` holds latent space, generation, run history and the expor
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
-import numpy as np
 
 from rjepa_core.domain.identity import Identity
-from rjepa_core.domain.latents import Vectors
-from rjepa_core.domain.trace import RecordKey
 from rjepa_core.ports.maintenance import Report, ToolProgress, ignore
 from rjepa_core.ports.store import KeepsGrades, LatentStore
-from rjepa_core.settings import STORE_DTYPES
 from rjepa_core.stores import chunked
 
 from ..optional import import_optional
@@ -33,59 +30,70 @@ from .manifest import (
     check_exportable,
     write_manifest,
 )
-from .table import arrow_schema, tensor_name, to_row
-from .tensors import TensorSpec, write_tensors
-
-_ROWS = 256
+from .shard import ShardWriters, write_shard
 
 
 def export_shards(
-    store: LatentStore, target: str, per_shard: int = 1000, report: Report = ignore
+    store: LatentStore,
+    target: str,
+    per_shard: int = 1000,
+    report: Report = ignore,
+    workers: int = 1,
+    reopen: Callable[[], LatentStore] | None = None,
 ) -> CopyReport:
     """Write a store's committed records and failures as shards into the new directory `target`.
 
+    Args:
+        store: open for reading.
+        target: a directory.
+        per_shard: records per shard.
+        report: called with the progress.
+        workers: processes that write shards; the files are the same. With several, a record that is
+            replaced meanwhile may be the new one.
+        reopen: opens the same store in each of several processes; it can be pickled.
+
     Raises:
+        StoreError: several processes were to write, and one was lost, or a record was removed.
         UsageError: `target` is not empty, `per_shard` is below 1, or pyarrow is missing.
     """
     import_optional("pyarrow.parquet", "store export")
     identity = check_exportable(store, per_shard)
-    with unfinished(target, MANIFEST) as folder:
-        return _export(store, identity, folder, per_shard, report)
+    with unfinished(target, MANIFEST) as folder, ExitStack() as stack:
+        pool = None
+        workers = min(workers, -(-len(store) // per_shard))
+        if workers > 1 and reopen is not None:
+            pool = stack.enter_context(ShardWriters(workers, reopen, identity, store.location))
+        return _export(store, identity, folder, per_shard, report, pool)
 
 
 def _export(
-    store: LatentStore, identity: Identity, folder: Path, per_shard: int, report: Report
+    store: LatentStore,
+    identity: Identity,
+    folder: Path,
+    per_shard: int,
+    report: Report,
+    pool: ShardWriters | None,
 ) -> CopyReport:
-    pa = import_optional("pyarrow", "store export")
-    parquet = import_optional("pyarrow.parquet", "store export")
     files: list[str] = []
     done = failures = shards = 0
     with store.snapshot() as snapshot:
         total = len(snapshot)
+
+        def count(records: int) -> None:
+            nonlocal done
+            done += records
+            report(ToolProgress("exporting", done, total))
+
         for entries in chunked(snapshot.entries(), per_shard):
             stem = folder / f"shard-{shards:04d}"
-            specs = [s for key, entry in entries for s in _specs(identity, key, entry.steps)]
-            schema = arrow_schema(pa)
-            with (
-                write_tensors(stem.with_suffix(".safetensors"), specs) as tensors,
-                # Arrow cannot open a path whose bytes are not UTF-8.
-                open(stem.with_suffix(".parquet"), "wb") as rows_file,
-                parquet.ParquetWriter(rows_file, schema) as table,
-            ):
-                for keys in chunked((key for key, _ in entries), _ROWS):
-                    rows = []
-                    for key in keys:
-                        record = snapshot.get(key)
-                        tensors.put(_drop_single_layer(record.latents))
-                        tensors.put(_drop_single_layer(record.prompt_latent))
-                        if record.logprobs is not None:
-                            tensors.put(record.logprobs)
-                        rows.append(to_row(record))
-                        done += 1
-                        report(ToolProgress("exporting", done, total))
-                    table.write_table(pa.Table.from_pylist(rows, schema=schema))
+            if pool is None:
+                write_shard(snapshot, identity, entries, stem, count)
+            else:
+                pool.submit(entries, stem, count)
             files += [stem.name + ".safetensors", stem.name + ".parquet"]
             shards += 1
+        if pool is not None:
+            pool.finish(count)
         with open(folder / FAILURES, "w", encoding="utf-8") as out:
             for failure in snapshot.failures():
                 out.write(json.dumps(attrs.asdict(failure)) + "\n")
@@ -115,23 +123,3 @@ def _write_grades(path: Path, store: LatentStore) -> int:
             out = out or stack.enter_context(open(path, "w", encoding="utf-8"))
             out.write(json.dumps(attrs.asdict(grade)) + "\n")
     return count
-
-
-def _specs(identity: Identity, key: RecordKey, steps: int) -> list[TensorSpec]:
-    """Return the tensors of a record, in the order of writing."""
-    space = identity.space
-    dtype = STORE_DTYPES[space.store_dtype]
-    several = (len(space.layers),) if len(space.layers) > 1 else ()
-    name = tensor_name(key)
-    specs = [
-        TensorSpec(name, dtype, (*several, steps, space.hidden_size)),
-        TensorSpec(f"{name}/prompt", dtype, (*several, space.hidden_size)),
-    ]
-    if identity.logprobs:
-        specs.append(TensorSpec(f"{name}/logprobs", np.dtype(np.float32), (steps,)))
-    return specs
-
-
-def _drop_single_layer(vectors: Vectors) -> Vectors:
-    """Return vectors without the dimension of layers if there is only one layer."""
-    return vectors[0] if vectors.shape[0] == 1 else vectors

@@ -10,7 +10,7 @@ import attrs
 from rjepa_core.errors import InputError
 from rjepa_core.settings import ProblemSettings
 
-from .files import MAX_LINE, check_file, text_lines
+from .files import MAX_LINE, check_file, file_digest, text_lines
 from .reader import RowReader
 from .rows import Records, RecordSource
 
@@ -19,7 +19,12 @@ def source(location: str, problems: ProblemSettings, delimiter: str | None) -> R
     """Return the source of a CSV file."""
     check_file(location)
     reader = RowReader.of(problems)
-    return RecordSource(location, lambda: _records(location, reader, delimiter), reader)
+    return RecordSource(
+        location,
+        lambda: _records(location, reader, delimiter),
+        reader,
+        lambda: f"csv {delimiter!r} {file_digest(location)}",
+    )
 
 
 @attrs.define

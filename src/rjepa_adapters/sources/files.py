@@ -6,6 +6,7 @@ import bz2
 import contextlib
 import difflib
 import gzip
+import hashlib
 import io
 import lzma
 import os
@@ -43,6 +44,19 @@ def check_file(location: str) -> Path:
             "so save them to a file first"
         )
     return path
+
+
+def file_digest(location: str) -> str:
+    """Return a digest of a file's bytes.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        with check_file(location).open("rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
+    except OSError as error:
+        raise InputError(f"{location}: cannot be read: {error.strerror or error}") from None
 
 
 def _nearest(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from rjepa_core.errors import InputError
 from rjepa_core.settings import ProblemSettings
 
-from .files import check_file, text_lines
+from .files import check_file, file_digest, text_lines
 from .reader import RowReader
 from .record import kind_of
 from .rows import Records, RecordSource
@@ -17,7 +17,12 @@ from .rows import Records, RecordSource
 def source(location: str, problems: ProblemSettings) -> RecordSource:
     """Return the source of a JSON Lines file."""
     check_file(location)
-    return RecordSource(location, lambda: _records(location), RowReader.of(problems))
+    return RecordSource(
+        location,
+        lambda: _records(location),
+        RowReader.of(problems),
+        lambda: f"jsonl {file_digest(location)}",
+    )
 
 
 def _records(location: str) -> Records:

@@ -8,7 +8,7 @@ from rjepa_core.errors import InputError, UsageError
 from rjepa_core.settings import ProblemSettings
 
 from ..optional import install_extra
-from .files import check_file, packed_as
+from .files import check_file, file_digest, packed_as
 from .reader import RowReader
 from .rows import Records, RecordSource, as_text_source, repeated, short_floats
 
@@ -24,7 +24,10 @@ def source(location: str, problems: ProblemSettings) -> RecordSource:
     check_file(location)
     arrow, parquet = _pyarrow(location)
     return RecordSource(
-        location, lambda: _records(location, arrow, parquet), RowReader.of(problems)
+        location,
+        lambda: _records(location, arrow, parquet),
+        RowReader.of(problems),
+        lambda: f"parquet {file_digest(location)}",
     )
 
 

@@ -42,7 +42,7 @@ class RowReader:
     domain: str | None = None
     given: bool = False
     keep_notes: bool = False
-    _warned: set[str] = attrs.field(factory=set, init=False, eq=False)
+    _warned: set[str] = attrs.field(factory=set, init=False, eq=False, repr=False)
 
     @classmethod
     def of(cls, problems: ProblemSettings) -> RowReader:

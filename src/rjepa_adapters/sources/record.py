@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -54,6 +55,19 @@ def plain_name(name: str) -> str:
     return name.strip().lower().replace(" ", "_").replace("-", "_")
 
 
+# The rows of a source have the same fields, mostly all of them.
+@functools.lru_cache(maxsize=256)
+def _plain_names(names: tuple[str, ...]) -> Mapping[str, str]:
+    """Return fields by their plain names; the first of two with the same one counts."""
+    return MappingProxyType({plain_name(name): name for name in reversed(names)})
+
+
+@functools.lru_cache(maxsize=4096)
+def _present(names: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    plain = _plain_names(names)
+    return tuple(plain[name] for name in wanted if name in plain)
+
+
 @attrs.frozen
 class Record:
     """A row as it was read.
@@ -72,9 +86,8 @@ class Record:
 
     @classmethod
     def of(cls, values: Mapping[str, Any], where: str) -> Record:
-        # Reversed, so that the first of two fields with the same plain name counts.
-        plain = {plain_name(k): k for k in reversed(list(values))}
-        return cls(values, where, plain, tuple(values))
+        names = tuple(values)
+        return cls(values, where, _plain_names(names), names)
 
     def with_values(self, more: Mapping[str, Any]) -> Record:
         """Return the record with additional values, which no field of the row holds."""
@@ -86,7 +99,7 @@ class Record:
 
     def present(self, names: Iterable[str]) -> list[str]:
         """Return the fields with one of these plain names, in the order of the names."""
-        return [self.plain[name] for name in names if name in self.plain]
+        return list(_present(self.names, tuple(names)))
 
     def find(self, name: str) -> tuple[bool, Any]:
         """Return whether there is such a field, and its value.

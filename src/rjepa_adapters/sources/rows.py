@@ -28,11 +28,14 @@ class RecordSource:
         location: as given, for messages.
         records: opens the source and yields the location and the values of each record.
         reader: turns a record into a problem and its solutions.
+        content: returns a digest of what is read, and of settings other than the reader's; None if
+            there is no cheap one.
     """
 
     location: str
     records: Callable[[], Records]
     reader: RowReader
+    content: Callable[[], str] | None = None
 
     def rows(self) -> Iterator[SourceRow]:
         empty = True
@@ -41,6 +44,10 @@ class RecordSource:
             yield self.reader.read(record, where)
         if empty:
             raise InputError(f"{self.location}: holds no problem")
+
+    def fingerprint(self) -> str | None:
+        """See `Fingerprints`."""
+        return None if self.content is None else f"{self.content()} {self.reader!r}"
 
 
 _SHORT_FLOATS = {"float": np.float32, "float32": np.float32, "halffloat": np.float16}

@@ -90,6 +90,8 @@ def _asked_line(asked: Facts) -> str:
     problems = asked.get("problems", {})
     sources = [str(source) for source in problems.get("sources", ())]
     sources += [f"traces of {source}" for source in problems.get("traces", ())]
+    if problems.get("shard"):
+        sources.append(f"shard {problems['shard']}")
     model = asked.get("model", {}).get("name", "?")
     scheduler = asked.get("scheduler", {}).get("name", "?")
     passes = f"{asked['passes']}, " if asked.get("passes") else ""

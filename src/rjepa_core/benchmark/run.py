@@ -104,7 +104,9 @@ def run_bench(
     adapter = registry.find(BackendAdapter, settings.backend.name)
     options = adapter.configure(settings.backend.options, "backend")
     contenders = list(_contenders(settings, registry))
-    asked = Worklist(open_sources(settings.problems, registry), 1, settings.problems.limit)
+    problems = settings.problems
+    sources = open_sources(problems, registry)
+    asked = Worklist(sources, 1, problems.limit, shard=problems.part)
     say("reading the problems")
     survey = asked.survey()
     left_out = tuple(c.size for c in contenders if c.size and c.size > survey.work)

@@ -1,6 +1,7 @@
 """The extraction use case: problems in, stored latents out."""
 
 from .batch_backend import BatchBackend, BatchSession
+from .comparison import remaining
 from .dry_run import DiskRoom, SizeSink, Trial, check_room, expected_room, room_after_trial
 from .engine import Engine, open_engine, session_spec
 from .loop import extract
@@ -9,7 +10,7 @@ from .outcomes import Outcomes, check_stops, end_at_stop
 from .queue import Pending
 from .run import open_extraction, resolve_extraction, run_extraction, run_shown
 from .run_identity import as_stored, identity_of, resolve_layers, today
-from .work import Survey, Worklist, remaining
+from .work import Survey, Worklist
 
 __all__ = [
     "BatchBackend",

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 
 import attrs
 
 from ..domain.identity import Identity
-from ..domain.trace import Work
 from ..ports.backend import ModelInfo
 from ..ports.executor import Ending, Executor, Progress, Watch
 from ..ports.maintenance import Maintenance
 from ..ports.scheduler import Decision
 from ..ports.store import LatentStore, StoreStats
 from ..settings import ExtractionSettings
+from .comparison import Asked, Remaining
 from .dry_run import DiskRoom, SizeSink, Trial, room_after_trial
 from .history import Journal, asked_entry, history_entry, run_name
 from .queue import Pending
-from .work import Remaining, StoredTraces, Survey, Worklist, missing, remaining
+from .work import Survey
 
 # Least number of given solutions in a trial: a scheduler's rows count only what is generated.
 _TRIAL_GIVEN = 64
@@ -58,8 +58,7 @@ class Extraction:
 
     Attributes:
         settings: of the run; for traces of a store, with the prompt and steps of that store.
-        survey: what was asked for.
-        before: how much of it the store holds.
+        asked: the work, as it was read once.
         store: where the records go.
         identity: latent space and generation of the records.
         room: the space needed and the space there is; None if the store cannot estimate it.
@@ -67,15 +66,23 @@ class Extraction:
     """
 
     settings: ExtractionSettings
-    survey: Survey
-    before: Remaining
+    asked: Asked
     store: LatentStore
     identity: Identity
     room: DiskRoom | None
     _maintenance: tuple[Maintenance, str] | None
-    _work: Worklist | StoredTraces
     _executor: Executor
     doubts: Sequence[str] = ()
+
+    @property
+    def survey(self) -> Survey:
+        """What was asked for."""
+        return self.asked.survey
+
+    @property
+    def before(self) -> Remaining:
+        """How much of it the store holds."""
+        return self.asked.before
 
     @property
     def info(self) -> ModelInfo:
@@ -95,7 +102,7 @@ class Extraction:
             report: called after each step of the session.
             stop: called after each step; once it returns true the run finishes what is in flight
                 and ends, as it does after `max_hours`. It is also called for each problem while the
-                store is searched for missing work, so that it can interrupt this by raising.
+                sources are searched for missing work, so that it can interrupt this by raising.
             computing: entered around each step of the session; turn signals into exceptions only
                 in there, so that they never interrupt the store while it writes.
             decided: called with each change of size, if the scheduler explains its decisions.
@@ -121,17 +128,13 @@ class Extraction:
             journal.decided(elapsed(), decision)
             decided(decision)
 
-        def work() -> Iterator[Work]:
-            for item in self._work:
-                stop()
-                yield item
-
         def should_stop() -> bool:
             over_limit = limit is not None and elapsed() > limit * 3600
             return stop() or over_limit
 
         self.store.add_history(asked_entry(settings, self.info, self.survey, started))
-        pending = Pending(missing(work(), self.store, settings.run.retry_failed))
+        earlier = self.store.stats()
+        pending = Pending(self.asked.missing(stop))
         watch = Watch(report=on_report, decided=on_decision, stop=should_stop, computing=computing)
         how = "interrupted"
         try:
@@ -145,13 +148,15 @@ class Extraction:
         finally:
             seconds = elapsed()
             self._write_journal(journal, seconds)
-            self.store.add_history(
-                history_entry(settings, self.info, self.survey, started, seconds, how, latest)
-            )
-        after = remaining(work(), self.store, retry_failed=False)
-        return Summary(
-            ending, latest, seconds, self.survey, self.before, after.failed, self.store.stats()
-        )
+            stats = self.store.stats()
+            # A run changes the failures of its own work alone.
+            failed = self.asked.failed + stats.failures - earlier.failures
+            entry = history_entry(settings, self.info, self.survey, started, seconds, how, latest)
+            stored = self.before.stored + stats.records - earlier.records
+            if how == Ending.DONE.value and stored + failed == self.survey.work:
+                entry |= self.asked.completed(self.store, failed)
+            self.store.add_history(entry)
+        return Summary(ending, latest, seconds, self.survey, self.before, failed, stats)
 
     def _write_journal(self, journal: Journal, seconds: float) -> None:
         entry = journal.take(seconds)
@@ -176,8 +181,7 @@ class Extraction:
         Args:
             report, computing: as for `run`.
         """
-        work = missing(self._work, self.store, self.settings.run.retry_failed)
-        first = list(itertools.islice(work, self.trial_rows))
+        first = list(itertools.islice(self.asked.missing(), self.trial_rows))
         sink = SizeSink()
         began = time.perf_counter()
         layers = self.identity.space.layers

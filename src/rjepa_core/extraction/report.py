@@ -30,6 +30,7 @@ def plan(extraction: Extraction) -> Facts:
         "domains": survey.domains,
         # The number of given solutions varies by problem.
         "samples": None if settings.problems.traces else settings.problems.samples,
+        "shard": settings.problems.shard,
         "asked": survey.work,
         "stored": before.stored,
         "failed": before.failed,
@@ -55,6 +56,7 @@ def plan_lines(facts: Facts) -> list[str]:
     """Return the plan as lines of text."""
     domains = ", ".join(f"{name} {n:,}" for name, n in facts["domains"].items())
     samples = f", {facts['samples']} samples each" if (facts["samples"] or 1) > 1 else ""
+    shard = f", shard {facts['shard']}" if facts["shard"] is not None else ""
     limited = facts["available"] is not None and facts["available"] > facts["problems"]
     whole = f" of {facts['available']:,}" if limited else ""
     precision = facts["compute_dtype"]
@@ -62,7 +64,7 @@ def plan_lines(facts: Facts) -> list[str]:
         precision += f", {facts['quantisation']}"
     layers = ", ".join(map(str, facts["layers"]))
     lines = [
-        f"problems  {count(facts['problems'], 'problem')}{whole} ({domains}){samples}: "
+        f"problems  {count(facts['problems'], 'problem')}{whole} ({domains}){samples}{shard}: "
         f"{facts['stored']:,} stored, {facts['failed']:,} failed, {facts['missing']:,} to do",
         f"model     {facts['model']} ({precision}) on {facts['device']}; "
         f"layer{'s' if len(facts['layers']) > 1 else ''} {layers}, {facts['pooling']} pooling",

@@ -29,15 +29,12 @@ from ..ports.source import ProblemSource
 from ..ports.store import Discards, LatentStore
 from ..settings import DEFAULT_TEMPLATES, ExtractionSettings, PromptSettings
 from ..text import count
-from .dry_run import (
-    AbsentStore,
-    check_room,
-    expected_room,
-)
+from .comparison import read_once
+from .dry_run import AbsentStore, check_room, expected_room
 from .engine import check_engine
 from .opened import Extraction, Summary
 from .run_identity import as_stored, compare_with_run, identity_of, with_day
-from .work import StoredTraces, Worklist, remaining
+from .work import StoredTraces, Worklist
 
 
 @contextmanager
@@ -51,9 +48,9 @@ def open_extraction(
 ) -> Iterator[Extraction]:
     """Check and open all that an extraction needs, cheapest first.
 
-    The input is read once before the store is created, and both happen before the model is loaded,
-    so that mistakes show in seconds. A store created here is removed again if something is wrong
-    before the run begins.
+    The input is read once, and compared with what the store holds, before a store is created and
+    the model is loaded, so that mistakes show early. A store created here is removed again if
+    something is wrong before the run begins.
 
     Args:
         settings: of the run, or its sections and keys as in YAML.
@@ -79,26 +76,31 @@ def open_extraction(
         if traces is not None:
             stack.callback(traces.close)
             settings = as_stored(settings, traces)
-            work = StoredTraces(traces, settings.problems.limit)
+            work = StoredTraces(traces, settings.problems.limit, settings.problems.part)
         else:
             work = Worklist(
                 open_sources(settings.problems, registry) if sources is None else sources,
                 settings.problems.samples,
                 settings.problems.limit,
                 given=bool(settings.problems.traces),
+                shard=settings.problems.part,
             )
         fresh = not store_adapter.exists(place)
+        store = None
         if fresh:
             check_samples(settings)
+        else:
+            store = _open_target(store_adapter, place, store_options, dry)
+            stack.callback(_close, store, fresh)
+            _check_resumed(store, settings.run.resume)
         say("reading the problems")
-        survey = work.survey()
-        store = _open_target(store_adapter, place, store_options, dry)
-        stack.callback(_close, store, fresh)
-        if (len(store) or next(store.failures(), None)) and not settings.run.resume:
-            raise StoreExistsError(
-                f"{store.location} holds {count(len(store), 'record')}; "
-                "set run.resume to continue it, or use another store.path"
-            )
+        known = AbsentStore(place) if store is None else store
+        asked = read_once(work, known, settings.run.retry_failed)
+        if store is None:
+            store = _open_target(store_adapter, place, store_options, dry)
+            stack.callback(_close, store, fresh)
+            # Unless another process made it in the meantime.
+            _check_resumed(store, False)
         if store.identity is not None:
             steps = settings.steps.with_stored_version(store.identity.space.steps)
             settings = attrs.evolve(settings, steps=steps)
@@ -112,25 +114,22 @@ def open_extraction(
         if store.identity is not None:
             check_same(identity, store.identity, store.location)
             doubts = compare_with_run(store, identity, executor)
-        before = remaining(work, store, settings.run.retry_failed, check=True)
         maintenance = (store_adapter.maintenance(), place) if store_adapter.maintenance else None
         room = None
         if maintenance is not None:
             room = expected_room(
-                *maintenance, identity, settings, survey, store.stats(), before.missing
+                *maintenance, identity, settings, asked.survey, store.stats(), asked.before.missing
             )
         if not dry:
             check_room(room, store.location, settings.run.force)
             store.begin(identity)
         yield Extraction(
             settings=settings,
-            survey=survey,
-            before=before,
+            asked=asked,
             store=store,
             identity=identity,
             room=room,
             maintenance=maintenance,
-            work=work,
             executor=executor,
             doubts=doubts,
         )
@@ -195,6 +194,15 @@ def check_samples(settings: ExtractionSettings) -> None:
         raise SettingsError(
             f"problems.samples: at temperature 0 all {samples} samples of a problem are the same; "
             "take one, or a sampling.temperature above 0"
+        )
+
+
+def _check_resumed(store: LatentStore, resume: bool) -> None:
+    """Refuse a store that holds something, unless the run is to continue it."""
+    if (len(store) or next(store.failures(), None)) and not resume:
+        raise StoreExistsError(
+            f"{store.location} holds {count(len(store), 'record')}; "
+            "set run.resume to continue it, or use another store.path"
         )
 
 

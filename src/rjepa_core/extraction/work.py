@@ -1,16 +1,19 @@
-"""Turn sources into work: what a run is asked for, and what the store still lacks."""
+"""Turn sources into work: what a run is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from ..domain.problem import SOLUTION_DIGEST, GivenSolution
+from ..domain.problem import GivenSolution
 from ..domain.trace import Trace, Work
-from ..errors import InputError, StatementChangedError, UsageError
+from ..errors import InputError, UsageError
 from ..ports.source import ProblemSource, SourceRow
-from ..ports.store import Entry, LatentStore
+from ..ports.store import LatentStore
+from ..settings import Shard
+from ..stores import DigestTable
 
 
 @attrs.frozen
@@ -23,7 +26,8 @@ class Survey:
         duplicates: number of rows that repeat a problem (same id, same statement).
         domains: number of problems by domain.
         characters: of statements, and of given solutions.
-        available: number of problems in the sources without `limit`; None if not counted.
+        available: number of problems in the sources, or in a shard of them, without `limit`; None
+            if not counted.
         steps: of given solutions, or their lines if not cut yet; 0 without any.
     """
 
@@ -45,15 +49,20 @@ class Worklist:
         samples: traces to generate per problem.
         limit: only the first N problems.
         given: whether to encode the sources' solutions instead of generating any.
+        shard: only the problems of this part.
     """
 
     sources: Sequence[ProblemSource]
     samples: int = 1
     limit: int | None = None
     given: bool = False
+    shard: Shard | None = None
 
-    def survey(self) -> Survey:
+    def survey(self, each: Callable[[Work], None] = lambda item: None) -> Survey:
         """Return counts after reading everything once, to find mistakes before hours are spent.
+
+        Args:
+            each: called with each item of the work.
 
         Raises:
             InputError: a source cannot be read, holds no problem, or gives an id two statements.
@@ -70,6 +79,7 @@ class Worklist:
                 domain = row.problem.domain
                 domains[domain] = domains.get(domain, 0) + 1
             for unit in self._work(item, row):
+                each(unit)
                 work += 1
                 given = unit.given
                 characters += len(row.problem.statement)
@@ -77,7 +87,7 @@ class Worklist:
                     characters += given.length
                     steps += len(given.steps) or given.lines
         if not available:
-            raise InputError("the sources hold no problem")
+            raise _no_problem(self.shard)
         if not work:
             raise InputError(
                 "the sources hold no solution; problems.traces needs a solution or steps in "
@@ -103,32 +113,46 @@ class Worklist:
 
     def _rows(self) -> Iterator[tuple[_Place, SourceRow]]:
         """Yield each row and its place: new problem or repeated, within the limit or not."""
-        seen: dict[str, _Seen] = {}
+        ids, statements, solutions = DigestTable(), bytearray(), array("I")
+        shard = self.shard
         for source in self.sources:
             for row in source.rows():
-                digest = row.problem.statement_hash
-                known = seen.get(row.problem.id)
-                if known is not None and known.digest != digest:
-                    raise InputError(
-                        f"{row.where}: problem {row.problem.id!r} is there already with another "
-                        f"statement ({known.where}); correct the ids, or drop them: "
-                        "problems.fields.id=''"
-                    )
-                first = known is None
-                if known is None:
-                    known = seen[row.problem.id] = _Seen(digest, len(seen), row.where)
-                past = self.limit is not None and known.index >= self.limit
+                ours = shard is None or shard.holds(row.problem.id)
+                if not ours and self.limit is None:
+                    continue
+                statement = bytes.fromhex(row.problem.statement_hash)
+                number, first = ids.add(row.problem.id)
+                if first:
+                    statements += statement
+                    solutions.append(0)
+                else:
+                    start = number * len(statement)
+                    if statements[start : start + len(statement)] != statement:
+                        raise self._two_statements(row)
+                if not ours:
+                    continue
+                past = self.limit is not None and number >= self.limit
                 repeated = not first and not self.given
-                yield _Place(first, repeated, not past, past, known.solutions), row
-                known.solutions += len(row.solutions)
+                yield _Place(first, repeated, not past, past, solutions[number]), row
+                solutions[number] += len(row.solutions)
+
+    def _two_statements(self, row: SourceRow) -> InputError:
+        # The place of the first row with the id is found by reading again: it is kept for none.
+        rows = (known for source in self.sources for known in source.rows())
+        first = next(known.where for known in rows if known.problem.id == row.problem.id)
+        return InputError(
+            f"{row.where}: problem {row.problem.id!r} is there already with another "
+            f"statement ({first}); correct the ids, or drop them: "
+            "problems.fields.id=''"
+        )
 
 
-@attrs.define
-class _Seen:
-    digest: str
-    index: int
-    where: str
-    solutions: int = 0
+def _no_problem(shard: Shard | None) -> InputError:
+    if shard is None:
+        return InputError("the sources hold no problem")
+    return InputError(
+        f"problems.shard: no problem of the sources is in shard {shard}; share them out to fewer"
+    )
 
 
 @attrs.frozen
@@ -140,94 +164,42 @@ class _Place:
     solutions_before: int
 
 
-@attrs.frozen
-class Remaining:
-    """How much of a run's work is stored, failed or missing in a store."""
-
-    stored: int
-    failed: int
-    missing: int
-
-
-def missing(work: Iterable[Work], store: LatentStore, retry_failed: bool) -> Iterator[Work]:
-    """Yield the work that the store lacks; nothing else records what is done."""
-    for item in work:
-        entry = store.entry(item.key)
-        if entry is None:
-            yield item
-            continue
-        if entry.failed and retry_failed:
-            yield item
-
-
-def remaining(
-    work: Iterable[Work], store: LatentStore, retry_failed: bool, check: bool = False
-) -> Remaining:
-    """Return the counts of what is stored, failed and missing.
-
-    With `check`, what is stored must also match what is asked for. For given solutions this reads
-    whole records, because their sample index is only their position in the file.
-
-    Raises:
-        StatementChangedError: a known id has another statement, or a known sample another solution.
-    """
-    stored = failed = lacking = 0
-    for item in work:
-        entry = store.entry(item.key)
-        if check and entry is not None:
-            _check_known(item, entry, store)
-        stored += entry is not None and not entry.failed
-        failed += entry is not None and entry.failed and not retry_failed
-        lacking += entry is None or (entry.failed and retry_failed)
-    return Remaining(stored, failed, lacking)
-
-
-def _check_known(item: Work, entry: Entry, store: LatentStore) -> None:
-    if entry.statement_hash != item.problem.statement_hash:
-        raise StatementChangedError(
-            f"problem {item.problem.id!r} is in {store.location} with another statement; "
-            "use another store.path, or give the changed problem another id"
-        )
-    if isinstance(item.given, GivenSolution) and not entry.failed:
-        known = store.get(item.key).trace.metadata.get(SOLUTION_DIGEST)
-        if known is not None and known != item.given.digest:
-            raise StatementChangedError(
-                f"solution {item.sample} of problem {item.problem.id!r} is in {store.location} "
-                "with another text: it was changed, or the solutions changed places; use "
-                "another store.path"
-            )
-
-
 @attrs.define
 class StoredTraces:
     """The traces of a store as work to encode again; it can be read repeatedly."""
 
     store: LatentStore
     limit: int | None = None
+    shard: Shard | None = None
 
-    def survey(self) -> Survey:
-        """Return counts of problems and traces."""
+    def survey(self, each: Callable[[Work], None] = lambda item: None) -> Survey:
+        """Return counts of problems and traces; `each` is called with each item of the work."""
         domains: dict[str, int] = {}
-        problems: dict[str, str] = {}
+        problems = DigestTable()
         work = characters = steps = 0
         for item in self:
+            each(item)
             work += 1
             assert isinstance(item.given, Trace)
             characters += len(item.given.completion) + len(item.problem.statement)
             steps += len(item.given.spans)
-            if item.problem.id not in problems:
-                problems[item.problem.id] = item.problem.domain
+            if problems.add(item.problem.id)[1]:
                 domains[item.problem.domain] = domains.get(item.problem.domain, 0) + 1
+        stored = self.store.stats().problems
+        if not work and self.shard is not None and stored:
+            raise _no_problem(self.shard)
         if not work:
             raise UsageError(f"{self.store.location} holds no records to encode")
-        available = self.store.stats().problems
+        available = stored if self.shard is None or self.limit is not None else len(problems)
         return Survey(len(problems), work, 0, domains, characters, available, steps)
 
     def __iter__(self) -> Iterator[Work]:
-        seen: set[str] = set()
+        seen = DigestTable()
         for key in self.store.keys():  # noqa: SIM118  not a mapping
-            if key.problem_id not in seen and len(seen) == self.limit:
+            if len(seen) == self.limit and seen.find(key.problem_id) is None:
                 continue
             seen.add(key.problem_id)
+            if self.shard is not None and not self.shard.holds(key.problem_id):
+                continue
             trace = self.store.get(key).trace
             yield Work(trace.problem, trace.sample, trace)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
@@ -33,5 +33,23 @@ class ProblemSource(Protocol):
 
         Raises:
             InputError: a row cannot be read; the message names file and line.
+        """
+        ...
+
+
+@runtime_checkable
+class Fingerprints(Protocol):
+    """An optional ability of a source: to tell cheaply whether its rows are still the same.
+
+    With it, a run that is resumed with nothing left to do ends without reading them.
+    """
+
+    def fingerprint(self) -> str | None:
+        """Return a text that differs if any row does; None if that cannot be told.
+
+        It depends on the content and on how it is read, never on the time of a change alone.
+
+        Raises:
+            InputError: the source cannot be read.
         """
         ...

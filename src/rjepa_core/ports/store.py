@@ -313,6 +313,21 @@ class KeepsGrades(Protocol):
         ...
 
 
+@runtime_checkable
+class HasDigest(Protocol):
+    """An optional ability of a store: to tell at once whether its content is still the same.
+
+    Tested by `DigestContract`.
+    """
+
+    def digest(self) -> str:
+        """Return a text that is equal for equal committed records and failures, and only then.
+
+        Neither the order in which they were written nor the run history matters.
+        """
+        ...
+
+
 def check_mode(mode: object) -> None:
     """Refuse an invalid mode.
 

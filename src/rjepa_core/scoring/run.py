@@ -151,7 +151,12 @@ def score_all(
             stack.callback(store.close)
         else:
             problems = attrs.evolve(settings.problems, limit=asked.limit)
-            work = Worklist(open_sources(problems, registry), limit=asked.limit, given=True)
+            work = Worklist(
+                open_sources(problems, registry),
+                limit=asked.limit,
+                given=True,
+                shard=problems.part,
+            )
             work.survey()
             if settings.model is None:
                 raise UsageError(

@@ -18,6 +18,7 @@ from .extraction import (
     StepSettings,
     StoreSettings,
 )
+from .shard import Shard
 from .strategies import FIRST_STRATEGIES, KEEP, STORED_STRATEGIES, rules_of
 from .templates import CODE_TEMPLATE, DEFAULT_TEMPLATES, MATH_TEMPLATE, PLACEHOLDER, check_template
 from .training import (
@@ -54,6 +55,7 @@ __all__ = [
     "PromptSettings",
     "RunSettings",
     "SamplingSettings",
+    "Shard",
     "StepSettings",
     "StoreSettings",
     "TrainSettings",

@@ -17,6 +17,7 @@ import numpy as np
 from attrs import validators as v
 
 from ..config import Verbatim, checked
+from .shard import Shard
 from .strategies import (
     KEEP,
     KNOWN_STRATEGIES,
@@ -77,6 +78,13 @@ def _day(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
         raise ValueError(f"{attribute.name} must be a day like 2026-11-03, got {value!r}")
 
 
+def _shard(_: object, attribute: attrs.Attribute[Any], value: str) -> None:
+    try:
+        Shard.parse(value)
+    except ValueError as error:
+        raise ValueError(f"{attribute.name} {error}") from None
+
+
 def _not_empty(_: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
     if not value:
         raise ValueError(f"{attribute.name} must name at least one")
@@ -111,6 +119,8 @@ class ProblemSettings:
         domain: overrides every source's domain.
         fields: maps our field names to the source's (`statement` to `question`).
         limit: use only the first N problems.
+        shard: `2/8` for the second of eight parts of the problems, each of them a run of its own;
+            none for all problems. `limit` counts before the problems are parted.
         samples: traces per problem.
         keep_notes: keep the `<<…>>` calculator notes of given solutions.
         options: settings of the source adapters.
@@ -124,9 +134,15 @@ class ProblemSettings:
     domain: str | None = None
     fields: Mapping[str, str] = attrs.field(factory=dict)
     limit: int | None = attrs.field(default=None, validator=v.optional(_whole(1)))
+    shard: str | None = attrs.field(default=None, validator=v.optional(_shard))
     samples: int = attrs.field(default=1, validator=_whole(1))
     keep_notes: bool = False
     options: Mapping[str, Any] = attrs.field(factory=dict)
+
+    @property
+    def part(self) -> Shard | None:
+        """The shard that is named; None for all problems."""
+        return None if self.shard is None else Shard.parse(self.shard)
 
 
 @checked("prompt")

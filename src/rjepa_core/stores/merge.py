@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, islice
 from typing import Any, Literal, TypeVar
@@ -14,6 +15,7 @@ from ..domain.trace import RecordKey
 from ..errors import MergeConflictError, UsageError
 from ..ports.maintenance import Report, ToolProgress, ignore
 from ..ports.store import KeepsGrades, LatentStore
+from .digests import DigestTable
 from .prompt_check import check_prompts_alike
 
 _CHUNK = 32
@@ -68,6 +70,8 @@ def merge(
         if store.identity is not None and other.identity is not None:
             check_same(other.identity, store.identity, store.location)
     check_prompts_alike([target, *sources])
+    if target.identity is not None:
+        target.commit()
     if winner == "refuse":
         _refuse_conflicts([target, *sources], report)
     result = MergeReport()
@@ -142,21 +146,23 @@ def _merge_one(
 def _refuse_conflicts(stores: Sequence[LatentStore], report: Report) -> None:
     """Refuse stores of which any two hold different records for a key."""
     conflicts: list[str] = []
-    for later, store in enumerate(stores[1:], 1):
+    # One walk of each store, however many there are: shards of a large run are many.
+    known, holders = DigestTable(), array("I")
+    for number, store in enumerate(stores):
         for done, (key, _) in enumerate(store.entries()):
             if done % 1000 == 0:
                 report(ToolProgress(f"comparing {store.location}", done, len(store)))
-            for earlier in stores[:later]:
-                entry = earlier.entry(key)
-                if entry is None or entry.failed:
-                    continue
-                ours, theirs = _stored(earlier, key), _stored(store, key)
-                if not same_record(theirs, ours):
-                    where = f"{earlier.location}, {store.location}"
-                    same = ours.trace.problem.statement == theirs.trace.problem.statement
-                    what = "" if same else ": their problem statements differ"
-                    conflicts.append(f"{key} ({where}{what})")
-                break
+            place, new = known.add(str(key))
+            if new:
+                holders.append(number)
+                continue
+            earlier = stores[holders[place]]
+            ours, theirs = earlier.get(key), store.get(key)
+            if not same_record(theirs, ours):
+                where = f"{earlier.location}, {store.location}"
+                same = ours.trace.problem.statement == theirs.trace.problem.statement
+                what = "" if same else ": their problem statements differ"
+                conflicts.append(f"{key} ({where}{what})")
             if len(conflicts) > 3:
                 break
     if conflicts:

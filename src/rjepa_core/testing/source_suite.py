@@ -20,7 +20,7 @@ import pytest
 from ..domain.problem import DEFAULT_DOMAIN, Problem, derived_id
 from ..errors import InputError
 from ..plugins import SourceAdapter
-from ..ports.source import ProblemSource, SourceRow
+from ..ports.source import Fingerprints, ProblemSource, SourceRow
 from ..settings import ProblemSettings
 from .promises import raises
 from .samples import TmpPath
@@ -44,6 +44,10 @@ class SourceContract:
     def broken(self, tmp_path: TmpPath) -> str:
         """Return a location that the source claims but cannot read to the end."""
         pytest.skip("broken() is not implemented, which returns an unreadable location")
+
+    def change(self, location: str) -> None:
+        """Change one row at a location that `location()` returned."""
+        pytest.skip("change() is not implemented, which changes a row")
 
     def open(self, location: str, **problems: Any) -> ProblemSource:
         """Open the source at a location."""
@@ -109,6 +113,21 @@ class SourceContract:
         usual = self.read(self.location(tmp_path))
         assert all(row.problem.domain for row in usual), f"a domain; {DEFAULT_DOMAIN} by default"
 
+    def test_a_fingerprint_is_of_the_content(self, tmp_path: TmpPath) -> None:
+        location = self.location(tmp_path)
+        source = self.open(location)
+        known = _fingerprint(source)
+        if known is None:
+            pytest.skip("this source does not tell whether its rows are the same")
+        assert _fingerprint(self.open(location)) == known, "equal rows, an equal fingerprint"
+        list(source.rows())
+        assert _fingerprint(source) == known, "reading does not change the fingerprint"
+        other = _fingerprint(self.open(location, domain="code"))
+        assert other != known, "rows of another domain have another fingerprint"
+        self.change(location)
+        assert _fingerprint(source) != known, "a changed row, another fingerprint"
+        assert _fingerprint(self.open(location)) != known, "a changed row, another fingerprint"
+
     def test_solutions_are_there_or_missed(self, tmp_path: TmpPath) -> None:
         location = self.location(tmp_path)
         try:
@@ -125,3 +144,7 @@ class SourceContract:
         assert "\n" not in str(raised), "the message is one line"
         name = location.rpartition("/")[2]
         assert name in str(raised), f"the message names the file, {name}: {raised}"
+
+
+def _fingerprint(source: ProblemSource) -> str | None:
+    return source.fingerprint() if isinstance(source, Fingerprints) else None

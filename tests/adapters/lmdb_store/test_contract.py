@@ -6,7 +6,12 @@ import shutil
 from pathlib import Path
 
 from rjepa_adapters.lmdb_store.plugin import rjepa_stores
-from rjepa_core.testing.store_suite import GradesContract, MaintenanceContract, StoreContract
+from rjepa_core.testing.store_suite import (
+    DigestContract,
+    GradesContract,
+    MaintenanceContract,
+    StoreContract,
+)
 
 LMDB = next(iter(rjepa_stores()))
 
@@ -22,6 +27,13 @@ class TestLmdbStore(StoreContract):
 
 
 class TestLmdbGrades(GradesContract):
+    adapter = LMDB
+
+    def where(self, tmp_path: Path, name: str) -> str:
+        return str(tmp_path / name)
+
+
+class TestLmdbDigest(DigestContract):
     adapter = LMDB
 
     def where(self, tmp_path: Path, name: str) -> str:

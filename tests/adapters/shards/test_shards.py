@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from store_kinds import OpenStore, assert_equal, fill
 
 from rjepa_adapters.shards import export_dataset, export_shards, import_shards
+from rjepa_core import LatentRecord, LatentStore, RecordKey, open_store
 from rjepa_core.domain.problem import Problem
-from rjepa_core.errors import IdentityError, InputError, UsageError
+from rjepa_core.errors import IdentityError, InputError, StoreError, UsageError
 from rjepa_core.ports.maintenance import ToolProgress
 from rjepa_core.stores import merge
 from rjepa_core.testing.samples import sample_identity, sample_record
@@ -42,6 +44,48 @@ def test_export_then_import(new_store: OpenStore, tmp_path: Path, per_shard: int
     assert_equal(again, store)
     with pytest.raises(UsageError, match="is not empty"):
         export_shards(store, str(tmp_path / "out"))
+
+
+def test_several_processes_write_the_same_files(tmp_path: Path) -> None:
+    place = str(tmp_path / "s")
+    with open_store(place, "write") as store:
+        fill(store, range(20))
+        seen: list[ToolProgress] = []
+        reopen = functools.partial(open_store, place)
+        one = export_shards(store, str(tmp_path / "one"), 3)
+        two = export_shards(store, str(tmp_path / "two"), 3, seen.append, 2, reopen)
+    assert one == two
+    assert [step.done for step in seen if step.phase == "exporting"] == [3, 6, 9, 12, 15, 18, 20]
+    for name in one.files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def gone() -> LatentStore:
+    raise SystemExit
+
+
+def without_p_1(place: str) -> LatentStore:
+    """The store as another process sees it once a record was removed."""
+    store = open_store(place, "read")
+    get = store.get
+
+    def missing(key: RecordKey) -> LatentRecord:
+        return get(RecordKey("none") if key.problem_id == "p-1" else key)
+
+    store.get = missing  # type: ignore[method-assign]
+    return store
+
+
+def test_a_process_that_is_lost_and_a_record_that_is_gone(tmp_path: Path) -> None:
+    place = str(tmp_path / "s")
+    with open_store(place, "write") as store:
+        fill(store, range(4))
+        with pytest.raises(StoreError, match="a process that wrote shards was lost"):
+            export_shards(store, str(tmp_path / "out"), 2, workers=2, reopen=gone)
+        reopen = functools.partial(without_p_1, place)
+        with pytest.raises(StoreError, match="none was removed while it was exported"):
+            export_shards(store, str(tmp_path / "out"), 2, workers=2, reopen=reopen)
+    assert not (tmp_path / "out").exists()
 
 
 def test_export_import_then_merge(new_store: OpenStore, tmp_path: Path) -> None:

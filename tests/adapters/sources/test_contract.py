@@ -32,6 +32,13 @@ class TestJsonLines(SourceContract):
             file.writelines(json.dumps(row) + "\n" for row in ROWS)
         return str(path)
 
+    def change(self, location: str) -> None:
+        path = Path(location)
+        packed = path.suffix == ".gz"
+        rows = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
+        rows = rows.replace(b"3 times", b"4 times")
+        path.write_bytes(gzip.compress(rows) if packed else rows)
+
     def broken(self, tmp_path: Path) -> str:
         path = tmp_path / "torn.jsonl"
         path.write_text(json.dumps(ROWS[0]) + '\n{"question": "cut o')
@@ -55,6 +62,10 @@ class TestCsv(SourceContract):
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return str(path)
 
+    def change(self, location: str) -> None:
+        path = Path(location)
+        path.write_bytes(path.read_bytes().replace(b"3 times", b"4 times"))
+
     def broken(self, tmp_path: Path) -> str:
         path = tmp_path / "torn.csv"
         path.write_text("question,answer\nWhat is 1?,1,2,3\n")
@@ -69,6 +80,11 @@ class TestParquet(SourceContract):
         parquet = pytest.importorskip("pyarrow.parquet")
         parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "rows.parquet")
         return str(tmp_path / "rows.parquet")
+
+    def change(self, location: str) -> None:
+        pyarrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.Table.from_pylist(ROWS[::-1]), location)
 
     def broken(self, tmp_path: Path) -> str:
         pytest.importorskip("pyarrow")

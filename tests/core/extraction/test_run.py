@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import attrs
 import pytest
 
+from rjepa_core.extraction.queue import WINDOW
 from rjepa_core.extraction.run import open_extraction
 from rjepa_core.ports.executor import Ending
 from rjepa_core.settings.extraction import (
@@ -16,8 +19,6 @@ from rjepa_core.settings.extraction import (
     RunSettings,
     StoreSettings,
 )
-
-COUNT = 24
 
 
 @pytest.fixture
@@ -31,27 +32,32 @@ def settings(tmp_path: Path) -> ExtractionSettings:
     )
 
 
-def test_the_last_count_is_struck(settings: ExtractionSettings) -> None:
-    """All is done and committed by then; a million look-ups are not waited for."""
-    asked = 0
-
-    def stop() -> bool:
-        nonlocal asked
-        ended = any(one["kind"] == "extract" for one in extraction.store.history())
-        asked += ended
-        if asked == 3:
-            raise KeyboardInterrupt
-        return False
-
+def test_the_summary_counts_what_failed_in_all_runs(
+    settings: ExtractionSettings, tmp_path: Path
+) -> None:
+    file = tmp_path / "given.jsonl"
+    rows = [{"id": f"p{i}", "question": f"What is {i}?", "steps": ["x", ""]} for i in range(4)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = attrs.evolve(settings, problems=ProblemSettings(traces=(str(file),), limit=2))
     with open_extraction(settings) as extraction:
-        with pytest.raises(KeyboardInterrupt):
-            extraction.run(stop=stop)
-        assert asked == 3
-        assert len(extraction.store) == COUNT
-        assert extraction.store.history()[-1]["ending"] == "done"
+        assert extraction.run().failed_in_store == 2
+    whole = attrs.evolve(settings, problems=ProblemSettings(traces=(str(file),)))
+    with open_extraction(whole) as extraction:
+        summary = extraction.run()
+        assert (summary.before.failed, summary.failed_in_store) == (2, 4)
+    again = attrs.evolve(settings, run=RunSettings(resume=True, retry_failed=True))
+    with open_extraction(again) as extraction:
+        summary = extraction.run()
+        assert (summary.progress.failures, summary.failed_in_store) == (2, 2)
 
 
-def test_the_search_for_what_is_missing_is_struck(settings: ExtractionSettings) -> None:
+def test_the_search_for_what_is_missing_is_struck(
+    settings: ExtractionSettings, tmp_path: Path
+) -> None:
+    file = tmp_path / "many.jsonl"
+    rows = [{"id": f"p{i}", "question": f"What is {i}?"} for i in range(WINDOW + 6)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = attrs.evolve(settings, problems=ProblemSettings(sources=(str(file),), limit=5))
     with open_extraction(settings) as extraction:
         assert extraction.run().ending is Ending.DONE
     asked = 0
@@ -63,6 +69,7 @@ def test_the_search_for_what_is_missing_is_struck(settings: ExtractionSettings) 
             raise KeyboardInterrupt
         return False
 
+    settings = attrs.evolve(settings, problems=ProblemSettings(sources=(str(file),)))
     with open_extraction(settings) as extraction:
         with pytest.raises(KeyboardInterrupt):
             extraction.run(stop=stop)

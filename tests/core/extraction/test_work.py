@@ -1,4 +1,4 @@
-"""The worklist: limit, samples, repeated rows, several solutions, and what a store lacks."""
+"""The worklist: limit, samples, repeated rows, several solutions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rjepa_core.domain.problem import GivenSolution, Problem
-from rjepa_core.domain.trace import RecordKey
-from rjepa_core.errors import InputError, StatementChangedError
-from rjepa_core.extraction.work import Worklist, missing, remaining
+from rjepa_core.errors import InputError
+from rjepa_core.extraction.work import Worklist
 from rjepa_core.ports.source import SourceRow
-from rjepa_core.ports.store import Entry
 
 
 @attrs.define
@@ -159,49 +157,3 @@ def test_the_work_does_not_depend_on_the_order_of_rows(order, seed):
     random.Random(seed).shuffle(shuffled)
     one, other = (Worklist([source(*names)], samples=2) for names in (order, shuffled))
     assert sorted(keys(one)) == sorted(keys(other))
-
-
-@attrs.define
-class Entries:
-    """Of a store, only what is asked of it here."""
-
-    entries: dict[RecordKey, Entry]
-    location: str = "some.store"
-
-    def entry(self, key):
-        return self.entries.get(key)
-
-
-def entries(worklist, failed):
-    """A store that holds the work at these positions; True for a failure."""
-    items = list(worklist)
-    return Entries(
-        {
-            items[i].key: Entry(statement_hash=items[i].problem.statement_hash, failed=bad)
-            for i, bad in failed.items()
-        }
-    )
-
-
-def test_what_a_store_lacks():
-    worklist = Worklist([source("a", "b", "c")], samples=2)
-    store = entries(worklist, {0: False, 3: True, 5: False})
-    assert [str(i.key) for i in missing(worklist, store, False)] == ["a#1", "b", "c"]
-    assert [str(i.key) for i in missing(worklist, store, True)] == ["a#1", "b", "b#1", "c"]
-
-
-@pytest.mark.parametrize("retry", [False, True])
-def test_counts_of_what_a_store_lacks(retry):
-    worklist = Worklist([source("a", "b", "c")], samples=2)
-    store = entries(worklist, {0: False, 3: True, 5: False})
-    found = remaining(worklist, store, retry)
-    assert found.stored == 2
-    assert found.failed == (0 if retry else 1)
-    assert found.missing == len(list(missing(worklist, store, retry)))
-
-
-def test_a_changed_statement_under_a_stored_id_is_refused():
-    store = entries(Worklist([source("a")]), {0: False})
-    changed = Worklist([Rows([row("a", "Something else?")])])
-    with pytest.raises(StatementChangedError, match=r"'a' is in some\.store with another"):
-        remaining(changed, store, False, check=True)

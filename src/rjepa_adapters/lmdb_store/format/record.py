@@ -123,7 +123,8 @@ class EncodedRecord:
 
 def encode_record(record: LatentRecord) -> EncodedRecord:
     """Encode a record; the bytes share no memory with the caller's arrays."""
-    raw_key = encode_key(record.key)
+    key = record.key
+    raw_key = encode_key(key)
     vectors = encode_vectors(record)
     texts = encode_trace(record.trace)
     layers, steps, width = record.latents.shape
@@ -140,9 +141,9 @@ def encode_record(record: LatentRecord) -> EncodedRecord:
         record.trace.problem.statement_hash,
         checksum(raw_key, vectors),
         checksum(raw_key, texts),
-        record.key.problem_id if is_hashed(raw_key) else None,
+        key.problem_id if is_hashed(raw_key) else None,
     )
-    return EncodedRecord(record.key, raw_key, head, vectors, texts)
+    return EncodedRecord(key, raw_key, head, vectors, texts)
 
 
 def check_block(raw_key: bytes, block: Any, expected: bytes, size: int, what: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ class _Check:
         self.environment = environment
         self.walk, self.lookup = begin_pair(environment)
         self.channel = channel
-        self.found = Tally()
+        self.found: Counter[str] = Counter()
         self.total = 0
         self.broken = 0
 
@@ -123,7 +124,7 @@ class _Check:
             self._try(lambda: self._compare(tally), "counts")
         self.lookup.close()
         self.walk.close()
-        return {"records": self.found.records, "failures": self.found.failures}
+        return {"records": self.found["records"], "failures": self.found["failures"]}
 
     def _try(self, step: Callable[[], None], name: str | None = None) -> None:
         """Run a step; an error of LMDB ends the step, not the inspection."""
@@ -167,7 +168,7 @@ class _Check:
         index = self.environment.table("index")
         with self.txn.cursor(self.environment.table("order")) as cursor:
             for number, value in cursor:
-                self.channel.progress("records", self.found.records, self.total)
+                self.channel.progress("records", self.found["records"], self.total)
                 name = f"number {decode_sequence(number)}" if len(number) == 8 else "number ?"
                 try:
                     raw_key = decode_place(number, value)
@@ -197,9 +198,11 @@ class _Check:
         trace = decode_texts(blocks["texts"])
         if encode_key(trace.key) != raw_key:
             raise MismatchError("its texts are another record's")
-        self.found = self.found.changed(
-            1, records=1, steps=head.steps, tokens=head.tokens, records_digest=head.digest(raw_key)
-        )
+        found = self.found
+        found["records"] += 1
+        found["steps"] += head.steps
+        found["tokens"] += head.tokens
+        found["records_digest"] += head.digest(raw_key)
 
     def _index(self) -> None:
         """Check that every entry of the index is in the order, where passes over the store look."""
@@ -221,21 +224,21 @@ class _Check:
                 except lmdb.Error as error:
                     self._damage("record", name_key(raw_key, head), str(error))
                     self.lookup.renew()
-                self.found = self.found.changed(1, problems=int(raw_key[:-4] != before))
+                self.found["problems"] += raw_key[:-4] != before
                 before = raw_key[:-4]
 
     def _failures(self) -> None:
         with self.txn.cursor(self.environment.table("failures")) as cursor:
             for key, value in cursor:
-                self.channel.progress("failures", self.found.failures)
+                self.channel.progress("failures", self.found["failures"])
                 raw_key = bytes(key)
                 try:
                     decode_failure(raw_key, value)
                 except MismatchError as error:
                     self._damage("failure", name_key(raw_key), str(error))
                     continue
-                digest = int.from_bytes(checksum(raw_key, value), "little")
-                self.found = self.found.changed(1, failures=1, failures_digest=digest)
+                self.found["failures"] += 1
+                self.found["failures_digest"] += int.from_bytes(checksum(raw_key, value), "little")
 
     def _grades(self) -> None:
         """Every grade, against the tally that its table keeps."""
@@ -270,17 +273,18 @@ class _Check:
                 except MismatchError as error:
                     self._damage("history", name_entry(raw_key), str(error))
                     continue
-                digest = history_digest(raw_key, value)
-                self.found = self.found.changed(1, history=1, history_digest=digest)
+                self.found["history"] += 1
+                self.found["history_digest"] += history_digest(raw_key, value)
 
     def _compare(self, tally: Tally) -> None:
         """Compare the tally: only counts and digests reveal lost and swapped records."""
+        counted = Tally().changed(1, **self.found)
         for field in attrs.fields(Tally):
             name = field.name
             uncounted = name.startswith("history") and tally.history is None
             if name in ("commit", "next_sequence") or uncounted:
                 continue
-            kept, found = getattr(tally, name), getattr(self.found, name)
+            kept, found = getattr(tally, name), getattr(counted, name)
             # Damaged records are not counted, so a comparison is only valid without damage.
             if kept != found and not self.broken:
                 self._damage("tally", name, f"the last commit counted {kept}, found are {found}")
