@@ -11,8 +11,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # By default vLLM takes whole cores for itself.
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
 
-from rjepa_core.settings import ModelSettings
 from rjepa_vllm.settings import VllmSettings
+
+from rjepa_core.settings import ModelSettings
 
 
 @pytest.fixture(scope="session")

@@ -76,8 +76,8 @@ def open_checkpoint(model: ModelSettings, settings: VllmSettings, device: str) -
             refuse_near_miss(model.name)
         if adapter_folder(found, theirs) is not None:
             raise UnsupportedError(
-                f"model.name: {model.name} holds a LoRA adapter, which this backend does not merge; "
-                "save the merged model, or use backend.name=huggingface"
+                f"model.name: {model.name} holds a LoRA adapter, which this backend does not "
+                "merge; save the merged model, or use backend.name=huggingface"
             )
         label, content = None, None
         if found.gguf_file is not None:
@@ -172,5 +172,3 @@ def _end_ids(found: ModelFiles, theirs: HuggingFaceSettings, tokenizer: Any) -> 
     ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
     own = tokenizer.eos_token_id
     return tuple(dict.fromkeys(int(end) for end in [*ends, *([] if own is None else [own])]))
-
-

@@ -1,8 +1,8 @@
 """A KV connector that keeps a finished request's hidden states until they have been pooled.
 
-vLLM writes the wanted layers' hidden states into a paged buffer beside its KV cache. The half of the
-connector in the scheduler says which pages a finished request has, and delays freeing them; the half
-in the worker reads them where they are, and then lets them go.
+vLLM writes the wanted layers' hidden states into a paged buffer beside its KV cache. The half of
+the connector in the scheduler says which pages a finished request has, and delays freeing them; the
+half in the worker reads them where they are, and then lets them go.
 """
 
 from __future__ import annotations
@@ -52,9 +52,7 @@ class StatesConnector(KVConnectorBase_V1, SupportsHMA):
     def __init__(
         self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: KVCacheConfig
     ) -> None:
-        super().__init__(
-            vllm_config=vllm_config, role=role, kv_cache_config=kv_cache_config
-        )
+        super().__init__(vllm_config=vllm_config, role=role, kv_cache_config=kv_cache_config)
         self._group = _group_of(kv_cache_config)
         self._finished: dict[str, Pages] = {}
         self._held: dict[str, Pages] = {}
@@ -78,7 +76,9 @@ class StatesConnector(KVConnectorBase_V1, SupportsHMA):
         finished, self._finished = self._finished, {}
         return StatesMetadata(finished, len(scheduler_output.preempted_req_ids or ()))
 
-    def get_num_new_matched_tokens(self, request: Any, num_computed_tokens: int) -> tuple[int, bool]:
+    def get_num_new_matched_tokens(
+        self, request: Any, num_computed_tokens: int
+    ) -> tuple[int, bool]:
         return 0, False
 
     def update_state_after_alloc(self, request: Any, blocks: Any, num_external_tokens: int) -> None:
@@ -148,7 +148,9 @@ class StatesConnector(KVConnectorBase_V1, SupportsHMA):
 def _group_of(kv_cache_config: KVCacheConfig | None) -> int:
     """Return the index of the group of caches that holds the hidden states."""
     groups = kv_cache_config.kv_cache_groups if kv_cache_config is not None else ()
-    found = [i for i, one in enumerate(groups) if isinstance(one.kv_cache_spec, HiddenStateCacheSpec)]
+    found = [
+        i for i, one in enumerate(groups) if isinstance(one.kv_cache_spec, HiddenStateCacheSpec)
+    ]
     if len(found) == 1:
         return found[0]
     if not found and len(groups) <= 1:

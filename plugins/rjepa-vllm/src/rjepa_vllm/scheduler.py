@@ -16,6 +16,8 @@ class DraftlessScheduler(Scheduler):
     according to what it is batched with.
     """
 
+    num_spec_tokens: int
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._proposed = self.num_spec_tokens

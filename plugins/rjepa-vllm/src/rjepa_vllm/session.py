@@ -1,9 +1,9 @@
 """A session over vLLM's engine: rows are admitted as requests, and come back pooled.
 
-The driver ends a row, not vLLM: the tokens that end a text, stop texts and the length are the core's
-business, and the last token's hidden state exists only once that token has been run. A row is asked
-for one token more than it may have; once its steps are cut and their last token has been run, its
-request is ended, and its pages are kept until they have been pooled.
+The driver ends a row, not vLLM: the tokens that end a text, stop texts and the length are the
+core's business, and the last token's hidden state exists only once that token has been run. A row
+is asked for one token more than it may have; once its steps are cut and their last token has been
+run, its request is ended, and its pages are kept until they have been pooled.
 """
 
 from __future__ import annotations
