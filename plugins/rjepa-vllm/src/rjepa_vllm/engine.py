@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import time
@@ -153,7 +154,7 @@ def _start(
     from vllm.v1.engine.llm_engine import LLMEngine
     from vllm.v1.executor import Executor
 
-    more = _extra(settings.engine, [field.name for field in attrs_of(EngineArgs)])
+    more = read_extra(settings.engine, [field.name for field in dataclasses.fields(EngineArgs)])
     if device == "cpu":
         # On a CPU a seeded row cannot take back the number that it drew for part of its prompt.
         more.setdefault("enable_chunked_prefill", False)
@@ -198,14 +199,7 @@ def _start(
     )
 
 
-def attrs_of(cls: Any) -> Any:
-    """Return the fields of one of vLLM's dataclasses."""
-    import dataclasses
-
-    return dataclasses.fields(cls)
-
-
-def _extra(given: Mapping[str, Any], known: list[str]) -> dict[str, Any]:
+def read_extra(given: Mapping[str, Any], known: list[str]) -> dict[str, Any]:
     """Return the arguments of `backend.engine`, with text read as JSON where it is JSON.
 
     Raises:
