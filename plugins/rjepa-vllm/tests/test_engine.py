@@ -18,7 +18,7 @@ from running import given, problems, run, spec, theirs, worst
 
 from rjepa_core.domain.trace import Work
 from rjepa_core.errors import BackendError, UnsupportedError
-from rjepa_core.ports.backend import LLMBackend, Room
+from rjepa_core.ports.backend import LLMBackend, Room, Session
 from rjepa_core.settings import POOLINGS, ModelSettings
 
 pytestmark = [pytest.mark.smollm2, pytest.mark.slow]
@@ -73,8 +73,8 @@ def test_a_cached_prefix_changes_nothing(
 
 
 def test_rows_that_had_to_make_room_come_back_whole(apart: VllmBackend) -> None:
-    """Sixteen rows of two blocks each, where ten blocks are: vLLM stops some and begins again."""
-    work = [Work(problem) for problem in problems(16, words=10)]
+    """Rows grow beyond a block each, where there are hardly more blocks: vLLM stops some."""
+    work = [Work(problem) for problem in problems(12)]
     records, seen = run(apart.open_session(spec(tokens=64)), work, 16)
     assert any(one.out_of_memory for one in seen)
     assert worst(records, theirs(records)) <= 1e-3
@@ -88,11 +88,15 @@ def test_an_engine_that_is_killed_is_one_line(apart: VllmBackend) -> None:
     [core] = [one for one in children if "EngineCore" in " ".join([one.name(), *one.cmdline()])]
     os.kill(core.pid, signal.SIGKILL)
     with pytest.raises(BackendError) as caught:
-        for _ in range(100):
-            session.advance(Room(0, None, 0, 4096))
+        _advance(session)
     assert str(caught.value).count("\n") == 0
     assert "has died" in str(caught.value)
     session.close()
+
+
+def _advance(session: Session) -> None:
+    for _ in range(100):
+        session.advance(Room(0, None, 0, 4096))
 
 
 def test_an_architecture_without_hidden_states_is_refused(gpt2_folder: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -44,8 +45,10 @@ _TAKEN = {
 }  # fmt: skip
 # Cache on a CPU where nothing says how much: vLLM would take nearly all of the memory.
 _CPU_CACHE_BYTES = 2 << 30
-# How long to wait between two questions for a request that another process is about to finish.
-_WAIT_S = 0.002
+# How long to wait between two questions for a request that another process is about to finish, and
+# between two looks at whether that process is alive.
+_WAIT_S, _LOOK_S = 0.002, 0.5
+_DEAD = "vLLM's engine has died; what was stored is kept, and run.resume goes on"
 
 
 @attrs.frozen
@@ -76,6 +79,7 @@ class Engine:
         self.layers = layers
         self.own_process = device != "cpu" if settings.own_process is None else settings.own_process
         self._last, self._width = checkpoint.layers, checkpoint.hidden_size
+        self._closed = threading.Event()
         with _explained(checkpoint.name):
             self._engine = _start(checkpoint, settings, device, layers, self.own_process)
             self.context = int(self._engine.model_config.max_model_len)
@@ -85,11 +89,37 @@ class Engine:
                     f"encoding.layers: {checkpoint.name}: the norm after its last layer was not "
                     "found; take an earlier layer, or backend.name=huggingface"
                 )
+        if self.own_process:
+            threading.Thread(target=self._watch, daemon=True).start()
         self.preemptions = 0
+
+    def _watch(self) -> None:
+        """Wake whoever waits for an answer of an engine that was killed: vLLM does not."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        client = self._engine.engine_core
+        while not self._closed.wait(_LOOK_S):
+            if client.resources.engine_dead:
+                client.outputs_queue.put_nowait(EngineDeadError())
+                for waiting in list(client.utility_results.values()):
+                    if not waiting.done():
+                        waiting.set_exception(EngineDeadError())
+
+    @contextlib.contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Turn what the engine raises into one line, which says so if it has died."""
+        try:
+            with _explained("vLLM"):
+                yield
+        except BackendError as error:
+            executor = getattr(self._engine.engine_core, "engine_core", None)
+            if getattr(getattr(executor, "model_executor", None), "is_failed", False):
+                raise BackendError(_DEAD) from error
+            raise
 
     def add(self, name: str, ids: NDArray[np.int32], params: Any) -> str:
         """Begin a request; return its id."""
-        with _explained(name):
+        with self._asked():
             return str(self._engine.add_request(name, {"prompt_token_ids": ids.tolist()}, params))
 
     def step(self) -> list[Tokens]:
@@ -100,12 +130,12 @@ class Engine:
         if self.own_process and not self._engine.has_unfinished_requests():
             time.sleep(_WAIT_S)
             return []
-        with _explained("vLLM"):
+        with self._asked():
             return [_tokens(output) for output in self._engine.step()]
 
     def abort(self, requests: Sequence[str]) -> None:
         """End requests; their hidden states can be pooled once a step has been run."""
-        with _explained("vLLM"):
+        with self._asked():
             self._engine.abort_request(list(requests), internal=True)
 
     def pool(
@@ -116,7 +146,7 @@ class Engine:
         normed = [layer == self._last for layer in encoding.layers]
         plain = [(request, [list(one) for one in segments]) for request, segments in wanted]
         args = (plain, slots, normed, encoding.pooling)
-        with _explained("vLLM"):
+        with self._asked():
             answers = self._engine.collective_rpc("rjepa_pool", args=args)[0]
         shape = (len(slots), -1, self._width)
         return [
@@ -126,13 +156,14 @@ class Engine:
 
     def release(self, requests: Sequence[str] = ()) -> int:
         """Let ended requests go; return how often a row made room for others since last asked."""
-        with _explained("vLLM"):
+        with self._asked():
             total = int(self._engine.collective_rpc("rjepa_release", args=(list(requests),))[0])
         before, self.preemptions = self.preemptions, total
         return total - before
 
     def close(self) -> None:
         """End the engine and free what it held in this process."""
+        self._closed.set()
         with contextlib.suppress(Exception):
             self._engine.engine_core.shutdown()
         del self._engine
@@ -260,9 +291,7 @@ def _explained(name: str) -> Iterator[None]:
     except (BackendError, UsageError):
         raise
     except EngineDeadError as error:
-        raise BackendError(
-            "vLLM's engine has died; what was stored is kept, and run.resume goes on"
-        ) from error
+        raise BackendError(_DEAD) from error
     except Exception as error:
         raise _in_one_line(name, error) from error
 
