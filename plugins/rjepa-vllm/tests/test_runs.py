@@ -88,8 +88,10 @@ def _disturbed(
                 os.kill(child.pid, signal.SIGKILL)
     _, said = process.communicate(timeout=120)
     _, orphans = psutil.wait_procs(children, timeout=30)
-    lines = said.decode(errors="replace").strip().splitlines()
-    return process.returncode, lines[-1] if lines else "", orphans
+    lines = said.decode(errors="replace").splitlines()
+    # Python's own resource tracker may have a word after it.
+    errors = [line for line in lines if line.startswith("rjepa-cli: error")]
+    return process.returncode, "\n".join(errors), orphans
 
 
 def _count(store: Path) -> int:
