@@ -168,10 +168,12 @@ def _stored(args: argparse.Namespace, some: Any, sampling: SamplingSettings) -> 
     backend = adapter.create(model, adapter.configure(options, "backend"))
     with tempfile.TemporaryDirectory() as folder:
         settings = ExtractionSettings(model=model, store=f"{folder}/store", sampling=sampling)
-        layers = resolve_layers(settings.encoding.layers, backend.info)
+        encoding = EncodingSettings(
+            layers=resolve_layers(settings.encoding.layers, backend.info), store_dtype="float16"
+        )
         spec = SessionSpec(
             sampling=sampling,
-            encoding=EncodingSettings(layers=layers),
+            encoding=encoding,
             pose=lambda work: pose(work.problem, work.sample, DEFAULT_TEMPLATES),
             cut=cut_completion,
             clock=time.perf_counter,
