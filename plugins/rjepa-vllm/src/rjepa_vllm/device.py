@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import os
 from collections.abc import Mapping
 
@@ -46,6 +47,8 @@ def pick_device(name: str) -> str:
         )
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
+    # vLLM itself sets its level only once an engine starts.
+    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"].upper())
     from vllm.platforms import current_platform
 
     own = str(current_platform.device_type)
