@@ -12,8 +12,6 @@ from rjepa_core.testing.plugin_suite import PluginContract
 @pytest.mark.smollm2
 @pytest.mark.slow
 class TestBackend(BackendContract):
-    max_new_tokens = 24
-
     @pytest.fixture
     def backend(self, backend: LLMBackend) -> LLMBackend:
         return backend
