@@ -41,9 +41,8 @@ def findings(read: Sequence[tuple[ScoredTrace, Floats]]) -> Iterator[str]:
     yield from wrapped(
         f"Largest by other means: guessing {guessed:.2g} of {every}, counting words that stand "
         f"nowhere else {words:.2g}, the LLM's own log-probability {unlikely:.2g}. These are easy "
-        "ones, made by hand. How often a foreign step is named elsewhere is in "
-        "docs/benchmarks.md, which README links: counting words and the log-probability do "
-        "better there.",
+        "ones, made by hand. How often a foreign step of GSM8K is named stands on the world "
+        "model's card, which README links: counting words and the log-probability do better.",
         WIDTH,
     )
 
