@@ -45,7 +45,7 @@ def take(browser: Any, address: str, file: Path, scheme: str, width: int, exampl
     size(browser, width, 900)
     browser.get("about:blank")
     browser.get(address)
-    wait(browser, "#cards li, #no-examples:not([hidden])")
+    wait(browser, "#cards li, #needs-store:not([hidden])")
     if example and browser.find_elements("css selector", f"[data-example={example}]"):
         browser.execute_script(
             "arguments[0].click()",
