@@ -17,6 +17,7 @@ from ..ports.executor import Ending, Progress, WorkQueue
 from ..ports.probe import MemoryProbe
 from ..ports.scheduler import BatchScheduler, Decision, Explains
 from ..ports.store import RecordSink
+from .in_hand import InHand
 
 
 def extract(
@@ -51,15 +52,17 @@ def extract(
         interrupt, say) ends the run early.
 
     Raises:
-        BackendError: the session makes no progress.
+        BackendError: the session makes no progress, or returns other work than it was given.
     """
     progress = Progress()
     stopping = False
+    in_hand = InHand()
     try:
         while session.in_flight or (pending and not stopping):
             room = scheduler.room(session.in_flight)
             if not stopping:
                 taken = pending.take(room, session.cost, at_least_one=not session.in_flight)
+                in_hand.given(taken)
                 session.admit(taken)
             progress.in_flight = session.in_flight
             if not progress.in_flight:
@@ -69,6 +72,7 @@ def extract(
                 )
             with computing():
                 step = session.advance(room)
+            in_hand.returned(step, bool(session.in_flight))
             pending.put_back(step.given_back)
             sink.write(step.finished, step.failed)
             progress.count(step.finished, step.failed)

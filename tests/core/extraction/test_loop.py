@@ -271,3 +271,23 @@ def test_nothing_is_lost_or_repeated(
         assert isinstance(record.trace, Trace)
         assert record.trace.problem.id == key.problem_id
         assert str(int(key.problem_id[1:])) in record.trace.prompt_text
+
+
+class Drops(RefillingBackend):
+    """Loses a row that had finished."""
+
+    def open_session(self, spec: SessionSpec) -> Any:
+        session = super().open_session(spec)
+        advance = session.advance
+
+        def dropping(room: Room) -> Any:
+            step = advance(room)
+            return attrs.evolve(step, finished=step.finished[1:])
+
+        session.advance = dropping
+        return session
+
+
+def test_a_row_that_a_session_drops_ends_the_run() -> None:
+    with pytest.raises(BackendError, match="did not return p00"):
+        run(Drops(seeded()), work_of(6), batch_size=2)
