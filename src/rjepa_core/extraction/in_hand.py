@@ -50,8 +50,8 @@ class InHand:
         self._idle += 1
         if self._idle >= _STEPS and self._clock() - self._since >= _SECONDS:
             raise BackendError(
-                f"the backend made no progress in {self._idle:,} steps; {next(iter(self._held))} is in "
-                "flight"
+                f"the backend made no progress in {self._idle:,} steps; in flight is "
+                f"{next(iter(self._held))}"
             )
 
     def _take(self, key: RecordKey, statement: str) -> None:

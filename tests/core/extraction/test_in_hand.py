@@ -68,5 +68,5 @@ def test_a_session_that_halts_is_noticed(monkeypatch: pytest.MonkeyPatch) -> Non
     for _ in range(5):
         held.returned(Step(), in_flight=True)
     now[0] = 61.0
-    with pytest.raises(BackendError, match="no progress in 6 steps; p0 is in flight"):
+    with pytest.raises(BackendError, match="no progress in 6 steps; in flight is p0"):
         held.returned(Step(), in_flight=True)
