@@ -138,11 +138,10 @@ class _Evaluator:
         """Encode what is missing, fit the baselines, then the parts one after the other."""
         # What may be refused, or takes the LLM, comes first.
         readings = self._readings
-        self._damaged: tuple[list[Reading], tuple[str, ...]] = ([], ())
+        nothing: tuple[list[Reading], tuple[str, ...]] = ([], ())
+        self._damaged = nothing
         if DAMAGE in parts:
-            self._damaged = self._skipping(
-                DAMAGE, lambda: readings.damage(self._split), self._damaged
-            )
+            self._damaged = self._skipping(DAMAGE, lambda: readings.damage(self._split), nothing)
         self._labelled = readings.labelled() if CORRECTNESS in parts else ([], ())
         self._tested = self._samples(self._split) if {PREDICTION, PROBE} & {*parts} else []
         # In the training part they are missing without harm.

@@ -97,7 +97,7 @@ def test_of_all_parts_what_cannot_be_done_is_skipped_and_named(made: Made, short
     assert found.facts["skipped"]["damage"].endswith(reason)
     assert any(line.startswith("damage skipped: ") for line in warned)
     assert "damage skipped: " in str(found)
-    with pytest.raises(InputError, match="leave the part out of evaluate.parts"):
+    with pytest.raises(InputError, match=r"leave the part out of evaluate\.parts"):
         run(short, made[2], parts=("prediction", "damage"))
 
 
@@ -105,7 +105,7 @@ def test_of_all_parts_damage_is_skipped_where_no_llm_is_named(own: tuple[str, st
     found = run(*own, model=None)
     assert "set model.name" in found.facts["skipped"]["damage"]
     assert {table.part for table in found.tables} == {"prediction", "probe"}
-    with pytest.raises(UsageError, match="set model.name"):
+    with pytest.raises(UsageError, match=r"set model\.name"):
         run(*own, model=None, parts=("damage",))
 
 
