@@ -145,7 +145,7 @@ def test_an_open_store_or_world_model_stands_for_its_location() -> None:
     assert TrainSettings(data=store).data.stores == ("runs/first",)
     assert TrainSettings(data=[store, "b"]).data.stores == ("runs/first", "b")
     assert DataSettings(stores=store).stores == ("runs/first",)
-    verifier = WorldModelSettings(objective="verifier", world_model=wm)
+    verifier = WorldModelSettings(objective="verifier", network="linear", world_model=wm)
     assert verifier.world_model == "runs/wm"
     asked = EvaluateSettings(world_models=wm, stores=store)
     assert (asked.world_models, asked.stores) == (("runs/wm",), ("runs/first",))
