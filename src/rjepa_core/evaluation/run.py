@@ -19,7 +19,7 @@ from .damage import Reading, damage_tables
 from .left_out import LeftOut
 from .methods import Comparison, Method, compared, fit_standards
 from .prediction import Kept, looks_of, prediction_tables
-from .probe import COUNTS, ProbeData, probe_tables
+from .probe import COUNTS, TOO_RARE, ProbeData, probe_tables
 from .progress import EvaluationWatch
 from .readings import Readings
 from .results import Evaluation, Table
@@ -164,7 +164,10 @@ class _Evaluator:
         }
         for part in parts:
             if part not in self._skipped:
-                tables += self._skipping(part, makes[part], [])
+                made: list[Table] = self._skipping(part, makes[part], [])
+                if not made and part == PROBE:
+                    self._skipped.setdefault(part, InputError(TOO_RARE))
+                tables += made
         if not tables and self._skipped:
             raise next(iter(self._skipped.values()))
         for line in named(self._refused.reasons, "left out"):

@@ -70,6 +70,9 @@ def own(made: Made, tmp_path: Path) -> tuple[str, str]:
 def test_of_one_problem_there_is_nothing_to_rank_among(made: Made, tmp_path: Path) -> None:
     store = make_store(tmp_path, count=7)
     found = run(store, made[2], model=None, parts=("prediction",))
+    assert not found.facts["skipped"]
+    everything = run(store, made[2], model=None)
+    assert list(everything.facts["skipped"]) == ["damage", "probe"]
     table = found.table("prediction/others/1")
     assert table.problems == 1
     assert "top-1" not in table.chance
@@ -95,6 +98,8 @@ def test_of_all_parts_what_cannot_be_done_is_skipped_and_named(made: Made, short
     assert {table.part for table in found.tables} >= {"prediction"}
     reason = "can be damaged: it takes a text of three steps that one of the kinds applies to"
     assert found.facts["skipped"]["damage"].endswith(reason)
+    for part in ("prediction", "probe"):
+        assert (part in found.facts["skipped"]) != any(t.part == part for t in found.tables)
     assert any(line.startswith("damage skipped: ") for line in warned)
     assert "damage skipped: " in str(found)
     with pytest.raises(InputError, match=r"leave the part out of evaluate\.parts"):
