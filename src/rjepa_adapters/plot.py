@@ -5,7 +5,8 @@ Each function draws on the axes that it is given, or on new ones, and returns th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from rjepa_core import LatentRecord, LatentStore, ScoredTrace, StepArrays
 from rjepa_core.errors import ArgumentError
+from rjepa_core.plugins import given_store
 from rjepa_core.scoring import Scored
 
 from .optional import import_optional
@@ -34,7 +36,11 @@ def surprise_profile(
         UsageError: matplotlib is not installed.
         ArgumentError: nothing is given.
     """
-    each = [scored] if isinstance(scored, ScoredTrace | Scored) else list(scored)
+    each = list(scored) if isinstance(scored, Iterable) else [scored]
+    if wrong := [one for one in each if not isinstance(one, ScoredTrace | Scored)]:
+        raise ArgumentError(
+            f"scored: got {wrong[0]!r:.80}, expected what score_text or score return, or several"
+        )
     if not each:
         raise ArgumentError("scored: got nothing to draw, expected one or more scored traces")
     axes = _axes(ax)
@@ -64,6 +70,8 @@ def cosine_map(record: LatentRecord, layer: int = 0, ax: Any = None) -> Any:
         UsageError: matplotlib is not installed.
         ArgumentError: the record holds no such layer.
     """
+    if not isinstance(record, LatentRecord):
+        raise ArgumentError(f"record: got {record!r:.80}, expected a record, as of store[key]")
     layers = len(record.latents)
     if not 0 <= layer < layers:
         raise ArgumentError(f"layer: got {layer!r}, expected a place from 0 to {layers - 1}")
@@ -78,14 +86,15 @@ def cosine_map(record: LatentRecord, layer: int = 0, ax: Any = None) -> Any:
 
 
 def pca(
-    steps: StepArrays | LatentStore | NDArray[np.float32],
+    steps: StepArrays | LatentStore | str | os.PathLike[str] | NDArray[np.float32],
     color: Sequence[float] | NDArray[Any] | None = None,
     ax: Any = None,
 ) -> Any:
     """Draw steps in the plane in which they differ most: their first two principal components.
 
     Args:
-        steps: `store.arrays(layer)`, a store of one layer, or an array [N, D]; N and D at least 2.
+        steps: `store.arrays(layer)`, a store of one layer or its location, or an array [N, D];
+            N and D at least 2.
         color: of each step, N numbers; by default the index of the step in its trace.
         ax: matplotlib's axes to draw on; None makes new ones.
 
@@ -97,7 +106,8 @@ def pca(
         ArgumentError: there are too few steps or dimensions, or not as many colours as steps.
     """
     if not isinstance(steps, StepArrays | np.ndarray):
-        steps = steps.arrays()
+        with given_store(steps, name="steps") as store:
+            steps = store.arrays()
     label = "" if color is not None or isinstance(steps, np.ndarray) else "step"
     if color is None and isinstance(steps, StepArrays):
         color = steps.step

@@ -14,7 +14,6 @@ import types
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from datetime import date
 from typing import (
-    TYPE_CHECKING,
     Any,
     Literal,
     NewType,
@@ -28,10 +27,6 @@ from typing import (
 import attrs
 
 from .errors import ArgumentError, SettingsError
-
-if TYPE_CHECKING:
-    from os import PathLike
-
 
 T = TypeVar("T")
 # Text that is taken literally: commas and white space are part of it.
@@ -383,12 +378,19 @@ def _plain(value: Any) -> Any:
 
 
 def _path_as_text(value: Any) -> Any:
-    """Return the text of a path object, anything else unchanged."""
-    return value.__fspath__() if hasattr(type(value), "__fspath__") else value
+    """Return the text of a path object, or the location of an open store or world model; anything
+    else unchanged."""
+    if hasattr(type(value), "__fspath__"):
+        return value.__fspath__()
+    for one in (value, getattr(value, "info", None)):
+        if isinstance(location := getattr(one, "location", None), str):
+            return location
+    return value
 
 
-def path_text(path: str | PathLike[str], name: str = "path") -> str:
-    """Return a path as text; `name` is the argument's name, for the message.
+def path_text(path: object, name: str = "path") -> str:
+    """Return a path, or the location of an open store or world model, as text; `name` is the
+    argument's name, for the message.
 
     Raises:
         ArgumentError: it is neither a string nor an `os.PathLike` of one.

@@ -43,6 +43,8 @@ def test_a_cosine_map_of_a_record(tmp_path: Path) -> None:
     np.testing.assert_allclose(values[0, 2], wanted, atol=1e-3)
     with pytest.raises(ArgumentError, match="layer: got 1, expected a place from 0 to 0"):
         plot.cosine_map(record, 1)
+    with pytest.raises(ArgumentError, match="record: got 'demo-01', expected a record"):
+        plot.cosine_map("demo-01")  # type: ignore[arg-type]
 
 
 def test_components_of_steps(tmp_path: Path) -> None:
@@ -58,6 +60,13 @@ def test_components_of_steps(tmp_path: Path) -> None:
         assert len(plot.pca(store.arrays(), color=range(7)).collections[0].get_offsets()) == 7
         with pytest.raises(ArgumentError, match="color: got 2 numbers, expected 7"):
             plot.pca(store, color=[1, 2])
+    assert len(plot.pca(str(tmp_path / "s")).collections[0].get_offsets()) == 7
+    for wrong in (3, [[1.0, 2.0]]):
+        with pytest.raises(ArgumentError, match=r"steps: got .*, expected what open_store"):
+            plot.pca(wrong)  # type: ignore[arg-type]
+    for wrong in ("runs/first", 3):
+        with pytest.raises(ArgumentError, match=r"scored: got .*, expected what score_text"):
+            plot.surprise_profile(wrong)  # type: ignore[arg-type]
     assert "% of the variance" in axes.get_xlabel()
     with pytest.raises(ArgumentError, match=r"got shape \[1, 5\]"):
         plot.pca(draws[:1].astype(np.float32))

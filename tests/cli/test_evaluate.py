@@ -18,6 +18,7 @@ from safetensors import safe_open
 import rjepa_core.plugins.registry
 from rjepa_adapters.reports.evaluation import html
 from rjepa_cli.commands.evaluate import EVALUATE_FLAGS, OTHER_OPTIONS
+from rjepa_cli.console import Screen
 from rjepa_cli.main import main
 from rjepa_core.evaluation.text import leads, lines, markdown
 
@@ -211,6 +212,27 @@ def test_json_alone_on_stdout(whole: tuple[Result, Path], evaluate: Invoke) -> N
         "prediction/others/1",
     ]
     assert evaluate("--parts", "prediction", "--json").stdout == result.stdout
+
+
+def test_files_are_written_whatever_becomes_of_stdout(
+    evaluate: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("stdout")
+
+    monkeypatch.setattr(Screen, "result", fails)
+    result = evaluate("--parts", "prediction", "--draws", "0", "--out", str(tmp_path / "out"))
+    assert result.exit_code != 0
+    assert facts_at(tmp_path / "out")["tables"]
+
+
+def test_a_part_that_cannot_be_done_is_skipped_unless_asked_for(made: Path, invoke: Invoke) -> None:
+    store = evaluation_stores.make_store(made, "unread", count=30)
+    usual = ["--world-model", str(made / "wm"), "--store", store, "--draws", "0"]
+    result = invoke("evaluate", *usual)
+    assert result.exit_code == 0, result.stderr
+    assert "damage skipped: " in result.stdout
+    assert "set model.name (--model)" in result.stderr
 
 
 def test_predictions_are_written(evaluate: Invoke, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import rjepa_core
 from rjepa_core import (
     AdapterSettings,
+    DataSettings,
     EncodingSettings,
     EvaluateSettings,
     ExtractionSettings,
@@ -20,6 +22,7 @@ from rjepa_core import (
     PromptSettings,
     SamplingSettings,
     TrainSettings,
+    WorldModelSettings,
     evaluate,
     open_world_model,
     run_extraction,
@@ -134,3 +137,18 @@ def test_a_whole_number_is_the_same_temperature(tmp_path: Path) -> None:
     for other in (0.5, True):
         third = Identity(space, Generation("sampled", 300, other))
         assert [key for key, _, _ in differences(one, third)] == ["generation.temperature"]
+
+
+def test_an_open_store_or_world_model_stands_for_its_location() -> None:
+    store: Any = types.SimpleNamespace(location="runs/first")
+    wm: Any = types.SimpleNamespace(info=types.SimpleNamespace(location="runs/wm"))
+    assert TrainSettings(data=store).data.stores == ("runs/first",)
+    assert TrainSettings(data=[store, "b"]).data.stores == ("runs/first", "b")
+    assert DataSettings(stores=store).stores == ("runs/first",)
+    verifier = WorldModelSettings(objective="verifier", network="linear", world_model=wm)
+    assert verifier.world_model == "runs/wm"
+    asked = EvaluateSettings(world_models=wm, stores=store)
+    assert (asked.world_models, asked.stores) == (("runs/wm",), ("runs/first",))
+    asked = EvaluateSettings(world_models=[wm, "b"], stores=(store,))
+    assert (asked.world_models, asked.stores) == (("runs/wm", "b"), ("runs/first",))
+    assert ExtractionSettings(model="m", problems="demo", store=store).store.path == "runs/first"

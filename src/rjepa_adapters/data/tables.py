@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from rjepa_core import LatentRecord, LatentStore, RecordKey, WorldModel, score
+from rjepa_core.plugins import given_store, given_world_model
 from rjepa_core.ports.store import KeepsGrades
+from rjepa_core.ports.views import keys_in, layer_of
 from rjepa_core.ports.world_model import Context
 
 from ..optional import import_optional
 
+Location = str | os.PathLike[str]
 _ROWS = 8192
 
 
 def to_arrow(
-    store: LatentStore,
+    store: LatentStore | Location,
     *,
-    keys: Iterable[RecordKey | str] | None = None,
+    keys: Iterable[RecordKey | str] | RecordKey | None = None,
     layer: int | None = None,
     latents: bool = False,
-    world_model: WorldModel | None = None,
+    world_model: WorldModel | Location | None = None,
 ) -> Any:
     """Return the steps of a store as a `pyarrow.Table`, one row per step.
 
@@ -33,20 +38,52 @@ def to_arrow(
     world model; `latent`, a list of D float32, with `latents`.
 
     Args:
-        store: read in its order.
-        keys: of the records; None for all.
+        store: an open store, or its location; read in its order.
+        keys: of the records, or their texts, or one alone; None for all.
         layer: of the latents, as an absolute index; None if the store holds one alone.
         latents: whether they are there, 4 × D bytes per step.
-        world_model: of the store's latent space; adds each step's surprise.
+        world_model: of the store's latent space, or its location; adds each step's surprise.
 
     Raises:
         UsageError: pyarrow is not installed.
         KeyError: there is no such record.
-        ArgumentError: the store holds no such layer.
+        ArgumentError: the store holds no such layer, or an argument is of the wrong type.
         IdentityError: the world model is of another latent space.
     """
     pa = import_optional("pyarrow", "to_arrow", "data")
-    wanted = [store[key].key for key in keys] if keys is not None else list(store.keys())
+    with ExitStack() as stack:
+        opened = stack.enter_context(given_store(store))
+        if world_model is not None:
+            world_model = stack.enter_context(given_world_model(world_model))
+        return _table(pa, opened, keys, layer, latents, world_model)
+
+
+def to_pandas(store: LatentStore | Location, **more: Any) -> Any:
+    """Return the steps of a store as a `pandas.DataFrame`, one row per step.
+
+    Args:
+        store: an open store, or its location; read in its order.
+        more: `keys`, `layer`, `latents` and `world_model`, as of `to_arrow`.
+
+    Raises:
+        UsageError: pandas or pyarrow is not installed.
+        KeyError, ArgumentError, IdentityError: as `to_arrow`.
+    """
+    import_optional("pandas", "to_pandas", "data")
+    return to_arrow(store, **more).to_pandas()
+
+
+def _table(
+    pa: Any,
+    store: LatentStore,
+    keys: Iterable[RecordKey | str] | RecordKey | None,
+    layer: int | None,
+    latents: bool,
+    world_model: WorldModel | None,
+) -> Any:
+    if layer is not None:
+        layer_of(store, layer)
+    wanted = list(store.keys() if keys is None else keys_in(store, keys))
     identity = store.identity
     logprobs = identity is not None and identity.logprobs
     graded = isinstance(store, KeepsGrades) and next(store.grades(), None) is not None
@@ -69,21 +106,6 @@ def to_arrow(
         column = pa.FixedSizeListArray.from_arrays(flat, found.shape[1])
         table = table.append_column("latent", column)
     return table
-
-
-def to_pandas(store: LatentStore, **more: Any) -> Any:
-    """Return the steps of a store as a `pandas.DataFrame`, one row per step.
-
-    Args:
-        store: read in its order.
-        more: `keys`, `layer`, `latents` and `world_model`, as of `to_arrow`.
-
-    Raises:
-        UsageError: pandas or pyarrow is not installed.
-        KeyError, ArgumentError, IdentityError: as `to_arrow`.
-    """
-    import_optional("pandas", "to_pandas", "data")
-    return to_arrow(store, **more).to_pandas()
 
 
 def _columns(pa: Any) -> Iterator[tuple[str, Any]]:

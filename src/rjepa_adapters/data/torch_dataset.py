@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rjepa_core import DataSettings, RecordKey, Registry
+from rjepa_core import DataSettings, LatentStore, RecordKey, Registry
 from rjepa_core.config import path_text
 from rjepa_core.domain.problem import Split
 from rjepa_core.errors import ArgumentError
@@ -33,7 +33,8 @@ class TraceDataset(Dataset[dict[str, Any]]):
                             collate_fn=collate)
 
     Args:
-        stores: location of a store, or several; all of one latent space.
+        stores: location of a store, or several; all of one latent space. Of an open store its
+            location is taken: a store that a worker reads is opened there.
         layer: as an absolute index; needed where the stores hold several.
         split: `train`, `validation` or `test`, as world models are trained and evaluated: a problem
             is in one of them, in whatever store; None for all.
@@ -48,15 +49,14 @@ class TraceDataset(Dataset[dict[str, Any]]):
 
     def __init__(
         self,
-        stores: Location | Sequence[Location],
+        stores: Location | LatentStore | Sequence[Location | LatentStore],
         layer: int | None = None,
         split: str | None = None,
         min_steps: int = 1,
         registry: Registry | None = None,
     ) -> None:
-        if isinstance(stores, str | os.PathLike):
-            stores = [stores]
-        names = [path_text(one, "stores") for one in stores]
+        several = stores if isinstance(stores, list | tuple) else [stores]
+        names = [path_text(one, "stores") for one in several]
         data = DataSettings(stores=names, layer=layer, min_steps=min_steps)
         self._records = LatentDataset(open_index(data, _split(split), registry=registry))
 

@@ -68,7 +68,7 @@ def _charts(table: Facts) -> Iterator[tuple[Markup, str]]:
         shown = [bar for bar in found if bar is not None]
         if shown:
             caption = f"{column}; the dashed line is chance."
-            yield bars(caption, shown, table["chance"][column]), caption
+            yield bars(caption, shown, table["chance"].get(column)), caption
 
 
 def _bar(line: Facts, column: str) -> Bar | None:

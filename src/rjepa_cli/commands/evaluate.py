@@ -141,9 +141,10 @@ def command(ctx: click.Context, /, **params: Any) -> int:
     screen = Screen()
     with report_folder(params["out"], (JSON_FILE, TABLE_FILE, REPORT_FILE)) as out:
         facts = _evaluate(settings, screen, params["predictions"])
-        told = screen.json(facts) if params["json"] else screen.result(*lines(facts, screen.width))
+        # Files first: what took minutes is kept, whatever becomes of stdout.
         if out is not None:
             _write(out, facts, screen)
+        told = screen.json(facts) if params["json"] else screen.result(*lines(facts, screen.width))
         _show_in_runs(facts, screen)
     if not told and out is None:
         return FAILED

@@ -30,12 +30,20 @@ class RecordKey:
         problem_id: of the problem.
         sample: index among the problem's samples, 0 to `LARGEST_SAMPLE`.
 
+    Raises:
+        ArgumentError: the sample is no integer.
+
     Its text is the id, followed by `#SAMPLE` for any sample but the first, and always if the id
     contains a `#`, so that no two keys have the same text.
     """
 
     problem_id: str
     sample: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        # The range is checked where a key is used: one is made for every record that is read.
+        if type(self.sample) is not int and not hasattr(self.sample, "__index__"):
+            _check_sample(self.sample, "RecordKey")
 
     def __str__(self) -> str:
         if self.sample == 0 and "#" not in self.problem_id:
@@ -61,18 +69,31 @@ def check_key(key: object, name: str = "key") -> None:
         ArgumentError: it is not a `RecordKey`, or its id or sample is invalid.
     """
     if not isinstance(key, RecordKey):
-        raise ArgumentError(f"{name}: got {key!r:.80}, expected a RecordKey(problem_id, sample)")
+        raise ArgumentError(
+            f"{name}: got {key!r:.80}, expected a RecordKey(problem_id, sample){_as_key(key)}"
+        )
     if not isinstance(key.problem_id, str):
         raise ArgumentError(f"{name}: its problem_id is {key.problem_id!r:.80}, expected a string")
+    _check_sample(key.sample, name)
+
+
+def _check_sample(sample: object, name: str) -> None:
     try:
-        valid = 0 <= operator.index(key.sample) <= LARGEST_SAMPLE
+        valid = 0 <= operator.index(sample) <= LARGEST_SAMPLE  # type: ignore[arg-type]
     except TypeError:
         valid = False
     if not valid:
         raise ArgumentError(
-            f"{name}: its sample is {key.sample!r:.80}, expected an integer from 0 to "
-            f"{LARGEST_SAMPLE}"
+            f"{name}: its sample is {sample!r:.80}, expected an integer from 0 to {LARGEST_SAMPLE}"
         )
+
+
+def _as_key(text: object) -> str:
+    """Return the end of a message: where the text of a key is taken, and the key that it names."""
+    if not isinstance(text, str):
+        return ""
+    key = key_named(text) or RecordKey(text)
+    return f": RecordKey({key.problem_id!r:.80}, {key.sample}); store[{text!r:.80}] takes the text"
 
 
 def check_keys(keys: Iterable[RecordKey]) -> list[RecordKey]:
@@ -87,12 +108,14 @@ def check_keys(keys: Iterable[RecordKey]) -> list[RecordKey]:
     return checked
 
 
-def list_keys(keys: Iterable[RecordKey]) -> list[RecordKey]:
+def list_keys(keys: Iterable[RecordKey] | str) -> list[RecordKey]:
     """Return the keys as a list, unchecked.
 
     Raises:
         ArgumentError: they are not iterable.
     """
+    if isinstance(keys, str):
+        raise ArgumentError(f"keys: got {keys!r:.80}, expected several RecordKeys{_as_key(keys)}")
     try:
         return list(keys)
     except TypeError:

@@ -24,6 +24,7 @@ from .statistics import Doubles, Flags, Mean, Resampler, Separation, auroc
 from .targets import Standards
 
 RAW = "raw latents"
+TOO_RARE = "too few steps of each kind to be told apart, in one of the parts"
 LONG, MULTIPLIES = "long", "multiplies"
 COUNTS = (30, 100, 300, 1000)
 _FITS = 3

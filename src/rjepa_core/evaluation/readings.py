@@ -231,10 +231,10 @@ class Readings:
                     found.append(Reading(sample, one.kind, one.clean.problem, one.edit.wrong))
             self._check_agreement(found, {c.problem: own[k] for c, k in _cleans(planned)})
         if not any(reading.kind in KINDS for reading in found):
+            what_to_do = "; leave the part out of evaluate.parts" if self.asked.parts else ""
             raise InputError(
                 f"{corpus.location}: no solution of the {split.value} part can be damaged: it "
-                "takes a text of three steps that one of the kinds applies to; leave the part "
-                "out of evaluate.parts"
+                "takes a text of three steps that one of the kinds applies to" + what_to_do
             )
         notes = [f"{number:,} left out: they {why}" for why, number in left_out.items()]
         return found, tuple(notes)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 from ..config import settings_of
 from ..domain.floors import too_few_to_evaluate
 from ..domain.problem import Split
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from ..plugins import Registry, open_store, progress_bar
 from ..ports.world_model import Context, WorldModel
 from ..scoring import named
 from .corpus import Corpus, Sample
 from .correctness import correctness_table
-from .damage import damage_tables
+from .damage import Reading, damage_tables
 from .left_out import LeftOut
 from .methods import Comparison, Method, compared, fit_standards
 from .prediction import Kept, looks_of, prediction_tables
-from .probe import COUNTS, ProbeData, probe_tables
+from .probe import COUNTS, TOO_RARE, ProbeData, probe_tables
 from .progress import EvaluationWatch
 from .readings import Readings
 from .results import Evaluation, Table
@@ -32,7 +32,7 @@ from .settings import (
     EvaluateRunSettings,
     EvaluateSettings,
 )
-from .siblings import Siblings, closing
+from .siblings import NoModelError, Siblings, closing
 from .targets import Standards
 from .world_models import (
     facts_of,
@@ -42,6 +42,8 @@ from .world_models import (
     seeds_of,
     space_of,
 )
+
+A = TypeVar("A")
 
 
 def evaluate(
@@ -68,7 +70,8 @@ def evaluate(
 
     Raises:
         UsageError: anything that the user can mend: no world model, stores of another latent space,
-            nothing in the split, an LLM that is needed and was not named.
+            nothing in the split, a part that was asked for and cannot be done. Where
+            `evaluate.parts` is empty such a part is skipped, and named in what is returned.
     """
     registry, watch = registry or Registry(), watch or EvaluationWatch()
     if isinstance(settings, EvaluateSettings):
@@ -129,12 +132,16 @@ class _Evaluator:
         self._refused = LeftOut(models, self._asked)
         siblings = Siblings(settings, registry, watch)
         self._readings = Readings(self._asked, corpus, siblings, watch, self._refused)
+        self._skipped: dict[str, UsageError] = {}
 
     def run(self, parts: Sequence[str]) -> Evaluation:
         """Encode what is missing, fit the baselines, then the parts one after the other."""
         # What may be refused, or takes the LLM, comes first.
         readings = self._readings
-        self._damaged = readings.damage(self._split) if DAMAGE in parts else ([], ())
+        nothing: tuple[list[Reading], tuple[str, ...]] = ([], ())
+        self._damaged = nothing
+        if DAMAGE in parts:
+            self._damaged = self._skipping(DAMAGE, lambda: readings.damage(self._split), nothing)
         self._labelled = readings.labelled() if CORRECTNESS in parts else ([], ())
         self._tested = self._samples(self._split) if {PREDICTION, PROBE} & {*parts} else []
         # In the training part they are missing without harm.
@@ -149,15 +156,20 @@ class _Evaluator:
         comparisons = compared(self._corpus, standards, those, self._seeds, looks, self._watch)
         methods = [*models, *comparisons[0].baselines]
         tables: list[Table] = []
+        makes: dict[str, Callable[[], list[Table]]] = {
+            PREDICTION: lambda: self._predictions(comparisons, horizons),
+            DAMAGE: lambda: self._damage(methods),
+            CORRECTNESS: lambda: self._correctness(methods),
+            PROBE: lambda: self._probe(standards),
+        }
         for part in parts:
-            if part == PREDICTION:
-                tables += self._predictions(comparisons, horizons)
-            elif part == DAMAGE:
-                tables += self._damage(methods)
-            elif part == CORRECTNESS:
-                tables += self._correctness(methods)
-            else:
-                tables += self._probe(standards)
+            if part not in self._skipped:
+                made: list[Table] = self._skipping(part, makes[part], [])
+                if not made and part == PROBE:
+                    self._skipped.setdefault(part, InputError(TOO_RARE))
+                tables += made
+        if not tables and self._skipped:
+            raise next(iter(self._skipped.values()))
         for line in named(self._refused.reasons, "left out"):
             self._watch.warn(line)
         return Evaluation(
@@ -169,6 +181,19 @@ class _Evaluator:
             tables=tuple(tables),
             facts=self._facts(standards),
         )
+
+    def _skipping(self, part: str, make: Callable[[], A], nothing: A) -> A:
+        """Return what `make` makes; where the part was not asked for by name and cannot be done,
+        `nothing`, and the part is named."""
+        try:
+            return make()
+        except (InputError, NoModelError) as error:
+            # Whoever names a file asks for its part.
+            if self._asked.parts or part == CORRECTNESS:
+                raise
+            self._skipped[part] = error
+            self._watch.warn(f"{part} skipped: {error}")
+            return nothing
 
     def _correctness(self, methods: Sequence[Method]) -> list[Table]:
         samples, notes = self._labelled
@@ -224,6 +249,7 @@ class _Evaluator:
             "labelled": self._asked.labelled,
             "problems": problems,
             "too_little": too_few_to_evaluate(problems),
+            "skipped": {part: str(error) for part, error in self._skipped.items()},
             "left_out": {str(key): reason for key, reason in self._refused.reasons.items()},
         }
 

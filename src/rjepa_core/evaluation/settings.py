@@ -48,7 +48,7 @@ class EvaluateSettings:
         stores: latents that the world models are evaluated on.
         labelled: file of solutions labelled right or wrong, for `correctness`.
         split: part of the problems that the figures are of.
-        parts: what is done; empty for all that can be.
+        parts: what is done; empty for all that can be: what cannot is skipped, and named.
         horizons: of `prediction`: how many steps ahead; empty for 1, 2 and 3, as far as the world
             models look.
         limit: use only the first so many traces of the split, and problems of `labelled`; not for

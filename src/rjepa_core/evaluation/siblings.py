@@ -54,6 +54,10 @@ def closing(store: LatentStore) -> Iterator[LatentStore]:
         store.close()
 
 
+class NoModelError(UsageError):
+    """Solutions are to be encoded, and no LLM was named."""
+
+
 @attrs.frozen
 class Siblings:
     """Makes and finds sibling stores.
@@ -131,7 +135,7 @@ class Siblings:
         identity, model = store.identity, self.settings.model
         assert identity is not None
         if model is None:
-            raise UsageError(
+            raise NoModelError(
                 f"{location} lacks {lacking:,} {what}; set model.name to the LLM that made the "
                 "store, to encode them once"
             )

@@ -69,6 +69,8 @@ def heading(facts: Facts) -> Iterator[str]:
     ):
         if sentence:
             yield f"too little: {sentence}"
+    for part, reason in known.get("skipped", {}).items():
+        yield visible(f"{part} skipped: {reason}")
     if left_out := known.get("left_out"):
         yield visible(f"{count(len(left_out), 'record')} left out: {', '.join(left_out)}"[:300])
     if facts["draws"]:
@@ -148,7 +150,9 @@ def rows_of(table: Facts) -> list[list[str]]:
         for other, differences in line["differences"].items():
             cells = figures(table["columns"], differences, signed=True)
             rows.append([f"  {LESS}{visible(other)}", *cells])
-    chance = [f"{table['chance'][column]:.3g}" for column in table["columns"]]
+    # Where there is nothing to guess among, as in a part of one problem, there is no chance either.
+    guesses = (table["chance"].get(column) for column in table["columns"])
+    chance = ["–" if guess is None else f"{guess:.3g}" for guess in guesses]
     return [*rows, ["chance", *chance]]
 
 

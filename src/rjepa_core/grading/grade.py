@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -14,12 +14,15 @@ from ..domain.grade import CODE, NO_REFERENCE, UNGRADED, Grade, Verdict
 from ..domain.problem import Problem
 from ..domain.trace import RecordKey
 from ..errors import PluginError, UnsupportedError
-from ..plugins import GraderAdapter, Registry
+from ..plugins import GraderAdapter, Registry, given_store
 from ..ports.grader import Grader, Submission
 from ..ports.maintenance import Report, ToolProgress, ignore
 from ..ports.store import KeepsGrades, LatentStore
 from ..settings import AdapterSettings
 from ..text import count
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 CODE_DOMAIN = "code"
 DEFAULT_GRADER = "math"
@@ -81,20 +84,20 @@ def open_grader(
 
 
 def grade(
-    store: LatentStore,
+    store: LatentStore | str | PathLike[str],
     grader: Grader | str = DEFAULT_GRADER,
     *,
     again: bool = False,
     report: Report = ignore,
     computing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Graded:
-    """Grade the committed records of a store that is open to write.
+    """Grade the committed records of a store.
 
     What has a grade of this grader and version is left as it is. Grades are committed as records
     are, so that a grading which is interrupted goes on where it stopped.
 
     Args:
-        store: whose records are graded, and which keeps the grades.
+        store: whose records are graded, and which keeps the grades; open to write, or its location.
         grader: a grader, or the name of one.
         again: grade all of it anew.
         report: called as it goes on.
@@ -103,14 +106,16 @@ def grade(
 
     Raises:
         UnsupportedError: the store keeps no grades.
+        ArgumentError: it is neither a store nor a location.
     """
-    kept = require_grades(store)
-    opened = open_grader(grader) if isinstance(grader, str) else grader
-    try:
-        return _grade(store, kept, opened, again, report, computing)
-    finally:
-        if isinstance(grader, str):
-            opened.close()
+    with given_store(store, "write") as records:
+        kept = require_grades(records)
+        opened = open_grader(grader) if isinstance(grader, str) else grader
+        try:
+            return _grade(records, kept, opened, again, report, computing)
+        finally:
+            if isinstance(grader, str):
+                opened.close()
 
 
 def require_grades(store: LatentStore) -> KeepsGrades:

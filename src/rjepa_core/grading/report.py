@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import comb
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from ..domain.grade import NO_ANSWER, RIGHT, UNGRADED, WRONG, Grade
+from ..plugins import given_store
 from ..ports.store import KeepsGrades, LatentStore
 from ..text import count
 from .normalise import said
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 Doubles = NDArray[np.float64]
 
@@ -88,19 +92,21 @@ class _Samples:
         return self.right + self.wrong
 
 
-def summarise(store: LatentStore, draws: int = _DRAWS) -> GradeSummary | None:
+def summarise(store: LatentStore | str | PathLike[str], draws: int = _DRAWS) -> GradeSummary | None:
     """What the grades of a store come to; None where it has none.
 
     Args:
-        store: whose committed grades are counted.
+        store: whose committed grades are counted, or its location.
         draws: of the bootstrap over problems, for the 95 % intervals.
 
     Raises:
         StoreClosedError: the store is closed.
+        ArgumentError: it is neither a store nor a location.
     """
-    if not isinstance(store, KeepsGrades):
-        return None
-    found = summarise_grades(store.grades(), len(store), draws)
+    with given_store(store) as opened:
+        if not isinstance(opened, KeepsGrades):
+            return None
+        found = summarise_grades(opened.grades(), len(opened), draws)
     return found if found.graders else None
 
 

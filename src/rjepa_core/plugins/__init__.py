@@ -1,5 +1,6 @@
 """From a name to an adapter: the hooks that plugins implement, and the registry that finds them."""
 
+from .given import given_store, given_world_model
 from .hooks import (
     GROUP,
     HOOKS_VERSION,
@@ -66,6 +67,8 @@ __all__ = [
     "WorldModelAdapter",
     "find_probe",
     "find_store",
+    "given_store",
+    "given_world_model",
     "hookimpl",
     "hookspec",
     "is_store",

@@ -77,6 +77,28 @@ def find(store: LatentStore, key: RecordKey | str) -> RecordKey:
     return found
 
 
+def keys_in(store: LatentStore, keys: Iterable[RecordKey | str] | RecordKey) -> Iterator[RecordKey]:
+    """Yield the keys of the committed records that keys, or their texts, or one alone, name.
+
+    Raises:
+        KeyError, ArgumentError: as `find`.
+    """
+    return (find(store, key) for key in several(keys))
+
+
+def several(keys: Iterable[RecordKey | str] | RecordKey) -> Iterable[RecordKey | str]:
+    """Return keys, or one alone, as several.
+
+    Raises:
+        ArgumentError: they are neither.
+    """
+    if isinstance(keys, str | RecordKey):
+        return [keys]
+    if not isinstance(keys, Iterable):
+        raise ArgumentError(f"keys: got {keys!r:.80}, expected RecordKeys, or their texts")
+    return keys
+
+
 def contains(store: LatentStore, item: object) -> bool:
     """Return whether a store holds a record, given it, its key or its key's text."""
     if isinstance(item, LatentRecord):
@@ -107,10 +129,8 @@ def arrays(
     store: LatentStore, layer: int | None, keys: Iterable[RecordKey | str] | RecordKey | None
 ) -> StepArrays:
     """Return one layer's step latents as arrays; see `LatentStore.arrays`."""
-    place, layer = _layer(store, layer)
-    if isinstance(keys, str | RecordKey):
-        keys = [keys]
-    wanted = list(store.keys() if keys is None else (find(store, key) for key in keys))
+    place, layer = layer_of(store, layer)
+    wanted = list(store.keys() if keys is None else keys_in(store, keys))
     found = [store.entry(key) for key in wanted]
     steps = np.array([0 if entry is None else entry.steps for entry in found], np.int64)
     identity = store.identity
@@ -216,8 +236,12 @@ def near_ids(store: LatentStore, text: str) -> str:
     )
 
 
-def _layer(store: LatentStore, wanted: int | None) -> tuple[int, int]:
-    """Return a layer's position among the store's, and its absolute index."""
+def layer_of(store: LatentStore, wanted: int | None) -> tuple[int, int]:
+    """Return a layer's position among the store's, and its absolute index.
+
+    Raises:
+        ArgumentError: the store holds no such layer, or several and none was named.
+    """
     if store.identity is None:
         raise ArgumentError(f"{store.location}: holds no records, so that it has no arrays")
     layers = store.identity.space.layers
@@ -227,8 +251,11 @@ def _layer(store: LatentStore, wanted: int | None) -> tuple[int, int]:
             raise ArgumentError(f"layer: {store.location} holds layers {has}; choose one")
         return 0, layers[0]
     if wanted not in layers:
-        hint = " (layers are absolute indices here)" if wanted < 0 else ""
-        raise ArgumentError(f"layer: {store.location} holds no layer {wanted}{hint}; it has {has}")
+        negative = isinstance(wanted, int) and wanted < 0
+        hint = " (layers are absolute indices here)" if negative else ""
+        raise ArgumentError(
+            f"layer: {store.location} holds no layer {wanted!r:.80}{hint}; it has {has}"
+        )
     return layers.index(wanted), wanted
 
 

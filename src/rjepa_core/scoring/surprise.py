@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import numpy as np
@@ -12,7 +12,9 @@ import numpy as np
 from ..domain.floors import FEWEST_COMPARED
 from ..domain.trace import RecordKey
 from ..errors import ArgumentError, InputError, NotFiniteError, UsageError
+from ..plugins import given_store, given_world_model
 from ..ports.store import LatentStore
+from ..ports.views import find, several
 from ..ports.world_model import (
     Context,
     Floats,
@@ -24,6 +26,9 @@ from ..ports.world_model import (
 from ..stores import layer_in
 from ..text import count
 from .text_encoder import sequence_of
+
+if TYPE_CHECKING:
+    from os import PathLike
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -70,17 +75,17 @@ class Scored:
 
 
 def score(
-    store: LatentStore,
-    keys: Iterable[RecordKey],
-    world_model: WorldModel,
+    store: LatentStore | str | PathLike[str],
+    keys: Iterable[RecordKey | str] | RecordKey,
+    world_model: WorldModel | str | PathLike[str],
     context: Context = Context.OTHERS,
 ) -> Iterator[Scored]:
     """Yield surprise and verdict of stored records, in the order of the keys.
 
     Args:
-        store: whose records are scored.
-        keys: of the records.
-        world_model: of the store's latent space.
+        store: whose records are scored, or its location.
+        keys: of the records, or their texts, or one alone.
+        world_model: of the store's latent space, or its location.
         context: which steps a step is predicted from: all others, or the past alone.
 
     Returns:
@@ -93,10 +98,21 @@ def score(
         KeyError, DamagedRecordError: as `LatentStore.get`.
         InputError: a record cannot be scored; the message names its key.
     """
+    with given_store(store) as opened, given_world_model(world_model) as judge:
+        yield from _score(opened, keys, judge, context)
+
+
+def _score(
+    store: LatentStore,
+    keys: Iterable[RecordKey | str] | RecordKey,
+    world_model: WorldModel,
+    context: Context,
+) -> Iterator[Scored]:
     info = world_model.info
     layer = layer_in(store, info.space, info.location)
     check_logprobs(store, info)
-    read = ((key, sequence_of(store.get(key), layer)) for key in keys)
+    wanted = (key if isinstance(key, RecordKey) else find(store, key) for key in several(keys))
+    read = ((key, sequence_of(store.get(key), layer)) for key in wanted)
     for batch in in_batches(read, lambda item: len(item[1].latents)):
         found = judge_each(world_model, [sequence for _, sequence in batch], context)
         for (key, _), one in zip(batch, found, strict=True):

@@ -13,7 +13,7 @@ from ..domain.identity import LatentSpace, check_space, unknown
 from ..domain.latents import LatentRecord
 from ..domain.problem import GivenSolution, Problem
 from ..domain.trace import Failure, Work
-from ..errors import BackendError
+from ..errors import BackendError, UsageError
 from ..extraction import identity_of, session_spec, today
 from ..plugins import BackendAdapter, Registry
 from ..ports.backend import LLMBackend, ModelInfo, Room
@@ -68,6 +68,7 @@ class TextEncoder:
     ) -> None:
         self._backend, self.encode_tokens = backend, encode_tokens
         self._spec = session_spec(settings, space.layers)
+        self._closed = False
 
     @property
     def info(self) -> ModelInfo:
@@ -85,7 +86,10 @@ class TextEncoder:
 
         Raises:
             BackendError: the backend cannot continue.
+            UsageError: the encoder is closed.
         """
+        if self._closed:
+            raise UsageError("model: this encoder is closed; open it again")
         # Numbers as ids, because several solutions may be of the same problem.
         works = [
             Work(Problem(str(number), solution.statement, solution.domain), 0, solution.given)
@@ -113,8 +117,10 @@ class TextEncoder:
         return [results[work.problem.id] for work in works]
 
     def close(self) -> None:
-        """Release the LLM."""
-        self._backend.close()
+        """Release the LLM; closing again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._backend.close()
 
     def __enter__(self) -> Self:
         return self

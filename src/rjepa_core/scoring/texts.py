@@ -10,7 +10,7 @@ from ..config import settings_of
 from ..domain.problem import DEFAULT_DOMAIN, GivenSolution, Problem
 from ..domain.trace import Failure, Work
 from ..errors import ArgumentError, InputError
-from ..plugins import Registry, open_world_model
+from ..plugins import Registry, given_world_model
 from ..ports.world_model import Context, WorldModel
 from ..settings import AdapterSettings, ModelSettings
 from .ranking import measure_for
@@ -25,7 +25,7 @@ Encoder = str | ModelSettings | TextEncoder
 
 
 def open_encoder(
-    world_model: WorldModel,
+    world_model: WorldModel | str | PathLike[str],
     model: str | ModelSettings,
     backend: str | AdapterSettings = "huggingface",
     registry: Registry | None = None,
@@ -33,7 +33,7 @@ def open_encoder(
     """Load the LLM that a world model's latents came from, to score many texts with it.
 
     Args:
-        world_model: a world model.
+        world_model: a world model, or its location.
         model: the LLM: a name alone, or with device and dtype; `auto` is that of the latents.
         backend: the adapter that runs it.
         registry: finds the adapter.
@@ -49,7 +49,8 @@ def open_encoder(
     settings = ModelSettings(name=model) if isinstance(model, str) else model
     adapter = AdapterSettings(name=backend) if isinstance(backend, str) else backend
     settings = settings_of(ModelSettings, settings, "model")
-    return open_text_encoder(settings, adapter, world_model.info, registry)
+    with given_world_model(world_model, registry) as opened:
+        return open_text_encoder(settings, adapter, opened.info, registry)
 
 
 def score_text(
@@ -152,22 +153,15 @@ def _opened(
     """Open what was given by name, and close it in the end."""
     registry = registry or Registry()
     with ExitStack() as stack:
-        if isinstance(world_model, str) or hasattr(type(world_model), "__fspath__"):
-            world_model = open_world_model(world_model, registry=registry)  # type: ignore[arg-type]
-            stack.callback(world_model.close)
-        elif not hasattr(world_model, "surprise"):
-            raise ArgumentError(
-                f"world_model: got {world_model!r:.80}, expected a world model or its location"
-            )
+        opened = stack.enter_context(given_world_model(world_model, registry))
         if not isinstance(model, TextEncoder):
             if not isinstance(model, str | ModelSettings):
                 raise ArgumentError(
                     f"model: got {model!r:.80}, expected the LLM's name, ModelSettings, or what "
                     "open_encoder returns"
                 )
-            model = open_encoder(world_model, model, backend, registry)  # type: ignore[arg-type]
-            stack.callback(model.close)
-        yield world_model, model  # type: ignore[misc]
+            model = stack.enter_context(open_encoder(opened, model, backend, registry))
+        yield opened, model
 
 
 def _scored(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_stores import make_run, make_store, registry
+from evaluation_stores import entries, make_run, make_store, registry
 
 from rjepa_adapters.data import to_arrow, to_pandas
 from rjepa_core import Grade, LatentStore, open_store, open_world_model, score
-from rjepa_core.errors import UsageError
+from rjepa_core.errors import ArgumentError, UsageError
 from rjepa_core.ports.store import KeepsGrades
 
 
@@ -66,3 +66,37 @@ def test_a_missing_library_is_named(
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(UsageError, match=rf"needs {library}.*pip install .*\[data\]'"):
         to_pandas(store)
+
+
+def test_a_layer_that_is_not_there_is_refused_without_latents_too(store: LatentStore) -> None:
+    for make in (to_pandas, to_arrow):
+        with pytest.raises(ArgumentError, match=r"layer: .* holds no layer 5; it has "):
+            make(store, layer=5)
+        with pytest.raises(ArgumentError, match="holds no layer '5'"):
+            make(store, layer="5")
+        with pytest.raises(ArgumentError, match="holds no layer -9"):
+            make(store, keys=[], layer=-9)
+
+
+def test_texts_and_single_keys(store: LatentStore) -> None:
+    first = next(iter(store.keys()))
+    wanted = to_arrow(store, keys=[first])
+    for keys in (first, str(first), [str(first)]):
+        assert to_arrow(store, keys=keys).equals(wanted)
+    with pytest.raises(ArgumentError, match="keys: got 3, expected RecordKeys"):
+        to_arrow(store, keys=3)  # type: ignore[arg-type]
+
+
+def test_locations(store: LatentStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(store.location, tmp_path / "run")
+    # The ridge world model is installed.
+    found = entries()
+    monkeypatch.setattr("rjepa_core.plugins.registry.groups", lambda: ["rjepa"])
+    monkeypatch.setattr("rjepa_core.plugins.registry.entry_points", lambda group: found)
+    wanted = to_arrow(store, world_model=open_world_model(run, registry=registry()))
+    assert to_arrow(store.location, world_model=run).equals(wanted)
+    assert to_arrow(tmp_path / "s", world_model=tmp_path / "run").equals(wanted)
+    with pytest.raises(ArgumentError, match="store: got 3, expected what open_store"):
+        to_pandas(3)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="world_model: got 3, expected what open_world_model"):
+        to_pandas(store, world_model=3)

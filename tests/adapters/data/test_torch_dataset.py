@@ -27,6 +27,11 @@ def test_items_are_the_records(tmp_path: Path) -> None:
             record = store[item["key"]]
         np.testing.assert_array_equal(item["latents"], record.latents[0].astype(np.float32))
         np.testing.assert_array_equal(item["prompt"], record.prompt_latent[0].astype(np.float32))
+    with open_store(places[0]) as store:
+        assert len(TraceDataset(store)) == 3
+        assert len(TraceDataset([store, places[1]])) == 6
+    with pytest.raises(ArgumentError, match="stores: got 3, expected a string or a path"):
+        TraceDataset(3)  # type: ignore[arg-type]
     with pytest.raises(IndexError, match="trace 6 of 6"):
         dataset[6]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -16,6 +17,7 @@ from evaluation_stores import (
     make_run,
     make_store,
     registry,
+    statement,
     write_labelled,
     write_solutions,
 )
@@ -60,6 +62,62 @@ def own(made: Made, tmp_path: Path) -> tuple[str, str]:
     """A copy of the store, beside which siblings may be made, and the run."""
     shutil.copytree(made[1], tmp_path / "s")
     return str(tmp_path / "s"), made[2]
+
+
+# what cannot be done
+
+
+def test_of_one_problem_there_is_nothing_to_rank_among(made: Made, tmp_path: Path) -> None:
+    store = make_store(tmp_path, count=7)
+    found = run(store, made[2], model=None, parts=("prediction",))
+    assert not found.facts["skipped"]
+    everything = run(store, made[2], model=None)
+    assert list(everything.facts["skipped"]) == ["damage", "probe"]
+    table = found.table("prediction/others/1")
+    assert table.problems == 1
+    assert "top-1" not in table.chance
+    _, cells = str(found).rsplit("\n  chance", 1)
+    assert cells.split()[:2] == ["–", "–"]
+    assert "| chance | – | – |" in found._repr_markdown_()
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> str:
+    """A store whose solutions have too few steps to be damaged."""
+    rows = [
+        {"question": statement(i), "solution": f"It is {i} + 1 = {i + 1}\nTwice is {2 * i + 2}"}
+        for i in range(30)
+    ]
+    (tmp_path / "short.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return encode_solutions(tmp_path / "short.jsonl", tmp_path / "short")
+
+
+def test_of_all_parts_what_cannot_be_done_is_skipped_and_named(made: Made, short: str) -> None:
+    warned: list[str] = []
+    found = run(short, made[2], watch=EvaluationWatch(warn=warned.append))
+    assert {table.part for table in found.tables} >= {"prediction"}
+    reason = "can be damaged: it takes a text of three steps that one of the kinds applies to"
+    assert found.facts["skipped"]["damage"].endswith(reason)
+    for part in ("prediction", "probe"):
+        assert (part in found.facts["skipped"]) != any(t.part == part for t in found.tables)
+    assert any(line.startswith("damage skipped: ") for line in warned)
+    assert "damage skipped: " in str(found)
+    with pytest.raises(InputError, match=r"leave the part out of evaluate\.parts"):
+        run(short, made[2], parts=("prediction", "damage"))
+
+
+def test_of_all_parts_damage_is_skipped_where_no_llm_is_named(own: tuple[str, str]) -> None:
+    found = run(*own, model=None)
+    assert "set model.name" in found.facts["skipped"]["damage"]
+    assert {table.part for table in found.tables} == {"prediction", "probe"}
+    with pytest.raises(UsageError, match=r"set model\.name"):
+        run(*own, model=None, parts=("damage",))
+
+
+def test_where_all_parts_are_skipped_it_is_refused(made: Made, tmp_path: Path) -> None:
+    store = make_store(tmp_path, count=4)
+    with pytest.raises(InputError, match="no problem of its belongs to the test part"):
+        run(store, made[2])
 
 
 # prediction

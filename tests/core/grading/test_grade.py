@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import attrs
 import pytest
@@ -12,8 +13,15 @@ from rjepa_core.domain.grade import CODE, NO_ANSWER, NO_REFERENCE, RIGHT, UNGRAD
 from rjepa_core.domain.latents import LatentRecord
 from rjepa_core.domain.problem import Problem
 from rjepa_core.domain.trace import RecordKey
-from rjepa_core.errors import PluginError, UnknownAdapterError, UnsupportedError
-from rjepa_core.grading import grade, needs_reference, open_grader
+from rjepa_core.errors import (
+    ArgumentError,
+    PluginError,
+    StoreNotFoundError,
+    UnknownAdapterError,
+    UnsupportedError,
+)
+from rjepa_core.grading import grade, needs_reference, open_grader, summarise
+from rjepa_core.plugins import open_store
 from rjepa_core.ports.grader import Submission
 from rjepa_core.ports.maintenance import ToolProgress
 from rjepa_core.testing.memory_store import MemoryStore
@@ -157,3 +165,23 @@ def test_a_grader_that_loses_one_is_named(store: MemoryStore) -> None:
     with pytest.raises(PluginError, match="gave 3 verdicts on 4 submissions"):
         grade(store, Loses())
     assert store.grade(RecordKey("a")) is None
+
+
+def test_a_store_by_its_location(tmp_path: Path) -> None:
+    identity = sample_identity()
+    with open_store(tmp_path / "s", "write") as store:
+        store.begin(identity)
+        store.write([sample_record(identity)])
+    assert grade(tmp_path / "s", "exact").graded == 1
+    found = summarise(str(tmp_path / "s"))
+    assert found is not None
+    assert found.graders
+
+
+def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
+    for use in (grade, summarise):
+        with pytest.raises(ArgumentError, match="store: got 3, expected what open_store"):
+            use(3)  # type: ignore[operator]
+        with pytest.raises(StoreNotFoundError):
+            use(tmp_path / "none")  # type: ignore[operator]
+    assert not (tmp_path / "none").exists()

@@ -21,8 +21,10 @@ from rjepa_core import (
     ProblemSettings,
     evaluate,
     open_encoder,
+    open_store,
     open_world_model,
     rank_texts,
+    score,
     score_text,
 )
 from rjepa_core.errors import ArgumentError, InputError, UsageError
@@ -153,3 +155,35 @@ def test_an_evaluation_prints_its_tables(run: str, capsys: pytest.CaptureFixture
     assert "test" in capsys.readouterr().err
     whole = evaluate(EvaluateRunSettings(evaluate=what), registry())
     assert whole.to_json() == found.to_json()
+
+
+def test_a_closed_encoder_says_so(world_model: WorldModel) -> None:
+    with open_encoder(world_model, "m", "seeded") as encoder:
+        pass
+    encoder.close()
+    with pytest.raises(UsageError, match="this encoder is closed; open it again"):
+        score_text(world_model, STATEMENT, SOLUTIONS[0], encoder)
+    with pytest.raises(UsageError, match="this encoder is closed"):
+        rank_texts(world_model, STATEMENT, SOLUTIONS, encoder)
+
+
+def test_an_encoder_of_a_world_model_by_its_location(run: str, world_model: WorldModel) -> None:
+    with open_encoder(run, "m", "seeded", registry()) as encoder:
+        score_text(world_model, STATEMENT, SOLUTIONS[0], encoder)
+    with pytest.raises(ArgumentError, match="world_model: got 3, expected what open_world_model"):
+        open_encoder(3, "m", "seeded")  # type: ignore[arg-type]
+
+
+def test_stored_records_by_text_and_location(run: str, world_model: WorldModel) -> None:
+    location = str(Path(run).parent / "s")
+    with open_store(location) as store:
+        key = next(iter(store.keys()))
+        [wanted] = score(store, [key], world_model)
+        for keys in ([str(key)], str(key), key):
+            [found] = score(store, keys, world_model)
+            assert found.key == key
+            np.testing.assert_array_equal(found.surprise, wanted.surprise)
+    [found] = score(location, key, world_model)
+    np.testing.assert_array_equal(found.surprise, wanted.surprise)
+    with pytest.raises(ArgumentError, match="store: got 3, expected what open_store"):
+        next(score(3, key, world_model))  # type: ignore[arg-type]
