@@ -7,10 +7,10 @@ import shutil
 import tempfile
 import warnings
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from rjepa_core.config import path_text
-from rjepa_core.errors import InputError, UnsupportedError
+from rjepa_core.errors import InputError, UnsupportedError, UsageError
 from rjepa_core.plugins import DEFAULT_STORE, Registry, is_store, locate, open_store
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.ports.world_model import WorldModel
@@ -18,6 +18,9 @@ from rjepa_core.stores import merge
 
 from .card import store_card, world_model_card
 from .fetch import FILES, PREFIX, REPO_TYPES, HubPlace, Kind, asked, local_run
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 CARD = "README.md"
 
@@ -39,7 +42,8 @@ def push_to_hub(
     Args:
         what: a world model or a store, open, or its location.
         repo_id: `USER/NAME`.
-        private: whether a new repository is private; None leaves that to the account.
+        private: whether the repository is private; None leaves a new one to the account, and one
+            that is there as it is.
         token: of the hub; None takes that of `huggingface_hub`.
         message: of the commit.
         registry: finds the adapters.
@@ -50,7 +54,8 @@ def push_to_hub(
     Raises:
         InputError: there is neither a run nor a store, or the name is invalid.
         UnsupportedError: the world model is not a run in a folder.
-        UsageError: the token is missing or refused.
+        UsageError: the token is missing or refused, or the repository is there and not as `private`
+            says.
         HubError: the hub cannot be reached.
     """
     from huggingface_hub import HfApi
@@ -67,6 +72,8 @@ def push_to_hub(
                 place.repo_id, repo_type=repo_type, private=private, exist_ok=True
             ),
         )
+        if private is not None:
+            _check_private(api, shown, place.repo_id, repo_type, private)
         asked(
             shown,
             lambda: api.upload_folder(
@@ -79,6 +86,21 @@ def push_to_hub(
             ),
         )
     return str(made)
+
+
+def _check_private(api: HfApi, shown: str, repo_id: str, repo_type: str, private: bool) -> None:
+    """Refuse a repository that is not as private as was asked for: one there before stays as it is.
+
+    Raises:
+        UsageError: it is the other.
+    """
+    found = asked(shown, lambda: api.repo_info(repo_id, repo_type=repo_type))
+    if bool(found.private) is not private:
+        has, wanted = ("private", "public") if found.private else ("public", "private")
+        raise UsageError(
+            f"{shown}: this repository is {has}, and private={private} was asked for; nothing was "
+            f"uploaded: make it {wanted} in its settings on the hub, or name a new one"
+        )
 
 
 def _stage(

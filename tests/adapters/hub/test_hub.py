@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
-from hub_server import TOKEN, Hub, hub
+from hub_server import TOKEN, Hub, Repo, hub
 from latent_stores import make_store
 
 from rjepa_adapters.hub import HubError, from_pretrained, push_to_hub
@@ -163,3 +163,22 @@ def test_what_is_refused(hub: Hub, store: str, tmp_path: Path) -> None:
     hub.repos["models/ann/steps"] = hub.repos["datasets/ann/steps"]
     with pytest.raises(InputError, match="holds no world model of rjepa: it has no best"):
         open_world_model("hf:ann/steps")
+
+
+def test_what_is_to_be_private_never_goes_to_a_public_repository(
+    hub: Hub, store: str, run: str
+) -> None:
+    for name, what in (("models/ann/wm", run), ("datasets/ann/steps", store)):
+        for is_private in (False, True):
+            hub.repos[name] = Repo(private=is_private)
+            hub.asked.clear()
+            repo_id = name.partition("/")[2]
+            with pytest.raises(UsageError, match=rf"^hf:{repo_id}: this repository is p") as raised:
+                push_to_hub(what, repo_id, private=not is_private)
+            assert "\n" not in str(raised.value)
+            assert not [asked for asked in hub.asked if "upload" in asked or "/commit/" in asked]
+            assert hub.files(name) == {}
+    # As it is, or as it was asked for.
+    push_to_hub(run, "ann/wm", private=True)
+    push_to_hub(store, "ann/steps")
+    assert hub.files("models/ann/wm") and hub.files("datasets/ann/steps")
