@@ -58,6 +58,15 @@ class HubPlace:
             raise InputError(f"{location}: expected hf:USER/NAME or hf:USER/NAME@REVISION")
         return cls(found["repo"], found["revision"])
 
+    @property
+    def location(self) -> str:
+        """With `hf:` in front."""
+        return f"{PREFIX}{self.repo_id}{f'@{self.revision}' if self.revision else ''}"
+
+    def at(self, revision: str | None) -> HubPlace:
+        """Return it at a revision; None for its own."""
+        return attrs.evolve(self, revision=revision or self.revision)
+
 
 @overload
 def from_pretrained(
@@ -107,13 +116,46 @@ def from_pretrained(
     """
     if kind not in REPO_TYPES:
         raise ArgumentError(f"kind: got {kind!r:.80}, expected {' or '.join(REPO_TYPES)}")
-    folder = str(fetch(repo_id, kind, revision, token))
+    location = HubPlace.of(repo_id).at(revision).location
     if kind == "store":
-        return open_store(folder, "read", registry)
-    return open_world_model(folder, device, registry)
+        return store_of(location, token, registry)
+    return world_model_of(location, device, token, registry)
 
 
-def fetch(location: str, kind: Kind, revision: str | None = None, token: str | None = None) -> Path:
+def store_of(
+    location: str, token: str | None = None, registry: Registry | None = None
+) -> LatentStore:
+    """Open a store of the hub, which says that it is of there, not of the folder it is read from.
+
+    Raises:
+        InputError, UsageError, HubError: as `fetch`.
+    """
+    from ..lmdb_store.store import LmdbStore
+
+    store = open_store(fetch(location, "store", token), "read", registry)
+    if isinstance(store, LmdbStore):
+        store.call(HubPlace.of(location).location)
+    return store
+
+
+def world_model_of(
+    location: str, device: str, token: str | None = None, registry: Registry | None = None
+) -> WorldModel:
+    """Open a world model of the hub, which says that it is of there.
+
+    Raises:
+        InputError, UsageError, HubError: as `fetch`.
+    """
+    from ..world_model.inference import JepaWorldModel
+
+    world_model = open_world_model(fetch(location, "world_model", token), device, registry)
+    if isinstance(world_model, JepaWorldModel):
+        place = HubPlace.of(location).location
+        world_model.info = attrs.evolve(world_model.info, location=place)
+    return world_model
+
+
+def fetch(location: str, kind: Kind, token: str | None = None) -> Path:
     """Return the folder of a world model or store of the hub, downloaded if it is not here.
 
     Raises:
@@ -123,14 +165,14 @@ def fetch(location: str, kind: Kind, revision: str | None = None, token: str | N
     from huggingface_hub import snapshot_download
 
     place = HubPlace.of(location)
-    shown = f"{PREFIX}{location.removeprefix(PREFIX)}"
+    shown = place.location
     found = Path(
         asked(
             shown,
             lambda: snapshot_download(
                 place.repo_id,
                 repo_type=REPO_TYPES[kind],
-                revision=revision or place.revision,
+                revision=place.revision,
                 token=token,
                 allow_patterns=FILES[kind],
             ),

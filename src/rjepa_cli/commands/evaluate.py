@@ -210,6 +210,12 @@ def _show_in_runs(facts: Facts, screen: Screen) -> None:
 
     when = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     for name, one in facts["world_models"].items():
+        if one["location"].startswith("hf:"):
+            screen.say(
+                f"{one['location']}: the report that came with it is left as it is; "
+                "--out DIR writes one"
+            )
+            continue
         try:
             place = show_in_run(Path(one["location"]), facts, name, when)
         except OSError as error:

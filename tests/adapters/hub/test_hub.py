@@ -13,6 +13,7 @@ from hub_server import TOKEN, Hub, Repo, hub
 from latent_stores import make_store
 
 from rjepa_adapters.hub import HubError, from_pretrained, push_to_hub
+from rjepa_adapters.hub.fetch import fetch
 from rjepa_core import (
     Grade,
     Registry,
@@ -23,7 +24,7 @@ from rjepa_core import (
     train_world_model,
 )
 from rjepa_core.errors import ArgumentError, InputError, UnsupportedError, UsageError
-from rjepa_core.plugins import is_store
+from rjepa_core.plugins import is_store, locate
 from rjepa_core.ports.store import KeepsGrades
 from rjepa_core.testing.samples import sample_failure, sample_identity
 
@@ -182,3 +183,56 @@ def test_what_is_to_be_private_never_goes_to_a_public_repository(
     push_to_hub(run, "ann/wm", private=True)
     push_to_hub(store, "ann/steps")
     assert hub.files("models/ann/wm") and hub.files("datasets/ann/steps")
+
+
+def test_what_is_made_from_a_store_of_the_hub_lies_in_the_working_folder(hub: Hub) -> None:
+    registry = Registry()
+    beside = locate("hf:ann/steps@feature/x", registry).beside
+    assert beside == "ann--steps@feature--x"
+    assert locate("hf:ann/steps", registry).beside == "ann--steps"
+    assert hub.asked == [], "nothing is downloaded to say where"
+
+
+def test_an_evaluation_leaves_the_download_as_it_is(
+    hub: Hub, run: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rjepa_cli.main import main
+
+    push_to_hub(store, "ann/steps")
+    push_to_hub(run, "ann/wm")
+    fetch("hf:ann/steps", "store")
+    folder = fetch("hf:ann/wm", "world_model")
+    assert (folder / "report.html").is_file()
+    before = _contents(tmp_path / "hf")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    arguments = ["--world-model", "hf:ann/wm", "--store", "hf:ann/steps", "--draws", "0"]
+    parts = ["--parts", "prediction", "--split", "validation"]
+    result = CliRunner().invoke(main, ["evaluate", *arguments, *parts])
+    assert result.exit_code in (0, 3), result.output
+    assert "hf:ann/wm: the report that came with it is left as it is" in result.stderr
+    assert _contents(tmp_path / "hf") == before
+
+
+def test_they_say_that_they_are_of_the_hub(hub: Hub, run: str, store: str) -> None:
+    push_to_hub(store, "ann/steps")
+    push_to_hub(run, "ann/wm")
+    head = hub.repos["datasets/ann/steps"].head
+    for opened, place in (
+        (open_store("hf:ann/steps"), "hf:ann/steps"),
+        (from_pretrained("ann/steps", "store", revision=head), f"hf:ann/steps@{head}"),
+    ):
+        assert opened.location == place
+        assert place in repr(opened)
+        opened.close()
+    with open_world_model("hf:ann/wm", "cpu") as world_model:
+        assert world_model.info.location == "hf:ann/wm"
+        assert "hf:ann/wm" in repr(world_model)
+        push_to_hub(world_model, "ann/copy")
+    assert hub.files("models/ann/copy")["best.json"] == hub.files("models/ann/wm")["best.json"]
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    # Readers have locks.
+    files = (file for file in folder.rglob("*") if file.is_file() and "lock" not in file.name)
+    return {str(file): file.read_bytes() for file in files}
