@@ -232,6 +232,21 @@ def test_they_say_that_they_are_of_the_hub(hub: Hub, run: str, store: str) -> No
     assert hub.files("models/ann/copy")["best.json"] == hub.files("models/ann/wm")["best.json"]
 
 
+@pytest.mark.parametrize("place", ["hf:ann/new", "hf:new", "HF:ann/new", "http://x/runs"])
+def test_a_run_is_trained_in_a_folder_here(
+    place: str, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rjepa_cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UnsupportedError, match=f"^{place}: a run is trained in a folder here"):
+        train_world_model(place, TrainSettings(data=store))
+    result = CliRunner().invoke(main, ["train", "--store", store, "--out", place])
+    assert result.exit_code == 2
+    assert f"{place}: a run is trained in a folder here; name one" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def _contents(folder: Path) -> dict[str, bytes]:
     # Readers have locks.
     files = (file for file in folder.rglob("*") if file.is_file() and "lock" not in file.name)
