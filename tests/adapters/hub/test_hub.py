@@ -161,9 +161,9 @@ def test_what_is_refused(hub: Hub, store: str, tmp_path: Path) -> None:
         assert "\n" not in str(raised.value)
     assert not is_store("hf:ann/none", Registry())
     push_to_hub(store, "ann/steps", token=TOKEN)
-    hub.repos["models/ann/steps"] = hub.repos["datasets/ann/steps"]
+    hub.repos["models/ann/other"] = hub.repos["datasets/ann/steps"]
     with pytest.raises(InputError, match="holds no world model of rjepa: it has no best"):
-        open_world_model("hf:ann/steps")
+        open_world_model("hf:ann/other")
 
 
 def test_what_is_to_be_private_never_goes_to_a_public_repository(
@@ -245,6 +245,70 @@ def test_a_run_is_trained_in_a_folder_here(
     assert result.exit_code == 2
     assert f"{place}: a run is trained in a folder here; name one" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_the_wrong_kind_is_called_what_it_is(hub: Hub, run: str, store: str) -> None:
+    from rjepa_cli.main import main
+
+    push_to_hub(store, "ann/steps")
+    push_to_hub(run, "ann/wm")
+    no_world_model = r"^hf:ann/steps: is a store, not a world model; name it where a store is"
+    no_store = r"^hf:ann/wm: is a world model, not a store; name it where a world model is"
+    verifier = TrainSettings(
+        data=store, model={"objective": "verifier", "world_model": "hf:ann/steps"}
+    )
+    calls: list[tuple[Callable[[], object], str]] = [
+        (lambda: from_pretrained("ann/steps"), no_world_model),
+        (lambda: open_world_model("hf:ann/steps"), no_world_model),
+        (lambda: train_world_model("new", verifier), no_world_model),
+        (lambda: from_pretrained("ann/wm", "store"), no_store),
+        (lambda: open_store("hf:ann/wm"), no_store),
+    ]
+    # Neither does an empty repository of the other type change what is said.
+    for empty in (False, True):
+        if empty:
+            hub.repos |= {"models/ann/steps": Repo(), "datasets/ann/wm": Repo()}
+        for call, line in calls:
+            with pytest.raises(InputError, match=line):
+                call()
+    result = CliRunner().invoke(main, ["show", "hf:ann/wm"])
+    assert result.exit_code == 2
+    assert "hf:ann/wm: is a world model, not a store" in result.stderr
+
+
+def test_a_verifier_says_that_its_world_model_is_not_on_the_hub(
+    hub: Hub, store: str, tmp_path: Path
+) -> None:
+    model = {"objective": "verifier", "world_model": "hf:ann/nope"}
+    with pytest.raises(InputError, match=r"^hf:ann/nope: there is no such repository"):
+        train_world_model(tmp_path / "new", TrainSettings(data=store, model=model))
+
+
+def test_a_hub_that_is_down_is_called_down(
+    hub: Hub, store: str, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    push_to_hub(store, "ann/here")
+    open_store("hf:ann/here").close()
+    dead = "http://127.0.0.1:9"
+    monkeypatch.setattr(constants, "ENDPOINT", dead)
+    template = dead + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    calls: list[Callable[[], object]] = [
+        lambda: is_store("hf:ann/x", Registry()),
+        lambda: open_store("hf:ann/x"),
+        lambda: push_to_hub(run, "ann/x"),
+        lambda: push_to_hub("hf:ann/x", "ann/y"),
+    ]
+    for call in calls:
+        with pytest.raises(HubError, match=r"^hf:ann/x: the Hugging Face Hub cannot be reached"):
+            call()
+    assert is_store("hf:ann/here", Registry())
+    # A dataset that was downloaded is read without the hub.
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+    (tmp_path / "datasets" / "ann___x").mkdir(parents=True)
+    assert not is_store("hf:ann/x", Registry())
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
