@@ -329,8 +329,8 @@ def asked(shown: str, call: Callable[[], T]) -> T:
                 "HF_TOKEN to a token that may write"
             ) from None
         raise HubError(f"{shown}: the Hugging Face Hub said: {_line(error)}") from None
-    except errors.HTTPError as error:
-        # Of the library that `huggingface_hub` asks with: nothing was answered.
+    # Of the library that `huggingface_hub` asks with: nothing was answered.
+    except getattr(errors, "HTTPError", OSError) as error:
         raise HubError(
             f"{shown}: the Hugging Face Hub cannot be reached: {_line(error)}; check the network"
         ) from None

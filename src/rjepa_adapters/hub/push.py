@@ -6,12 +6,21 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from rjepa_core.config import path_text
-from rjepa_core.errors import InputError, UnsupportedError, UsageError
-from rjepa_core.plugins import DEFAULT_STORE, Registry, is_store, locate, open_store
+from rjepa_core.domain.identity import LatentSpace
+from rjepa_core.errors import InputError, RJepaError, UnsupportedError, UsageError
+from rjepa_core.plugins import (
+    DEFAULT_STORE,
+    Registry,
+    is_store,
+    locate,
+    locate_world_model,
+    open_store,
+)
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.ports.world_model import WorldModel
 from rjepa_core.stores import merge
@@ -118,7 +127,7 @@ def _stage(
         with open_store(location, "read", registry) as store:
             _stage_store(store, repo_id, folder, registry)
         return "store"
-    _stage_run(location, repo_id, folder)
+    _stage_run(location, repo_id, folder, registry)
     return "world_model"
 
 
@@ -134,16 +143,25 @@ def _stage_store(store: LatentStore, repo_id: str, folder: Path, registry: Regis
     (folder / CARD).write_text(store_card(store, repo_id), encoding="utf-8")
 
 
-def _stage_run(location: str, repo_id: str, folder: Path) -> None:
+def _stage_run(location: str, repo_id: str, folder: Path, registry: Registry) -> None:
     from ..world_model.checkpoint import FOLDER, TRAINING
     from ..world_model.inference import JepaWorldModel, find_checkpoint
     from ..world_model.plugin import claims
 
-    run = Path(local_run(location))
+    try:
+        # A pretrained one is known by its name.
+        run = Path(local_run(locate_world_model(location, registry)[1]))
+    except InputError:
+        if location.startswith(PREFIX):
+            raise
+        run = Path(location)
     if not claims(str(run)):
         if location.lower().startswith(("http://", "https://")):
             raise UnsupportedError(f"{location}: a service's world model stays there; name its run")
-        raise InputError(f"{location}: there is neither a store nor the folder of a trained run")
+        raise InputError(
+            f"{location}: there is neither a store nor the folder of a trained run, nor a "
+            "pretrained one of that name"
+        )
     best = find_checkpoint(run, warnings.warn).path
     chosen = folder / FOLDER / best.name
     shutil.copytree(best, chosen, ignore=shutil.ignore_patterns(TRAINING))
@@ -152,4 +170,21 @@ def _stage_run(location: str, repo_id: str, folder: Path) -> None:
             shutil.copyfile(run / name, folder / name)
     # What is uploaded is what opens.
     with JepaWorldModel(str(folder), "cpu") as world_model:
-        (folder / CARD).write_text(world_model_card(world_model.info, repo_id), encoding="utf-8")
+        model = _model_of(world_model.settings.data.stores, world_model.info.space, registry)
+        card = world_model_card(world_model.info, repo_id, model)
+    (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def _model_of(stores: Sequence[str], space: LatentSpace, registry: Registry) -> str:
+    """Return the name of the LLM whose latents a run was trained on, if a store of them is here."""
+    for location in stores:
+        if location.startswith(PREFIX):
+            continue  # Nothing is downloaded for a name.
+        try:
+            with open_store(location, "read", registry) as store:
+                identity = store.identity
+        except RJepaError:
+            continue
+        if identity is not None and identity.space.model == space.model:
+            return identity.labels.get("model", "")
+    return ""

@@ -115,6 +115,10 @@ Solutions are encoded once, with --model, into stores beside --store:
   runs/gsm8k.labelled-solutions those of --labelled solutions.jsonl
 Interrupted, the same command goes on; once they are whole, --model may
 be left out.
+
+\b
+hf:USER/NAME stands for a store, or a world model, on the Hugging Face Hub;
+what is made from a store there lies here, in USER--NAME.damage-test.
 """
 
 

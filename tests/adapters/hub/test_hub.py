@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -23,8 +26,15 @@ from rjepa_core import (
     score,
     train_world_model,
 )
-from rjepa_core.errors import ArgumentError, InputError, UnsupportedError, UsageError
+from rjepa_core.errors import (
+    ArgumentError,
+    InputError,
+    StoreNotFoundError,
+    UnsupportedError,
+    UsageError,
+)
 from rjepa_core.plugins import is_store, locate
+from rjepa_core.plugins.hooks import GROUP, PretrainedRunAdapter, hookimpl
 from rjepa_core.ports.store import KeepsGrades
 from rjepa_core.testing.samples import sample_failure, sample_identity
 
@@ -182,7 +192,8 @@ def test_what_is_to_be_private_never_goes_to_a_public_repository(
     # As it is, or as it was asked for.
     push_to_hub(run, "ann/wm", private=True)
     push_to_hub(store, "ann/steps")
-    assert hub.files("models/ann/wm") and hub.files("datasets/ann/steps")
+    assert hub.files("models/ann/wm")
+    assert hub.files("datasets/ann/steps")
 
 
 def test_what_is_made_from_a_store_of_the_hub_lies_in_the_working_folder(hub: Hub) -> None:
@@ -309,6 +320,51 @@ def test_a_hub_that_is_down_is_called_down(
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "datasets"))
     (tmp_path / "datasets" / "ann___x").mkdir(parents=True)
     assert not is_store("hf:ann/x", Registry())
+
+
+def test_a_name_without_hf_is_told_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreNotFoundError, match=r"one on the Hugging Face Hub is hf:ann/steps$"):
+        open_store("ann/steps")
+    (tmp_path / "runs").mkdir()
+    for place in ("runs/frist", "./ann/steps", "steps", str(tmp_path / "x")):
+        with pytest.raises(StoreNotFoundError, match=r"check the path$"):
+            open_store(place)
+
+
+def test_a_pretrained_name_goes_to_the_hub(
+    hub: Hub, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = PretrainedRunAdapter(name="known", location=lambda: run)
+    module = ModuleType("carries_a_run")
+    module.rjepa_pretrained_runs = hookimpl(  # type: ignore[attr-defined]
+        lambda: [known], specname="rjepa_pretrained_runs"
+    )
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    entries = [*entry_points(group=GROUP), EntryPoint("carries", module.__name__, GROUP)]
+    push_to_hub("known", "ann/known", registry=Registry(entries))
+    assert "best.json" in hub.files("models/ann/known")
+    with pytest.raises(InputError, match="nor a pretrained one of that name"):
+        push_to_hub("unknown", "ann/unknown")
+
+
+def test_the_card_of_a_world_model_names_its_llm(hub: Hub, run: str, store: str) -> None:
+    push_to_hub(run, "ann/wm")
+    card = hub.files("models/ann/wm")["README.md"].decode()
+    with open_store(store) as opened:
+        assert opened.identity is not None
+        name = opened.identity.labels.get("model")
+    assert "THE LLM" not in card
+    assert name
+    assert f"| Model | `{name}` |" in card
+    assert f'llm = "{name}"' in card
+
+
+@pytest.mark.parametrize("command", ["damage", "evaluate", "score", "show", "train"])
+def test_the_help_tells_of_the_hub(command: str) -> None:
+    from rjepa_cli.main import main
+
+    assert "hf:USER/NAME" in CliRunner().invoke(main, [command, "--help"]).output
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
