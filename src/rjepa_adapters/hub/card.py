@@ -39,13 +39,12 @@ def store_card(store: LatentStore, repo_id: str) -> str:
 
 def world_model_card(info: WorldModelInfo, repo_id: str, model: str) -> str:
     """Return the card of a world model, of the LLM `model`, empty if its name is not known."""
-    llm = (
-        [f"llm = {json.dumps(model, ensure_ascii=False)}"]
-        if model
-        else [
-            f"# llm: the folder, or the name on the hub, of the LLM whose weights are {info.space.model}"
+    llm = [f"llm = {json.dumps(model, ensure_ascii=False)}"]
+    if not model:
+        llm = [
+            "# llm: the folder, or the name on the hub, of the LLM whose weights are",
+            f"# {info.space.model}",
         ]
-    )
     facts = {
         "Objective": f"{info.network} {info.objective}",
         "Verifier": "yes" if info.verifies else "no",

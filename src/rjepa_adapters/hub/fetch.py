@@ -186,8 +186,8 @@ def fetch(location: str, kind: Kind, token: str | None = None) -> Path:
     if not (found / NEEDED[kind]).is_file():
         _refuse_other(place, kind, token)
         raise InputError(
-            f"{shown}: this {REPO_TYPES[kind]} repository holds no {_SAID[kind]} of rjepa: it has no "
-            f"{NEEDED[kind]}"
+            f"{shown}: this {REPO_TYPES[kind]} repository holds no {_SAID[kind]} of rjepa: it has "
+            f"no {NEEDED[kind]}"
         )
     return _as_plain_files(found, kind)
 
