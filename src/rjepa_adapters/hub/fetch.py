@@ -207,6 +207,17 @@ def _refuse_other(place: HubPlace, kind: Kind, token: str | None) -> None:
         )
 
 
+def is_here(place: HubPlace, kind: Kind) -> bool:
+    """Return whether one of that kind was downloaded."""
+    from huggingface_hub import try_to_load_from_cache
+
+    file, repo_type = NEEDED[kind], REPO_TYPES[kind]
+    found = try_to_load_from_cache(
+        place.repo_id, file, revision=place.revision, repo_type=repo_type
+    )
+    return isinstance(found, str)
+
+
 def _holds(place: HubPlace, kind: Kind, token: str | None = None) -> bool:
     """Return whether there is one of that kind, here or on the hub.
 
@@ -214,15 +225,11 @@ def _holds(place: HubPlace, kind: Kind, token: str | None = None) -> bool:
         UsageError: the token is refused.
         HubError: the hub cannot be reached.
     """
-    from huggingface_hub import HfApi, errors, try_to_load_from_cache
+    from huggingface_hub import HfApi, errors
 
-    file, repo_type = NEEDED[kind], REPO_TYPES[kind]
-    cached = try_to_load_from_cache(
-        place.repo_id, file, revision=place.revision, repo_type=repo_type
-    )
-    if isinstance(cached, str):
+    if is_here(place, kind):
         return True
-    api = HfApi(token=token)
+    api, file, repo_type = HfApi(token=token), NEEDED[kind], REPO_TYPES[kind]
 
     def ask() -> bool:
         try:

@@ -26,7 +26,7 @@ from rjepa_core.ports.world_model import WorldModel
 from rjepa_core.stores import merge
 
 from .card import store_card, world_model_card
-from .fetch import FILES, PREFIX, REPO_TYPES, HubPlace, Kind, asked, local_run
+from .fetch import FILES, PREFIX, REPO_TYPES, HubPlace, Kind, asked, is_here, local_run
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -178,9 +178,10 @@ def _stage_run(location: str, repo_id: str, folder: Path, registry: Registry) ->
 def _model_of(stores: Sequence[str], space: LatentSpace, registry: Registry) -> str:
     """Return the name of the LLM whose latents a run was trained on, if a store of them is here."""
     for location in stores:
-        if location.startswith(PREFIX):
-            continue  # Nothing is downloaded for a name.
         try:
+            # Nothing is downloaded for a name.
+            if location.startswith(PREFIX) and not is_here(HubPlace.of(location), "store"):
+                continue
             with open_store(location, "read", registry) as store:
                 identity = store.identity
         except RJepaError:

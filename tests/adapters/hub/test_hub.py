@@ -360,6 +360,19 @@ def test_the_card_of_a_world_model_names_its_llm(hub: Hub, run: str, store: str)
     assert f'llm = "{name}"' in card
 
 
+def test_the_card_of_a_world_model_from_a_store_of_the_hub(
+    hub: Hub, store: str, tmp_path: Path
+) -> None:
+    push_to_hub(store, "ann/steps")
+    linear = {"network": "linear"}
+    settings = TrainSettings(
+        data="hf:ann/steps", model=linear, training={"max_epochs": 1, "device": "cpu"}
+    )
+    train_world_model(tmp_path / "wm", settings)
+    push_to_hub(tmp_path / "wm", "ann/wm")
+    assert "| Model | `sample` |" in hub.files("models/ann/wm")["README.md"].decode()
+
+
 @pytest.mark.parametrize("command", ["damage", "evaluate", "score", "show", "train"])
 def test_the_help_tells_of_the_hub(command: str) -> None:
     from rjepa_cli.main import main
