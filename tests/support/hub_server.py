@@ -56,12 +56,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self._begin()
-        if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/revision/(.+)", path):
-            if (repo := self._repo(found[1], found[2], found[3])) is not None:
-                files = repo.files(found[3]) or {}
-                sha = repo.head if found[3] == "main" else found[3]
+        if found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/revision/(.+))?", path):
+            revision = found[3] or "main"
+            if (repo := self._repo(found[1], found[2], revision)) is not None:
+                files = repo.files(revision) or {}
+                sha = repo.head if revision == "main" else revision
                 names = [{"rfilename": name} for name in files]
-                self._json({"id": found[2], "sha": sha, "siblings": names, "tags": []})
+                told = {"id": found[2], "sha": sha, "siblings": names, "tags": []}
+                self._json({**told, "private": repo.private})
         elif found := re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)/tree/([^/]+)", path):
             if (repo := self._repo(found[1], found[2], found[3])) is not None:
                 self._json(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from rjepa_core.domain.identity import LatentSpace
@@ -36,19 +37,26 @@ def store_card(store: LatentStore, repo_id: str) -> str:
     return _card("rjepa-store", repo_id, "Step latents of a frozen LLM's reasoning.", facts, code)
 
 
-def world_model_card(info: WorldModelInfo, repo_id: str) -> str:
-    """Return the card of a world model."""
+def world_model_card(info: WorldModelInfo, repo_id: str, model: str) -> str:
+    """Return the card of a world model, of the LLM `model`, empty if its name is not known."""
+    llm = [f"llm = {json.dumps(model, ensure_ascii=False)}"]
+    if not model:
+        llm = [
+            "# llm: the folder, or the name on the hub, of the LLM whose weights are",
+            f"# {info.space.model}",
+        ]
     facts = {
         "Objective": f"{info.network} {info.objective}",
         "Verifier": "yes" if info.verifies else "no",
         "Seed": "unknown" if info.seed is None else str(info.seed),
-        **_space_facts(info.space, ""),
+        **_space_facts(info.space, model),
     }
     code = [
         "import rjepa_core as rj",
         "",
         f'world_model = rj.open_world_model("hf:{repo_id}")',
-        'found = rj.score_text(world_model, "What is 2 + 3?", "2 + 3 = 5", model="THE LLM")',
+        *llm,
+        'found = rj.score_text(world_model, "What is 2 + 3?", "2 + 3 = 5", model=llm)',
         "print(found.surprise)                # float32 [S], one per step",
     ]
     what = "A world model over the step latents of a frozen LLM's reasoning."

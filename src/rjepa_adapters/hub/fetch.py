@@ -26,6 +26,7 @@ FILES: dict[Kind, list[str]] = {
     "store": ["data.mdb", "identity.json"],
 }
 NEEDED: dict[Kind, str] = {"world_model": "best.json", "store": "data.mdb"}
+_SAID: dict[Kind, str] = {"world_model": "world model", "store": "store"}
 _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 T = TypeVar("T")
 
@@ -57,6 +58,15 @@ class HubPlace:
         if found is None:
             raise InputError(f"{location}: expected hf:USER/NAME or hf:USER/NAME@REVISION")
         return cls(found["repo"], found["revision"])
+
+    @property
+    def location(self) -> str:
+        """With `hf:` in front."""
+        return f"{PREFIX}{self.repo_id}{f'@{self.revision}' if self.revision else ''}"
+
+    def at(self, revision: str | None) -> HubPlace:
+        """Return it at a revision; None for its own."""
+        return attrs.evolve(self, revision=revision or self.revision)
 
 
 @overload
@@ -107,13 +117,46 @@ def from_pretrained(
     """
     if kind not in REPO_TYPES:
         raise ArgumentError(f"kind: got {kind!r:.80}, expected {' or '.join(REPO_TYPES)}")
-    folder = str(fetch(repo_id, kind, revision, token))
+    location = HubPlace.of(repo_id).at(revision).location
     if kind == "store":
-        return open_store(folder, "read", registry)
-    return open_world_model(folder, device, registry)
+        return store_of(location, token, registry)
+    return world_model_of(location, device, token, registry)
 
 
-def fetch(location: str, kind: Kind, revision: str | None = None, token: str | None = None) -> Path:
+def store_of(
+    location: str, token: str | None = None, registry: Registry | None = None
+) -> LatentStore:
+    """Open a store of the hub, which says that it is of there, not of the folder it is read from.
+
+    Raises:
+        InputError, UsageError, HubError: as `fetch`.
+    """
+    from ..lmdb_store.store import LmdbStore
+
+    store = open_store(fetch(location, "store", token), "read", registry)
+    if isinstance(store, LmdbStore):
+        store.call(HubPlace.of(location).location)
+    return store
+
+
+def world_model_of(
+    location: str, device: str, token: str | None = None, registry: Registry | None = None
+) -> WorldModel:
+    """Open a world model of the hub, which says that it is of there.
+
+    Raises:
+        InputError, UsageError, HubError: as `fetch`.
+    """
+    from ..world_model.inference import JepaWorldModel
+
+    world_model = open_world_model(fetch(location, "world_model", token), device, registry)
+    if isinstance(world_model, JepaWorldModel):
+        place = HubPlace.of(location).location
+        world_model.info = attrs.evolve(world_model.info, location=place)
+    return world_model
+
+
+def fetch(location: str, kind: Kind, token: str | None = None) -> Path:
     """Return the folder of a world model or store of the hub, downloaded if it is not here.
 
     Raises:
@@ -123,26 +166,80 @@ def fetch(location: str, kind: Kind, revision: str | None = None, token: str | N
     from huggingface_hub import snapshot_download
 
     place = HubPlace.of(location)
-    shown = f"{PREFIX}{location.removeprefix(PREFIX)}"
-    found = Path(
-        asked(
-            shown,
-            lambda: snapshot_download(
-                place.repo_id,
-                repo_type=REPO_TYPES[kind],
-                revision=revision or place.revision,
-                token=token,
-                allow_patterns=FILES[kind],
-            ),
+    shown = place.location
+    try:
+        found = Path(
+            asked(
+                shown,
+                lambda: snapshot_download(
+                    place.repo_id,
+                    repo_type=REPO_TYPES[kind],
+                    revision=place.revision,
+                    token=token,
+                    allow_patterns=FILES[kind],
+                ),
+            )
         )
-    )
+    except InputError:
+        _refuse_other(place, kind, token)
+        raise
     if not (found / NEEDED[kind]).is_file():
-        what = "world model" if kind == "world_model" else "store"
+        _refuse_other(place, kind, token)
         raise InputError(
-            f"{shown}: this {REPO_TYPES[kind]} repository holds no {what} of rjepa: it has no "
-            f"{NEEDED[kind]}"
+            f"{shown}: this {REPO_TYPES[kind]} repository holds no {_SAID[kind]} of rjepa: it has "
+            f"no {NEEDED[kind]}"
         )
     return _as_plain_files(found, kind)
+
+
+def _refuse_other(place: HubPlace, kind: Kind, token: str | None) -> None:
+    """Say of a place that holds the other kind that it does."""
+    other: Kind = "world_model" if kind == "store" else "store"
+    try:
+        is_other = _holds(place, other, token)
+    except RJepaError:
+        # What is wrong was found before.
+        return
+    if is_other:
+        raise InputError(
+            f"{place.location}: is a {_SAID[other]}, not a {_SAID[kind]}; name it where a "
+            f'{_SAID[other]} is asked for, as in open_{other}("{place.location}")'
+        )
+
+
+def is_here(place: HubPlace, kind: Kind) -> bool:
+    """Return whether one of that kind was downloaded."""
+    from huggingface_hub import try_to_load_from_cache
+
+    file, repo_type = NEEDED[kind], REPO_TYPES[kind]
+    found = try_to_load_from_cache(
+        place.repo_id, file, revision=place.revision, repo_type=repo_type
+    )
+    return isinstance(found, str)
+
+
+def _holds(place: HubPlace, kind: Kind, token: str | None = None) -> bool:
+    """Return whether there is one of that kind, here or on the hub.
+
+    Raises:
+        UsageError: the token is refused.
+        HubError: the hub cannot be reached.
+    """
+    from huggingface_hub import HfApi, errors
+
+    if is_here(place, kind):
+        return True
+    api, file, repo_type = HfApi(token=token), NEEDED[kind], REPO_TYPES[kind]
+
+    def ask() -> bool:
+        try:
+            return api.file_exists(
+                place.repo_id, file, repo_type=repo_type, revision=place.revision
+            )
+        except (errors.OfflineModeIsEnabled, errors.HFValidationError, errors.GatedRepoError):
+            return False
+
+    return asked(place.location, ask)
 
 
 def _as_plain_files(snapshot: Path, kind: Kind) -> Path:
@@ -173,21 +270,31 @@ def _link(file: Path, copy: Path) -> None:
 
 
 def is_store(location: str) -> bool:
-    """Return whether a data set of the hub is a store; a hub that does not answer has none."""
-    from huggingface_hub import HfApi, try_to_load_from_cache
+    """Return whether a data set of the hub is a store.
 
+    Raises:
+        UsageError: the token is refused.
+        HubError: the hub cannot be reached, and neither it nor the data set is here.
+    """
     try:
         place = HubPlace.of(location)
     except InputError:
         return False
-    file, kind = NEEDED["store"], REPO_TYPES["store"]
-    cached = try_to_load_from_cache(place.repo_id, file, revision=place.revision, repo_type=kind)
-    if isinstance(cached, str):
-        return True
     try:
-        return HfApi().file_exists(place.repo_id, file, repo_type=kind, revision=place.revision)
-    except Exception:  # the library and the network may raise anything
-        return False
+        return _holds(place, "store")
+    except HubError:
+        if _is_dataset_here(place):
+            return False
+        raise
+
+
+def _is_dataset_here(place: HubPlace) -> bool:
+    """Return whether `datasets` can do with what it downloaded earlier."""
+    from huggingface_hub import constants
+
+    home = os.environ.get("HF_DATASETS_CACHE") or Path(constants.HF_HOME) / "datasets"
+    name = place.repo_id.lower().replace("/", "___")
+    return (Path(home) / name).is_dir()
 
 
 def local_run(location: str) -> str:
@@ -229,6 +336,11 @@ def asked(shown: str, call: Callable[[], T]) -> T:
                 "HF_TOKEN to a token that may write"
             ) from None
         raise HubError(f"{shown}: the Hugging Face Hub said: {_line(error)}") from None
+    # Of the library that `huggingface_hub` asks with: nothing was answered.
+    except getattr(errors, "HTTPError", OSError) as error:
+        raise HubError(
+            f"{shown}: the Hugging Face Hub cannot be reached: {_line(error)}; check the network"
+        ) from None
     except OSError as error:
         raise HubError(f"{shown}: {_line(error)}") from None
 

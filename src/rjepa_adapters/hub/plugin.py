@@ -10,13 +10,11 @@ from rjepa_core.plugins import (
     StoreAdapter,
     WorldModelAdapter,
     hookimpl,
-    open_store,
-    open_world_model,
 )
 from rjepa_core.ports.store import LatentStore, StoreMode
 from rjepa_core.ports.world_model import WorldModel
 
-from .fetch import PREFIX, fetch, is_store
+from .fetch import PREFIX, HubPlace, is_store, store_of, world_model_of
 
 
 def _create(location: str, mode: StoreMode, settings: NoSettings) -> LatentStore:
@@ -25,15 +23,18 @@ def _create(location: str, mode: StoreMode, settings: NoSettings) -> LatentStore
             f"{PREFIX}{location}: a store on the Hugging Face Hub is only read; write to a "
             "folder, and upload that with rjepa_adapters.hub.push_to_hub"
         )
-    return open_store(fetch(location, "store"))
+    return store_of(location)
 
 
 def _beside(location: str) -> str:
-    return str(fetch(location, "store"))
+    """Return a name in the working folder, as the cache holds what the hub does alone."""
+    place = HubPlace.of(location)
+    names = filter(None, (place.repo_id, place.revision))
+    return "@".join(name.replace("/", "--") for name in names)
 
 
 def _open(location: str, device: str) -> WorldModel:
-    return open_world_model(fetch(location, "world_model"), device)
+    return world_model_of(location, device)
 
 
 @hookimpl

@@ -6,18 +6,30 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from rjepa_core.config import path_text
-from rjepa_core.errors import InputError, UnsupportedError
-from rjepa_core.plugins import DEFAULT_STORE, Registry, is_store, locate, open_store
+from rjepa_core.domain.identity import LatentSpace
+from rjepa_core.errors import InputError, RJepaError, UnsupportedError, UsageError
+from rjepa_core.plugins import (
+    DEFAULT_STORE,
+    Registry,
+    is_store,
+    locate,
+    locate_world_model,
+    open_store,
+)
 from rjepa_core.ports.store import LatentStore
 from rjepa_core.ports.world_model import WorldModel
 from rjepa_core.stores import merge
 
 from .card import store_card, world_model_card
-from .fetch import FILES, PREFIX, REPO_TYPES, HubPlace, Kind, asked, local_run
+from .fetch import FILES, PREFIX, REPO_TYPES, HubPlace, Kind, asked, is_here, local_run
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 CARD = "README.md"
 
@@ -39,7 +51,8 @@ def push_to_hub(
     Args:
         what: a world model or a store, open, or its location.
         repo_id: `USER/NAME`.
-        private: whether a new repository is private; None leaves that to the account.
+        private: whether the repository is private; None leaves a new one to the account, and one
+            that is there as it is.
         token: of the hub; None takes that of `huggingface_hub`.
         message: of the commit.
         registry: finds the adapters.
@@ -50,7 +63,8 @@ def push_to_hub(
     Raises:
         InputError: there is neither a run nor a store, or the name is invalid.
         UnsupportedError: the world model is not a run in a folder.
-        UsageError: the token is missing or refused.
+        UsageError: the token is missing or refused, or the repository is there and not as `private`
+            says.
         HubError: the hub cannot be reached.
     """
     from huggingface_hub import HfApi
@@ -67,6 +81,8 @@ def push_to_hub(
                 place.repo_id, repo_type=repo_type, private=private, exist_ok=True
             ),
         )
+        if private is not None:
+            _check_private(api, shown, place.repo_id, repo_type, private)
         asked(
             shown,
             lambda: api.upload_folder(
@@ -79,6 +95,21 @@ def push_to_hub(
             ),
         )
     return str(made)
+
+
+def _check_private(api: HfApi, shown: str, repo_id: str, repo_type: str, private: bool) -> None:
+    """Refuse a repository that is not as private as was asked for: one there before stays as it is.
+
+    Raises:
+        UsageError: it is the other.
+    """
+    found = asked(shown, lambda: api.repo_info(repo_id, repo_type=repo_type))
+    if bool(found.private) is not private:
+        has, wanted = ("private", "public") if found.private else ("public", "private")
+        raise UsageError(
+            f"{shown}: this repository is {has}, and private={private} was asked for; nothing was "
+            f"uploaded: make it {wanted} in its settings on the hub, or name a new one"
+        )
 
 
 def _stage(
@@ -96,7 +127,7 @@ def _stage(
         with open_store(location, "read", registry) as store:
             _stage_store(store, repo_id, folder, registry)
         return "store"
-    _stage_run(location, repo_id, folder)
+    _stage_run(location, repo_id, folder, registry)
     return "world_model"
 
 
@@ -112,16 +143,25 @@ def _stage_store(store: LatentStore, repo_id: str, folder: Path, registry: Regis
     (folder / CARD).write_text(store_card(store, repo_id), encoding="utf-8")
 
 
-def _stage_run(location: str, repo_id: str, folder: Path) -> None:
+def _stage_run(location: str, repo_id: str, folder: Path, registry: Registry) -> None:
     from ..world_model.checkpoint import FOLDER, TRAINING
     from ..world_model.inference import JepaWorldModel, find_checkpoint
     from ..world_model.plugin import claims
 
-    run = Path(local_run(location))
+    try:
+        # A pretrained one is known by its name.
+        run = Path(local_run(locate_world_model(location, registry)[1]))
+    except InputError:
+        if location.startswith(PREFIX):
+            raise
+        run = Path(location)
     if not claims(str(run)):
         if location.lower().startswith(("http://", "https://")):
             raise UnsupportedError(f"{location}: a service's world model stays there; name its run")
-        raise InputError(f"{location}: there is neither a store nor the folder of a trained run")
+        raise InputError(
+            f"{location}: there is neither a store nor the folder of a trained run, nor a "
+            "pretrained one of that name"
+        )
     best = find_checkpoint(run, warnings.warn).path
     chosen = folder / FOLDER / best.name
     shutil.copytree(best, chosen, ignore=shutil.ignore_patterns(TRAINING))
@@ -130,4 +170,22 @@ def _stage_run(location: str, repo_id: str, folder: Path) -> None:
             shutil.copyfile(run / name, folder / name)
     # What is uploaded is what opens.
     with JepaWorldModel(str(folder), "cpu") as world_model:
-        (folder / CARD).write_text(world_model_card(world_model.info, repo_id), encoding="utf-8")
+        model = _model_of(world_model.settings.data.stores, world_model.info.space, registry)
+        card = world_model_card(world_model.info, repo_id, model)
+    (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def _model_of(stores: Sequence[str], space: LatentSpace, registry: Registry) -> str:
+    """Return the name of the LLM whose latents a run was trained on, if a store of them is here."""
+    for location in stores:
+        try:
+            # Nothing is downloaded for a name.
+            if location.startswith(PREFIX) and not is_here(HubPlace.of(location), "store"):
+                continue
+            with open_store(location, "read", registry) as store:
+                identity = store.identity
+        except RJepaError:
+            continue
+        if identity is not None and identity.space.model == space.model:
+            return identity.labels.get("model", "")
+    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from pathlib import Path
 
@@ -17,6 +18,8 @@ WRITER = "writer.lock"
 SIDECAR = "identity.json"
 COMPACTING = ".compacting"
 OWN_FILES = frozenset({DATA, LOCK, WRITER, SIDECAR, SIDECAR + ".new", COMPACTING})
+# As a repository on the hub is called.
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def has_store(location: str) -> bool:
@@ -42,7 +45,12 @@ def require_store(location: str) -> Path:
     if path.is_file():
         raise StoreNotFoundError(f"{location}: is a file; an LMDB store is a directory")
     if not path.is_dir():
-        raise StoreNotFoundError(f"{location}: no such directory, so no store; check the path")
+        # `runs/frist` beside a folder `runs` is a mistyped path.
+        hub = _HUB_NAME.fullmatch(location) is not None and not path.parent.exists()
+        hint = f"; one on the Hugging Face Hub is hf:{location}" if hub else ""
+        raise StoreNotFoundError(
+            f"{location}: no such directory, so no store; check the path{hint}"
+        )
     if not has_store(location):
         raise StoreNotFoundError(f"{location}: the directory holds no store; check the path")
     return path

@@ -133,6 +133,10 @@ class LmdbStore(LatentStore):
     def location(self) -> str:
         return self._location
 
+    def call(self, location: str) -> None:
+        """Say another location than the directory's: where its copy here comes from."""
+        self._location = location
+
     @property
     def settings(self) -> LmdbSettings:
         """The settings that this handle was opened with."""

@@ -63,9 +63,10 @@ class Base:
         if location is None:
             return None
         try:
-            place = Path(local_run(locate_world_model(location, Registry())[1]))
+            named = locate_world_model(location, Registry())[1]
         except InputError:
-            place = Path(location)
+            named = location
+        place = Path(local_run(named))
         if not checkpoint.steps(place):
             raise UsageError(f"model.world_model: {location} holds no trained run")
         found = find_checkpoint(place, warn)

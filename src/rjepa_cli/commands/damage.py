@@ -53,6 +53,10 @@ Examples:
       --store runs/gsm8k.damage-validation --out runs/verifier
 
 \b
+hf:USER/NAME stands for a store on the Hugging Face Hub; what is made from it
+lies here, in USER--NAME.damage-train.
+
+\b
 Exit codes: 0 all are encoded; 3 some could not be; 130 interrupted: the same
 command goes on.
 """

@@ -115,6 +115,10 @@ Solutions are encoded once, with --model, into stores beside --store:
   runs/gsm8k.labelled-solutions those of --labelled solutions.jsonl
 Interrupted, the same command goes on; once they are whole, --model may
 be left out.
+
+\b
+hf:USER/NAME stands for a store, or a world model, on the Hugging Face Hub;
+what is made from a store there lies here, in USER--NAME.damage-test.
 """
 
 
@@ -211,6 +215,12 @@ def _show_in_runs(facts: Facts, screen: Screen) -> None:
 
     when = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     for name, one in facts["world_models"].items():
+        if one["location"].startswith("hf:"):
+            screen.say(
+                f"{one['location']}: the report that came with it is left as it is; "
+                "--out DIR writes one"
+            )
+            continue
         try:
             place = show_in_run(Path(one["location"]), facts, name, when)
         except OSError as error:

@@ -48,6 +48,9 @@ Examples:
       --plot steps.svg
   rjepa-cli score runs/gsm8k --world-model runs/verifier  (and wrong steps)
   rjepa-cli score runs/gsm8k --world-model http://127.0.0.1:8100 --out s.jsonl
+
+\b
+hf:USER/NAME stands for a store, or a world model, on the Hugging Face Hub.
 """
 
 

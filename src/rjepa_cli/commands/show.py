@@ -45,6 +45,9 @@ Examples:
   rjepa-cli show runs/demo --failures
   rjepa-cli show runs/demo --history     (runs, and changes of batch size)
   rjepa-cli show runs/demo --json
+
+\b
+hf:USER/NAME stands for a store, or a world model, on the Hugging Face Hub.
 """
 
 

@@ -78,6 +78,9 @@ Examples:
       --store runs/first.damage-validation --out runs/verifier
   rjepa-cli train --out runs/world-model --resume
   rjepa-cli train --print-config > train.yaml
+
+\b
+hf:USER/NAME stands for a store on the Hugging Face Hub.
 """
 
 

@@ -118,6 +118,7 @@ def test_a_directory_may_look_like_a_name_and_a_place(
         assert locate(path).adapter.name == "lmdb"
         assert is_store(path, Registry())
         open_store(path).close()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert not is_store("hf:owner/name", Registry())
     with pytest.raises(UnknownAdapterError, match=r"unknown store 'my_runs'; .*: \./my_runs:3$"):
         locate("my_runs:3")
