@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from ..text import brief, count, shortened
 from .statistics import Drawn, Estimate, Figure, Resampler
 from .text import lines, markdown
 
@@ -23,6 +24,8 @@ class Line:
         differences: by baseline, then by column: this method's figure less the baseline's.
         of: the methods whose worst, or best, figures these are; none where they are its own.
     """
+
+    __repr__ = brief
 
     method: str
     kind: str
@@ -64,6 +67,13 @@ class Table:
     use: str = ""
     facts: Mapping[str, Any] = attrs.field(factory=dict)
 
+    def __repr__(self) -> str:
+        methods, figures = count(len(self.lines), "method"), count(len(self.columns), "figure")
+        return (
+            f"Table({self.name!r}: {methods}, {figures}, {count(self.items, 'item')} of "
+            f"{count(self.problems, 'problem')})"
+        )
+
     def line(self, method: str) -> Line:
         """The line of a method.
 
@@ -96,6 +106,13 @@ class Evaluation:
     draws: int
     tables: tuple[Table, ...]
     facts: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def __repr__(self) -> str:
+        names = ", ".join(table.name for table in self.tables)
+        return (
+            f"Evaluation({count(len(self.world_models), 'world model')}, {self.split} of "
+            f"{count(len(self.stores), 'store')}: {shortened(names, 120)}; print it for the tables)"
+        )
 
     def table(self, name: str) -> Table:
         """The table of that name.

@@ -11,6 +11,7 @@ from ..domain.trace import Trace, Work
 from ..errors import InputError, StatementChangedError, UsageError
 from ..ports.source import ProblemSource, SourceRow
 from ..ports.store import Entry, LatentStore
+from ..text import brief
 
 
 @attrs.frozen
@@ -26,6 +27,8 @@ class Survey:
         available: number of problems in the sources without `limit`; None if not counted.
         steps: of given solutions, or their lines if not cut yet; 0 without any.
     """
+
+    __repr__ = brief
 
     problems: int
     work: int

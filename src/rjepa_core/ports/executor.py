@@ -15,6 +15,7 @@ import attrs
 
 from ..domain.latents import LatentRecord
 from ..domain.trace import Failure, Work
+from ..text import brief
 from .backend import InFlight, ModelInfo, Observation, Room
 from .scheduler import Decision
 from .store import RecordSink
@@ -53,6 +54,8 @@ class Progress:
         reasons: number of failures by reason.
         last: the latest observation.
     """
+
+    __repr__ = brief
 
     records: int = 0
     failures: int = 0
