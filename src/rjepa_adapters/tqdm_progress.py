@@ -13,7 +13,7 @@ from rjepa_core.ports.progress import ProgressBar
 from .optional import pip
 
 
-class TqdmBar:
+class TqdmBar(ProgressBar):
     """Fills `rjepa_core.ports.progress.ProgressBar`: one bar for each phase."""
 
     def __init__(self) -> None:
@@ -31,7 +31,6 @@ class TqdmBar:
         self._phase = ""
 
     def show(self, phase: str, done: int, total: int, note: str = "") -> None:
-        """See the port."""
         if self._bar is None or phase != self._phase:
             self.close()
             self._phase = phase
@@ -43,7 +42,6 @@ class TqdmBar:
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """See the port."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
