@@ -14,7 +14,7 @@ from .optional import pip
 
 
 class TqdmBar(ProgressBar):
-    """Fills `rjepa_core.ports.progress.ProgressBar`: one bar for each phase."""
+    """Fills `rjepa_core.ports.progress.ProgressBar`: one bar, whose label is the phase."""
 
     def __init__(self) -> None:
         try:
@@ -31,10 +31,16 @@ class TqdmBar(ProgressBar):
         self._phase = ""
 
     def show(self, phase: str, done: int, total: int, note: str = "") -> None:
-        if self._bar is None or phase != self._phase:
-            self.close()
-            self._phase = phase
+        if self._bar is None:
             self._bar = self._tqdm(desc=phase, total=total or None)
+        elif phase != self._phase:
+            # One bar for all: an evaluation has dozens of phases.
+            self._bar.refresh()
+            self._bar.set_postfix_str("", refresh=False)
+            self._bar.set_description_str(phase, refresh=False)
+            self._bar.total = total or None
+            self._bar.reset(total or None)
+        self._phase = phase
         if total and total != self._bar.total:
             self._bar.total = total
         if note:
