@@ -13,10 +13,11 @@ from evaluation_stores import make_run, make_store, registry, solution, statemen
 
 import rjepa_core as rj
 from rjepa_adapters.data import TraceDataset
+from rjepa_core.evaluation.progress import EvaluationWatch
 from rjepa_core.evaluation.results import Line, Table
 from rjepa_core.evaluation.statistics import Estimate
 from rjepa_core.extraction.work import Remaining, Survey
-from rjepa_core.ports.executor import Ending, Progress
+from rjepa_core.ports.executor import Ending, Progress, Watch
 from rjepa_core.ports.store import StoreStats
 from rjepa_core.ports.world_model import TargetSpace, WorldModelInfo
 from rjepa_core.scoring import Scored
@@ -78,7 +79,7 @@ def of_values() -> Iterator[Any]:
     figures = {f"figure {n}": Estimate(0.1, 0.0, 0.2) for n in range(9)}
     line = Line("wm", "world model", figures, {f"baseline {n}": figures for n in range(5)})
     table = Table("probe", "probe", LONG, tuple(figures), 90, 30, {}, (line,) * 9, (LONG,))
-    yield from (line, table)
+    yield from (line, table, rj.TrainWatch(), EvaluationWatch(), Watch())
     yield rj.Evaluation({"wm": {"location": LONG}}, ("runs/s",), "test", 0, 1000, (table,) * 9)
 
 
@@ -109,6 +110,7 @@ def test_results_show_the_numbers_that_matter() -> None:
     assert "200 steps, surprise 1.5, most 3 in step 199" in shown["ScoredTrace"]
     assert "8 solutions by mean" in shown["Ranking"]
     assert "9 methods" in shown["Table"]
+    assert "figure 0 0.1" in shown["Line"]
     assert "layer 1" in shown["WorldModelInfo"]
 
 
@@ -122,7 +124,7 @@ def test_what_is_opened_has_a_short_repr(tmp_path: Path) -> None:
             assert len(repr(one)) <= 300
     data = repr(TraceDataset(store))
     assert data.startswith("<TraceDataset: 30 traces, ")
-    assert "0x" not in data + repr(encoder)
+    assert "0x" not in data + repr(encoder) + repr(rj.Registry())
 
 
 def test_a_brief_repr_is_cut_between_its_values() -> None:

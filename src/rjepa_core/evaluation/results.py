@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from ..text import brief, count, shortened
+from ..text import count, shortened
 from .statistics import Drawn, Estimate, Figure, Resampler
 from .text import lines, markdown
 
@@ -25,13 +25,15 @@ class Line:
         of: the methods whose worst, or best, figures these are; none where they are its own.
     """
 
-    __repr__ = brief
-
     method: str
     kind: str
     figures: Mapping[str, Estimate]
     differences: Mapping[str, Mapping[str, Estimate]] = attrs.field(factory=dict)
     of: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {one.value:.4g}" for name, one in self.figures.items())
+        return f"Line({self.method!r}: {shortened(figures, 150)})"
 
 
 @attrs.frozen

@@ -103,6 +103,8 @@ class Watch:
             interrupt may be raised.
     """
 
+    __repr__ = brief
+
     report: Callable[[Progress], None] = lambda progress: None
     decided: Callable[[Decision], None] = lambda decision: None
     stop: Callable[[], bool] = lambda: False

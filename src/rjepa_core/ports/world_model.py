@@ -389,6 +389,8 @@ class TrainWatch:
             raised there at any time.
     """
 
+    __repr__ = brief
+
     resume: bool = False
     say: Callable[[str], None] = lambda line: None
     warn: Callable[[str], None] = lambda line: None
