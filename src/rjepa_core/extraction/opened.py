@@ -186,7 +186,8 @@ class Extraction:
         """Run the first missing rows without storing them, to estimate time and space.
 
         Args:
-            report, computing: as for `run`.
+            report: called after each step of the session, with the counts so far.
+            computing: entered around each step of the session.
         """
         work = missing(self._work, self.store, self.settings.run.retry_failed)
         first = list(itertools.islice(work, self.trial_rows))

@@ -17,7 +17,6 @@ import numpy as np
 from attrs import validators as v
 
 from ..config import Verbatim, checked
-from ..domain.problem import Problem
 from ..errors import SettingsError
 from ..text import brief
 from .strategies import (
@@ -140,7 +139,9 @@ class ProblemSettings:
         """Return settings as they were given; refuse problems in place of their sources' names."""
         sources = given.get("sources")
         items = sources if isinstance(sources, list | tuple) else [sources]
-        wrong = next((one for one in items if isinstance(one, Mapping | Problem)), None)
+        wrong = next(
+            (one for one in items if isinstance(one, Mapping) or attrs.has(type(one))), None
+        )
         if wrong is None and {"question", "statement"} & {*given}:
             wrong = given
         if wrong is not None:
