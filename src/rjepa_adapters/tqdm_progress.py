@@ -13,8 +13,8 @@ from rjepa_core.ports.progress import ProgressBar
 from .optional import pip
 
 
-class TqdmBar:
-    """Fills `rjepa_core.ports.progress.ProgressBar`: one bar for each phase."""
+class TqdmBar(ProgressBar):
+    """Fills `rjepa_core.ports.progress.ProgressBar`: one bar, whose label is the phase."""
 
     def __init__(self) -> None:
         try:
@@ -31,11 +31,16 @@ class TqdmBar:
         self._phase = ""
 
     def show(self, phase: str, done: int, total: int, note: str = "") -> None:
-        """See the port."""
-        if self._bar is None or phase != self._phase:
-            self.close()
-            self._phase = phase
+        if self._bar is None:
             self._bar = self._tqdm(desc=phase, total=total or None)
+        elif phase != self._phase:
+            # One bar for all: an evaluation has dozens of phases.
+            self._bar.refresh()
+            self._bar.set_postfix_str("", refresh=False)
+            self._bar.set_description_str(phase, refresh=False)
+            self._bar.total = total or None
+            self._bar.reset(total or None)
+        self._phase = phase
         if total and total != self._bar.total:
             self._bar.total = total
         if note:
@@ -43,7 +48,6 @@ class TqdmBar:
         self._bar.update(done - self._bar.n)
 
     def close(self) -> None:
-        """See the port."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

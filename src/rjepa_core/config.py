@@ -170,6 +170,9 @@ def as_section(cls: type[Any], value: Any) -> Any:
     several: str | None = getattr(cls, "SHORT", None)
     if several is not None and isinstance(value, str | list | tuple):
         return {several: [value] if isinstance(value, str) else list(value)}
+    if several is not None and attrs.has(type(value)) and not isinstance(value, cls):
+        # Refused with the name of the setting.
+        return {several: [value]}
     if isinstance(value, str):
         required = [a.name for a in attrs.fields(cls) if a.default is attrs.NOTHING]
         if len(required) == 1:

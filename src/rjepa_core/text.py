@@ -122,6 +122,52 @@ def shape_text(array: Any) -> str:
     return repr(array) if shape is None else f"{array.dtype}{list(shape)}"
 
 
+def brief(instance: Any, most: int = 200) -> str:
+    """Return a repr on one line for a class of values: what differs from the defaults, long values
+    as their sizes. It is cut where it gets longer than `most` characters."""
+    # Not loaded where nothing is shown.
+    import attrs
+
+    name, parts = type(instance).__name__, list[str]()
+    room = most - len(name) - len("(, …)")
+    for field in attrs.fields(type(instance)):
+        value, default = getattr(instance, field.name), field.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+            default = None if default.takes_self else default.factory()
+        if field.repr is False or value is default or _equal(value, default):
+            continue
+        parts.append(f"{field.alias}={_brief_value(value)}")
+        room -= len(parts[-1]) + len(", ")
+        if room < 0:
+            parts[-1] = "…"
+            break
+    return f"{name}({', '.join(parts)})"
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and not hasattr(one, "shape") and bool(one == other)
+
+
+def _brief_value(value: Any, most: int = 60) -> str:
+    if hasattr(value, "shape"):
+        return shape_text(value)
+    if isinstance(value, str):
+        return excerpt(value, most)
+    if hasattr(value, "__attrs_attrs__"):
+        text = repr(value)
+        return text if len(text) <= 2 * most else f"{type(value).__name__}(…)"
+    if isinstance(value, float):
+        return min(repr(value), f"{value:.4g}", key=len)
+    # Not all of a long value is written only to be thrown away.
+    if isinstance(value, Mapping | tuple | list) and len(value) > most:
+        return f"<{count(len(value), 'value')}>"
+    text = repr(value)
+    if len(text) <= most and "\n" not in text:
+        return text
+    sized = isinstance(value, Mapping | tuple | list)
+    return f"<{count(len(value), 'value')}>" if sized else f"<{type(value).__name__}>"
+
+
 def size(count: float) -> str:
     """Format a number of bytes in a suitable unit."""
     for unit in ("B", "kB", "MB", "GB"):

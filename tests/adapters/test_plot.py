@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import attrs
 import matplotlib
 import numpy as np
 import pytest
 from latent_stores import make_store
 
 from rjepa_adapters import plot
-from rjepa_core import RecordKey, open_store
+from rjepa_core import Problem, Ranking, RecordKey, ScoredTrace, open_store
 from rjepa_core.errors import ArgumentError, UsageError
 from rjepa_core.scoring import Scored
+from rjepa_core.testing.samples import sample_identity, sample_record
 
 matplotlib.use("agg")
 
@@ -45,6 +48,48 @@ def test_a_cosine_map_of_a_record(tmp_path: Path) -> None:
         plot.cosine_map(record, 1)
     with pytest.raises(ArgumentError, match="record: got 'demo-01', expected a record"):
         plot.cosine_map("demo-01")  # type: ignore[arg-type]
+    others = values[~np.eye(4, dtype=bool)]
+    assert np.allclose(image.get_clim(), (others.min(), others.max()))
+    assert f"{others.min():.3f} to {others.max():.3f}" in image.colorbar.ax.get_ylabel()
+
+
+def test_layers_are_absolute_where_they_are_known(tmp_path: Path) -> None:
+    identity = sample_identity()
+    space = attrs.evolve(identity.space, layers=(3, 7))
+    with open_store(make_store(tmp_path / "s", (4, 3), attrs.evolve(identity, space=space))) as s:
+        record = next(iter(s))
+
+        def drawn(*layer: int, **more: Any) -> Any:
+            return np.asarray(plot.cosine_map(record, *layer, **more).images[0].get_array())
+
+        first, last = drawn(), drawn(1)
+        assert not np.allclose(first, last)
+        for layers in (s, (3, 7)):
+            np.testing.assert_array_equal(drawn(7, layers=layers), last)
+            np.testing.assert_array_equal(drawn(3, layers=layers), first)
+            np.testing.assert_array_equal(drawn(-1, layers=layers), last)
+        np.testing.assert_array_equal(drawn(-2), first)
+        with pytest.raises(ArgumentError, match="holds no layer 1; it has 3, 7"):
+            drawn(1, layers=s)
+        with pytest.raises(ArgumentError, match=r"expected a place from 0 to 1; .*layers=store"):
+            drawn(7)
+        assert len(plot.pca(s, layer=7).collections[0].get_offsets()) == 7
+        with pytest.raises(ArgumentError, match="holds no layer 5"):
+            plot.pca(s, layer=5)
+        with pytest.raises(ArgumentError, match="not of a store"):
+            plot.pca(s.arrays(7), layer=3)
+
+
+def test_a_ranking_is_drawn_with_places_and_answers() -> None:
+    trace = sample_record(sample_identity(), "p", steps=2).trace
+    texts = [
+        attrs.evolve(trace, problem=Problem.make("Why?"), sample=n, answer=answer)
+        for n, answer in enumerate(["39", None])
+    ]
+    solutions = tuple(ScoredTrace(one, np.ones(2, np.float32), None) for one in texts)
+    axes = plot.surprise_profile(Ranking("p", "Why?", solutions, (1.0, 1.0), ()))
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert shown == ["text 0, answer 39", "text 1"]
 
 
 def test_components_of_steps(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`progress=True`: a bar for each phase, and one line if tqdm is missing."""
+"""`progress=True`: one bar with the phase as its label, and one line if tqdm is missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rjepa_core import ExtractionSettings, run_extraction, train_world_model
 from rjepa_core.errors import UsageError
 
 
-def test_a_bar_for_each_phase(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_bar_for_all_phases(capsys: pytest.CaptureFixture[str]) -> None:
     bar = TqdmBar()
     bar.show("reading", 3, 10)
     bar.show("reading", 10, 10)
@@ -24,6 +24,25 @@ def test_a_bar_for_each_phase(capsys: pytest.CaptureFixture[str]) -> None:
     assert "reading: 100%" in told
     assert "10/10" in told
     assert "fitting: 1it" in told
+    assert "loss 2" in told
+    # What is left on the screen: the last line, with its end.
+    assert told.count("\n") == 1
+    assert "100%" not in told.rstrip().rpartition("\r")[2]
+
+
+def test_many_phases_leave_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = TqdmBar()
+    for phase in range(25):
+        for done in (0, 4):
+            bar.show(f"phase {phase}", done, 4, "note" if phase == 3 else "")
+    bar.close()
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert all(f"phase {phase}: 100%" in told for phase in range(25))
+    last = told.rstrip().rpartition("\r")[2]
+    assert last.startswith("phase 24: 100%")
+    assert "4/4" in last
+    assert "note" not in last
 
 
 def test_an_extraction_shows_how_far_it_is(

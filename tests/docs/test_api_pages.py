@@ -106,7 +106,7 @@ def test_defaults_are_values(package: griffe.Module) -> None:
     assert defaults(package, "grading.summarise") == {"store": "None", "draws": "1000"}
     assert defaults(package, "settings.PromptSettings")["templates"] == "…"
     assert defaults(package, "settings.ExtractionSettings")["scheduler"] == (
-        "AdapterSettings(name='adaptive', options={})"
+        "AdapterSettings(name='adaptive')"
     )
     assert "SHORT" not in defaults(package, "settings.ProblemSettings")
 

@@ -171,3 +171,9 @@ def test_serve() -> None:
                 assert set(answer.json()) >= set(json.loads(command.shown[0]))
         run_code(page, instead)
     page.finish()
+
+
+def test_use_from_python() -> None:
+    page = Page("how-to/use-from-python.md")
+    run_code(page, {})
+    page.finish()

@@ -89,6 +89,10 @@ class TestSource(SourceContract):
     def broken(self, tmp_path: Path) -> str:
         return str(tmp_path / "missing.problems.txt")
 
+    def change(self, location: str) -> None:
+        path = Path(location)
+        path.write_text(path.read_text().replace("2 + 2", "2 + 3"))
+
 
 class TestProbe(ProbeContract):
     adapter = next(iter(rjepa_template.rjepa_probes()))

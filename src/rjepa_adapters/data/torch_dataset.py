@@ -15,6 +15,7 @@ from rjepa_core import DataSettings, LatentStore, RecordKey, Registry
 from rjepa_core.config import path_text
 from rjepa_core.domain.problem import Split
 from rjepa_core.errors import ArgumentError
+from rjepa_core.text import count
 
 from ..world_model.dataset import LatentDataset
 from ..world_model.index import open_index
@@ -59,6 +60,13 @@ class TraceDataset(Dataset[dict[str, Any]]):
         names = [path_text(one, "stores") for one in several]
         data = DataSettings(stores=names, layer=layer, min_steps=min_steps)
         self._records = LatentDataset(open_index(data, _split(split), registry=registry))
+
+    def __repr__(self) -> str:
+        index = self._records.index
+        return (
+            f"<TraceDataset: {count(len(self), 'trace')}, {count(int(index.steps.sum()), 'step')}, "
+            f"layer {index.space.layers[0]}, D {index.space.hidden_size}>"
+        )
 
     def __len__(self) -> int:
         return len(self._records)

@@ -13,7 +13,7 @@ from rjepa_core.ports.store import RecordSink
 from rjepa_core.settings import ExtractionSettings
 
 
-class InProcessExecutor:
+class InProcessExecutor(Executor):
     """An executor of one engine, whose loop runs in the caller's thread."""
 
     def __init__(
@@ -37,7 +37,6 @@ class InProcessExecutor:
         sink: RecordSink,
         watch: Watch,
     ) -> tuple[Ending, Progress]:
-        """See the port."""
         return self._engine.extract(layers, pending, sink, watch)
 
     def close(self) -> None:

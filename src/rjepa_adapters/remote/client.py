@@ -27,6 +27,7 @@ from rjepa_core.ports.world_model import (
     TargetSpace,
     Verification,
     check_ahead,
+    check_sequences,
     check_verifies,
 )
 
@@ -126,40 +127,34 @@ class RemoteWorldModel(ShownWorldModel):
         context: Context = Context.OTHERS,
         ahead: int = 1,
     ) -> list[Floats]:
-        """See `WorldModel`."""
         check_ahead(self.info, context, ahead)
         return self._values("/predict", sequences, context=context.value)
 
     def predict_masked(
         self, sequences: Sequence[LatentSequence], masked: Sequence[Sequence[int]]
     ) -> list[Floats]:
-        """See `WorldModel`."""
+        check_sequences(sequences)
         if len(masked) != len(sequences):
             raise InputError(f"{len(sequences)} sequences, but masks for {len(masked)}")
         return self._values("/predict_masked", sequences, masked, form="target")
 
     def targets(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
-        """See `WorldModel`."""
         return self._values("/targets", sequences)
 
     def surprise(
         self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
     ) -> list[Floats]:
-        """See `WorldModel`."""
         return self._values("/score", sequences, context=context.value)
 
     def embeddings(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
-        """See `WorldModel`."""
         return self._values("/embeddings", sequences)
 
     def verify(self, sequences: Sequence[LatentSequence]) -> list[Verification]:
-        """See `WorldModel`."""
         check_verifies(self.info, sequences)
         logprobs = self.info.needs_logprobs
         return self._each("/verify", sequences, unpack_verdicts, logprobs=logprobs)
 
     def unstandardise(self, predictions: Floats) -> Floats:
-        """See `WorldModel`."""
         if self.info.target_space is not TargetSpace.LLM:
             raise UnsupportedError(
                 f"{self._where} predicts in a space of its own (objective "
@@ -210,6 +205,7 @@ class RemoteWorldModel(ShownWorldModel):
         fields: Mapping[str, str] | None = None,
     ) -> list[R]:
         """Return one result per sequence, from as few requests as the service allows."""
+        check_sequences(sequences)
         for number, one in enumerate(sequences):
             self._check(one, number)
         found: list[R] = []

@@ -21,6 +21,7 @@ from rjepa_core.ports.world_model import (
     Verification,
     WorldModelInfo,
     check_ahead,
+    check_sequences,
     check_verifies,
 )
 from rjepa_core.scoring import check_finite
@@ -91,7 +92,6 @@ class JepaWorldModel(ShownWorldModel):
         context: Context = Context.OTHERS,
         ahead: int = 1,
     ) -> list[Floats]:
-        """As the port."""
         check_ahead(self.info, context, ahead)
         return self._by_length(
             sequences,
@@ -103,7 +103,7 @@ class JepaWorldModel(ShownWorldModel):
     def predict_masked(
         self, sequences: Sequence[LatentSequence], masked: Sequence[Sequence[int]]
     ) -> list[Floats]:
-        """As the port."""
+        check_sequences(sequences)
         if len(masked) != len(sequences):
             raise InputError(f"{len(sequences)} sequences, but masks for {len(masked)}")
         found = []
@@ -127,7 +127,7 @@ class JepaWorldModel(ShownWorldModel):
         return found
 
     def targets(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
-        """As the port."""
+        check_sequences(sequences)
 
         def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
             # Each step by itself.
@@ -142,8 +142,6 @@ class JepaWorldModel(ShownWorldModel):
     def surprise(
         self, sequences: Sequence[LatentSequence], context: Context = Context.OTHERS
     ) -> list[Floats]:
-        """As the port."""
-
         def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
             made = predict_each(self._network.jepa, steps, prompt, domain, context)
             return surprise(made, self._network.targets(steps), self._network.target_std)
@@ -151,15 +149,12 @@ class JepaWorldModel(ShownWorldModel):
         return self._by_length(sequences, of)
 
     def embeddings(self, sequences: Sequence[LatentSequence]) -> list[Floats]:
-        """As the port."""
-
         def of(steps: Tensor, prompt: Tensor, domain: Tensor) -> Tensor:
             return self._network.jepa.embed(steps, prompt, domain)
 
         return self._by_length(sequences, of)
 
     def verify(self, sequences: Sequence[LatentSequence]) -> list[Verification]:
-        """As the port."""
         check_verifies(self.info, sequences)
         verifier = self._network.verifier
         assert verifier is not None
@@ -173,7 +168,6 @@ class JepaWorldModel(ShownWorldModel):
         return [Verification(row[:-1], float(row[-1])) for row in rows]
 
     def unstandardise(self, predictions: Floats) -> Floats:
-        """As the port."""
         if self.info.target_space is not TargetSpace.LLM:
             raise UnsupportedError(
                 f"{self.info.location} predicts in a space of its own (objective "
@@ -197,6 +191,7 @@ class JepaWorldModel(ShownWorldModel):
         """Call on batches of equally long sequences: standardised steps and prompts, and domains;
         or, `raw`, on these as they are, and the log-probabilities, NaN where there are none.
         Answers are in the order of the sequences."""
+        check_sequences(sequences)
         groups: dict[int, list[int]] = {}
         for number, one in enumerate(sequences):
             self._check(one, first + number, most_steps)

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import attrs
 
 from ..errors import ArgumentError
+from ..text import brief
 from .trace import RecordKey, check_key
 
 Mark = Literal["right", "wrong", "ungraded"]
@@ -31,6 +32,8 @@ class Verdict:
             that a completion is wrong because it gives no answer. Short and countable.
     """
 
+    __repr__ = brief
+
     mark: Mark
     reason: str = ""
 
@@ -53,6 +56,8 @@ class Grade:
         grader: name of the grader that said so.
         version: of the grader's rules; another version may grade the same answer otherwise.
     """
+
+    __repr__ = brief
 
     key: RecordKey
     mark: Mark

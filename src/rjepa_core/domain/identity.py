@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import attrs
 
 from ..errors import IdentityError
+from ..text import brief, shortened
 
 _LATER = "later"
 _PART_DIGITS = 8
@@ -42,6 +43,8 @@ class PromptIdentity:
         date: the day, `2026-11-03`, given to a chat template that reads the clock; None if it
             does not, or if that is unknown.
     """
+
+    __repr__ = brief
 
     templates: Mapping[str, str] = attrs.field(factory=dict)
     system: str | None = None
@@ -77,6 +80,14 @@ class LatentSpace:
     steps: str
     hidden_size: int
     tokenizer: str | None = later()
+
+    def __repr__(self) -> str:
+        layers = ", ".join(map(str, self.layers))
+        return (
+            f"LatentSpace({shortened(self.model, 24)}, {self.quantisation}: layers "
+            f"{shortened(layers, 30)}, D {self.hidden_size}, {self.pooling} of {self.steps} steps, "
+            f"{self.compute_dtype} stored as {self.store_dtype})"
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -134,6 +145,8 @@ class Generation:
         sampler: how the next token is drawn, with a version; None for given ones, or if unknown.
     """
 
+    __repr__ = brief
+
     kind: str
     max_new_tokens: int | None = None
     temperature: float | None = None
@@ -161,6 +174,18 @@ class Identity:
     generation: Generation
     logprobs: bool = False
     labels: Mapping[str, str] = attrs.field(factory=dict, eq=False)
+
+    def __repr__(self) -> str:
+        space, generation = self.space, self.generation
+        how = generation.kind
+        if generation.temperature is not None:
+            how += f" at temperature {generation.temperature:g}"
+        layers = ", ".join(map(str, space.layers))
+        return (
+            f"Identity({shortened(self.labels.get('model', space.model), 50)}: layers "
+            f"{shortened(layers, 30)}, D {space.hidden_size}, {space.pooling} of {space.steps} "
+            f"steps, {space.store_dtype}; {how})"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the identity as JSON values."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import ArgumentError
 from ..settings import STORE_DTYPES
-from ..text import count, excerpt, html_table, shape_text
+from ..text import brief, count, excerpt, html_table, shape_text
 from .identity import Identity
 from .trace import NOT_FINITE, OUT_OF_RANGE, RecordKey, Trace, check_key
 
@@ -31,6 +31,8 @@ class Encoding:
         prompt_latent: float32 [L, D], pooled over the statement's own tokens.
         logprobs: float32 [S], mean token log-probability (nats) of each step, or None.
     """
+
+    __repr__ = brief
 
     latents: NDArray[np.float32] = attrs.field(repr=shape_text)
     prompt_latent: NDArray[np.float32] = attrs.field(repr=shape_text)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 import attrs
 
+from ..text import brief
+
 DEFAULT_DOMAIN = "math"
 # Metadata key of a trace for the digest of the given solution it was made from.
 SOLUTION_DIGEST = "solution_digest"
@@ -40,6 +42,8 @@ class Problem:
         metadata: other fields of the source worth keeping, as strings.
     """
 
+    __repr__ = brief
+
     id: str = attrs.field(validator=attrs.validators.min_len(1))
     statement: str = attrs.field(validator=attrs.validators.min_len(1))
     domain: str = DEFAULT_DOMAIN
@@ -66,6 +70,8 @@ class GivenSolution:
         steps: the solution's own steps, in order, which are kept as they are.
         metadata: labels that belong to this solution (`correct`, `model`, …), as strings.
     """
+
+    __repr__ = brief
 
     text: str | None = None
     steps: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArgumentError
-from ..text import count, excerpt, shape_text
+from ..text import brief, count, excerpt, shape_text
 from .problem import GivenSolution, Problem
 
 FinishReason = Literal["stop", "length", "given"]
@@ -154,6 +154,8 @@ class Prompt:
         date: the day, `2026-11-03`, for a chat template that reads the clock; None for today.
     """
 
+    __repr__ = brief
+
     key: RecordKey
     user: str
     statement_start: int
@@ -180,6 +182,8 @@ class Completion:
         step_starts: positions in `text` at which a given solution's own steps start; None if it has
             none, so that a strategy cuts the text.
     """
+
+    __repr__ = brief
 
     prompt_text: str = attrs.field(repr=excerpt)
     prompt_ids: TokenIds = attrs.field(repr=shape_text)
@@ -258,6 +262,8 @@ class Work:
         given: None to generate; a solution to encode; or a trace to encode as it is.
     """
 
+    __repr__ = brief
+
     problem: Problem
     sample: int = 0
     given: GivenSolution | Trace | None = None
@@ -281,6 +287,8 @@ class Failure:
         detail: a sentence for people.
         needed_bytes: least memory that the process would have needed for it, if known.
     """
+
+    __repr__ = brief
 
     key: RecordKey
     statement_hash: str

@@ -10,6 +10,7 @@ import attrs
 from ..extraction import Extraction, run_shown
 from ..ports.maintenance import ToolProgress
 from ..ports.progress import ProgressBar
+from ..text import brief
 
 
 def _run(extraction: Extraction) -> None:
@@ -30,6 +31,8 @@ class EvaluationWatch:
         report: called as a phase goes on.
         encode: runs an extraction; the caller may show it.
     """
+
+    __repr__ = brief
 
     say: Callable[[str], None] = lambda line: None
     warn: Callable[[str], None] = lambda line: None

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from ..text import count, shortened
 from .statistics import Drawn, Estimate, Figure, Resampler
 from .text import lines, markdown
 
@@ -29,6 +30,10 @@ class Line:
     figures: Mapping[str, Estimate]
     differences: Mapping[str, Mapping[str, Estimate]] = attrs.field(factory=dict)
     of: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {one.value:.4g}" for name, one in self.figures.items())
+        return f"Line({self.method!r}: {shortened(figures, 150)})"
 
 
 @attrs.frozen
@@ -64,6 +69,13 @@ class Table:
     use: str = ""
     facts: Mapping[str, Any] = attrs.field(factory=dict)
 
+    def __repr__(self) -> str:
+        methods, figures = count(len(self.lines), "method"), count(len(self.columns), "figure")
+        return (
+            f"Table({self.name!r}: {methods}, {figures}, {count(self.items, 'item')} of "
+            f"{count(self.problems, 'problem')})"
+        )
+
     def line(self, method: str) -> Line:
         """The line of a method.
 
@@ -96,6 +108,13 @@ class Evaluation:
     draws: int
     tables: tuple[Table, ...]
     facts: Mapping[str, Any] = attrs.field(factory=dict)
+
+    def __repr__(self) -> str:
+        names = ", ".join(table.name for table in self.tables)
+        return (
+            f"Evaluation({count(len(self.world_models), 'world model')}, {self.split} of "
+            f"{count(len(self.stores), 'store')}: {shortened(names, 120)}; print it for the tables)"
+        )
 
     def table(self, name: str) -> Table:
         """The table of that name.

@@ -10,6 +10,7 @@ from attrs import validators as v
 from ..config import checked
 from ..domain.problem import Split
 from ..settings import AdapterSettings, ModelSettings
+from ..text import brief
 from .corruption import KINDS
 
 PREDICTION, DAMAGE, CORRECTNESS, PROBE = "prediction", "damage", "correctness", "probe"
@@ -62,6 +63,8 @@ class EvaluateSettings:
         device: that the world models run on: `auto`, `cpu`, `cuda`, ….
     """
 
+    __repr__ = brief
+
     world_models: tuple[str, ...] = attrs.field(default=(), converter=_several)
     stores: tuple[str, ...] = attrs.field(default=(), converter=_several)
     labelled: str | None = None
@@ -94,6 +97,8 @@ class DamageSettings:
         device: that the LLM runs on, where `model.device` does not say: `auto`, `cpu`, `cuda`, ….
     """
 
+    __repr__ = brief
+
     split: str = attrs.field(
         default=Split.TRAIN.value, validator=v.in_(tuple(split.value for split in Split))
     )
@@ -115,6 +120,8 @@ class DamageRunSettings:
         backend, scheduler: that encode them.
     """
 
+    __repr__ = brief
+
     damage: DamageSettings = attrs.field(factory=DamageSettings)
     model: ModelSettings | None = None
     backend: AdapterSettings = attrs.field(factory=lambda: AdapterSettings(name="huggingface"))
@@ -131,6 +138,8 @@ class EvaluateRunSettings:
         model: the LLM, needed where solutions have to be encoded.
         backend, scheduler: that encode them.
     """
+
+    __repr__ = brief
 
     evaluate: EvaluateSettings = attrs.field(factory=EvaluateSettings)
     model: ModelSettings | None = None

@@ -17,6 +17,7 @@ from ..ports.maintenance import Maintenance
 from ..ports.scheduler import Decision
 from ..ports.store import LatentStore, StoreStats
 from ..settings import ExtractionSettings
+from ..text import brief, count, duration, size
 from .comparison import Asked, Remaining
 from .dry_run import DiskRoom, SizeSink, Trial, room_after_trial
 from .history import Journal, asked_entry, history_entry, run_name
@@ -49,6 +50,15 @@ class Summary:
     failed_in_store: int
     store: StoreStats
 
+    def __repr__(self) -> str:
+        done, store = self.progress, self.store
+        return (
+            f"Summary({self.ending.value} in {duration(self.seconds)}: "
+            f"{count(done.records, 'record')}, {count(done.failures, 'failure')}, "
+            f"{count(done.steps, 'step')}, {count(done.tokens, 'token')}; the store holds "
+            f"{count(store.records, 'record')}, {size(store.bytes_on_disk)})"
+        )
+
 
 @attrs.frozen(kw_only=True)
 class Extraction:
@@ -64,6 +74,8 @@ class Extraction:
         room: the space needed and the space there is; None if the store cannot estimate it.
         doubts: what could not be compared with the store, or only partly.
     """
+
+    __repr__ = brief
 
     settings: ExtractionSettings
     asked: Asked
@@ -179,7 +191,8 @@ class Extraction:
         """Run the first missing rows without storing them, to estimate time and space.
 
         Args:
-            report, computing: as for `run`.
+            report: called after each step of the session, with the counts so far.
+            computing: entered around each step of the session.
         """
         first = list(itertools.islice(self.asked.missing(), self.trial_rows))
         sink = SizeSink()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import attrs
 
 from ..config import as_section, settings_of, structure, unstructure
 from ..domain.identity import Identity, check_same
-from ..errors import SettingsError, StoreExistsError
+from ..errors import ArgumentError, SettingsError, StoreExistsError
 from ..plugins import (
     Adapter,
     BackendAdapter,
@@ -32,6 +32,7 @@ from ..text import count
 from .comparison import read_once
 from .dry_run import AbsentStore, check_room, expected_room
 from .engine import check_engine
+from .given import PYTHON, GivenProblem, GivenSource
 from .opened import Extraction, Summary
 from .run_identity import as_stored, compare_with_run, identity_of, with_day
 from .work import StoredTraces, Worklist
@@ -140,6 +141,7 @@ def run_extraction(
     registry: Registry | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
     progress: bool | str = False,
+    problems: Iterable[GivenProblem] | None = None,
 ) -> Summary:
     """Open an extraction, run it and close it: problems in, stored latents out.
 
@@ -150,21 +152,41 @@ def run_extraction(
         registry: finds the adapters.
         report: called after each step of the session, with the counts of this run.
         progress: whether a bar is shown, or the name of the adapter that shows it.
+        problems: in place of those that the settings name: dicts with the usual fields (`question`
+            or another name of the statement, `id`, `domain`, `answer`), `Problem`s, or statements.
+            One without an id gets that of a file's row: from its statement.
 
     Returns:
         What was done: numbers of records, failures and tokens, and seconds.
 
     Raises:
         UsageError: anything that the user can fix before hours are spent; nothing was written.
+        ArgumentError: a problem cannot be understood; the message names its place.
         DiskFullError: the disk is full; what was committed is kept.
         BackendError: the LLM cannot go on.
     """
     registry = registry or Registry()
+    sources = None
+    if problems is not None:
+        settings = _asked(settings)
+        sources = [GivenSource.of(problems, settings.problems)]
+        settings = _without_sources(settings)
     with (
         progress_bar(progress, registry) as bar,
-        open_extraction(settings, registry) as extraction,
+        open_extraction(settings, registry, sources=sources) as extraction,
     ):
         return run_shown(extraction, bar, report)
+
+
+def _without_sources(settings: ExtractionSettings) -> ExtractionSettings:
+    """Return settings of a run whose problems were given in Python."""
+    own = settings.problems
+    if own.traces or own.sources not in ((), (PYTHON,)):
+        named = ", ".join(own.traces or own.sources)
+        raise ArgumentError(
+            f"problems: problems were given, and the settings name others ({named}); leave one out"
+        )
+    return attrs.evolve(settings, problems=attrs.evolve(own, sources=(PYTHON,)))
 
 
 def run_shown(

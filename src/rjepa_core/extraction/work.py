@@ -14,6 +14,7 @@ from ..ports.source import ProblemSource, SourceRow
 from ..ports.store import LatentStore
 from ..settings import Shard
 from ..stores import DigestTable
+from ..text import brief
 
 
 @attrs.frozen
@@ -30,6 +31,8 @@ class Survey:
             if not counted.
         steps: of given solutions, or their lines if not cut yet; 0 without any.
     """
+
+    __repr__ = brief
 
     problems: int
     work: int
@@ -87,6 +90,8 @@ class Worklist:
                     characters += given.length
                     steps += len(given.steps) or given.lines
         if not available:
+            raise _no_problem(self.shard)
+        if not work and not self.given:
             raise _no_problem(self.shard)
         if not work:
             raise InputError(

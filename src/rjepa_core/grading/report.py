@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..domain.grade import NO_ANSWER, RIGHT, UNGRADED, WRONG, Grade
 from ..plugins import given_store
 from ..ports.store import KeepsGrades, LatentStore
-from ..text import count
+from ..text import brief, count
 from .normalise import said
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ class GradeSummary:
         majority: share of problems whose most frequent answer is right; of several as frequent
             ones each counts its part. None where no problem has several graded samples.
     """
+
+    __repr__ = brief
 
     graders: Mapping[str, int]
     records: int

@@ -21,6 +21,7 @@ import attrs
 import pluggy
 
 from ..errors import AmbiguousPluginError, IncompatiblePluginError, PluginError, UnknownAdapterError
+from ..text import count
 from ..version import __version__
 from .hooks import (
     HOOKS_VERSION,
@@ -78,6 +79,9 @@ class Registry:
         self._loaded: dict[int, Plugin] = {}
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Hooks)
+
+    def __repr__(self) -> str:
+        return f"<Registry of {count(len(self._entries), 'plugin')}>"
 
     def find(self, kind: type[A], name: str) -> A:
         """Return the adapter of that kind and name.

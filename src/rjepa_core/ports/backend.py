@@ -16,6 +16,7 @@ from ..domain.latents import LatentRecord
 from ..domain.step_spans import Cut
 from ..domain.trace import Completion, Failure, Prompt, Work
 from ..settings import EncodingSettings, SamplingSettings
+from ..text import brief
 from .probe import MemoryReading
 
 Phase = Literal["generate", "encode"]
@@ -53,6 +54,8 @@ class ModelInfo:
         context: most tokens of prompt and completion together; None if there is no limit or it is
             not reported.
     """
+
+    __repr__ = brief
 
     content: str
     name: str

@@ -15,6 +15,7 @@ import attrs
 
 from ..domain.latents import LatentRecord
 from ..domain.trace import Failure, Work
+from ..text import brief
 from .backend import InFlight, ModelInfo, Observation, Room
 from .scheduler import Decision
 from .store import RecordSink
@@ -53,6 +54,8 @@ class Progress:
         reasons: number of failures by reason.
         last: the latest observation.
     """
+
+    __repr__ = brief
 
     records: int = 0
     failures: int = 0
@@ -99,6 +102,8 @@ class Watch:
         computing: entered wherever the executor waits for a result: the only place where an
             interrupt may be raised.
     """
+
+    __repr__ = brief
 
     report: Callable[[Progress], None] = lambda progress: None
     decided: Callable[[Decision], None] = lambda decision: None

@@ -6,6 +6,7 @@ What a world model promises is tested by `rjepa_core.testing.world_model_suite`.
 from __future__ import annotations
 
 import enum
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, Self
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 
 from ..domain.floors import too_few_to_train
 from ..domain.identity import LatentSpace
-from ..errors import InputError, UnsupportedError
-from ..text import count, html_table, shape_text
+from ..errors import ArgumentError, InputError, UnsupportedError
+from ..text import brief, count, duration, html_table, shape_text, shortened
 
 Floats = NDArray[np.float32]
 """Vectors and figures of a world model, float32 whatever the store's dtype."""
@@ -67,6 +68,8 @@ class Verification:
         right: that the answer is right.
     """
 
+    __repr__ = brief
+
     wrong: Floats
     right: float
 
@@ -112,6 +115,10 @@ class WorldModelInfo:
     verifies: bool = False
     needs_logprobs: bool = False
 
+    def __repr__(self) -> str:
+        facts = ", ".join(_facts(self).values())
+        return f"WorldModelInfo({shortened(self.location, 60)!r}: {facts})"
+
     @property
     def too_little(self) -> str | None:
         """What is to be said of a world model that was trained on too few problems."""
@@ -119,7 +126,14 @@ class WorldModelInfo:
 
 
 class ShownWorldModel:
-    """What a world model that inherits from this has in a notebook: a short repr, and `with`."""
+    """What a world model that inherits from this has in a notebook: a short repr, `with`, and the
+    port's docstrings."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        for name, method in vars(cls).items():
+            if inspect.isfunction(method) and method.__doc__ is None:
+                method.__doc__ = getattr(vars(WorldModel).get(name), "__doc__", None)
 
     def __repr__(self: Any) -> str:
         facts = _facts(self.info)
@@ -240,6 +254,26 @@ def check_ahead(info: WorldModelInfo, context: Context, ahead: int) -> None:
         )
 
 
+def check_sequences(sequences: Any) -> None:
+    """Refuse anything but latents of traces, each a `LatentSequence`, in a list or the like.
+
+    Raises:
+        ArgumentError: it is something else; the message says what scores that.
+    """
+    where, wrong = "sequences", sequences
+    if isinstance(sequences, Sequence) and not isinstance(sequences, str):
+        found = ((n, one) for n, one in enumerate(sequences) if not isinstance(one, LatentSequence))
+        place, wrong = next(found, (-1, None))
+        if place < 0:
+            return
+        where = f"sequences[{place}]"
+    one = "a " if where != "sequences" else "a list of "
+    raise ArgumentError(
+        f"{where}: got {type(wrong).__name__}, expected {one}LatentSequence(latents [S, D], prompt "
+        "[D]); score(store, keys, world_model) is for records, score_text for texts"
+    )
+
+
 def check_verifies(info: WorldModelInfo, sequences: Sequence[LatentSequence]) -> None:
     """Refuse what `WorldModel.verify` does not promise.
 
@@ -248,6 +282,7 @@ def check_verifies(info: WorldModelInfo, sequences: Sequence[LatentSequence]) ->
         InputError: it needs log-probabilities, and a sequence has none, or not one per step; the
             message names its position.
     """
+    check_sequences(sequences)
     if not info.verifies:
         raise UnsupportedError(
             f"{info.location} is no verifier (objective {info.objective}); train one with "
@@ -328,6 +363,14 @@ class TrainSummary:
     report: str | None = None
     too_little: str | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"TrainSummary({shortened(self.run, 60)!r}: {self.ending}, "
+            f"{count(self.epochs, 'epoch')}, {count(self.samples, 'trace')} in "
+            f"{duration(self.seconds)}; best epoch {self.best_epoch}, "
+            f"{self.best:.4g} on validation)"
+        )
+
 
 @attrs.frozen
 class TrainWatch:
@@ -345,6 +388,8 @@ class TrainWatch:
         reading: entered while stores are read, before anything is written: an interrupt may be
             raised there at any time.
     """
+
+    __repr__ = brief
 
     resume: bool = False
     say: Callable[[str], None] = lambda line: None

@@ -9,6 +9,7 @@ import attrs
 from ..errors import ArgumentError, UsageError
 from ..grading import said
 from ..ports.world_model import Floats, Verification, WorldModelInfo
+from ..text import brief
 from .surprise import MAX, MEAN, order, whole
 
 # What solutions are ordered by; the latter two need a verifier.
@@ -26,6 +27,8 @@ class Vote:
         solutions: places of the solutions that give it.
     """
 
+    __repr__ = brief
+
     answer: str
     weight: float
     solutions: tuple[int, ...]
@@ -40,6 +43,8 @@ class Order:
         scores: of each solution, in the order they were given.
         votes: for `vote`, the answers, the one with the largest weight first.
     """
+
+    __repr__ = brief
 
     places: tuple[int, ...]
     scores: tuple[float, ...]

@@ -21,6 +21,7 @@ from ..ports.store import Entry, LatentStore
 from ..ports.world_model import Context, Floats, LatentSequence, Verification, WorldModel
 from ..settings import AdapterSettings, ModelSettings, ProblemSettings
 from ..stores import layer_in
+from ..text import brief, count, excerpt, shortened
 from .ranking import MEASURES, RIGHT, VOTE, Vote, measure_for, order_by
 from .surprise import (
     MEAN,
@@ -31,6 +32,7 @@ from .surprise import (
     judge_each,
     percentiles,
     reason_of,
+    surprise_text,
 )
 from .text_encoder import Solution, TextEncoder, open_text_encoder, sequence_of
 
@@ -52,6 +54,8 @@ class ScoreSettings:
         device: of the world model: `auto`, `cpu`, `cuda`, ….
         encode_tokens: most tokens of one forward pass of the LLM, padding included.
     """
+
+    __repr__ = brief
 
     world_model: str = ""
     context: str = attrs.field(
@@ -77,6 +81,8 @@ class ScoreRunSettings:
         backend: the adapter that runs the LLM.
     """
 
+    __repr__ = brief
+
     score: ScoreSettings = attrs.field(factory=ScoreSettings)
     problems: ProblemSettings = attrs.field(factory=ProblemSettings)
     model: ModelSettings | None = None
@@ -99,6 +105,13 @@ class ScoredTrace:
     percentiles: tuple[float, ...] | None
     verdict: Verification | None = None
     compared: Comparison | None = None
+
+    def __repr__(self) -> str:
+        right = "" if self.verdict is None else f", right {self.verdict.right:.2f}"
+        return (
+            f"ScoredTrace({shortened(str(self.trace.key), 60)!r}: "
+            f"{surprise_text(self.surprise)}{right}{_end(self.trace)})"
+        )
 
 
 @attrs.frozen(eq=False)
@@ -124,6 +137,21 @@ class Ranking:
     failed: tuple[Failure, ...]
     by: str = MEAN
     votes: tuple[Vote, ...] = ()
+
+    def __repr__(self) -> str:
+        best = ""
+        if self.solutions:
+            first = self.solutions[0].trace
+            best = f", best {first.sample}{_end(first)} with {self.scores[0]:.4g}"
+        failed = f", {count(len(self.failed), 'failure')}" if self.failed else ""
+        return (
+            f"Ranking({excerpt(self.statement)}: {count(len(self.solutions), 'solution')} by "
+            f"{self.by}{best}{failed})"
+        )
+
+
+def _end(trace: Trace) -> str:
+    return "" if trace.answer is None else f", answer {excerpt(trace.answer)}"
 
 
 def score_all(

@@ -24,7 +24,7 @@ from ..ports.world_model import (
     WorldModelInfo,
 )
 from ..stores import layer_in
-from ..text import count
+from ..text import brief, count, shortened
 from .text_encoder import sequence_of
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ class Judgement:
         verdict: None if it is no verifier.
     """
 
+    __repr__ = brief
+
     surprise: Floats
     verdict: Verification | None = None
 
@@ -72,6 +74,21 @@ class Scored:
     surprise: Floats
     percentiles: tuple[float, ...] | None
     verdict: Verification | None = None
+
+    def __repr__(self) -> str:
+        right = "" if self.verdict is None else f", right {self.verdict.right:.2f}"
+        return f"Scored({shortened(str(self.key), 60)!r}: {surprise_text(self.surprise)}{right})"
+
+
+def surprise_text(surprise: Floats) -> str:
+    """Return how many steps there are, and their surprise in short."""
+    steps = count(len(surprise), "step")
+    if not len(surprise):
+        return steps
+    return (
+        f"{steps}, surprise {surprise.mean():.4g}, most {surprise.max():.4g} in step "
+        f"{int(surprise.argmax())}"
+    )
 
 
 def score(

@@ -28,6 +28,7 @@ from ..settings import (
     StepSettings,
     StoreSettings,
 )
+from ..text import shortened
 
 log = logging.getLogger(__name__)
 # Tokens of one forward pass of the LLM, padding included.
@@ -69,6 +70,13 @@ class TextEncoder:
         self._backend, self.encode_tokens = backend, encode_tokens
         self._spec = session_spec(settings, space.layers)
         self._closed = False
+
+    def __repr__(self) -> str:
+        info, layers = self.info, ", ".join(map(str, self._spec.encoding.layers))
+        return (
+            f"<TextEncoder {shortened(info.name, 60)} on {info.device}: layers {layers}, "
+            f"{info.compute_dtype}>"
+        )
 
     @property
     def info(self) -> ModelInfo:

@@ -17,6 +17,8 @@ import numpy as np
 from attrs import validators as v
 
 from ..config import Verbatim, checked
+from ..errors import SettingsError
+from ..text import brief
 from .shard import Shard
 from .strategies import (
     KEEP,
@@ -101,6 +103,8 @@ class ModelSettings:
         dtype: compute dtype: `auto`, `float32`, `bfloat16` or `float16`.
     """
 
+    __repr__ = brief
+
     name: str = attrs.field(validator=v.min_len(1))
     device: str = "auto"
     dtype: str = attrs.field(
@@ -126,6 +130,8 @@ class ProblemSettings:
         options: settings of the source adapters.
     """
 
+    __repr__ = brief
+
     # `problems: demo` means `problems: {sources: demo}`.
     SHORT: ClassVar[str] = "sources"
 
@@ -144,6 +150,24 @@ class ProblemSettings:
         """The shard that is named; None for all problems."""
         return None if self.shard is None else Shard.parse(self.shard)
 
+    @staticmethod
+    def with_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return settings as they were given; refuse problems in place of their sources' names."""
+        sources = given.get("sources")
+        items = sources if isinstance(sources, list | tuple) else [sources]
+        wrong = next(
+            (one for one in items if isinstance(one, Mapping) or attrs.has(type(one))), None
+        )
+        if wrong is None and {"question", "statement"} & {*given}:
+            wrong = given
+        if wrong is not None:
+            raise SettingsError(
+                "problems.sources: expected names of files or data sets, got a problem "
+                f"({type(wrong).__name__}); problems held in Python are given to "
+                "run_extraction(settings, problems=[…])"
+            )
+        return given
+
 
 @checked("prompt")
 @attrs.frozen(kw_only=True)
@@ -157,6 +181,8 @@ class PromptSettings:
         date: the day, `2026-11-03`, for a chat template that reads the clock; None for the day on
             which the store was begun.
     """
+
+    __repr__ = brief
 
     templates: Mapping[str, str] = attrs.field(
         factory=lambda: dict(DEFAULT_TEMPLATES), validator=_templates
@@ -180,6 +206,8 @@ class SamplingSettings:
         stop: texts that end a completion, which is kept up to the first of them.
     """
 
+    __repr__ = brief
+
     max_new_tokens: int = attrs.field(default=300, validator=_whole(1))
     temperature: float = attrs.field(default=0.7, validator=[v.ge(0.0), _finite])
     top_p: float | None = attrs.field(
@@ -201,6 +229,8 @@ class EncodingSettings:
         logprobs: also keep each step's mean token log-probability.
         store_dtype: dtype of the stored vectors.
     """
+
+    __repr__ = brief
 
     layers: tuple[int, ...] = attrs.field(default=(-2,), converter=_as_tuple, validator=_not_empty)
     pooling: str = attrs.field(default="mean", validator=_one_of(*POOLINGS))
@@ -231,6 +261,8 @@ class StepSettings:
         thinking: `keep` cuts a model's thinking before the answer into steps of its own, `drop`
             leaves it out.
     """
+
+    __repr__ = brief
 
     strategy: str = attrs.field(default="auto", validator=_Strategy())
     thinking: str = attrs.field(default=KEEP, validator=_one_of(*THINKING))
@@ -275,6 +307,8 @@ class AdapterSettings:
         options: its own settings.
     """
 
+    __repr__ = brief
+
     name: str = attrs.field(validator=v.min_len(1))
     options: Mapping[str, Any] = attrs.field(factory=dict)
 
@@ -291,6 +325,8 @@ class RunSettings:
         max_hours: stop after this many hours.
         force: start even if the disk is certain to fill up.
     """
+
+    __repr__ = brief
 
     resume: bool = False
     retry_failed: bool = False
@@ -309,6 +345,8 @@ class StoreSettings:
         name: the adapter.
         options: the adapter's own settings.
     """
+
+    __repr__ = brief
 
     path: str = attrs.field(validator=v.min_len(1))
     name: str = "lmdb"
@@ -358,6 +396,8 @@ class ExtractionSettings:
         SettingsError: a setting is unknown, of the wrong type or out of range; the message names
             its full key, as on the command line.
     """
+
+    __repr__ = brief
 
     model: ModelSettings = attrs.field(converter=_model)
     store: StoreSettings = attrs.field(converter=_store)

@@ -10,6 +10,7 @@ from attrs import validators as v
 
 from ..config import checked, unknown_key
 from ..errors import SettingsError
+from ..text import brief
 
 # What a world model predicts; the other objective is a verifier's.
 OBJECTIVES = ("frozen", "ema", "sigreg")
@@ -82,6 +83,8 @@ class WorldModelSettings:
             records have them.
         causal_verdicts: let the verifier judge a step by those before it alone.
     """
+
+    __repr__ = brief
 
     objective: str = attrs.field(default="frozen", validator=v.in_((*OBJECTIVES, VERIFIER)))
     network: str = attrs.field(default="transformer", validator=v.in_(NETWORKS))
@@ -164,6 +167,8 @@ class MaskerSettings:
             step which does not belong there does not spoil the prediction of all others.
     """
 
+    __repr__ = brief
+
     masks: Mapping[str, float] = attrs.field(
         factory=lambda: {"leave_one_out": 0.35, "contiguous": 0.25, "causal": 0.4},
         validator=_masks,
@@ -219,6 +224,8 @@ class TrainingSettings:
         keep_last: checkpoints to keep beside the best.
     """
 
+    __repr__ = brief
+
     batch_size: int = attrs.field(default=64, validator=_whole(1))
     accumulate: int = attrs.field(default=1, validator=_whole(1))
     num_workers: int = attrs.field(default=0, validator=_whole(0))
@@ -267,6 +274,8 @@ class DataSettings:
         right_steps: take the steps of a solution for right whose answer is right (graded, or
             labelled correct); `false` leaves it open.
     """
+
+    __repr__ = brief
 
     # `data: runs/first` means `data: {stores: runs/first}`.
     SHORT: ClassVar[str] = "stores"
@@ -320,6 +329,8 @@ class TrainSettings:
         SettingsError: a setting is unknown, of the wrong type or out of range; the message names
             its full key, as on the command line.
     """
+
+    __repr__ = brief
 
     model: WorldModelSettings = attrs.field(factory=WorldModelSettings)
     masker: MaskerSettings = attrs.field(factory=MaskerSettings)

@@ -116,7 +116,6 @@ class MemoryStore(LatentStore):
 
     @property
     def identity(self) -> Identity | None:
-        """See the port."""
         return self._state.identity
 
     def begin(self, identity: Identity) -> None:

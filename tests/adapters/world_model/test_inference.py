@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import attrs
@@ -11,8 +12,9 @@ from latent_stores import make_store
 
 from rjepa_adapters.world_model.inference import JepaWorldModel, configuration_of
 from rjepa_adapters.world_model.run import train
+from rjepa_core import open_store
 from rjepa_core.config import structure
-from rjepa_core.errors import InputError
+from rjepa_core.errors import ArgumentError, InputError
 from rjepa_core.ports.world_model import LatentSequence
 from rjepa_core.settings import TrainingSettings, TrainSettings
 
@@ -45,3 +47,11 @@ def test_targets_need_no_domain(tmp_path: Path) -> None:
     np.testing.assert_array_equal(*opened.targets([of_none, known]))
     with pytest.raises(InputError, match="was not trained on"):
         opened.predict([of_none])
+    assert (inspect.getdoc(type(opened).surprise) or "").startswith("Return the surprise of each")
+    with open_store(store) as held:
+        record = next(iter(held))
+    for given in (record, [record], latents, [latents], "2 + 3", known):
+        for call in (opened.surprise, opened.targets, opened.embeddings, opened.predict):
+            with pytest.raises(ArgumentError, match=r"expected a .*score\(store, keys") as raised:
+                call(given)
+            assert "\n" not in str(raised.value)

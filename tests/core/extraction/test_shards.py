@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from pathlib import Path
@@ -97,7 +98,11 @@ def assert_same(one: LatentStore, other: LatentStore) -> None:
 @given(st.integers(1, 4), st.integers(1, 2), st.sampled_from([6, 12]))
 def test_merged_shards_equal_one_run(of, samples, limit):
     asked = {"sources": "demo", "samples": samples, "limit": limit}
-    parts = [extract(shard=f"{n}/{of}", **asked) for n in range(1, of + 1)]
+    parts = []
+    for number in range(1, of + 1):
+        # Of few problems none may be in a shard, which is refused.
+        with contextlib.suppress(InputError):
+            parts.append(extract(shard=f"{number}/{of}", **asked))
     merged = MemoryStore("", "write")
     merge(merged, parts)
     assert_same(merged, extract(**asked))

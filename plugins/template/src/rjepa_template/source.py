@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,15 @@ class TemplateSource:
             raise InputError(f"{self._location}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise InputError(f"{self._location}: not UTF-8; convert it") from None
+
+    def fingerprint(self) -> str:
+        """Of the content and of how it is read; a source that cannot tell leaves this out."""
+        try:
+            with open(self._location, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"{self._location}: {error.strerror}") from None
+        return f"{digest} {self._domain} {self._given}"
 
     def _row(self, where: str, paragraph: list[str]) -> SourceRow:
         statement, _, solution = "\n".join(paragraph).partition("\n---\n")
