@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -106,3 +107,14 @@ def _command(words: list[str]) -> tuple[set[str], list[str]] | None:
     for parameter in command.get_params(click.Context(command)):
         options |= {*parameter.opts, *parameter.secondary_opts}
     return options, words
+
+
+def test_what_a_package_index_shows_has_no_link_into_the_checkout() -> None:
+    tree = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    hook = tree["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    text = "".join((ROOT / part["path"]).read_text(encoding="utf-8") for part in hook["fragments"])
+    for one in hook["substitutions"]:
+        text = re.sub(one["pattern"], one["replacement"], text)
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert links
+    assert all(link.startswith("https://") for link in links), links
