@@ -51,7 +51,7 @@ def row(name: str, arguments: str, *says: str) -> Row:
 TABLE = [
     # the input
     row("missing file", "--problems nowhere.jsonl", "nowhere.jsonl", "no such file"),
-    row("directory", "--problems folder", "folder", "directory"),
+    row("directory", "--problems folder", "folder", "or a folder"),
     row("empty file", "--problems empty.jsonl", "empty.jsonl", "empty"),
     row("binary file", "--problems binary.jsonl", "binary.jsonl", "binary"),
     row("broken JSON on line 7", "--problems broken.jsonl", "broken.jsonl:7", "JSON"),
