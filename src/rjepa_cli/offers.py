@@ -7,8 +7,6 @@ from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 import attrs
 
-from rjepa_adapters.optional import install_extra, install_plugin
-
 _PROJECT = "rjepa"
 _EXTRAS = {
     "awq": "AWQ 4-bit checkpoints",
@@ -57,6 +55,8 @@ class Offer:
 
 def extras() -> list[Offer]:
     """Return the extras, in the order of the project's metadata."""
+    from rjepa_adapters.optional import install_extra
+
     names = metadata(_PROJECT).get_all("Provides-Extra") or []
     return [
         Offer(
@@ -71,6 +71,8 @@ def extras() -> list[Offer]:
 
 def plugins() -> list[Offer]:
     """Return the plugin distributions of this project, and the demo's model."""
+    from rjepa_adapters.optional import install_plugin
+
     return [
         Offer(name, what, install_plugin(name), found := version_of(name), () if found else (name,))
         for name, what in PLUGINS.items()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from ..domain.trace import RecordKey, Work
 from ..errors import BackendError
 from ..ports.backend import Step
+from ..text import count
 
 # A session that returns and reports nothing for so many steps and seconds has come to a halt.
 _STEPS, _SECONDS = 1000, 60.0
@@ -42,7 +43,7 @@ class InHand:
             lost = next(iter(self._held))
             raise BackendError(
                 f"the backend has no row in flight and did not return {lost}, which it was given"
-                + (f", nor {len(self._held) - 1:,} others" if len(self._held) > 1 else "")
+                + (f", nor {count(len(self._held) - 1, 'other')}" if len(self._held) > 1 else "")
             )
         if step.finished or step.failed or step.given_back or step.observation is not None:
             self._idle, self._since = 0, self._clock()
@@ -50,7 +51,7 @@ class InHand:
         self._idle += 1
         if self._idle >= _STEPS and self._clock() - self._since >= _SECONDS:
             raise BackendError(
-                f"the backend made no progress in {self._idle:,} steps; in flight is "
+                f"the backend made no progress in {count(self._idle, 'step')}; in flight is "
                 f"{next(iter(self._held))}"
             )
 

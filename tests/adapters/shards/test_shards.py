@@ -147,6 +147,6 @@ def test_what_cannot_be_exported(
     with pytest.raises(UsageError, match="0 records per shard; at least 1"):
         export(store, out, 0)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UsageError, match=r"pyarrow.*rjepa\[data\]"):
+    with pytest.raises(UsageError, match=r"pyarrow.*pip install .*\[data\]"):
         export(store, out)
     assert not Path(out).exists()

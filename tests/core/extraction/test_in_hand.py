@@ -56,7 +56,7 @@ def test_other_work_than_was_given_is_refused() -> None:
 def test_a_row_that_is_dropped_is_missed() -> None:
     held = InHand()
     held.given(WORK)
-    with pytest.raises(BackendError, match="did not return p1, which it was given, nor 1 others"):
+    with pytest.raises(BackendError, match="did not return p1, which it was given, nor 1 other"):
         held.returned(finished(WORK[0]), in_flight=False)
 
 
