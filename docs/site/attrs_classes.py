@@ -90,7 +90,8 @@ def _shown(default: Any, where: griffe.Object) -> Any:
         return default
     try:
         value = eval(str(default), vars(importlib.import_module(where.module.path)))
-    except Exception:
+    except (ImportError, NameError, AttributeError, SyntaxError, TypeError):
+        # It names what stands inside a function or a class: an internal.
         return "…"
     text = repr(value)
     return "…" if " at 0x" in text or len(text) > _SHORT else text

@@ -89,9 +89,7 @@ class Worklist:
                 if isinstance(given, GivenSolution):
                     characters += given.length
                     steps += len(given.steps) or given.lines
-        if not available:
-            raise _no_problem(self.shard)
-        if not work and not self.given:
+        if not available or not (work or self.given):
             raise _no_problem(self.shard)
         if not work:
             raise InputError(
